@@ -1,0 +1,39 @@
+/* aggregate.h - all series in one table: from spans, StatsD and OTLP metrics. A lane writes its own cells; a scrape adds
+ * the lanes up without stopping anybody. Bounded from the first day: beyond series_max or series_per_metric_max values
+ * fold into one series a metric labelled overflow="true" and are counted, so that totals stay right. */
+#ifndef WEIR_AGGREGATE_AGGREGATE_H
+#define WEIR_AGGREGATE_AGGREGATE_H
+#include "collector/config/config.h"
+#include "collector/core/buffer.h"
+#include "collector/core/clock.h"
+#include "collector/core/metrics.h"
+#include "collector/core/names.h"
+#include "collector/core/point.h"
+#include "collector/core/span.h"
+
+struct weir_aggregate; /* the process's */
+struct weir_shard;     /* one lane's; its thread only */
+
+struct weir_aggregate *weir_aggregate_new(const struct weir_aggregate_config *config, uint32_t lanes, struct weir_names *names,
+                                          struct weir_metrics *metrics, const struct weir_clock *clock);
+struct weir_shard *weir_aggregate_shard(struct weir_aggregate *aggregate, uint32_t lane);
+
+/* Counts one span, on the lane that its trace belongs to, by weir_span_weight():
+ *   traces_spanmetrics_calls_total, traces_spanmetrics_latency (seconds) {service, span_name, span_kind, status_code}
+ *   traces_service_graph_request_total, _failed_total, _server_seconds, _client_seconds {client, server}
+ *   weir_..._variance_total beside the counters: the j-th span of weight w of one trace and series adds (2j-1) w (w-1)
+ * now_ns is monotonic. */
+void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns);
+
+enum weir_point_verdict { WEIR_POINT_TAKEN, WEIR_POINT_REFUSED_CONFLICT, WEIR_POINT_REFUSED_STALE };
+/* Counts one sample; owned kinds (weir_point_owned) only on the lane of their hash. Key and data are only read during the call. */
+enum weir_point_verdict weir_shard_point(struct weir_shard *shard, const struct weir_point *point, uint64_t now_ns);
+
+/* Called by the lane about every 100 ms: expires idle series and unpaired edges; bounded work a call. */
+void weir_shard_tick(struct weir_shard *shard, uint64_t now_ns);
+
+/* Prometheus text 0.0.4 (TYPE and HELP a family, families sorted). Any one thread at a time. */
+void weir_aggregate_expose(struct weir_aggregate *aggregate, struct weir_buffer *out);
+uint32_t weir_aggregate_series(const struct weir_aggregate *aggregate); /* live series, lanes added up once */
+void weir_aggregate_free(struct weir_aggregate *aggregate);
+#endif
