@@ -13,9 +13,9 @@
 enum weir_receiver_id { WEIR_RECEIVER_GRPC, WEIR_RECEIVER_STATSD, WEIR_RECEIVERS };
 enum weir_refusal { WEIR_REFUSED_INVALID, WEIR_REFUSED_MEMORY, WEIR_REFUSED_CLOSING, WEIR_REFUSALS };
 enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGES };
-enum weir_drop { WEIR_DROP_MEMORY /* no room to batch it for export */, WEIR_DROPS };
+enum weir_drop { WEIR_DROP_MEMORY /* no room to batch it for export */, WEIR_DROP_NO_EXPORTER /* `exporters: {}`: it lives on in the series */, WEIR_DROPS };
 enum weir_queue_drop { WEIR_QUEUE_FULL, WEIR_QUEUE_EXPIRED, WEIR_QUEUE_REJECTED, WEIR_QUEUE_SHUTDOWN, WEIR_QUEUE_DROPS };
-enum weir_point_refusal { WEIR_POINT_MALFORMED, WEIR_POINT_UNSUPPORTED, WEIR_POINT_CONFLICT /* another type holds this name */, WEIR_POINT_STALE /* older than what is held */, WEIR_POINT_REFUSALS };
+enum weir_point_refusal { WEIR_POINT_MALFORMED, WEIR_POINT_UNSUPPORTED, WEIR_POINT_CONFLICT /* another type holds this name */, WEIR_POINT_STALE /* older than what is held */, WEIR_POINT_FULL /* no room on the way to its owner lane */, WEIR_POINT_REFUSALS };
 
 extern const char *const weir_receiver_names[WEIR_RECEIVERS];
 extern const char *const weir_refusal_names[WEIR_REFUSALS];
@@ -45,6 +45,16 @@ struct weir_queue_row {
     uint64_t dropped[WEIR_QUEUE_DROPS];
 };
 
+/* Every increment of the ledger goes through here, so that a build with WEIR_MUTANTS can take one of them away by its name
+ * (environment WEIR_MUTANT) and the tests can see the balance break. */
+#ifdef WEIR_MUTANTS
+#include <stdbool.h>
+bool weir_mutated(const char *counter);
+#define WEIR_TALLY(counter, cell, more) ((void)(weir_mutated(counter) ? 0 : ((cell) += (more))))
+#else
+#define WEIR_TALLY(counter, cell, more) ((void)((cell) += (more)))
+#endif
+
 struct weir_ledger;
 
 struct weir_ledger *weir_ledger_new(uint32_t lanes);
@@ -56,5 +66,7 @@ void weir_ledger_add_exporter(struct weir_ledger *ledger, const char *name, void
 void weir_ledger_remove_exporter(struct weir_ledger *ledger, const char *name);
 /* The families weir_spans_*, weir_points_* and weir_ledger_imbalance_spans{exporter}. */
 void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out);
+/* The same as one line for people: received=... delivered{file}=... imbalance{file}=0 */
+void weir_ledger_summary(struct weir_ledger *ledger, struct weir_buffer *out);
 void weir_ledger_free(struct weir_ledger *ledger);
 #endif
