@@ -1,0 +1,578 @@
+#define _GNU_SOURCE /* pthread_setname_np */
+#include "collector/lane/lane.h"
+#include "collector/core/log.h"
+#include "collector/core/receipt.h"
+#include "collector/lane/overload.h"
+#include "collector/lane/points.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LANE_BUSY, LANE_SPANS_FOREIGN, LANE_METRICS };
+static const struct weir_metric lane_metrics[LANE_METRICS] = {
+    [LANE_BUSY] = {"lane_busy_seconds_total", NULL, WEIR_COUNTER_NS, "Time that the lane's thread did not sleep."},
+    [LANE_SPANS_FOREIGN] = {"lane_foreign_spans_total", NULL, WEIR_COUNTER, "Spans that arrived here and belong to another lane."},
+};
+static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
+    [WEIR_WEIGHT_CARRIED] = {"spans_weight_source_total", "source=\"carried\"", WEIR_COUNTER, "Where the weight of a span came from."},
+    [WEIR_WEIGHT_DECLARED] = {"spans_weight_source_total", "source=\"declared\"", WEIR_COUNTER, "Where the weight of a span came from."},
+    [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER, "Where the weight of a span came from."},
+};
+
+struct lane;
+
+/* From one lane to one other: a ring, and a letter that says that there is something in it. */
+struct crossing {
+    struct weir_mail poke; /* first */
+    _Atomic bool poked;
+    struct lane *to;
+    struct weir_points *points[WEIR_RECEIVERS]; /* producer's: filled during the round */
+    struct weir_ring ring;
+};
+
+struct lane {
+    uint32_t index;
+    struct weir_lanes *all;
+    struct weir_loop *loop;
+    pthread_t thread;
+    bool running;
+    struct weir_shard *shard;
+    struct weir_snapshot snapshot;
+    struct weir_batch *open; /* kept spans on their way to the exporters */
+    struct weir_timer open_age, tick;
+    struct weir_lane_row row;
+    bool row_changed;
+    struct weir_metric_set *metrics, *weights;
+    const struct weir_receiver *receivers[WEIR_LANE_RECEIVERS_MAX];
+    void *receiver_selves[WEIR_LANE_RECEIVERS_MAX];
+    uint32_t receiver_count;
+    _Atomic bool idle; /* receivers are stopped and have nothing under way */
+    bool stopping;
+    struct weir_span *scratch; /* for the partition of one request */
+    uint8_t *targets;
+    uint32_t scratch_count;
+};
+
+struct weir_lanes {
+    uint32_t count;
+    struct weir_lanes_env env;
+    struct lane *lanes;
+    struct crossing **crossings; /* [from * count + to]; NULL on the diagonal */
+    pthread_mutex_t lock;        /* of acknowledgements */
+    pthread_cond_t acknowledged;
+    uint32_t acks;
+};
+
+static struct crossing *crossing_of(const struct lane *from, uint32_t to) {
+    return from->all->crossings[from->index * from->all->count + to];
+}
+
+/* ---- the way out: kept spans into the open batch, the batch into the queues ---- */
+
+static void close_batch(struct lane *lane) {
+    struct weir_batch *batch = lane->open;
+    if (batch == NULL) return;
+    lane->open = NULL;
+    weir_loop_unset(lane->loop, &lane->open_age);
+    WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
+    lane->row_changed = true;
+    for (uint32_t i = 0; i < lane->all->env.queue_count; i++) weir_queue_push(lane->all->env.queues[i], batch);
+    weir_batch_unref(batch);
+}
+
+static void open_age_due(struct weir_timer *timer) {
+    close_batch((struct lane *)((char *)timer - offsetof(struct lane, open_age)));
+}
+
+static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
+    const struct weir_batch_config *limits = &lane->snapshot.config->batch;
+    if (lane->all->env.queue_count == 0) {
+        WEIR_TALLY("dropped_no_exporter", lane->row.dropped[WEIR_DROP_NO_EXPORTER], 1);
+        return;
+    }
+    if (lane->open != NULL && lane->open->size + batch->spans[i].size > limits->max_bytes) close_batch(lane);
+    if (lane->open == NULL) {
+        /* Room for a full batch at once: a buffer that grows would be copied over and over. */
+        lane->open = weir_batch_new(NULL, limits->max_bytes);
+        if (lane->open != NULL) {
+            lane->open->born_ns = weir_loop_now(lane->loop);
+            weir_loop_set(lane->loop, &lane->open_age, lane->open->born_ns + limits->max_age_ns);
+        }
+    }
+    if (lane->open == NULL || weir_batch_copy(lane->open, batch, i) != WEIR_OK) {
+        WEIR_TALLY("dropped_memory", lane->row.dropped[WEIR_DROP_MEMORY], 1);
+        return;
+    }
+    WEIR_TALLY("batched", lane->row.batched, 1);
+    if (lane->open->span_count >= limits->max_spans || lane->open->size >= limits->max_bytes) close_batch(lane);
+}
+
+/* spans[first .. first+count) belong here: counted for good. The views are this lane's alone. */
+static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count) {
+    uint64_t now_ns = weir_loop_now(lane->loop);
+    const struct weir_policy *policy = lane->snapshot.policy;
+    bool keeps_all = weir_policy_keeps_all(policy);
+    for (uint32_t i = first; i < first + count; i++) {
+        struct weir_span *span = &batch->spans[i];
+        weir_shard_span(lane->shard, span, now_ns);
+        if (keeps_all || weir_policy_keep(policy, span)) {
+            keep(lane, batch, i);
+        } else {
+            WEIR_TALLY("sampled_out_collector", lane->row.sampled_out[WEIR_STAGE_COLLECTOR], 1);
+        }
+    }
+    lane->row_changed = true;
+}
+
+static bool take_point(struct lane *lane, uint32_t receiver, const struct weir_point *point) {
+    enum weir_point_refusal reason;
+    switch (weir_shard_point(lane->shard, point, weir_loop_now(lane->loop))) {
+    case WEIR_POINT_TAKEN: return true;
+    case WEIR_POINT_REFUSED_STALE: reason = WEIR_POINT_STALE; break;
+    default: reason = WEIR_POINT_CONFLICT; break;
+    }
+    lane->row.points_rejected[receiver][reason]++;
+    return false;
+}
+
+/* ---- from lane to lane ---- */
+
+static void poke(struct crossing *crossing) {
+    if (!atomic_exchange_explicit(&crossing->poked, true, memory_order_acq_rel)) {
+        weir_mailbox_post(weir_loop_mailbox(crossing->to->loop), &crossing->poke);
+    }
+}
+
+static void take_parcel(struct lane *lane, const struct weir_parcel *parcel) {
+    if (parcel->batch != NULL) {
+        WEIR_TALLY("taken_over", lane->row.taken_over, parcel->count);
+        take(lane, parcel->batch, parcel->first, parcel->count);
+        if (parcel->batch->receipt != NULL) weir_receipt_settle(parcel->batch->receipt, WEIR_OWNED);
+        weir_batch_unref(parcel->batch);
+    } else {
+        struct weir_point point;
+        struct weir_point_data data;
+        for (size_t at = 0; weir_points_next(parcel->points, &at, &point, &data);) take_point(lane, parcel->points->receiver, &point);
+        lane->row.points_taken_over += parcel->points->count;
+        weir_points_free(parcel->points);
+    }
+    lane->row_changed = true;
+}
+
+static void poked(struct weir_mail *mail) {
+    struct crossing *crossing = (struct crossing *)mail;
+    /* Reads what the producer's exchange wrote, and so sees its push; what is pushed from here on pokes again. */
+    atomic_exchange_explicit(&crossing->poked, false, memory_order_acq_rel);
+    struct weir_parcel parcel;
+    while (weir_ring_pop(&crossing->ring, &parcel)) take_parcel(crossing->to, &parcel);
+}
+
+static void flush_points(struct lane *lane) {
+    for (uint32_t to = 0; to < lane->all->count; to++) {
+        struct crossing *crossing = crossing_of(lane, to);
+        if (crossing == NULL) continue;
+        for (uint32_t r = 0; r < WEIR_RECEIVERS; r++) {
+            struct weir_points *points = crossing->points[r];
+            if (points == NULL || !weir_ring_room(&crossing->ring)) continue;
+            crossing->points[r] = NULL;
+            weir_ring_push(&crossing->ring, (struct weir_parcel){.points = points});
+            poke(crossing);
+        }
+    }
+}
+
+/* ---- the sink: what this lane's receivers call ---- */
+
+static bool scratch_room(struct lane *lane, uint32_t count) {
+    if (count <= lane->scratch_count) return true;
+    struct weir_span *spans = realloc(lane->scratch, count * sizeof *spans);
+    if (spans != NULL) lane->scratch = spans;
+    uint8_t *targets = realloc(lane->targets, count);
+    if (targets != NULL) lane->targets = targets;
+    if (spans == NULL || targets == NULL) return false;
+    lane->scratch_count = count;
+    return true;
+}
+
+/* Weights and overload: true = the span goes on. */
+static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, struct weir_span *span) {
+    weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
+    return overload == 0 || weir_threshold_raise(span, overload);
+}
+
+/* Sorts the request's views by the lane that they belong to; those that overload leaves out come last and are cut off.
+ * starts[n] .. starts[n+1] is lane n's share. */
+static void partition(struct lane *lane, const char *receiver, uint64_t overload, struct weir_batch *batch, uint32_t *starts) {
+    uint32_t lanes = lane->all->count, counts[WEIR_LANES_MAX + 1] = {0};
+    for (uint32_t i = 0; i < batch->span_count; i++) {
+        struct weir_span *span = &batch->spans[i];
+        uint32_t target = admit_span(lane, receiver, overload, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
+        lane->targets[i] = (uint8_t)target;
+        counts[target]++;
+    }
+    starts[0] = 0;
+    for (uint32_t n = 0; n < lanes; n++) starts[n + 1] = starts[n] + counts[n];
+    if (counts[lane->index] == batch->span_count) return; /* all our own: they stay where they are */
+    uint32_t next[WEIR_LANES_MAX + 1];
+    memcpy(next, starts, (lanes + 1) * sizeof next[0]);
+    memcpy(lane->scratch, batch->spans, batch->span_count * sizeof batch->spans[0]);
+    for (uint32_t i = 0; i < batch->span_count; i++) batch->spans[next[lane->targets[i]]++] = lane->scratch[i];
+}
+
+static bool rings_have_room(const struct lane *lane) {
+    for (uint32_t to = 0; to < lane->all->count; to++) {
+        struct crossing *crossing = crossing_of(lane, to);
+        if (crossing != NULL && !weir_ring_room(&crossing->ring)) return false;
+    }
+    return true;
+}
+
+static void sink_refused(void *self, enum weir_receiver_id receiver, enum weir_refusal reason, uint64_t count) {
+    struct lane *lane = self;
+    lane->row.refused[receiver][reason] += count;
+    lane->row_changed = true;
+}
+
+static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, struct weir_batch **request) {
+    struct lane *lane = self;
+    struct weir_batch *batch = *request;
+    uint32_t lanes = lane->all->count, starts[WEIR_LANES_MAX + 1] = {0};
+    if (lane->stopping || !rings_have_room(lane) || !scratch_room(lane, batch->span_count)) {
+        sink_refused(lane, receiver, lane->stopping ? WEIR_REFUSED_CLOSING : WEIR_REFUSED_MEMORY, batch->span_count);
+        return WEIR_FULL;
+    }
+    *request = NULL; /* from here on nothing can refuse */
+    WEIR_TALLY("received", lane->row.received[receiver], batch->span_count);
+    partition(lane, weir_receiver_names[receiver], weir_overload_threshold(lane->all->env.intake), batch, starts);
+    WEIR_TALLY("sampled_out_overload", lane->row.sampled_out[WEIR_STAGE_OVERLOAD], batch->span_count - starts[lanes]);
+
+    for (uint32_t to = 0; to < lanes; to++) {
+        uint32_t count = starts[to + 1] - starts[to];
+        if (to == lane->index || count == 0) continue;
+        struct crossing *crossing = crossing_of(lane, to);
+        if (batch->receipt != NULL) weir_receipt_add(batch->receipt, 1);
+        WEIR_TALLY("handed_over", lane->row.handed_over, count);
+        weir_count(lane->metrics, LANE_SPANS_FOREIGN, count);
+        weir_ring_push(&crossing->ring, (struct weir_parcel){.batch = weir_batch_ref(batch), .first = starts[to], .count = count});
+        poke(crossing);
+    }
+    take(lane, batch, starts[lane->index], starts[lane->index + 1] - starts[lane->index]);
+    if (batch->receipt != NULL) weir_receipt_settle(batch->receipt, WEIR_OWNED);
+    weir_batch_unref(batch);
+    lane->row_changed = true;
+    return WEIR_OK;
+}
+
+static void sink_points_rejected(void *self, enum weir_receiver_id receiver, enum weir_point_refusal reason, uint64_t count) {
+    struct lane *lane = self;
+    lane->row.points_rejected[receiver][reason] += count;
+    lane->row_changed = true;
+}
+
+static bool sink_point(void *self, enum weir_receiver_id receiver, const struct weir_point *point) {
+    struct lane *lane = self;
+    lane->row.points_received[receiver]++;
+    lane->row_changed = true;
+    uint32_t owner = weir_point_owned(point) ? weir_trace_lane(point->hash, lane->all->count) : lane->index;
+    if (owner == lane->index) return take_point(lane, receiver, point);
+
+    struct crossing *crossing = crossing_of(lane, owner);
+    struct weir_points **block = &crossing->points[receiver];
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (*block == NULL) *block = weir_points_new(lane->all->env.intake, receiver);
+        if (*block == NULL) break;
+        if (weir_points_add(*block, point)) {
+            lane->row.points_handed_over++;
+            return true;
+        }
+        flush_points(lane); /* the block is full: the next one starts when the ring takes it */
+        if (*block != NULL) break;
+    }
+    sink_points_rejected(lane, receiver, WEIR_POINT_FULL, 1);
+    return false;
+}
+
+/* ---- the lane's own life ---- */
+
+static bool receivers_idle(const struct lane *lane) {
+    for (uint32_t i = 0; i < lane->receiver_count; i++) {
+        if (!lane->receivers[i]->idle(lane->receiver_selves[i])) return false;
+    }
+    return true;
+}
+
+static void round_done(void *self) {
+    struct lane *lane = self;
+    if (lane->all->count > 1) flush_points(lane);
+    if (lane->stopping) atomic_store_explicit(&lane->idle, receivers_idle(lane), memory_order_release);
+    if (!lane->row_changed) return;
+    lane->row_changed = false;
+    weir_ledger_publish(lane->all->env.ledger, lane->index, &lane->row);
+}
+
+enum { TICK_MS = 100 };
+
+static void tick(struct weir_timer *timer) {
+    struct lane *lane = (struct lane *)((char *)timer - offsetof(struct lane, tick));
+    weir_shard_tick(lane->shard, weir_loop_now(lane->loop));
+    weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
+}
+
+/* A letter to one lane from the control thread, which waits for the answer. */
+struct order {
+    struct weir_mail mail; /* first */
+    struct lane *lane;
+    void (*carry_out)(struct lane *lane, const void *what);
+    const void *what;
+};
+
+static void carry_out(struct weir_mail *mail) {
+    struct order *order = (struct order *)mail;
+    struct weir_lanes *all = order->lane->all;
+    order->carry_out(order->lane, order->what);
+    pthread_mutex_lock(&all->lock);
+    all->acks++;
+    pthread_cond_signal(&all->acknowledged);
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* Has every running lane do the same, and returns when all have. Control thread only, one at a time. */
+static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what), const void *what) {
+    struct order orders[WEIR_LANES_MAX];
+    uint32_t sent = 0;
+    all->acks = 0;
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (!all->lanes[i].running) continue;
+        orders[sent] = (struct order){.mail.deliver = carry_out, .lane = &all->lanes[i], .carry_out = what_to_do, .what = what};
+        weir_mailbox_post(weir_loop_mailbox(all->lanes[i].loop), &orders[sent++].mail);
+    }
+    pthread_mutex_lock(&all->lock);
+    while (all->acks < sent) pthread_cond_wait(&all->acknowledged, &all->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void swap_snapshot(struct lane *lane, const void *what) {
+    lane->snapshot = *(const struct weir_snapshot *)what;
+    for (uint32_t i = 0; i < lane->receiver_count; i++) {
+        if (lane->receivers[i]->reload != NULL) lane->receivers[i]->reload(lane->receiver_selves[i], lane->snapshot.config);
+    }
+}
+
+static void stop_receivers(struct lane *lane, const void *what) {
+    (void)what;
+    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->stop(lane->receiver_selves[i]);
+    lane->stopping = true;
+}
+
+static void close_receivers(struct lane *lane, const void *what) {
+    (void)what;
+    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->close(lane->receiver_selves[i]);
+    lane->receiver_count = 0;
+    if (lane->all->count > 1) flush_points(lane);
+}
+
+static void flush(struct lane *lane, const void *what) {
+    (void)what;
+    for (uint32_t from = 0; from < lane->all->count; from++) {
+        struct crossing *crossing = crossing_of(&lane->all->lanes[from], lane->index);
+        struct weir_parcel parcel;
+        while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel)) take_parcel(lane, &parcel);
+    }
+    close_batch(lane);
+}
+
+static void *lane_main(void *argument) {
+    struct lane *lane = argument;
+    char name[16];
+    snprintf(name, sizeof name, "lane-%u", lane->index);
+    pthread_setname_np(pthread_self(), name);
+    weir_loop_set(lane->loop, &lane->tick, weir_loop_now(lane->loop));
+    weir_loop_run(lane->loop);
+    return NULL;
+}
+
+static void read_busy(struct weir_metric_set *set, void *self) {
+    weir_gauge(set, LANE_BUSY, weir_loop_busy_ns(((struct lane *)self)->loop));
+}
+
+static enum weir_status lane_open(struct lane *lane, struct weir_error *err) {
+    struct weir_lanes *all = lane->all;
+    char labels[32];
+    snprintf(labels, sizeof labels, "lane=\"%u\"", lane->index);
+    lane->open_age.fire = open_age_due;
+    lane->tick.fire = tick;
+    lane->loop = weir_loop_new(all->env.clock, err);
+    if (lane->loop == NULL) return err != NULL ? err->status : WEIR_IO;
+    lane->shard = weir_aggregate_shard(all->env.aggregate, lane->index);
+    lane->metrics = weir_metrics_open(all->env.metrics, lane_metrics, LANE_METRICS, labels);
+    lane->weights = weir_metrics_open(all->env.metrics, weight_metrics, WEIR_WEIGHT_SOURCES, NULL);
+    if (lane->metrics == NULL || lane->weights == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+    weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
+    weir_loop_each_round(lane->loop, round_done, lane);
+    return WEIR_OK;
+}
+
+enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const struct weir_lanes_env *env, const struct weir_snapshot *snapshot,
+                                struct weir_error *err) {
+    assert(count >= 1 && count <= WEIR_LANES_MAX);
+    struct weir_lanes *all = calloc(1, sizeof *all);
+    if (all == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
+    all->env = *env;
+    all->count = count;
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_cond_init(&all->acknowledged, NULL);
+    all->lanes = calloc(count, sizeof *all->lanes);
+    all->crossings = calloc((size_t)count * count, sizeof *all->crossings);
+    enum weir_status status = all->lanes == NULL || all->crossings == NULL ? WEIR_FULL : WEIR_OK;
+    for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
+        all->lanes[i].index = i;
+        all->lanes[i].all = all;
+        all->lanes[i].snapshot = *snapshot;
+        status = lane_open(&all->lanes[i], err);
+    }
+    for (uint32_t i = 0; status == WEIR_OK && i < count * count; i++) {
+        if (i / count == i % count) continue;
+        struct crossing *crossing = aligned_alloc(64, (sizeof *crossing + 63) / 64 * 64);
+        if (crossing == NULL) {
+            status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
+            break;
+        }
+        memset(crossing, 0, sizeof *crossing);
+        crossing->poke.deliver = poked;
+        crossing->to = &all->lanes[i % count];
+        all->crossings[i] = crossing;
+    }
+    if (status != WEIR_OK) {
+        weir_lanes_free(all);
+        return status;
+    }
+    *out = all;
+    return WEIR_OK;
+}
+
+struct weir_sink weir_lanes_sink(struct weir_lanes *all, uint32_t lane) {
+    return (struct weir_sink){.self = &all->lanes[lane], .budget = all->env.intake, .spans = sink_spans, .spans_refused = sink_refused,
+                              .point = sink_point, .points_rejected = sink_points_rejected};
+}
+
+enum weir_status weir_lanes_open(struct weir_lanes *all, const struct weir_receiver *receiver, const struct weir_config *config, struct weir_error *err) {
+    for (uint32_t i = 0; i < all->count; i++) {
+        struct lane *lane = &all->lanes[i];
+        assert(lane->receiver_count < WEIR_LANE_RECEIVERS_MAX);
+        struct weir_receiver_env env = {.lane = i, .lanes = all->count, .loop = lane->loop, .sink = weir_lanes_sink(all, i),
+                                        .names = all->env.names, .metrics = all->env.metrics, .clock = all->env.clock};
+        void *self = NULL;
+        enum weir_status status = receiver->open(&self, &env, config, err);
+        if (status != WEIR_OK) return status;
+        lane->receivers[lane->receiver_count] = receiver;
+        lane->receiver_selves[lane->receiver_count++] = self;
+    }
+    return WEIR_OK;
+}
+
+struct start_result {
+    pthread_mutex_t lock;
+    enum weir_status status;
+    struct weir_error err;
+};
+
+static void start_receivers(struct lane *lane, const void *what) {
+    struct start_result *result = *(struct start_result *const *)what;
+    for (uint32_t i = 0; i < lane->receiver_count; i++) {
+        struct weir_error err = {0};
+        enum weir_status status = lane->receivers[i]->start(lane->receiver_selves[i], &err);
+        if (status == WEIR_OK) continue;
+        pthread_mutex_lock(&result->lock);
+        result->status = status;
+        result->err = err;
+        pthread_mutex_unlock(&result->lock);
+    }
+}
+
+enum weir_status weir_lanes_start(struct weir_lanes *all, struct weir_error *err) {
+    for (uint32_t i = 0; i < all->count; i++) {
+        int failed = pthread_create(&all->lanes[i].thread, NULL, lane_main, &all->lanes[i]);
+        if (failed != 0) {
+            weir_lanes_stop(all, 0);
+            return weir_fail(err, WEIR_IO, failed, false, "lane %u: pthread_create", i);
+        }
+        all->lanes[i].running = true;
+    }
+    struct start_result result = {.lock = PTHREAD_MUTEX_INITIALIZER, .status = WEIR_OK};
+    struct start_result *pointer = &result;
+    order_all(all, start_receivers, &pointer);
+    if (result.status != WEIR_OK) {
+        weir_lanes_stop(all, 0);
+        if (err != NULL) *err = result.err;
+    }
+    return result.status;
+}
+
+void weir_lanes_reload(struct weir_lanes *all, const struct weir_snapshot *snapshot) {
+    order_all(all, swap_snapshot, snapshot);
+}
+
+static bool all_idle(const struct weir_lanes *all) {
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (all->lanes[i].running && !atomic_load_explicit(&all->lanes[i].idle, memory_order_acquire)) return false;
+    }
+    return true;
+}
+
+static void nothing(struct lane *lane, const void *what) {
+    (void)lane;
+    (void)what;
+}
+
+void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
+    order_all(all, stop_receivers, NULL);
+    while (!all_idle(all) && weir_mono_ns(all->env.clock) < deadline_ns) {
+        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+        order_all(all, nothing, NULL); /* a round, so that `idle` is fresh */
+    }
+    order_all(all, close_receivers, NULL); /* nobody produces any more */
+    order_all(all, flush, NULL);
+    for (uint32_t i = 0; i < all->count; i++) {
+        struct lane *lane = &all->lanes[i];
+        if (!lane->running) continue;
+        weir_loop_stop(lane->loop);
+        pthread_join(lane->thread, NULL);
+        lane->running = false;
+        weir_ledger_publish(all->env.ledger, i, &lane->row);
+    }
+}
+
+static void lane_close(struct lane *lane) {
+    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->close(lane->receiver_selves[i]);
+    weir_batch_unref(lane->open);
+    weir_metrics_close(lane->all->env.metrics, lane->metrics);
+    weir_metrics_close(lane->all->env.metrics, lane->weights);
+    weir_loop_free(lane->loop);
+    free(lane->scratch);
+    free(lane->targets);
+}
+
+void weir_lanes_free(struct weir_lanes *all) {
+    if (all == NULL) return;
+    for (uint32_t i = 0; all->lanes != NULL && i < all->count; i++) {
+        if (all->lanes[i].all != NULL) lane_close(&all->lanes[i]);
+    }
+    for (uint32_t i = 0; all->crossings != NULL && i < all->count * all->count; i++) {
+        struct weir_parcel parcel;
+        struct crossing *crossing = all->crossings[i];
+        if (crossing == NULL) continue;
+        while (weir_ring_pop(&crossing->ring, &parcel)) {
+            weir_batch_unref(parcel.batch);
+            weir_points_free(parcel.points);
+        }
+        for (uint32_t r = 0; r < WEIR_RECEIVERS; r++) weir_points_free(crossing->points[r]);
+        free(crossing);
+    }
+    pthread_mutex_destroy(&all->lock);
+    pthread_cond_destroy(&all->acknowledged);
+    free((void *)all->crossings);
+    free(all->lanes);
+    free(all);
+}
