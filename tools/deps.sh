@@ -1,0 +1,102 @@
+# deps.sh - ./dev deps: brings what is missing, from Debian, PyPI, Maven Central and the Go proxy. Sourced, not run.
+# shellcheck shell=bash
+
+APT_BUILD="cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
+    libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libyaml-dev libxxhash-dev libcmocka-dev"
+APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light prometheus util-linux"
+
+help_deps() {
+    cat <<'HELP'
+usage: ./dev deps [--peers]
+
+Installs what is missing, and takes a second when nothing is:
+  apt      compiler, libraries, linters, nginx, Prometheus; a JRE, Maven where there is none (root, or sudo)
+  .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
+  .peers   Envoy, Zipkin server, h2spec: the real programs that scenarios name (another place: WEIR_PEERS=DIR)
+  --peers  also OpenTelemetry Collector, telemetrygen and statsd_exporter, for ./dev bench --peers (some 7 minutes, 3 GB)
+HELP
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "apt-get needs root or sudo: $*"; fi
+}
+
+# Debian starts a service as soon as it is installed; here only the programs are wanted. This is its own way to say so.
+apt_quietly() {
+    local policy=/usr/sbin/policy-rc.d ours=0 status=0
+    if [ ! -e $policy ]; then
+        ours=1
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
+    [ $ours -eq 0 ] || as_root rm -f $policy
+    return $status
+}
+
+# apt_have PKG...: installs those that dpkg does not know as installed.
+apt_have() {
+    local missing=() package installed
+    # dpkg-query fails for a name that it has never heard of; the others it still prints.
+    installed=$({ dpkg-query -W -f='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^installed //p')
+    for package in "$@"; do
+        grep -qx -- "$package" <<<"$installed" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "apt: ${missing[*]}"
+    if [ -z "$(find /var/lib/apt/lists -name '*Packages*' -mmin -1440 2>/dev/null | head -n 1)" ]; then as_root apt-get update -qq; fi
+    apt_quietly "${missing[@]}" || { as_root apt-get update -qq; apt_quietly "${missing[@]}"; } || die "apt-get install failed: ${missing[*]}"
+}
+
+# venv_have: .venv with tests/requirements.txt as it stands now.
+venv_have() {
+    local want
+    want=$(sha256sum tests/requirements.txt)
+    [ "$(cat "$VENV/.weir" 2>/dev/null)" = "$want" ] && [ -x "$VENV/bin/python" ] && return 0
+    say "venv: tests/requirements.txt"
+    python3 -c 'import venv, ensurepip' 2>/dev/null || apt_have python3 python3-venv
+    python3 -m venv "$VENV"
+    "$VENV/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
+    printf '%s\n' "$want" >"$VENV/.weir"
+}
+
+deps_build() {
+    # shellcheck disable=SC2086
+    apt_have $APT_BUILD
+    if ! command -v python3 >/dev/null; then apt_have python3; fi
+}
+
+deps_demo() {
+    venv_have
+    PATH=$VENV/bin:$PATH tests/peers/install.sh envoy
+}
+
+deps_test() {
+    # shellcheck disable=SC2086
+    apt_have $APT_TEST
+    command -v java >/dev/null || apt_have default-jre-headless
+    command -v mvn >/dev/null || [ -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || apt_have maven
+    venv_have
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec
+}
+
+deps_peers() {
+    venv_have
+    PATH=$VENV/bin:$PATH tests/peers/install.sh otelcol telemetrygen statsd_exporter
+}
+
+cmd_deps() {
+    local peers=0
+    case ${1:-} in
+        '') ;;
+        --peers) peers=1 ;;
+        *) die "deps: unknown argument $1" ;;
+    esac
+    deps_build
+    deps_demo
+    deps_test
+    [ $peers -eq 0 ] || deps_peers
+    say "deps: all there"
+}

@@ -1,0 +1,171 @@
+# test.sh - ./dev test and ./dev fuzz. Sourced, not run.
+# shellcheck shell=bash
+
+help_test() {
+    cat <<'HELP'
+usage: ./dev test [--seconds N] [-k EXPR] [unit|asan|tsan|fuzz|scenario|lint ...]
+
+Builds and runs the parts named (default: all), goes on after a failure, and ends with a line `N passed, N failed`;
+exit status 0 only when nothing failed.
+  unit      cmocka tests of the release build
+  asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+  tsan      the same under ThreadSanitizer
+  fuzz      each fuzz target for some seconds (--seconds, default 6)
+  scenario  the whole process against Envoy, Zipkin, Prometheus, nginx, h2spec (-k: only tests that match, as for pytest);
+            WEIR_BIN=PATH tests another binary than build/weir
+  lint      the scripts; the C code's format
+HELP
+}
+
+help_fuzz() {
+    cat <<'HELP'
+usage: ./dev fuzz [--seconds N] [TARGET...]
+
+Runs the fuzz targets named (default: all) for N seconds each (default 300), from tests/fuzz/corpus/NAME and from what
+earlier runs found (build-fuzz/corpus/NAME). An input that breaks a target is left in build-fuzz/, its name is printed.
+HELP
+}
+
+PASSED=0 FAILED=0
+SUMMARY=()
+
+# tally PART PASSED FAILED [NOTE]
+tally() {
+    PASSED=$((PASSED + $2)) FAILED=$((FAILED + $3))
+    SUMMARY+=("$(printf '  %-9s %4d passed %4d failed   %s' "$1" "$2" "$3" "${4:-}")")
+}
+
+head_line() { printf '\n== %s\n' "$*"; }
+
+# run_ctest PART PRESET: what does not compile counts as one failure.
+run_ctest() {
+    local part=$1 preset=$2 dir log total failed started=$SECONDS
+    dir=$(build_dir "$preset")
+    head_line "$part: unit tests, $dir"
+    if ! (build_preset "$preset"); then tally "$part" 0 1 "does not build"; return 0; fi
+    log=$dir/ctest.log
+    ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1} \
+        steady ctest --test-dir "$dir" -j "$JOBS" --output-on-failure >"$log" 2>&1 || true
+    grep -E '^ *[0-9]+/[0-9]+ Test .*(Failed|Timeout|Exception|Not Run)' "$log" || true
+    total=$(sed -n 's/.* tests failed out of \([0-9]*\)$/\1/p' "$log" | tail -n 1)
+    failed=$(sed -n 's/.*, \([0-9]*\) tests failed out of .*/\1/p' "$log" | tail -n 1)
+    if [ -z "$total" ]; then tail -n 20 "$log"; tally "$part" 0 1 "ctest ran nothing, see $log"; return 0; fi
+    [ "$failed" -eq 0 ] || sed -n '/\[  FAILED  \]\|ERROR: \|WARNING: ThreadSanitizer\|runtime error/p' "$log" | head -n 40
+    tally "$part" $((total - failed)) "$failed" "$((SECONDS - started)) s, $log"
+}
+
+# fuzz_one TARGET SECONDS: true when it found nothing.
+fuzz_one() {
+    local target=$1 seconds=$2 name corpus log
+    name=${target#fuzz_}
+    corpus=build-fuzz/corpus/$name
+    log=build-fuzz/$target.log
+    mkdir -p "$corpus"
+    local seeds=()
+    [ ! -d "tests/fuzz/corpus/$name" ] || seeds=("tests/fuzz/corpus/$name")
+    if steady "build-fuzz/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="build-fuzz/$name-" "$corpus" ${seeds[@]+"${seeds[@]}"} >"$log" 2>&1; then
+        printf '  %-28s %9s inputs\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
+    else
+        printf '  %-28s BROKEN\n' "$target"
+        grep -E 'ERROR: |runtime error|SUMMARY|Test unit written' "$log" | head -n 6 || true
+        return 1
+    fi
+}
+
+# fuzz_targets [NAME...]: the named ones or all, with or without fuzz_ in front.
+fuzz_targets() {
+    local source name
+    if [ $# -gt 0 ]; then
+        for name in "$@"; do name=fuzz_${name#fuzz_}; [ -f "tests/fuzz/$name.c" ] || die "no fuzz target $name"; echo "$name"; done
+    else
+        for source in tests/fuzz/fuzz_*.c; do [ ! -e "$source" ] || basename "$source" .c; done
+    fi
+}
+
+run_fuzz() {
+    local seconds=$1 target good=0 bad=0 started=$SECONDS
+    head_line "fuzz: each target for $seconds s"
+    if ! (build_preset fuzz); then tally fuzz 0 1 "does not build"; return 0; fi
+    while read -r target; do
+        if fuzz_one "$target" "$seconds"; then good=$((good + 1)); else bad=$((bad + 1)); fi
+    done < <(fuzz_targets)
+    [ $((good + bad)) -gt 0 ] || { bad=1; say "  no fuzz target found"; }
+    tally fuzz $good $bad "$((SECONDS - started)) s"
+}
+
+run_scenario() {
+    local filter=$1 report=build/scenario.xml counts started=$SECONDS
+    head_line "scenario: the whole process against real programs"
+    if ! (build_preset release); then tally scenario 0 1 "does not build"; return 0; fi
+    rm -f "$report"
+    "$VENV/bin/python" -m pytest tests/scenario -q --color=no -p no:cacheprovider --junitxml="$report" ${filter:+-k "$filter"} || true
+    if [ ! -s "$report" ]; then tally scenario 0 1 "pytest wrote no report"; return 0; fi
+    # A scenario that was skipped has shown nothing: it counts as failed.
+    counts=$("$VENV/bin/python" - "$report" <<'PY'
+import sys, xml.etree.ElementTree as tree
+suites = list(tree.parse(sys.argv[1]).getroot().iter("testsuite"))
+tests, bad = (sum(int(s.get(k) or 0) for s in suites for k in keys) for keys in (("tests",), ("failures", "errors", "skipped")))
+print(max(tests - bad, 0), bad if tests else 1)
+PY
+    )
+    tally scenario "${counts% *}" "${counts#* }" "$((SECONDS - started)) s, $report"
+}
+
+run_lint() {
+    local good=0 bad=0 check started=$SECONDS
+    head_line "lint: scripts, format"
+    for check in lint_shell lint_python lint_format; do
+        if $check; then good=$((good + 1)); else bad=$((bad + 1)); say "  $check failed"; fi
+    done
+    tally lint $good $bad "$((SECONDS - started)) s"
+}
+
+cmd_test() {
+    local parts=() seconds=6 filter=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --seconds) [ $# -gt 1 ] || die "--seconds N"; seconds=$2; shift ;;
+            -k) [ $# -gt 1 ] || die "-k EXPR"; filter=$2; shift ;;
+            unit|asan|tsan|fuzz|scenario|lint) parts+=("$1") ;;
+            *) die "test: unknown argument $1" ;;
+        esac
+        shift
+    done
+    [ ${#parts[@]} -gt 0 ] || parts=(lint unit asan tsan fuzz scenario)
+    deps_build
+    deps_test
+    deps_demo
+    local part
+    for part in "${parts[@]}"; do
+        case $part in
+            unit) run_ctest unit release ;;
+            asan) run_ctest asan asan ;;
+            tsan) run_ctest tsan tsan ;;
+            fuzz) run_fuzz "$seconds" ;;
+            scenario) run_scenario "$filter" ;;
+            lint) run_lint ;;
+        esac
+    done
+    printf '\n'
+    printf '%s\n' "${SUMMARY[@]}"
+    printf '\n%d passed, %d failed\n' "$PASSED" "$FAILED"
+    [ "$FAILED" -eq 0 ]
+}
+
+cmd_fuzz() {
+    local seconds=300 names=() target bad=0
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --seconds) [ $# -gt 1 ] || die "--seconds N"; seconds=$2; shift ;;
+            -*) die "fuzz: unknown argument $1" ;;
+            *) names+=("$1") ;;
+        esac
+        shift
+    done
+    deps_build
+    deps_test
+    build_preset fuzz
+    for target in $(fuzz_targets ${names[@]+"${names[@]}"}); do fuzz_one "$target" "$seconds" || bad=$((bad + 1)); done
+    [ $bad -eq 0 ] || die "$bad targets broke; add what broke them to tests/fuzz/corpus/ with the fix"
+}
