@@ -12,6 +12,9 @@ struct weir_queue;
 enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_exporter *exporter, const struct weir_exporter_config *config,
                                  const struct weir_exporter_env *env, struct weir_error *err);
 enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *err); /* its thread */
+/* What the thread does over and over: expire, send, settle. Waits for nothing. Returns the ns until there may be something
+ * to do. For tests, with a clock of their own, on a queue that was not started. */
+uint64_t weir_queue_round(struct weir_queue *queue);
 /* Takes a reference of its own. Never refuses, never blocks for longer than its short lock. Any thread. */
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch);
 const char *weir_queue_name(const struct weir_queue *queue);
