@@ -1,0 +1,236 @@
+"""Real Envoys: a small mesh of two in a row, tracing over OTLP/gRPC, counting over DogStatsD.
+
+    client -> front -> middle -> orders | payments | inventory | users   (static answers of middle's own app listener)
+
+A request through both is four spans: server and client of each. Paths under /CLUSTER/fail answer 503, under
+/CLUSTER/slow after SLOW_MS; all others 200 at once.
+"""
+
+import http.client
+import json
+import pathlib
+import re
+import threading
+import time
+
+from harness.net import answers, free_port
+from harness.net import http as ask
+from harness.process import PEERS, Process, settled
+
+CLUSTERS = ("orders", "payments", "inventory", "users")
+SLOW_MS = 150
+SPANS_PER_REQUEST = 4
+_API = "type.googleapis.com/envoy"
+
+
+def _address(port: int, **extra) -> dict:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port, **extra}}
+
+
+def _cluster(name: str, port: int, http2: bool = False) -> dict:
+    cluster = {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}]},
+    }
+    if http2:
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_API}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        }
+    return cluster
+
+
+def _tracing(service: str, sample: float) -> dict:
+    return {
+        "random_sampling": {"value": sample},
+        "spawn_upstream_span": True,
+        "provider": {
+            "name": "envoy.tracers.opentelemetry",
+            "typed_config": {
+                "@type": f"{_API}.config.trace.v3.OpenTelemetryConfig",
+                "service_name": service,
+                "grpc_service": {"envoy_grpc": {"cluster_name": "weir"}, "timeout": "2s"},
+            },
+        },
+    }
+
+
+def _listener(name: str, port: int, routes: list, tracing: dict | None = None, filters: list | None = None) -> dict:
+    manager = {
+        "@type": f"{_API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "codec_type": "AUTO",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            *(filters or []),
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_API}.extensions.filters.http.router.v3.Router"}},
+        ],
+    }
+    if tracing:
+        manager["tracing"] = tracing
+    return {"name": name, "address": _address(port), "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
+
+
+def _app_routes() -> list:
+    fault = f"{_API}.extensions.filters.http.fault.v3.HTTPFault"
+    slow = {
+        "envoy.filters.http.fault": {
+            "@type": fault,
+            "delay": {"fixed_delay": f"{SLOW_MS / 1000}s", "percentage": {"numerator": 100, "denominator": "HUNDRED"}},
+        }
+    }
+    routes = []
+    for cluster in CLUSTERS:
+        routes.append({"match": {"prefix": f"/{cluster}/fail"}, "direct_response": {"status": 503}})
+        routes.append(
+            {"match": {"prefix": f"/{cluster}/slow"}, "direct_response": {"status": 200}, "typed_per_filter_config": slow}
+        )
+    return [*routes, {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok\n"}}}]
+
+
+class Envoy:
+    """One Envoy that traces as `service`. targets: cluster -> port; a path goes to the cluster of its first segment."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        service: str,
+        targets: dict,
+        *,
+        otlp_port: int,
+        statsd_port: int,
+        app: bool = False,
+        sample: float = 100,
+    ):
+        self.service, self.folder = service, folder
+        self.port, self.admin_port, self.app_port = free_port(), free_port(), free_port()
+        if app:
+            targets = dict.fromkeys(targets, self.app_port)
+        fault = {
+            "name": "envoy.filters.http.fault",
+            "typed_config": {"@type": f"{_API}.extensions.filters.http.fault.v3.HTTPFault"},
+        }
+        if len(targets) == 1:
+            routes = [{"match": {"prefix": "/"}, "route": {"cluster": next(iter(targets))}}]
+        else:
+            routes = [{"match": {"prefix": f"/{name}"}, "route": {"cluster": name}} for name in targets]
+        listeners = [_listener(service, self.port, routes, _tracing(service, sample))]
+        if app:
+            listeners.append(_listener("app", self.app_port, _app_routes(), filters=[fault]))
+        self.config = {
+            "admin": {"address": _address(self.admin_port)},
+            "node": {"id": f"{service}-1", "cluster": service},
+            "stats_flush_interval": "1s",
+            # Envoy's statistics do not say whose they are; two proxies would write one series without this tag.
+            "stats_config": {"stats_tags": [{"tag_name": "proxy", "fixed_value": service}]},
+            "stats_sinks": [
+                {
+                    "name": "envoy.stat_sinks.dog_statsd",
+                    "typed_config": {
+                        "@type": f"{_API}.config.metrics.v3.DogStatsdSink",
+                        "max_bytes_per_datagram": 1400,
+                        "address": _address(statsd_port, protocol="UDP"),
+                    },
+                }
+            ],
+            "layered_runtime": {"layers": [{"name": "static", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 200}}]},
+            "static_resources": {
+                "listeners": listeners,
+                "clusters": [*(_cluster(name, port) for name, port in targets.items()), _cluster("weir", otlp_port, http2=True)],
+            },
+        }
+        self.process: Process | None = None
+
+    def start(self) -> "Envoy":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.service}.json"
+        path.write_text(json.dumps(self.config, indent=1))
+        self.process = Process(
+            self.service,
+            [PEERS / "envoy" / "envoy", "-c", path, "-l", "warn", "--concurrency", "1", "--disable-hot-restart"],
+            self.folder / f"{self.service}.log",
+        )
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.admin_port}/ready"))
+        return self
+
+    def stats(self, pattern: str = ".") -> dict:
+        """Its own counters and gauges, by dotted name."""
+        text = ask(f"http://127.0.0.1:{self.admin_port}/stats").text
+        return {name: int(value) for name, value in re.findall(r"^(\S+): (\d+)$", text, re.M) if re.search(pattern, name)}
+
+    def spans_sent(self) -> int:
+        return self.stats(r"^tracing\.opentelemetry\.spans_sent").get("tracing.opentelemetry.spans_sent", 0)
+
+    def stop(self) -> int:
+        return self.process.stop() if self.process else 0
+
+
+class Mesh:
+    """Two Envoys in a row, in front of Weir's ports."""
+
+    def __init__(
+        self, folder: pathlib.Path, *, otlp_port: int, statsd_port: int, names: tuple = ("front", "middle"), sample: float = 100
+    ):
+        front, middle = names
+        self.middle = Envoy(
+            folder, middle, dict.fromkeys(CLUSTERS, 0), otlp_port=otlp_port, statsd_port=statsd_port, app=True, sample=sample
+        )
+        self.front = Envoy(folder, front, {middle: self.middle.port}, otlp_port=otlp_port, statsd_port=statsd_port, sample=sample)
+
+    def start(self) -> "Mesh":
+        self.middle.start()
+        self.front.start()
+        return self
+
+    def spans_sent(self) -> int:
+        """Of both; waits until they have no more to send (Envoy counts a span as sent when it leaves its buffer)."""
+        return settled(lambda: self.front.spans_sent() + self.middle.spans_sent(), still=1.0)
+
+    def drive(self, paths: list, threads: int = 4) -> dict:
+        """GETs each path through both; {status: how often}."""
+        statuses: dict[int, int] = {}
+        lock, todo = threading.Lock(), iter(paths)
+
+        def work():
+            connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=10)
+            while True:
+                with lock:
+                    path = next(todo, None)
+                if path is None:
+                    break
+                connection.request("GET", path, headers={"Host": "shop.example"})
+                reply = connection.getresponse()
+                reply.read()
+                with lock:
+                    statuses[reply.status] = statuses.get(reply.status, 0) + 1
+            connection.close()
+
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return statuses
+
+    def stop(self):
+        self.front.stop()
+        self.middle.stop()
+
+
+def shop_paths(count: int) -> list[str]:
+    """A day at the shop: ids in paths, one request in 15 fails, one in 20 is slow. The same every time."""
+    paths = []
+    for i in range(count):
+        cluster = CLUSTERS[i % len(CLUSTERS)]
+        kind = "fail" if i % 15 == 7 else "slow" if i % 20 == 11 else "v1"
+        paths.append(f"/{cluster}/{kind}/{1000 + i}")
+    return paths
+
+
+def wait_stats_flushed():
+    """Envoy hands its counters over once a second."""
+    time.sleep(1.6)

@@ -1,0 +1,60 @@
+"""The balance: every span that was accepted is in exactly one place, and /metrics says where.
+
+received + recovered == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}
+"""
+
+from dataclasses import dataclass
+
+from harness.series import Page
+
+
+@dataclass(frozen=True)
+class Ledger:
+    received: int
+    sampled_out: int
+    dropped: int
+    held: int
+    exporters: dict  # name -> {"sampled_out", "dropped", "held", "delivered"}
+    imbalance: dict  # name -> what Weir itself says
+
+    def missing(self, exporter: str) -> int:
+        """Spans that are nowhere (positive) or in two places (negative)."""
+        own = self.exporters.get(exporter, {})
+        return self.received - self.sampled_out - self.dropped - self.held - sum(own.values())
+
+    @property
+    def held_anywhere(self) -> int:
+        return self.held + sum(own["held"] for own in self.exporters.values())
+
+    def delivered(self, exporter: str) -> int:
+        return self.exporters[exporter]["delivered"]
+
+    def lines(self) -> list[str]:
+        out = [f"received {self.received}  sampled out {self.sampled_out}  dropped {self.dropped}  held {self.held}"]
+        for name, own in sorted(self.exporters.items()):
+            out.append(
+                f"{name}: " + "  ".join(f"{k.replace('_', ' ')} {v}" for k, v in own.items()) + f"  missing {self.missing(name)}"
+            )
+        return out
+
+
+def read_ledger(page: Page) -> Ledger:
+    def total(name: str, exporter: str) -> int:
+        return int(page.sum(name, exporter=exporter))
+
+    names = {labels["exporter"] for labels, _ in page.select("weir_ledger_imbalance_spans")}
+    assert names, "/metrics has no weir_ledger_imbalance_spans"
+    kinds = {
+        "sampled_out": "weir_spans_sampled_out_total",
+        "dropped": "weir_spans_dropped_total",
+        "held": "weir_spans_held",
+        "delivered": "weir_spans_delivered_total",
+    }
+    return Ledger(
+        received=int(page.sum("weir_spans_received_total") + page.sum("weir_spans_recovered_total")),
+        sampled_out=total(kinds["sampled_out"], ""),
+        dropped=total(kinds["dropped"], ""),
+        held=total(kinds["held"], ""),
+        exporters={name: {kind: total(family, name) for kind, family in kinds.items()} for name in names if name},
+        imbalance={labels["exporter"]: int(value) for labels, value in page.select("weir_ledger_imbalance_spans")},
+    )

@@ -1,0 +1,81 @@
+"""Free ports, and an HTTP client that knows no proxy."""
+
+import json
+import random
+import socket
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A port that neither TCP nor UDP holds on 127.0.0.1, below the range that the kernel gives to clients."""
+    for _ in range(1000):
+        port = random.randint(20000, 32000)
+        if port in _given:
+            continue
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        _given.add(port)
+        return port
+    raise RuntimeError("no free port between 20000 and 32000")
+
+
+class Answer:
+    """Status, headers and body, whatever the status is."""
+
+    def __init__(self, status: int, headers, body: bytes):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def http(url: str, *, method: str = "GET", body: bytes | None = None, headers: dict | None = None, timeout: float = 10) -> Answer:
+    request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
+    try:
+        with _opener.open(request, timeout=timeout) as reply:
+            return Answer(reply.status, reply.headers, reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.headers, error.read())
+
+
+def get_json(url: str, **query):
+    if query:
+        url += "?" + urllib.parse.urlencode(query)
+    answer = http(url, timeout=30)
+    assert answer.status == 200, f"GET {url}: {answer.status} {answer.text[:300]}"
+    return answer.json()
+
+
+def answers(url: str) -> bool:
+    """Whether a GET gives 200 now."""
+    try:
+        return http(url, timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def wait_until(condition, what: str, timeout: float = 20, every: float = 0.05):
+    """Calls condition() until it gives something true, and gives that back. what: for the message when it never does."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout:.0f} s for {what() if callable(what) else what}")
+        time.sleep(every)

@@ -1,0 +1,107 @@
+"""A back end that is away, slow or refusing changes nothing for the receivers: its queue is bounded, what does not fit is
+counted, and another exporter beside it has everything."""
+
+import pytest
+from harness.net import free_port, wait_until
+from harness.sink import Silence, Sink
+
+SPANS = 60_000
+QUEUE = 4 * 1024 * 1024  # less than what SPANS take
+
+
+def exporters(one_folder, url: str, *more: str) -> str:
+    options = ", ".join(
+        (f"url: '{url}'", f"memory_bytes: {QUEUE}", "retry_initial: 100ms", "retry_max: 300ms", "timeout: 1s", *more)
+    )
+    return f"file: {{ directory: {one_folder}/weir/traces }}\nzipkin/away: {{ {options} }}"
+
+
+def check_receivers_unaffected(one, sent: int):
+    """Everything was acknowledged and the file has it all; the other queue holds no more than its bound."""
+    ledger = one.balance(received=sent, held=True)
+    assert ledger.delivered("file") == sent
+    page = one.page()
+    assert page.sum("weir_spans_refused_total") == 0
+    assert ledger.exporters["zipkin/away"]["delivered"] == 0
+    dropped = page.value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
+    held = ledger.exporters["zipkin/away"]["held"]
+    assert dropped > 0
+    assert held > 0
+    assert dropped + held == sent
+    # The emitter's spans are some 300 bytes and a view of about 100: what is held fits into the bound.
+    assert held * 250 < QUEUE * 1.1, f"{held} spans held in {QUEUE} bytes"
+
+
+def away(kind: str, start, tmp_path):
+    """(port, what stands there) for each way of being away."""
+    if kind == "closed":
+        return free_port(), None
+    if kind == "silent":
+        silence = Silence()
+        return silence.port, silence
+    sink = Sink(tmp_path / "sink")
+    sink.folder.mkdir(parents=True)
+    sink.down()
+    return sink.port, start(sink)
+
+
+@pytest.mark.parametrize("kind", ["closed", "refusing", "silent"])
+def test_away_then_back(weir, start, tmp_path, kind):
+    port, thing = away(kind, start, tmp_path)
+    one = weir(exporters=exporters(tmp_path, f"http://127.0.0.1:{port}/api/v2/spans"))
+    summary = one.emit("--batch", 100, spans=SPANS)
+    assert (summary["acknowledged"], summary["refused"]) == (SPANS, 0)
+    check_receivers_unaffected(one, SPANS)
+
+    # It comes back: what was held arrives, and what is new too; what was dropped stays counted.
+    if kind == "closed":
+        start(Sink(tmp_path / "sink", port))
+    elif kind == "refusing":
+        assert thing.statuses().get(503, 0) > 0
+        thing.down(False)
+    else:
+        thing.stop()
+        start(Sink(tmp_path / "sink", port))
+    dropped = one.page().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
+    wait_until(lambda: one.ledger().exporters["zipkin/away"]["held"] == 0, "what was held to arrive", timeout=30)
+    one.emit("--batch", 100, "--seed", 2, spans=1000)
+    ledger = one.balance(received=SPANS + 1000)
+    assert ledger.delivered("file") == SPANS + 1000
+    assert ledger.delivered("zipkin/away") == SPANS + 1000 - dropped
+
+
+def test_what_a_back_end_refuses_for_good_is_counted_and_not_repeated(weir, start, tmp_path):
+    """Answered with 400: rejected at once, without a retry."""
+    sink = start(Sink(tmp_path / "sink"))
+    one = weir(exporters=f"zipkin: {{ url: 'http://127.0.0.1:{sink.port}/refused', retry_initial: 100ms }}")
+    one.emit("--batch", 100, spans=2000)
+    ledger = one.balance(received=2000)
+    assert ledger.delivered("zipkin") == 0
+    assert one.page().value("weir_spans_dropped_total", exporter="zipkin", where="queue", reason="rejected") == 2000
+    assert set(sink.statuses()) == {400}
+    assert sink.statuses()[400] <= 2000 / 100, "each body was sent once"
+
+
+def test_too_old_is_dropped_as_expired(weir, tmp_path):
+    one = weir(
+        exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\n"
+        f"zipkin/away: {{ url: 'http://127.0.0.1:{free_port()}/api/v2/spans', max_age: 1s, retry_initial: 100ms, retry_max: 200ms }}"
+    )
+    one.emit("--batch", 100, spans=3000)
+    ledger = one.balance(received=3000, timeout=20)
+    assert ledger.delivered("file") == 3000
+    assert one.page().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="expired") == 3000
+
+
+def test_two_of_a_kind_have_an_account_each(weir, start, tmp_path):
+    sinks = {name: start(Sink(tmp_path / name)) for name in ("a", "b")}
+    one = weir(
+        exporters="\n".join(
+            f"zipkin/{name}: {{ url: '{sink.endpoint}', encoding: {encoding} }}"
+            for (name, sink), encoding in zip(sinks.items(), ("proto3", "json"), strict=True)
+        )
+    )
+    one.emit("--batch", 100, spans=10_000)
+    ledger = one.balance(received=10_000)
+    assert {name: own["delivered"] for name, own in ledger.exporters.items()} == {"zipkin/a": 10_000, "zipkin/b": 10_000}
+    assert all(set(sink.statuses()) == {202} for sink in sinks.values())

@@ -1,0 +1,220 @@
+"""Start, reload, end: what a person or an init system does to Weir, and what it answers."""
+
+import json
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from harness.net import answers, free_port, http, wait_until
+from harness.process import Process, run
+from harness.weir import Weir, binary
+
+
+def check(config: pathlib.Path):
+    return run([binary(), "check", "-c", config])
+
+
+def test_no_configuration_at_all_runs(start, tmp_path):
+    """On the default ports; one that is taken is a warning, and that receiver stays off."""
+    taken = None
+    try:
+        taken = socket.create_server(("127.0.0.1", 4317))
+    except OSError:
+        pass  # something else on this machine holds it already: taken all the same
+    try:
+        process = Process("weir", [binary(), "run"], tmp_path / "weir.log", cwd=tmp_path)
+        try:
+            process.wait_ready(lambda: answers("http://127.0.0.1:9646/-/ready"))
+            page = http("http://127.0.0.1:9646/metrics").text
+            assert "weir_build_info" in page
+            assert re.search(r"4317", process.text()), "the log names the port that was taken"
+            # Eight idle seconds would be a benchmark; here only that it does not spin.
+            before = process.cpu_seconds()
+            time.sleep(2)
+            assert process.cpu_seconds() - before < 0.2
+            assert process.rss_bytes() < 30e6
+        finally:
+            status = process.stop()
+        assert status == 0
+    finally:
+        if taken:
+            taken.close()
+
+
+def test_a_taken_port_that_is_asked_for_is_fatal(tmp_path):
+    one = Weir(tmp_path)
+    with socket.create_server(("127.0.0.1", one.grpc_port)):
+        done = run([binary(), "run", "-c", one.config], timeout=20, cwd=tmp_path)
+    assert done.returncode == 1
+    assert str(one.grpc_port) in done.stderr
+    assert "grpc" in done.stderr
+    # The same for UDP, where SO_REUSEPORT would let two share it in silence.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        udp.bind(("127.0.0.1", one.statsd_port))
+        done = run([binary(), "run", "-c", one.config], timeout=20, cwd=tmp_path)
+    assert done.returncode == 1
+    assert str(one.statsd_port) in done.stderr
+    assert "statsd" in done.stderr
+
+
+def test_two_on_the_same_ports_cannot_run(start, tmp_path):
+    one = start(Weir(tmp_path / "one"))
+    second = Weir(tmp_path / "two", ports=(one.grpc_port, free_port(), free_port()))
+    done = run([binary(), "run", "-c", second.config], timeout=20, cwd=tmp_path)
+    assert done.returncode == 1
+    assert answers(one.url("/-/ready"))
+    one.balance(received=0)
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("lanez: 2", "lanez"),
+        ("lanes: many", "lanes"),
+        ("lanes: 100000", "lanes"),
+        ("receivers: { grpc: { listen: nowhere } }", "listen"),
+        ("exporters: { pigeon: {} }", "pigeon"),
+        ("exporters: { zipkin: { encoding: proto3 } }", "url"),
+        ("memory: { intake: 900TiB }", "intake"),
+        ("drain_timeout: 10", "drain_timeout"),
+        ("admin: { listen: '${env:WEIR_NO_SUCH_VARIABLE}' }", "WEIR_NO_SUCH_VARIABLE"),
+        ("lanes: [", ""),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, line, reason):
+    path = tmp_path / "weir.yaml"
+    path.write_text(f"# a comment\n{line}\n")
+    for done in (check(path), run([binary(), "run", "-c", path], timeout=20, cwd=tmp_path)):
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"weir\.yaml:\d+: ", done.stderr), done.stderr
+        assert reason in done.stderr
+    assert "weir.yaml:2: " in check(path).stderr or line.endswith("[")
+
+
+def test_a_good_configuration_passes_and_secrets_stay_secret(tmp_path):
+    one = Weir(
+        tmp_path, exporters="zipkin: { url: 'http://127.0.0.1:9411/api/v2/spans', headers: { authorization: 'Bearer s3cr3t' } }"
+    )
+    done = check(one.config)
+    assert done.returncode == 0, done.stderr
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_sub_commands_explain_themselves():
+    done = run([binary(), "version"])
+    assert done.returncode == 0
+    assert re.search(r"\d+\.\d+\.\d+", done.stdout)
+    for arguments in (["--help"], ["run", "--help"], ["check", "--help"], ["emit", "--help"], ["cat", "--help"]):
+        done = run([binary(), *arguments])
+        assert done.returncode == 0, arguments
+        assert "usage" in done.stdout.lower(), arguments
+    done = run([binary(), "fly"])
+    assert done.returncode not in (0, None)
+    assert "fly" in done.stderr
+
+
+def test_reload_changes_what_can_change_and_names_what_cannot(weir, tmp_path):
+    policy = tmp_path / "sampling.yaml"
+    policy.write_text("collector: { rate: 1 }\n")
+    extra = f"sampling: {{ policy: {policy} }}"
+    one = weir(extra=extra)
+    one.emit("--seed", 1, spans=2000)
+    assert one.balance(received=2000).sampled_out == 0
+
+    # The policy: live, by HTTP.
+    policy.write_text("collector: { rate: 0 }\n")
+    answer = one.reload()
+    assert answer.status == 200, answer.text
+    one.emit("--seed", 2, spans=2000)
+    assert one.balance(received=4000).sampled_out == 2000
+
+    # A bad one: nothing changes, and it says why and where.
+    policy.write_text("collector: { rate: 10 }\n")
+    answer = one.reload()
+    assert answer.status == 400
+    assert "sampling.yaml:1" in answer.text
+    assert one.page().value("weir_config_last_reload_successful") == 0
+    one.emit("--seed", 3, spans=2000)
+    assert one.balance(received=6000).sampled_out == 4000, "the old policy is still in force"
+
+    # The policy again, by signal.
+    policy.write_text("collector: { rate: 1 }\n")
+    one.process.signal(signal.SIGHUP)
+    wait_until(lambda: one.page().value("weir_config_last_reload_successful") == 1, "the reload by SIGHUP")
+    one.emit("--seed", 4, spans=2000)
+    assert one.balance(received=8000).sampled_out == 4000
+
+    # What only a restart can change is named.
+    one.write(exporters=f"file: {{ directory: {one.traces} }}", lanes=3, extra=extra)
+    answer = one.reload()
+    assert answer.status == 200, answer.text
+    assert "lanes" in answer.text
+    one.config.write_text("lanez: 3\n")
+    answer = one.reload()
+    assert answer.status == 400
+    assert "lanez" in answer.text and ":1:" in answer.text
+    one.balance(received=8000)
+
+
+def final_ledger(text: str) -> dict:
+    """The last line of the log that carries the ledger: received=... delivered{file}=... imbalance{file}=0"""
+    lines = [line for line in text.splitlines() if "received=" in line and "imbalance{" in line]
+    assert lines, f"no ledger in the log:\n{text[-2000:]}"
+    return {key: int(value) for key, value in re.findall(r"([a-z_]+(?:\{[^}]*\})?)=(-?\d+)", lines[-1])}
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_sigterm_under_load_drains_and_exits_0(weir, lanes):
+    """Nothing that was acknowledged is lost: the file holds it, and the last line of the log balances."""
+    one = weir(lanes=lanes, extra="drain_timeout: 10s")
+    emit = subprocess.Popen(
+        [str(binary()), "emit", "--endpoint", one.endpoint, "--spans", "50000000", "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: one.received() > 200_000, "load")
+        began = time.monotonic()
+        one.process.signal(signal.SIGTERM)
+        assert one.process.wait(15) == 0, one.process.tail()
+        assert time.monotonic() - began < 12
+        out, _ = emit.communicate(timeout=60)
+    finally:
+        if emit.poll() is None:
+            emit.kill()
+            emit.wait()
+    acknowledged = json.loads(out)["acknowledged"]
+    ledger = final_ledger(one.process.text())
+    assert ledger["imbalance{file}"] == 0
+    assert ledger["held"] == 0
+    assert ledger["held{file}"] == 0
+    assert ledger["received"] == ledger["delivered{file}"] + ledger["dropped{file}"] + ledger["dropped"] + ledger["sampled_out"]
+    # A span may be accepted and its answer be lost with the connection, never the other way round.
+    assert ledger["received"] >= acknowledged
+    done = subprocess.run(
+        f"'{binary()}' cat '{one.traces}' | wc -l", shell=True, capture_output=True, text=True, timeout=200, check=True
+    )
+    assert int(done.stdout) == ledger["delivered{file}"]
+
+
+def test_sigterm_with_a_silent_back_end_ends_within_its_bound(weir):
+    """Spans that nobody takes do not keep the process: they are dropped as shutdown, and counted."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        one = weir(
+            exporters=f"zipkin: {{ url: 'http://127.0.0.1:{silent.getsockname()[1]}/api/v2/spans' }}", extra="drain_timeout: 2s"
+        )
+        one.emit("--batch", 100, spans=5000)
+        one.balance(received=5000, held=True)
+        began = time.monotonic()
+        assert one.stop() == 0
+        assert time.monotonic() - began < 5
+    ledger = final_ledger(one.process.text())
+    assert ledger["imbalance{zipkin}"] == 0
+    assert ledger["dropped{zipkin}"] == 5000

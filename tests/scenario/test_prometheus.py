@@ -1,0 +1,72 @@
+"""A real Prometheus scrapes Weir, and its query API gives the numbers that the load generator wrote down."""
+
+import gzip
+import json
+
+import pytest
+from harness.net import http, wait_until
+from harness.process import ROOT
+from harness.prometheus import Prometheus, promtool_check_config, promtool_check_metrics
+
+SPANS = 20_000
+
+
+def test_queries_answer_what_was_sent(weir, start, tmp_path):
+    one = weir(lanes=2)
+    truth_file = tmp_path / "truth.json"
+    one.emit("--seed", 11, "--truth", truth_file, spans=SPANS)
+    truth = json.loads(truth_file.read_text())
+    one.balance(received=SPANS)
+    prometheus = start(Prometheus(tmp_path / "prometheus", one.admin_port))
+    wait_until(
+        lambda: prometheus.query("sum(traces_spanmetrics_calls_total)") == [({}, SPANS)], "the scrape", timeout=20, every=0.2
+    )
+    assert prometheus.target()["health"] == "up", prometheus.target()["lastError"]
+
+    by_service = {m["service"]: v for m, v in prometheus.query("sum by (service) (traces_spanmetrics_calls_total)")}
+    assert by_service == expected(truth, "service", "spans")
+    errors = {
+        m["service"]: v
+        for m, v in prometheus.query('sum by (service) (traces_spanmetrics_calls_total{status_code="STATUS_CODE_ERROR"}) > 0')
+    }
+    assert errors == {k: v for k, v in expected(truth, "service", "errors").items() if v}
+    seconds = {m["service"]: v for m, v in prometheus.query("sum by (service) (traces_spanmetrics_latency_sum)")}
+    assert seconds == pytest.approx(expected(truth, "service", "seconds"), rel=1e-9)
+    operations = {
+        (m["service"], m["span_name"]): v
+        for m, v in prometheus.query("sum by (service, span_name) (traces_spanmetrics_calls_total)")
+    }
+    assert operations == expected(truth, "operation", "spans")
+    # The +Inf bucket is the count, for every series: no bucket is lost on the way.
+    assert not prometheus.query('traces_spanmetrics_latency_bucket{le="+Inf"} != ignoring(le) traces_spanmetrics_latency_count')
+
+
+def expected(truth: dict, level: str, what: str) -> dict:
+    """Totals that `weir emit --truth` wrote, by service or by (service, operation)."""
+    out: dict = {}
+    for row in truth["operations"]:
+        key = row["service"] if level == "service" else (row["service"], row["operation"])
+        out[key] = out.get(key, 0) + row[what]
+    return out
+
+
+def test_promtool_takes_the_page(weir):
+    one = weir(lanes=2)
+    one.emit("--seed", 3, spans=5000)
+    one.send_statsd("shop.orders:1|c", "shop.depth:7|g", "shop.latency:250|ms", 'odd-name.1st:1|c|#weird-tag:"x\\y"')
+    one.balance(received=5000)
+    page = one.page()
+    remarks = promtool_check_metrics(page.text)
+    ours = [line for line in remarks.splitlines() if line.startswith(("weir_", "process_"))]
+    assert not ours, "promtool's remarks on Weir's own metrics:\n" + "\n".join(ours)
+    # What a scraper asks for: the text format's version, and gzip where it is accepted.
+    plain = http(one.url("/metrics"))
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    packed = http(one.url("/metrics"), headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.body) < len(plain.body) / 4
+    assert b"weir_build_info" in gzip.decompress(packed.body)
+
+
+def test_the_scrape_configuration_that_we_ship():
+    assert "SUCCESS" in promtool_check_config(ROOT / "dashboards" / "prometheus.yml")
