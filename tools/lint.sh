@@ -26,10 +26,8 @@ lint_shell() {
     shellcheck -x -S info dev .ci/run tools/*.sh tests/peers/*.sh
 }
 
-# E501: the formatter breaks what can be broken; what is left are strings. PLR: opinions on size.
 lint_python() {
-    "$VENV/bin/ruff" check -q --no-cache --select E,F,B,W,I,PL --ignore E501,PLR tests examples &&
-        "$VENV/bin/ruff" format -q --no-cache --line-length 132 --check tests examples
+    "$VENV/bin/ruff" check -q --config tests/ruff.toml tests examples && "$VENV/bin/ruff" format -q --config tests/ruff.toml --check tests examples
 }
 
 lint_tidy() {
@@ -67,6 +65,6 @@ cmd_fmt() {
     fi
     c_files | xargs -0 -r clang-format -i
     venv_have
-    "$VENV/bin/ruff" check -q --no-cache --select I --fix tests examples
-    "$VENV/bin/ruff" format -q --no-cache --line-length 132 tests examples
+    "$VENV/bin/ruff" check -q --config tests/ruff.toml --select I --fix tests examples
+    "$VENV/bin/ruff" format -q --config tests/ruff.toml tests examples
 }

@@ -12,20 +12,24 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _given: set[int] = set()
 
 
+def is_free(port: int) -> bool:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that has just ended holds nobody up
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
     """A port that neither TCP nor UDP holds on 127.0.0.1, below the range that the kernel gives to clients."""
     for _ in range(1000):
         port = random.randint(20000, 32000)
-        if port in _given:
-            continue
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        _given.add(port)
-        return port
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
     raise RuntimeError("no free port between 20000 and 32000")
 
 

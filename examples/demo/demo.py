@@ -1,0 +1,218 @@
+"""Weir between two real Envoys: starts them, sends a few hundred requests through, and prints what Weir knows of them.
+
+Run by ./dev demo (PYTHONPATH=tests). Everything lies in build/demo/: configuration, logs, the trace files. Exit 0: it all went well, and
+every span is accounted for.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths, wait_stats_flushed
+from harness.net import free_port, is_free, wait_until
+from harness.process import ROOT
+from harness.series import Page
+from harness.weir import Weir
+
+FOLDER = ROOT / "build" / "demo"
+REQUESTS = 400
+WIDTH = 78
+BAR = 24
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, code: str) -> str:
+    return f"\033[{code}m{text}\033[0m" if COLOUR else text
+
+
+def heading(text: str, note: str = ""):
+    print("\n" + paint(text, "1") + (paint(f"  {note}", "2") if note else ""))
+
+
+def row(*cells: str):
+    print("  " + "".join(cells).rstrip())
+
+
+def done(text: str):
+    print("  " + paint("✓", "32") + " " + text, flush=True)
+
+
+def quantile(page: Page, q: float, **labels) -> float:
+    """Seconds, as Prometheus' histogram_quantile: linear inside the bucket that the rank falls into."""
+    buckets: dict[float, float] = page.by("traces_spanmetrics_latency_bucket", "le", **labels)
+    edges = sorted((float(le), count) for le, count in buckets.items())
+    if not edges or edges[-1][1] == 0:
+        return float("nan")
+    rank, below, under = q * edges[-1][1], 0.0, 0.0
+    for edge, count in edges:
+        if count >= rank:
+            return below if edge == float("inf") else below + (edge - below) * (rank - under) / max(count - under, 1)
+        below, under = edge, count
+    return below
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def show_series(page: Page, weir: Weir):
+    own = sum(len(samples) for name, samples in page.samples.items() if name.startswith(("weir_", "process_")))
+    spans = sum(len(samples) for name, samples in page.samples.items() if name.startswith("traces_"))
+    heading("Metrics", f"{weir.url('/metrics')}")
+    row(paint(f"{page.series_count:,} series", "1"), " for Prometheus to scrape (honor_labels: true)")
+    row(f"{page.series_count - own - spans:>7,}  what Envoy counts, over DogStatsD")
+    row(f"{spans:>7,}  made of spans: rate, errors, latency, who calls whom")
+    row(f"{own:>7,}  Weir's own")
+
+
+def show_services(page: Page, names: tuple, seconds: float):
+    heading("Services", "from their server spans")
+    row(paint(f"{'':12}{'requests':>10}{'rate':>10}{'errors':>10}{'p50':>12}{'p99':>12}", "2"))
+    for name in names:
+        server = {"service": name, "span_kind": "SPAN_KIND_SERVER"}
+        calls = page.sum("traces_spanmetrics_calls_total", **server)
+        errors = page.sum("traces_spanmetrics_calls_total", status_code="STATUS_CODE_ERROR", **server)
+        share = f"{100 * errors / max(calls, 1):.1f} %"
+        row(
+            f"{name:12}{calls:>10,.0f}{calls / seconds:>8.0f}/s",
+            paint(f"{share:>10}", "31") if errors else f"{share:>10}",
+            f"{milliseconds(quantile(page, 0.5, **server)):>12}{milliseconds(quantile(page, 0.99, **server)):>12}",
+        )
+    for labels, calls in page.select("traces_service_graph_request_total"):
+        failed = page.sum("traces_service_graph_request_failed_total", client=labels["client"], server=labels["server"])
+        row(f"{labels['client']} → {labels['server']}: {calls:,.0f} calls, {failed:,.0f} failed")
+
+
+def attributes(span: dict) -> dict:
+    return {a["key"]: next(iter(a["value"].values()), "") for a in span.get("attributes", [])}
+
+
+def times(span: dict) -> tuple[int, int]:
+    return int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+
+
+def show_trace(spans: list[dict]):
+    """The slowest trace as a tree, with the time of each span to scale."""
+    traces: dict[str, list[dict]] = {}
+    for span in spans:
+        traces.setdefault(span["traceId"], []).append(span)
+    whole = [trace for trace in traces.values() if len(trace) == SPANS_PER_REQUEST]
+
+    def length(trace: list[dict]) -> int:
+        return max(times(span)[1] for span in trace) - min(times(span)[0] for span in trace)
+
+    trace = max(whole, key=length)
+    begin, total = min(times(span)[0] for span in trace), max(length(trace), 1)
+    root = next(span for span in trace if not span.get("parentSpanId"))
+    heading("One trace", f"the slowest: {attributes(root).get('http.url', root['name'])}")
+    row(paint(root["traceId"], "2"))
+
+    def draw(span: dict, depth: int):
+        start, end = times(span)
+        kind = {2: "server", 3: "client"}.get(span["kind"], str(span["kind"]).removeprefix("SPAN_KIND_").lower())
+        label = "   " * (depth - 1) + ("└─ " if depth else "") + f"{span['service']} {kind}"
+        name = span["name"][: 44 - len(label)]
+        left = min(round(BAR * (start - begin) / total), BAR - 1)
+        size = max(round(BAR * (end - start) / total), 1)
+        bar = " " * left + "━" * min(size, BAR - left)
+        failed = str(attributes(span).get("http.status_code", "")).startswith("5")
+        row(
+            f"{label} ",
+            paint(f"{name:{41 - len(label)}}", "2"),
+            paint(f"{bar:{BAR}}", "31" if failed else "36"),
+            f"{(end - start) / 1e6:>9.1f} ms",
+        )
+        for child in sorted((s for s in trace if s.get("parentSpanId") == span["spanId"]), key=times):
+            draw(child, depth + 1)
+
+    draw(root, 0)
+
+
+def show_ledger(weir: Weir, sent: int) -> bool:
+    ledger = weir.balance(received=sent)
+    heading("Ledger", "every span that was accepted is in exactly one place")
+    row(f"Envoys sent {sent:,} spans; Weir received {ledger.received:,}")
+    for name, own in sorted(ledger.exporters.items()):
+        missing = ledger.missing(name)
+        row(
+            f"{name}: delivered {own['delivered']:,}, held {own['held'] + ledger.held}, dropped {own['dropped'] + ledger.dropped}, "
+            f"sampled out {own['sampled_out'] + ledger.sampled_out}  ",
+            paint("balanced", "32") if missing == 0 else paint(f"{missing} missing", "31"),
+        )
+    return all(ledger.missing(name) == 0 for name in ledger.exporters)
+
+
+def show_files(weir: Weir):
+    heading("Files", str(FOLDER.relative_to(ROOT)))
+    files = sorted(path for path in weir.traces.rglob("*") if path.is_file())
+    row(f"{'weir.yaml':18}the configuration of this run")
+    row(f"{'traces/':18}{len(files)} of OTLP spans in zstd, {sum(f.stat().st_size for f in files):,} bytes:")
+    row(f"{'':18}build/weir cat {weir.traces.relative_to(ROOT)} | head")
+    row(f"{'*.log':18}what Weir and the Envoys said")
+
+
+def prefer(port: int) -> int:
+    return port if is_free(port) else free_port()
+
+
+def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    heading("Weir demo", "a weir regulates a river and measures it")
+    weir = Weir(FOLDER, ports=(prefer(4317), prefer(8125), prefer(9646)))
+    stack.callback(weir.stop)
+    weir.start()
+    done(f"weir       spans on {weir.endpoint} (OTLP/gRPC), counters on {weir.statsd_port} (UDP)")
+    mesh = Mesh(FOLDER, otlp_port=weir.grpc_port, statsd_port=weir.statsd_port)
+    stack.callback(mesh.stop)
+    mesh.start()
+    done(f"two Envoys front on 127.0.0.1:{mesh.front.port} → middle → orders, payments, inventory, users")
+    paths = shop_paths(REQUESTS)
+    began = time.monotonic()
+    statuses = mesh.drive(paths)
+    seconds = time.monotonic() - began
+    slow = sum("/slow/" in path for path in paths)
+    done(f"{REQUESTS} requests: {statuses.get(200, 0)} answered 200 ({slow} of them slowly), {statuses.get(503, 0)} with 503")
+    sent = mesh.spans_sent()
+    wait_until(lambda: weir.received() >= sent, f"{sent} spans that the Envoys sent")
+    wait_stats_flushed()
+    page = weir.page()
+    show_series(page, weir)
+    show_services(page, ("front", "middle"), seconds)
+    balanced = show_ledger(weir, sent)
+    if stay:
+        show_trace(weir.cat())
+        show_files(weir)
+        print(f"\n  Running. Send more: curl 127.0.0.1:{mesh.front.port}/orders/fail/1    End: Ctrl-C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+        print()
+    mesh.stop()
+    status = weir.stop()
+    if not stay:
+        show_trace(weir.cat())
+        show_files(weir)
+        print("\n  Stopped. ./dev demo --stay keeps it running.\n" if status == 0 else f"\n  weir ended with status {status}\n")
+    return balanced and status == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--stay", action="store_true", help="keep it all running until Ctrl-C")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.ExitStack() as stack:
+        try:
+            return 0 if demo(stack, options.stay) else 1
+        except KeyboardInterrupt:
+            return 130
+        except AssertionError as error:
+            print(f"\ndemo: {error}", file=sys.stderr)
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
