@@ -1,0 +1,43 @@
+"""The load: spans by `weir emit`, packets by the compiled sender beside this file."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from harness.process import ROOT, run
+from harness.weir import binary
+
+BLAST = Path(__file__).with_name("statsd_blast.c")
+
+
+def emit(endpoint: str, spans: int, batch: int) -> dict:
+    """acknowledged, refused, seconds (from the first request to the last answer)."""
+    done = run([binary(), "emit", "--endpoint", endpoint, "--spans", spans, "--batch", batch, "--in-flight", 16, "--json"], 300)
+    assert done.returncode == 0, f"weir emit: exit {done.returncode}\n{done.stderr[-1000:]}"
+    return json.loads(done.stdout)
+
+
+def _blast() -> Path:
+    program = ROOT / "build" / "statsd_blast"
+    if not program.exists() or program.stat().st_mtime < BLAST.stat().st_mtime:
+        program.parent.mkdir(exist_ok=True)
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(program), str(BLAST)], check=True)
+    return program
+
+
+def statsd(port: int, *, packets: int, rate: int, lines: int) -> dict:
+    """packets (that left), seconds"""
+    done = run([_blast(), "--port", port, "--packets", packets, "--rate", rate, "--lines", lines], 120)
+    assert done.returncode == 0, done.stderr[-1000:]
+    return json.loads(done.stdout)
+
+
+def still(read, every: float = 0.2, times: int = 3, timeout: float = 60):
+    """Reads until the value has stayed the same so many times."""
+    end, seen = time.monotonic() + timeout, [read()]
+    while len(seen) < times or len(set(seen[-times:])) > 1:
+        assert time.monotonic() < end, f"still changing after {timeout} s"
+        time.sleep(every)
+        seen.append(read())
+    return seen[-1]

@@ -1,0 +1,104 @@
+"""docs/benchmarks.md from the measured values."""
+
+import os
+import platform
+import statistics
+from pathlib import Path
+
+import rows
+from harness.process import ROOT, run
+
+HEAD = """# Benchmarks
+
+Written by `./dev bench{peers}`; do not edit. Each figure is the median of {runs} runs, with the least and the most in brackets.
+CPU is user and system time of the measured process itself, all threads, over the load, for a million spans or lines. The load
+comes from the same machine and shares its processors: throughput is what was left for both.
+
+{machines}
+
+Spans come from `weir emit` over OTLP/gRPC: one connection, 16 requests outstanding, 361 bytes and 8 attributes a span, 8 spans a
+trace. Zipkin is an nginx that answers 202. Bold: the goal is missed.
+"""
+
+SPANS_NOTE = """
+`spans/s` is how fast the sender was answered, `to the last` until everything was where it goes. Weir counts series in every row.
+"""
+
+STATSD_NOTE = """
+Lost are packets that were sent and never read: the kernel drops them when the socket's buffer is full. 4 MiB is what Weir asks for;
+without the right to go past `net.core.rmem_max` the system's default (208 KiB here) stays, and Weir says so when it starts.
+"""
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        "?",
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {platform.release()}"
+
+
+def commit() -> str:
+    return run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]).stdout.strip()
+
+
+def cell(row: rows.Row, values: dict, measure: str, form: str) -> str:
+    if measure not in values:
+        return ""
+    median, low, high = statistics.median(values[measure]), min(values[measure]), max(values[measure])
+    text = format(median, form)
+    if measure in row.goals:
+        goal = row.goals[measure]
+        missed = median < goal if measure == "spans_per_s" else median > goal
+        text = f"**{text}**" if missed else text
+    if format(low, form) != format(high, form):
+        text += f" ({format(low, form)}–{format(high, form)})"
+    return text
+
+
+def goal(row: rows.Row) -> str:
+    units = {
+        "cpu_s_per_million": "≤ {:g} CPU-s",
+        "spans_per_s": "≥ {:,.0f}/s",
+        "lost_percent": "{:g} % lost",
+        "rss_mib": "< {:g} MiB",
+    }
+    return ", ".join(units[name].format(value) for name, value in row.goals.items())
+
+
+def table(group: str, results: dict, columns: list[tuple[str, str, str]]) -> str:
+    head = ["row", "what", "lanes", "load", *(title for _, title, _ in columns), "goal"]
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows.ROWS:
+        if row.group == group and row.name in results:
+            values = results[row.name]["values"]
+            cells = [f"`{row.name}`", row.title, str(row.lanes or ""), row.load]
+            out.append("| " + " | ".join([*cells, *(cell(row, values, m, form) for m, _, form in columns), goal(row)]) + " |")
+    return "\n".join(out)
+
+
+def handover(results: dict) -> str:
+    """What a span that is handed to another lane costs more: of 4 lanes three quarters are."""
+    if not {"series", "series-4-lanes"} <= results.keys():
+        return ""
+    one, four = (statistics.median(results[name]["values"]["cpu_s_per_million"]) for name in ("series", "series-4-lanes"))
+    cost = (four - one) / 0.75
+    return f"\nA hand-over to another lane costs {cost * 1000:.0f} ns a span: {four:.2f} CPU-s a million on 4 lanes, where three quarters of the spans are foreign, less {one:.2f} on one, over 0.75.\n"
+
+
+def write(results: dict) -> str:
+    known = {name: result for name, result in results.items() if name in {row.name for row in rows.ROWS}}
+    peers = any(row.peer and row.name in known for row in rows.ROWS)
+    runs = max(len(values) for result in known.values() for values in result["values"].values())
+    machines = sorted({(r["machine"], r["date"], r["commit"]) for r in known.values()})
+    text = HEAD.format(
+        peers=" --peers" if peers else "", runs=runs, machines="\n".join(f"- {m}; {d}, commit {c}" for m, d, c in machines)
+    )
+    cpu, rss = ("cpu_s_per_million", "CPU-s a million", ".2f"), ("rss_mib", "RSS MiB", ".0f")
+    spans = [cpu, ("spans_per_s", "spans/s", ",.0f"), ("to_the_last_per_s", "to the last, /s", ",.0f"), rss]
+    statsd = [cpu, ("lost_percent", "lost %", ".2f"), ("packets_per_s", "packets/s", ",.0f"), rss]
+    text += "\n## Spans\n\n" + table("spans", known, spans) + "\n" + SPANS_NOTE + handover(known)
+    text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
+    text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
+    return text

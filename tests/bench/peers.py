@@ -1,0 +1,75 @@
+"""The programs that Weir is measured beside."""
+
+from pathlib import Path
+
+from harness.net import answers, free_port, http
+from harness.process import PEERS, Process
+from harness.series import Page
+
+
+class Collector:
+    """OpenTelemetry Collector: OTLP/gRPC into nothing, a file, or a Zipkin endpoint (mode nop, file, zipkin-json, zipkin-proto)."""
+
+    def __init__(self, folder: Path, mode: str, zipkin_url: str):
+        self.folder, self.mode, self.zipkin_url = folder, mode, zipkin_url
+        self.port, self.health_port = free_port(), free_port()
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> "Collector":
+        self.folder.mkdir(parents=True)
+        exporter, _, encoding = self.mode.partition("-")
+        batching = "" if exporter == "nop" else "memory_limiter, batch"
+        config = self.folder / "config.yaml"
+        config.write_text(f"""
+receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:{self.port}, max_recv_msg_size_mib: 16 }} }} }} }}
+processors:
+  batch: {{ send_batch_size: 1000, send_batch_max_size: 1000, timeout: 200ms }}
+  memory_limiter: {{ check_interval: 1s, limit_mib: 1024 }}
+exporters:
+  nop: {{}}
+  file: {{ path: '{self.folder}/out.json' }}
+  zipkin: {{ endpoint: '{self.zipkin_url or "http://127.0.0.1:1"}', format: {encoding or "json"},
+            sending_queue: {{ enabled: true, num_consumers: 4, queue_size: 5000 }} }}
+extensions: {{ health_check: {{ endpoint: 127.0.0.1:{self.health_port} }} }}
+service:
+  extensions: [health_check]
+  telemetry: {{ logs: {{ level: warn }}, metrics: {{ level: none }} }}
+  pipelines: {{ traces: {{ receivers: [otlp], processors: [{batching}], exporters: [{exporter}] }} }}
+""")
+        program = PEERS / "bin" / "otelcol"
+        self.process = Process("otelcol", [program, "--config", config], self.folder / "log")
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.health_port}/"))
+        return self
+
+    def stop(self):
+        self.process.stop()
+
+
+class StatsdExporter:
+    """prometheus/statsd_exporter; read_buffer 0: the kernel's default."""
+
+    def __init__(self, folder: Path, read_buffer: int):
+        self.folder, self.read_buffer = folder, read_buffer
+        self.statsd_port, self.port = free_port(), free_port()
+
+    def start(self) -> "StatsdExporter":
+        argv = [
+            PEERS / "bin" / "statsd_exporter",
+            f"--statsd.listen-udp=127.0.0.1:{self.statsd_port}",
+            "--statsd.listen-tcp=",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+        if self.read_buffer:
+            argv.append(f"--statsd.read-buffer={self.read_buffer}")
+        self.process = Process("statsd_exporter", argv, self.folder / "log")
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/metrics"))
+        return self
+
+    def packets(self) -> int:
+        return int(Page(http(f"http://127.0.0.1:{self.port}/metrics").text).sum("statsd_exporter_udp_packets_total"))
+
+    def stop(self):
+        self.process.stop()

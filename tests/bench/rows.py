@@ -1,0 +1,174 @@
+"""The rows of docs/benchmarks.md: what is run, under which load, and what it is held against."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import load
+import peers
+from harness.sink import Sink
+from harness.weir import Weir
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    title: str
+    group: str  # spans, statsd, idle
+    run: Callable[[Path, float], dict]
+    load: str = ""  # for people
+    lanes: int | None = None
+    peer: bool = False
+    goals: dict = field(default_factory=dict)  # measure -> the bound it is held against
+
+
+def spans_row(
+    name: str, title: str, *, to: str, lanes: int = 1, batch: int = 100, millions: float = 2, goals: dict | None = None
+) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        sink = Sink(folder / "sink", log=False).start() if to.startswith("zipkin") else None
+        exporters = {
+            "series": "{}",
+            "file": f"file: {{ directory: {folder}/traces }}",
+            "zipkin-proto3": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: proto3, memory_bytes: 1GiB }}",
+            "zipkin-json": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: json, memory_bytes: 1GiB }}",
+        }[to]
+        weir = Weir(folder / "weir", exporters=exporters, lanes=lanes)
+        try:
+            weir.start()
+            spans = int(millions * share * MILLION)
+            before, began = weir.cpu_seconds(), time.monotonic()
+            summary = load.emit(weir.endpoint, spans, batch)
+            ledger = weir.balance(received=summary["acknowledged"], timeout=120)
+            seconds, cpu = time.monotonic() - began, weir.cpu_seconds() - before
+            lost = sum(own["dropped"] for own in ledger.exporters.values()) + summary["refused"]
+            assert lost == 0, f"{lost} spans were refused or dropped: not the load that was meant"
+            assert to == "series" or all(own["delivered"] == spans for own in ledger.exporters.values())
+            return {
+                "cpu_s_per_million": cpu / (summary["acknowledged"] / MILLION),
+                "spans_per_s": summary["acknowledged"] / summary["seconds"],
+                "to_the_last_per_s": summary["acknowledged"] / seconds,
+                "rss_mib": weir.process.rss_bytes() / 2**20,
+            }
+        finally:
+            weir.stop()
+            if sink:
+                sink.stop()
+
+    return Row(name, title, "spans", run, f"{batch} spans a request", lanes, goals=goals or {})
+
+
+STATSD_RATE = 250_000
+
+
+def statsd_row(name: str, *, lines: int, buffer: str, goals: dict | None = None) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        weir = Weir(folder / "weir", exporters="{}", lanes=1, statsd=f"receive_buffer: {buffer}")
+        try:
+            weir.start()
+            before = weir.cpu_seconds()
+            sent = load.statsd(weir.statsd_port, packets=int(8 * STATSD_RATE * share), rate=STATSD_RATE, lines=lines)
+
+            def read() -> int:
+                return int(weir.page().sum("weir_datagrams_received_total", receiver="statsd"))
+
+            last = load.still(read)
+            cpu = weir.cpu_seconds() - before
+            return {
+                "cpu_s_per_million": cpu / (last * lines / MILLION),
+                "lost_percent": 100 * (sent["packets"] - last) / sent["packets"],
+                "packets_per_s": sent["packets"] / sent["seconds"],
+                "rss_mib": weir.process.rss_bytes() / 2**20,
+            }
+        finally:
+            weir.stop()
+
+    title = f"StatsD, {lines} line{'s' * (lines > 1)} a packet, buffer {buffer}"
+    return Row(name, title, "statsd", run, "one metric, 250K packets/s for 8 s", 1, goals=goals or {})
+
+
+def run_idle(folder: Path, share: float) -> dict:
+    weir = Weir(folder / "weir", lanes=2)
+    try:
+        weir.start()
+        time.sleep(2)
+        before, began = weir.cpu_seconds(), time.monotonic()
+        time.sleep(max(20 * share, 3))
+        return {
+            "rss_mib": weir.process.rss_bytes() / 2**20,
+            "cpu_percent": 100 * (weir.cpu_seconds() - before) / (time.monotonic() - began),
+        }
+    finally:
+        weir.stop()
+
+
+def otelcol_row(name: str, title: str, *, mode: str, batch: int = 100, millions: float = 0.5) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        sink = Sink(folder / "sink", log=False).start() if mode.startswith("zipkin") else None
+        collector = peers.Collector(folder / "otelcol", mode, sink.endpoint if sink else "")
+        try:
+            collector.start()
+            load.emit(collector.endpoint, 20_000, batch)  # a Go program takes its first seconds to grow its heap
+            before = load.still(collector.process.cpu_seconds, every=0.3)
+            summary = load.emit(collector.endpoint, int(millions * share * MILLION), batch)
+            cpu = load.still(collector.process.cpu_seconds, every=0.3) - before
+            return {
+                "cpu_s_per_million": cpu / (summary["acknowledged"] / MILLION),
+                "spans_per_s": summary["acknowledged"] / summary["seconds"],
+                "rss_mib": collector.process.rss_bytes() / 2**20,
+            }
+        finally:
+            collector.stop()
+            if sink:
+                sink.stop()
+
+    return Row(name, title, "spans", run, f"{batch} spans a request", peer=True)
+
+
+def statsd_exporter_row(name: str, *, lines: int, buffer: int) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        exporter = peers.StatsdExporter(folder / "statsd_exporter", buffer)
+        try:
+            exporter.start()
+            before = exporter.process.cpu_seconds()
+            sent = load.statsd(exporter.statsd_port, packets=int(8 * STATSD_RATE * share), rate=STATSD_RATE, lines=lines)
+            got = load.still(exporter.packets)
+            return {
+                "cpu_s_per_million": (exporter.process.cpu_seconds() - before) / (got * lines / MILLION),
+                "lost_percent": 100 * (sent["packets"] - got) / sent["packets"],
+                "packets_per_s": sent["packets"] / sent["seconds"],
+                "rss_mib": exporter.process.rss_bytes() / 2**20,
+            }
+        finally:
+            exporter.stop()
+
+    size = "4MiB" if buffer else "default"
+    title = f"statsd_exporter, {lines} line{'s' * (lines > 1)} a packet, buffer {size}"
+    return Row(name, title, "statsd", run, "one metric, 250K packets/s for 8 s", peer=True)
+
+
+ROWS = [
+    spans_row("series", "OTLP/gRPC in → series", to="series", goals={"cpu_s_per_million": 0.35, "spans_per_s": 2e6}),
+    spans_row("series-10", "OTLP/gRPC in → series", to="series", batch=10, millions=1),
+    spans_row("series-2-lanes", "OTLP/gRPC in → series", to="series", lanes=2),
+    spans_row("series-4-lanes", "OTLP/gRPC in → series", to="series", lanes=4),
+    spans_row("file", "OTLP/gRPC in → file", to="file", goals={"cpu_s_per_million": 0.9}),
+    spans_row("zipkin-proto3", "OTLP/gRPC in → Zipkin proto3", to="zipkin-proto3", millions=1, goals={"cpu_s_per_million": 0.8}),
+    spans_row("zipkin-json", "OTLP/gRPC in → Zipkin JSON", to="zipkin-json", millions=1, goals={"cpu_s_per_million": 1.1}),
+    otelcol_row("otelcol-nothing", "OpenTelemetry Collector, OTLP/gRPC in → nothing", mode="nop"),
+    otelcol_row("otelcol-nothing-10", "OpenTelemetry Collector, OTLP/gRPC in → nothing", mode="nop", batch=10),
+    otelcol_row("otelcol-file", "OpenTelemetry Collector, batch → file (JSON lines)", mode="file"),
+    otelcol_row("otelcol-zipkin-proto3", "OpenTelemetry Collector, batch → Zipkin proto3", mode="zipkin-proto"),
+    otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
+    statsd_row("statsd-1", lines=1, buffer="4MiB", goals={"cpu_s_per_million": 1.8, "lost_percent": 0}),
+    statsd_row("statsd-10", lines=10, buffer="4MiB", goals={"cpu_s_per_million": 0.4, "lost_percent": 0}),
+    statsd_row("statsd-1-small", lines=1, buffer="208KiB"),
+    statsd_row("statsd-10-small", lines=10, buffer="208KiB"),
+    statsd_exporter_row("statsd_exporter-1", lines=1, buffer=4 << 20),
+    statsd_exporter_row("statsd_exporter-10", lines=10, buffer=4 << 20),
+    statsd_exporter_row("statsd_exporter-1-small", lines=1, buffer=0),
+    Row("idle", "no load, file exporter", "idle", run_idle, lanes=2, goals={"rss_mib": 30}),
+]
