@@ -18,7 +18,11 @@ Formats in place: C code by .clang-format, the files named or all; without names
 HELP
 }
 
-lint_format() { c_files | xargs -0 -r clang-format --dry-run -Werror; }
+lint_format() {
+    local wrong
+    wrong=$(c_files | xargs -0 -r clang-format --dry-run -Werror 2>&1 | sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: error: .*/\1/p' | sort | uniq -c) || true
+    [ -z "$wrong" ] || { printf '%s\n' "not as ./dev fmt writes it (places, file):" "$wrong"; return 1; }
+}
 
 lint_shell() {
     local script

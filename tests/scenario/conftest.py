@@ -8,7 +8,10 @@ from harness.zipkin import Zipkin
 
 
 def pytest_configure():
-    binary()  # says what to do when there is none
+    try:
+        binary()
+    except AssertionError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(hookwrapper=True)
