@@ -1,0 +1,289 @@
+#define _GNU_SOURCE
+#include "collector/config/limits.h"
+
+#include "collector/config/values.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting edge; a
+ * name with its text and slots. A histogram's cell also has 8 bytes a bucket. */
+enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128 };
+enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 8, FIT_FLOOR_BYTES = 4 << 20 };
+
+struct term {
+    char key[96];
+    uint64_t bytes;
+    int line;
+};
+
+static int line_at(const int *lines, enum weir_option_scope scope, const char *key) {
+    if (lines == NULL) return 0;
+    for (size_t i = 0; weir_options[i].key != NULL; i++) {
+        if (weir_options[i].scope == scope && strcmp(weir_options[i].key, key) == 0) return lines[i];
+    }
+    return 0;
+}
+
+static void add_term(struct term *terms, size_t *count, uint64_t bytes, int line, const char *format, const char *name) {
+    struct term *term = &terms[(*count)++];
+    term->bytes = bytes;
+    term->line = line;
+    snprintf(term->key, sizeof term->key, format, name);
+}
+
+static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const struct weir_lines *lines, struct term *terms) {
+    size_t count = 0;
+    const int *top = lines == NULL ? NULL : lines->top;
+    const struct weir_aggregate_config *aggregate = &config->aggregate;
+    add_term(terms, &count, config->intake_bytes, line_at(top, WEIR_SCOPE_TOP, "memory.intake"), "%s", "memory.intake");
+    for (uint32_t i = 0; i < config->exporter_count; i++) {
+        const struct weir_exporter_config *exporter = &config->exporters[i];
+        const int *own = lines == NULL ? NULL : lines->exporters[i];
+        add_term(terms, &count, exporter->memory_bytes, line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"), "exporters.%s.memory_bytes", exporter->name);
+    }
+    if (config->exporter_count > 0) {
+        add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s", "batch.max_bytes of all lanes");
+    }
+    add_term(terms, &count, aggregate->series_max * (uint64_t)(SERIES_BYTES + BUCKET_BYTES * aggregate->latency_bucket_count),
+             line_at(top, WEIR_SCOPE_TOP, "aggregate.series_max"), "%s", "aggregate.series_max");
+    if (aggregate->service_graph) {
+        add_term(terms, &count, (uint64_t)lanes * aggregate->edges_max * EDGE_BYTES, line_at(top, WEIR_SCOPE_TOP, "aggregate.edges_max"), "%s",
+                 "aggregate.edges_max of all lanes");
+    }
+    add_term(terms, &count, config->names_max * (uint64_t)NAME_BYTES, line_at(top, WEIR_SCOPE_TOP, "memory.names"), "%s", "memory.names");
+    return count;
+}
+
+uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
+    struct term terms[TERMS_MAX];
+    size_t count = sum_terms(config, lanes, NULL, terms);
+    uint64_t sum = 0; /* 18 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
+    for (size_t i = 0; i < count; i++) sum += terms[i].bytes;
+    return sum;
+}
+
+static uint64_t *largest_default(struct weir_config *config, const struct weir_lines *lines) {
+    uint64_t *largest = NULL;
+    if (line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake") == 0) largest = &config->intake_bytes;
+    for (uint32_t i = 0; i < config->exporter_count; i++) {
+        uint64_t *bytes = &config->exporters[i].memory_bytes;
+        if (line_at(lines->exporters[i], WEIR_SCOPE_EXPORTER, "memory_bytes") == 0 && (largest == NULL || *bytes > *largest)) largest = bytes;
+    }
+    return largest;
+}
+
+void weir_config_fit(struct weir_config *config, const struct weir_machine *machine, const struct weir_lines *lines) {
+    uint32_t lanes = config->lanes == 0 ? machine->lanes : config->lanes;
+    while (machine->memory_bytes != 0 && weir_config_memory(config, lanes) > machine->memory_bytes) {
+        uint64_t *largest = largest_default(config, lines);
+        if (largest == NULL || *largest <= FIT_FLOOR_BYTES) break;
+        *largest /= 2;
+    }
+    bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes") != 0;
+    if (!chosen && config->grpc.max_message_bytes > config->intake_bytes) config->grpc.max_message_bytes = config->intake_bytes;
+}
+
+static int by_size(const void *a, const void *b) {
+    const struct term *x = a, *y = b;
+    return (x->bytes < y->bytes) - (x->bytes > y->bytes);
+}
+
+/* A number for people: two or three digits and a unit. */
+static void about(uint64_t bytes, char *out, size_t out_size) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit < 5) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(out, out_size, value < 10 && value != (double)(int)value ? "%.1f%s" : "%.0f%s", value, units[unit]);
+}
+
+static enum weir_status check_memory(const struct weir_config *config, const struct weir_machine *machine, const struct weir_yaml_doc *doc,
+                                     const struct weir_lines *lines, struct weir_error *err) {
+    if (machine->memory_bytes == 0) return WEIR_OK;
+    struct term terms[TERMS_MAX];
+    size_t count = sum_terms(config, config->lanes == 0 ? machine->lanes : config->lanes, lines, terms);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) sum += terms[i].bytes;
+    if (sum <= machine->memory_bytes) return WEIR_OK;
+    qsort(terms, count, sizeof *terms, by_size);
+    char parts[160], total[16], limit[16];
+    size_t used = 0;
+    int line = 0;
+    for (size_t i = 0; i < count && i < 3 && used < sizeof parts; i++) {
+        char size[16], where[24] = "";
+        about(terms[i].bytes, size, sizeof size);
+        if (terms[i].line > 0) snprintf(where, sizeof where, " (line %d)", terms[i].line);
+        if (line == 0) line = terms[i].line;
+        used += (size_t)snprintf(parts + used, sizeof parts - used, "%s%s %s%s", i == 0 ? "" : ", ", terms[i].key, size, where);
+    }
+    about(sum, total, sizeof total);
+    about(machine->memory_bytes, limit, sizeof limit);
+    return weir_yaml_fail(doc, line == 0 ? 1 : line, err, "all bounds together are %s, %s is %s; the largest: %s", total, machine->memory_what, limit, parts);
+}
+
+static enum weir_status check_pair(const struct weir_yaml_doc *doc, int line, int other_line, const char *small_key, uint64_t small,
+                                   const char *large_key, uint64_t large, void (*print)(uint64_t, char *, size_t), struct weir_error *err) {
+    if (small <= large) return WEIR_OK;
+    char a[32], b[32];
+    print(small, a, sizeof a);
+    print(large, b, sizeof b);
+    if (line == 0) line = other_line == 0 ? 1 : other_line;
+    return weir_yaml_fail(doc, line, err, "%s: %s is more than %s, which is %s", small_key, a, large_key, b);
+}
+
+static void print_count(uint64_t value, char *out, size_t out_size) {
+    snprintf(out, out_size, "%llu", (unsigned long long)value);
+}
+
+static enum weir_status check_exporter(const struct weir_config *config, uint32_t index, const struct weir_yaml_doc *doc,
+                                       const struct weir_lines *lines, struct weir_error *err) {
+    const struct weir_exporter_config *one = &config->exporters[index];
+    const int *own = lines->exporters[index];
+    char small[96], large[96];
+    snprintf(small, sizeof small, "%s", "batch.max_bytes");
+    snprintf(large, sizeof large, "exporters.%s.memory_bytes", one->name);
+    enum weir_status status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "batch.max_bytes"), line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"),
+                                         small, config->batch.max_bytes, large, one->memory_bytes, weir_value_print_bytes, err);
+    if (status != WEIR_OK) return status;
+    snprintf(small, sizeof small, "exporters.%s.retry_initial", one->name);
+    status = check_pair(doc, line_at(own, WEIR_SCOPE_EXPORTER, "retry_initial"), line_at(own, WEIR_SCOPE_EXPORTER, "retry_max"), small,
+                        one->retry_initial_ns, "retry_max", one->retry_max_ns, weir_value_print_duration, err);
+    if (status != WEIR_OK || strcmp(one->type, "file") != 0) return status;
+    snprintf(small, sizeof small, "exporters.%s.max_file_bytes", one->name);
+    status = check_pair(doc, line_at(own, WEIR_SCOPE_FILE, "max_file_bytes"), line_at(own, WEIR_SCOPE_FILE, "max_total_bytes"), small,
+                        one->file.max_file_bytes, "max_total_bytes", one->file.max_total_bytes, weir_value_print_bytes, err);
+    for (uint32_t i = 0; status == WEIR_OK && i < index; i++) { /* each would remove the other's files */
+        const struct weir_exporter_config *other = &config->exporters[i];
+        if (strcmp(other->type, "file") != 0 || strcmp(other->file.directory, one->file.directory) != 0) continue;
+        int line = line_at(own, WEIR_SCOPE_FILE, "directory");
+        status = weir_yaml_fail(doc, line == 0 ? one->line : line, err, "exporters.%s.directory: is that of exporters.%s too; each needs its own",
+                                one->name, other->name);
+    }
+    return status;
+}
+
+enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine, const struct weir_yaml_doc *doc,
+                                   const struct weir_lines *lines, struct weir_error *err) {
+    enum weir_status status = WEIR_OK;
+    if (config->grpc.listen.on) {
+        status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes"),
+                            line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake"), "receivers.grpc.max_message_bytes", config->grpc.max_message_bytes,
+                            "memory.intake", config->intake_bytes, weir_value_print_bytes, err);
+    }
+    if (status == WEIR_OK) {
+        status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_per_metric_max"),
+                            line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_max"), "aggregate.series_per_metric_max",
+                            config->aggregate.series_per_metric_max, "aggregate.series_max", config->aggregate.series_max, print_count, err);
+    }
+    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++) status = check_exporter(config, i, doc, lines, err);
+    return status == WEIR_OK ? check_memory(config, machine, doc, lines, err) : status;
+}
+
+/* ---- the machine ---- */
+
+/* The group's path of one controller, from lines `0::/path` (v2) or `4:cpu,cpuacct:/path` (v1). */
+static bool own_group(const char *membership, const char *controller, char *path, size_t path_size) {
+    FILE *file = fopen(membership, "re");
+    if (file == NULL) return false;
+    char line[1024];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = 0;
+        char *list = strchr(line, ':'), *group = list == NULL ? NULL : strchr(list + 1, ':');
+        if (group == NULL) continue;
+        *group++ = 0;
+        list++;
+        if (controller == NULL) {
+            found = *list == 0;
+        } else {
+            char *rest = NULL;
+            for (char *one = strtok_r(list, ",", &rest); one != NULL && !found; one = strtok_r(NULL, ",", &rest)) found = strcmp(one, controller) == 0;
+        }
+        if (found) found = (size_t)snprintf(path, path_size, "%s", group) < path_size;
+    }
+    fclose(file);
+    return found;
+}
+
+static bool read_line(const char *folder, const char *group, const char *name, char *out, int out_size) {
+    char path[2048];
+    if ((size_t)snprintf(path, sizeof path, "%s%s/%s", folder, group, name) >= sizeof path) return false;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    bool got = fgets(out, out_size, file) != NULL;
+    fclose(file);
+    return got;
+}
+
+/* Calls `look` for the group and each above it. Inside a container the path may not be there: the root then is. */
+static void climb(const char *folder, char *group, void (*look)(const char *folder, const char *group, void *self), void *self) {
+    for (;;) {
+        if (strcmp(group, "/") == 0) *group = 0;
+        look(folder, group, self);
+        char *slash = strrchr(group, '/');
+        if (slash == NULL) return;
+        *slash = 0;
+    }
+}
+
+static void look_memory(const char *folder, const char *group, void *self) {
+    uint64_t *lowest = self;
+    char text[64], *end;
+    if (!read_line(folder, group, "memory.max", text, sizeof text) && !read_line(folder, group, "memory.limit_in_bytes", text, sizeof text)) return;
+    unsigned long long bytes = strtoull(text, &end, 10); /* "max" has no digits */
+    if (end != text && (*lowest == 0 || bytes < *lowest)) *lowest = bytes;
+}
+
+uint64_t weir_memory_limit(const char *root, const char *membership, const char **what) {
+    char group[1024], folder[1024];
+    uint64_t lowest = 0;
+    if (own_group(membership, NULL, group, sizeof group)) climb(root, group, look_memory, &lowest);
+    if (own_group(membership, "memory", group, sizeof group)) {
+        snprintf(folder, sizeof folder, "%s/memory", root);
+        climb(folder, group, look_memory, &lowest);
+    }
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t physical = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    /* v1 writes about 2^63 for none */
+    bool bounded = lowest != 0 && (physical == 0 ? lowest < INT64_MAX / 2 : lowest < physical);
+    *what = bounded ? "the memory limit of the cgroup" : "the memory of this machine";
+    return bounded ? lowest : physical;
+}
+
+static void look_cpu(const char *folder, const char *group, void *self) {
+    double *lowest = self, quota = 0, period = 0;
+    char text[64];
+    if (read_line(folder, group, "cpu.max", text, sizeof text)) {
+        if (sscanf(text, "%lf %lf", &quota, &period) != 2) return;
+    } else {
+        if (!read_line(folder, group, "cpu.cfs_quota_us", text, sizeof text)) return;
+        quota = strtod(text, NULL); /* -1 = none */
+        if (!read_line(folder, group, "cpu.cfs_period_us", text, sizeof text)) return;
+        period = strtod(text, NULL);
+    }
+    if (quota > 0 && period > 0 && (*lowest == 0 || quota / period < *lowest)) *lowest = quota / period;
+}
+
+uint32_t weir_cpu_limit(const char *root, const char *membership) {
+    char group[1024], folder[1024];
+    double quota = 0;
+    if (own_group(membership, NULL, group, sizeof group)) climb(root, group, look_cpu, &quota);
+    if (own_group(membership, "cpu", group, sizeof group)) {
+        snprintf(folder, sizeof folder, "%s/cpu", root);
+        climb(folder, group, look_cpu, &quota);
+    }
+    cpu_set_t set;
+    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (cpus < 1) cpus = 1;
+    if (quota > 0 && quota < cpus) {
+        cpus = (int)quota;
+        if (cpus < quota) cpus++;
+    }
+    return (uint32_t)cpus;
+}
