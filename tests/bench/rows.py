@@ -70,7 +70,7 @@ def statsd_load(rate: int, lines: int) -> str:
 
 def statsd_row(name: str, *, lines: int, buffer: str, rate: int = 250_000, goals: dict | None = None) -> Row:
     def run(folder: Path, share: float) -> dict:
-        weir = Weir(folder / "weir", exporters="{}", lanes=1, statsd=f"receive_buffer: {buffer}")
+        weir = Weir(folder / "weir", exporters="{}", lanes=1, statsd=f"receive_buffer_bytes: {buffer}")
         try:
             weir.start()
             before = weir.cpu_seconds()
