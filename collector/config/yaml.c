@@ -88,7 +88,9 @@ const char *weir_yaml_kind_name(enum weir_yaml_kind kind) {
 }
 
 /* One variable: `text` stands behind "${env:". Its value goes to out[*used..]. */
-static enum weir_status put_variable(const struct reader *reader, int line, const char *text, const char *end, char *out, size_t *used) {
+static enum weir_status put_variable(const struct reader *reader, const struct weir_yaml *node, const char *text, const char *end, char *out,
+                                     size_t *used) {
+    int line = node->line;
     const char *fallback = NULL;
     size_t name_size = (size_t)(end - text);
     for (const char *p = text; p + 1 < end; p++) {
@@ -111,7 +113,9 @@ static enum weir_status put_variable(const struct reader *reader, int line, cons
         size = (size_t)(end - fallback);
     }
     if (value == NULL) {
-        return weir_yaml_fail(reader->doc, line, reader->err, "the environment variable %s is not set (${env:NAME:-default} gives it a default)",
+        char key[64];
+        return weir_yaml_fail(reader->doc, line, reader->err, "%s%sthe environment variable %s is not set (${env:NAME:-default} gives it a default)",
+                              node->key == NULL ? "" : weir_yaml_show(node->key, key, sizeof key), node->key == NULL ? "" : ": ",
                               weir_yaml_show(name, shown, sizeof shown));
     }
     if (size >= WEIR_YAML_VALUE_MAX - *used) {
@@ -141,7 +145,7 @@ static enum weir_status replace_variables(const struct reader *reader, struct we
         } else if (strncmp(p, "${env:", 6) == 0) {
             const char *end = strchr(p, '}');
             if (end == NULL) return weir_yaml_fail(reader->doc, node->line, reader->err, "${env: is not closed by }");
-            enum weir_status status = put_variable(reader, node->line, p + 6, end, out, &used);
+            enum weir_status status = put_variable(reader, node, p + 6, end, out, &used);
             if (status != WEIR_OK) return status;
             p = end + 1;
         } else if (strncmp(p, "${", 2) == 0) {

@@ -11,6 +11,9 @@ struct weir_policy;
 /* path NULL or "": keeps everything. On failure err->text is "file:line: reason" and *policy is untouched. Names in it are
  * interned. `proxies` and `keep` of the design are not keys yet: they are refused with their line. */
 enum weir_status weir_policy_load(const char *path, struct weir_names *names, struct weir_policy **policy, struct weir_error *err);
+/* The same from memory; `name` is for errors. */
+enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_names *names, struct weir_policy **policy,
+                                   struct weir_error *err);
 struct weir_policy *weir_policy_ref(struct weir_policy *policy);
 void weir_policy_unref(struct weir_policy *policy); /* the last one frees; accepts NULL */
 bool weir_policy_keeps_all(const struct weir_policy *policy); /* then weir_policy_keep() need not be asked */
