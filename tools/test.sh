@@ -8,7 +8,7 @@ usage: ./dev test [--seconds N] [-k EXPR] [unit|asan|tsan|fuzz|scenario|lint ...
 Builds and runs the parts named (default: all), goes on after a failure, and ends with a line `N passed, N failed`;
 exit status 0 only when nothing failed.
   unit      cmocka tests of the release build
-  asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+  asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer, and the scenarios marked `sanitized`
   tsan      the same under ThreadSanitizer
   fuzz      each fuzz target for some seconds (--seconds, default 6)
   scenario  the whole process against Envoy, Zipkin, Prometheus, nginx, h2spec (-k: only tests that match, as for pytest);
@@ -32,7 +32,7 @@ SUMMARY=()
 # tally PART PASSED FAILED [NOTE]
 tally() {
     PASSED=$((PASSED + $2)) FAILED=$((FAILED + $3))
-    SUMMARY+=("$(printf '  %-9s %4d passed %4d failed   %s' "$1" "$2" "$3" "${4:-}")")
+    SUMMARY+=("$(printf '  %-10s %4d passed %4d failed   %s' "$1" "$2" "$3" "${4:-}")")
 }
 
 head_line() { printf '\n== %s\n' "$*"; }
@@ -94,13 +94,18 @@ run_fuzz() {
     tally fuzz $good $bad "$((SECONDS - started)) s"
 }
 
+# run_scenario PART PRESET [ARG...]: pytest on that build's binary; ARG as for pytest.
 run_scenario() {
-    local filter=$1 report=build/scenario.xml counts started=$SECONDS
-    head_line "scenario: the whole process against real programs"
-    if ! (build_preset release); then tally scenario 0 1 "does not build"; return 0; fi
+    local part=$1 preset=$2 dir report counts started=$SECONDS
+    shift 2
+    dir=$(build_dir "$preset")
+    report=$dir/scenario.xml
+    head_line "$part: the whole process against real programs, $dir"
+    if ! (build_preset "$preset"); then tally "$part" 0 1 "does not build"; return 0; fi
     rm -f "$report"
-    "$VENV/bin/python" -m pytest tests/scenario -q --color=no -p no:cacheprovider --junitxml="$report" ${filter:+-k "$filter"} || true
-    if [ ! -s "$report" ]; then tally scenario 0 1 "pytest wrote no report"; return 0; fi
+    WEIR_BIN=${WEIR_BIN:-$dir/weir} TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1} steady "$VENV/bin/python" -m pytest tests/scenario -q --color=no \
+        -p no:cacheprovider --junitxml="$report" "$@" || true
+    if [ ! -s "$report" ]; then tally "$part" 0 1 "pytest wrote no report"; return 0; fi
     # A scenario that was skipped has shown nothing: it counts as failed.
     counts=$("$VENV/bin/python" - "$report" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -109,7 +114,7 @@ tests, bad = (sum(int(s.get(k) or 0) for s in suites for k in keys) for keys in 
 print(max(tests - bad, 0), bad if tests else 1)
 PY
     )
-    tally scenario "${counts% *}" "${counts#* }" "$((SECONDS - started)) s, $report"
+    tally "$part" "${counts% *}" "${counts#* }" "$((SECONDS - started)) s, $report"
 }
 
 run_lint() {
@@ -140,10 +145,12 @@ cmd_test() {
     for part in "${parts[@]}"; do
         case $part in
             unit) run_ctest unit release ;;
-            asan) run_ctest asan asan ;;
-            tsan) run_ctest tsan tsan ;;
+            asan|tsan)
+                run_ctest "$part" "$part"
+                WEIR_BIN='' run_scenario "$part-run" "$part" -m sanitized ${filter:+-k "$filter"}
+                ;;
             fuzz) run_fuzz "$seconds" ;;
-            scenario) run_scenario "$filter" ;;
+            scenario) run_scenario scenario release ${filter:+-k "$filter"} ;;
             lint) run_lint ;;
         esac
     done

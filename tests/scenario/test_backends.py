@@ -46,6 +46,7 @@ def away(kind: str, start, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["closed", "refusing", "silent"])
+@pytest.mark.sanitized
 def test_away_then_back(weir, start, tmp_path, kind):
     port, thing = away(kind, start, tmp_path)
     one = weir(exporters=exporters(tmp_path, f"http://127.0.0.1:{port}/api/v2/spans"))

@@ -16,6 +16,7 @@ REQUESTS = 300
 
 
 @pytest.mark.parametrize("encoding", ["proto3", "json"])
+@pytest.mark.sanitized
 def test_every_span_arrives_as_it_left(weir, start, zipkin, tmp_path, encoding):
     one = weir(exporters=f"zipkin: {{ url: '{zipkin.endpoint}', encoding: {encoding} }}")
     names = (f"front-{encoding}", f"middle-{encoding}")

@@ -20,6 +20,8 @@ from opentelemetry.proto.collector.trace.v1 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
+pytestmark = pytest.mark.sanitized
+
 H2SPEC_PASSES = 110  # of 145, what grpc-go's server passes: a gRPC server answers other things than a web server
 
 

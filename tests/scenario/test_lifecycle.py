@@ -86,6 +86,7 @@ def test_two_on_the_same_ports_cannot_run(start, tmp_path):
         ("lanes: [", ""),
     ],
 )
+@pytest.mark.sanitized
 def test_what_is_wrong_is_named_with_its_line(tmp_path, line, reason):
     path = tmp_path / "weir.yaml"
     path.write_text(f"# a comment\n{line}\n")
@@ -118,6 +119,7 @@ def test_sub_commands_explain_themselves():
     assert "fly" in done.stderr
 
 
+@pytest.mark.sanitized
 def test_reload_changes_what_can_change_and_names_what_cannot(weir, tmp_path):
     policy = tmp_path / "sampling.yaml"
     policy.write_text("collector: { rate: 1 }\n")
@@ -169,6 +171,7 @@ def final_ledger(text: str) -> dict:
 
 
 @pytest.mark.parametrize("lanes", [2, 4])
+@pytest.mark.sanitized
 def test_sigterm_under_load_drains_and_exits_0(weir, lanes):
     """Nothing that was acknowledged is lost: the file holds it, and the last line of the log balances."""
     one = weir(lanes=lanes, extra="drain_timeout: 10s")
@@ -204,6 +207,7 @@ def test_sigterm_under_load_drains_and_exits_0(weir, lanes):
     assert int(done.stdout) == ledger["delivered{file}"]
 
 
+@pytest.mark.sanitized
 def test_sigterm_with_a_silent_back_end_ends_within_its_bound(weir):
     """Spans that nobody takes do not keep the process: they are dropped as shutdown, and counted."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:

@@ -18,6 +18,7 @@ def test_a_million_spans_balance_to_the_last(weir, lanes):
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.sanitized
 def test_the_file_holds_what_was_delivered(weir, lanes):
     one = weir(lanes=lanes)
     one.emit("--batch", 37, "--seed", 7, spans=20_000)

@@ -24,6 +24,7 @@ def policy(tmp_path, text: str) -> str:
     return f"sampling: {{ policy: {path} }}"
 
 
+@pytest.mark.sanitized
 def test_the_collector_thins_consistently(weir, tmp_path):
     one = weir(lanes=2, extra=policy(tmp_path, f"collector: {{ rate: {RATE} }}\n"))
     truth_file = tmp_path / "truth.json"

@@ -3,6 +3,8 @@
 import pytest
 from harness.net import wait_until
 
+pytestmark = pytest.mark.sanitized
+
 
 def points(one, count: int):
     """Waits until so many samples were understood or refused; the page then."""
