@@ -26,8 +26,8 @@ static const struct group groups[] = {
     {"sampling", WEIR_SCOPE_TOP, "sampling.", NULL},
     {"admin", WEIR_SCOPE_TOP, "admin.", NULL},
     {"Every exporter", WEIR_SCOPE_EXPORTER, "", "What waits in front of a back end, and how it is tried again."},
-    {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them. See exporters/file/README.md."},
-    {"exporters.zipkin", WEIR_SCOPE_ZIPKIN, "", "Zipkin v2 over HTTP. See exporters/zipkin/README.md."},
+    {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them."},
+    {"exporters.zipkin", WEIR_SCOPE_ZIPKIN, "", "Zipkin v2 over HTTP."},
 };
 
 static const char intro[] =
@@ -50,9 +50,10 @@ static const char intro[] =
     "```\n"
     "\n"
     "- **Sizes** are `1500` (bytes), `64KiB`, `10MiB`, `1.5GiB`, or powers of 1000 as `5MB`. **Durations** need a unit: `750ms`, `10s`, `1h30m`.\n"
-    "- **Addresses** are `host:port`, `[::1]:4317`, `:4317` or `off`. `:4317`, as every default, is on 127.0.0.1; the environment variable\n"
-    "  `WEIR_LISTEN_HOST` changes that host for all of them (`0.0.0.0` in a container). A port that the file asks for and that is\n"
-    "  taken is fatal; a default one leaves that receiver off, with a warning.\n"
+    "- **Addresses** are `host:port`, `[::1]:4317`, `:4317` or `off`; between braces YAML wants what begins with a\n"
+    "  bracket or a colon in quotes. `:4317`, as every default, is on 127.0.0.1; the environment variable `WEIR_LISTEN_HOST` changes that host\n"
+    "  for all of them (`0.0.0.0` in a container). A port that the file asks for and that is taken is fatal; a default one leaves that\n"
+    "  receiver off, with a warning.\n"
     "- **Receivers**: `grpc:` alone runs it with its defaults, `grpc: off` does not run it, `receivers: {}` runs none.\n"
     "- **Exporters**: at most 16. The key is the label `exporter` on /metrics. `exporters: {}` stores nothing; series are still made.\n"
     "- **Variables**: `${env:NAME}` anywhere in a value is replaced, `${env:NAME:-default}` also when it is unset or empty; an unset one\n"

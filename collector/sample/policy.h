@@ -25,7 +25,9 @@ enum weir_weight_source { WEIR_WEIGHT_CARRIED, WEIR_WEIGHT_DECLARED, WEIR_WEIGHT
 enum weir_weight_source weir_policy_weigh(const struct weir_policy *policy, const char *receiver, struct weir_span *span);
 
 /* `collector: { rate, services: { S: { rate, operations: { O: { rate } } } } }`: true = keep, with the threshold raised to
- * that of the rate where it was lower (and WEIR_SPAN_TH_CHANGED). Forced spans are kept as they are. */
+ * that of the rate where it was lower (and WEIR_SPAN_TH_CHANGED). Equalizing: a rate says what is to be left of everything, so
+ * a span that was already thinned as much or more upstream is kept as it is. The most specific rate counts: operation, service,
+ * collector; a service without a rate has the collector's. Forced spans are kept as they are. */
 bool weir_policy_keep(const struct weir_policy *policy, struct weir_span *span);
 
 /* The threshold of a probability in (0, 1]: (1 - p) x 2^56, rounded to the nearest; p = 0 gives WEIR_THRESHOLD_MAX (nothing). */
