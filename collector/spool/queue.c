@@ -178,7 +178,7 @@ static uint64_t back_off(struct weir_queue *queue, uint32_t failures) {
 
 static void pause_for(struct weir_queue *queue, struct item *item, uint64_t now, uint64_t retry_after_ns) {
     /* Several batches that were in flight together fail for one reason: one step of the back-off. */
-    if (queue->failures == 0 || item->sent_ns >= queue->failed_ns) {
+    if (queue->failures == 0 || item->sent_ns > queue->failed_ns) {
         queue->failures++;
         uint64_t delay = back_off(queue, queue->failures);
         if (queue->stopping && delay > queue->config.retry_initial_ns) delay = queue->config.retry_initial_ns;
