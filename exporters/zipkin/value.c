@@ -17,7 +17,7 @@ static struct weir_wire_field member_of(struct weir_wire value) {
 
 static void list_json(struct weir_buffer *out, const struct weir_wire_field *list, unsigned depth) {
     struct weir_wire wire = weir_wire_of(list->bytes, list->value);
-    struct weir_wire_field field;
+    struct weir_wire_field field = {0};
     bool map = list->number == ANY_MAP, first = true;
     weir_buffer_byte(out, map ? '{' : '[');
     while (weir_wire_next(&wire, &field)) {
