@@ -1,5 +1,6 @@
-/* config.h - the configuration as the rooms see it: plain, validated values. Made by config/load.c from YAML against the
- * table in config/options.c; an immutable snapshot after that. Durations are ns, sizes bytes. Names are those of the keys. */
+/* config.h - the configuration as the rooms see it: plain, validated values. Made by config/load.c from YAML against
+ * the table in config/options.c; an immutable snapshot after that. Durations are ns, sizes bytes. Names are those of
+ * the keys. */
 #ifndef WEIR_CONFIG_CONFIG_H
 #define WEIR_CONFIG_CONFIG_H
 #include "collector/core/error.h"
@@ -11,45 +12,45 @@
 enum { WEIR_TEXT_MAX = 256, WEIR_EXPORTERS_MAX = 16, WEIR_BUCKETS_MAX = 64, WEIR_HEADERS_MAX = 16 };
 
 struct weir_listen {
-    bool on;         /* false: `off`, or a default port that was taken */
-    bool asked;      /* a file names it: a taken port is fatal */
-    char host[64];   /* numeric IPv4 or IPv6, or a name that resolves */
+    bool on;       /* false: `off`, or a default port that was taken */
+    bool asked;    /* a file names it: a taken port is fatal */
+    char host[64]; /* numeric IPv4 or IPv6, or a name that resolves */
     uint16_t port;
-    int line;        /* in the file, for errors */
+    int line; /* in the file, for errors */
 };
 
 enum weir_source_label { WEIR_SOURCE_NONE, WEIR_SOURCE_IP, WEIR_SOURCE_HOST };
 
 struct weir_statsd_config {
-    struct weir_listen listen;            /* 127.0.0.1:8125 */
-    enum weir_source_label source_label;  /* none; adds the label `source` */
-    uint64_t receive_buffer_bytes;        /* 4 MiB */
+    struct weir_listen listen;           /* 127.0.0.1:8125 */
+    enum weir_source_label source_label; /* none; adds the label `source` */
+    uint64_t receive_buffer_bytes;       /* 4 MiB */
 };
 
 struct weir_grpc_config {
-    struct weir_listen listen;            /* 127.0.0.1:4317 */
-    uint64_t max_message_bytes;           /* 16 MiB; also after inflating */
-    uint32_t max_connections;             /* 1024 a lane */
-    uint32_t max_concurrent_streams;      /* 100 a connection */
-    uint64_t keepalive_min_ns;            /* 10 s: PINGs more often than this, without data, are strikes */
+    struct weir_listen listen;       /* 127.0.0.1:4317 */
+    uint64_t max_message_bytes;      /* 16 MiB; also after inflating */
+    uint32_t max_connections;        /* 1024 a lane */
+    uint32_t max_concurrent_streams; /* 100 a connection */
+    uint64_t keepalive_min_ns;       /* 10 s: PINGs more often than this, without data, are strikes */
 };
 
 struct weir_batch_config {
-    uint32_t max_spans;     /* 8192 */
-    uint64_t max_bytes;     /* 1 MiB */
-    uint64_t max_age_ns;    /* 200 ms */
+    uint32_t max_spans;  /* 8192 */
+    uint64_t max_bytes;  /* 1 MiB */
+    uint64_t max_age_ns; /* 200 ms */
 };
 
 struct weir_aggregate_config {
-    uint32_t series_max;            /* 100,000 in all */
-    uint32_t series_per_metric_max; /* 2,000 */
-    uint32_t label_value_bytes_max; /* 128 */
-    uint64_t idle_expiry_ns;        /* 1 h */
+    uint32_t series_max;                      /* 100,000 in all */
+    uint32_t series_per_metric_max;           /* 2,000 */
+    uint32_t label_value_bytes_max;           /* 128 */
+    uint64_t idle_expiry_ns;                  /* 1 h */
     double latency_buckets[WEIR_BUCKETS_MAX]; /* seconds, for spans and timers */
     uint32_t latency_bucket_count;
-    bool service_graph;             /* true */
-    uint64_t edge_wait_ns;          /* 10 s: how long one side of an edge waits for the other */
-    uint32_t edges_max;             /* 65,536 waiting a lane */
+    bool service_graph;    /* true */
+    uint64_t edge_wait_ns; /* 10 s: how long one side of an edge waits for the other */
+    uint32_t edges_max;    /* 65,536 waiting a lane */
 };
 
 struct weir_header {
@@ -64,10 +65,10 @@ struct weir_exporter_config {
     char name[64]; /* `type` or `type/name`: the ledger's label */
     int line;
     /* queue, for all */
-    uint64_t memory_bytes;   /* 64 MiB of batches in memory; beyond, the oldest is dropped and counted */
-    uint64_t max_age_ns;     /* 1 h; older is dropped as expired */
+    uint64_t memory_bytes; /* 64 MiB of batches in memory; beyond, the oldest is dropped and counted */
+    uint64_t max_age_ns;   /* 1 h; older is dropped as expired */
     uint64_t retry_initial_ns, retry_max_ns; /* 500 ms, 30 s; jittered */
-    uint32_t max_in_flight;  /* 4 */
+    uint32_t max_in_flight;                  /* 4 */
     union {
         struct {
             char directory[WEIR_TEXT_MAX]; /* ./traces */
@@ -83,18 +84,18 @@ struct weir_exporter_config {
             uint64_t max_body_bytes;            /* 1 MiB: a batch is cut into bodies of this size */
             struct weir_header headers[WEIR_HEADERS_MAX];
             uint32_t header_count;
-            char ca_file[WEIR_TEXT_MAX];        /* "" = the system's */
+            char ca_file[WEIR_TEXT_MAX]; /* "" = the system's */
         } zipkin;
     };
 };
 
 struct weir_config {
-    char path[WEIR_TEXT_MAX];    /* "" when there is no file */
-    uint32_t lanes;              /* 0 = min(affinity, cpu quota) */
-    char log_level[8];           /* info */
-    uint64_t drain_timeout_ns;   /* 10 s: SIGTERM to exit at the latest */
-    uint64_t intake_bytes;       /* memory.intake: 64 MiB; messages being read, decoded, handed over */
-    uint32_t names_max;          /* memory.names: 65,536 distinct names */
+    char path[WEIR_TEXT_MAX];  /* "" when there is no file */
+    uint32_t lanes;            /* 0 = min(affinity, cpu quota) */
+    char log_level[8];         /* info */
+    uint64_t drain_timeout_ns; /* 10 s: SIGTERM to exit at the latest */
+    uint64_t intake_bytes;     /* memory.intake: 64 MiB; messages being read, decoded, handed over */
+    uint32_t names_max;        /* memory.names: 65,536 distinct names */
     struct weir_statsd_config statsd;
     struct weir_grpc_config grpc;
     struct weir_batch_config batch;
@@ -111,12 +112,14 @@ struct weir_config {
     uint32_t exporter_count;
 };
 
-/* Reads, checks and completes. path NULL or "": the defaults. On WEIR_INVALID err->text is "file:line: reason" and *config
- * is untouched. The caller frees with weir_config_free(). */
+/* Reads, checks and completes. path NULL or "": the defaults. On WEIR_INVALID err->text is "file:line: reason" and
+ * *config is untouched. The caller frees with weir_config_free(). */
 enum weir_status weir_config_load(const char *path, struct weir_config **config, struct weir_error *err);
 void weir_config_free(struct weir_config *config);
-/* Names (comma-separated, into out) of what differs between two configurations and only a restart can change; "" = nothing. */
-void weir_config_needs_restart(const struct weir_config *running, const struct weir_config *next, char *out, size_t out_size);
+/* Names (comma-separated, into out) of what differs between two configurations and only a restart can change; "" =
+ * nothing. */
+void weir_config_needs_restart(const struct weir_config *running, const struct weir_config *next, char *out,
+                               size_t out_size);
 /* Writes docs/configuration.md to stdout from the table of options. */
 void weir_config_print_reference(void);
 #endif

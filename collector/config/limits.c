@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting edge; a
- * name with its text and slots. A histogram's cell also has 8 bytes a bucket. */
+/* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting
+ * edge; a name with its text and slots. A histogram's cell also has 8 bytes a bucket. */
 enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128 };
 enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 8, FIT_FLOOR_BYTES = 4 << 20 };
 
@@ -27,14 +27,16 @@ static int line_at(const int *lines, enum weir_option_scope scope, const char *k
     return 0;
 }
 
-static void add_term(struct term *terms, size_t *count, uint64_t bytes, int line, const char *format, const char *name) {
+static void add_term(struct term *terms, size_t *count, uint64_t bytes, int line, const char *format,
+                     const char *name) {
     struct term *term = &terms[(*count)++];
     term->bytes = bytes;
     term->line = line;
     snprintf(term->key, sizeof term->key, format, name);
 }
 
-static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const struct weir_lines *lines, struct term *terms) {
+static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const struct weir_lines *lines,
+                        struct term *terms) {
     size_t count = 0;
     const int *top = lines == NULL ? NULL : lines->top;
     const struct weir_aggregate_config *aggregate = &config->aggregate;
@@ -42,18 +44,22 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
     for (uint32_t i = 0; i < config->exporter_count; i++) {
         const struct weir_exporter_config *exporter = &config->exporters[i];
         const int *own = lines == NULL ? NULL : lines->exporters[i];
-        add_term(terms, &count, exporter->memory_bytes, line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"), "exporters.%s.memory_bytes", exporter->name);
+        add_term(terms, &count, exporter->memory_bytes, line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"),
+                 "exporters.%s.memory_bytes", exporter->name);
     }
     if (config->exporter_count > 0) {
-        add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s", "batch.max_bytes of all lanes");
+        add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s",
+                 "batch.max_bytes of all lanes");
     }
-    add_term(terms, &count, aggregate->series_max * (uint64_t)(SERIES_BYTES + BUCKET_BYTES * aggregate->latency_bucket_count),
+    add_term(terms, &count,
+             aggregate->series_max * (uint64_t)(SERIES_BYTES + BUCKET_BYTES * aggregate->latency_bucket_count),
              line_at(top, WEIR_SCOPE_TOP, "aggregate.series_max"), "%s", "aggregate.series_max");
     if (aggregate->service_graph) {
-        add_term(terms, &count, (uint64_t)lanes * aggregate->edges_max * EDGE_BYTES, line_at(top, WEIR_SCOPE_TOP, "aggregate.edges_max"), "%s",
-                 "aggregate.edges_max of all lanes");
+        add_term(terms, &count, (uint64_t)lanes * aggregate->edges_max * EDGE_BYTES,
+                 line_at(top, WEIR_SCOPE_TOP, "aggregate.edges_max"), "%s", "aggregate.edges_max of all lanes");
     }
-    add_term(terms, &count, config->names_max * (uint64_t)NAME_BYTES, line_at(top, WEIR_SCOPE_TOP, "memory.names"), "%s", "memory.names");
+    add_term(terms, &count, config->names_max * (uint64_t)NAME_BYTES, line_at(top, WEIR_SCOPE_TOP, "memory.names"),
+             "%s", "memory.names");
     return count;
 }
 
@@ -61,7 +67,8 @@ uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
     struct term terms[TERMS_MAX];
     size_t count = sum_terms(config, lanes, NULL, terms);
     uint64_t sum = 0; /* 18 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
-    for (size_t i = 0; i < count; i++) sum += terms[i].bytes;
+    for (size_t i = 0; i < count; i++)
+        sum += terms[i].bytes;
     return sum;
 }
 
@@ -70,7 +77,9 @@ static uint64_t *largest_default(struct weir_config *config, const struct weir_l
     if (line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake") == 0) largest = &config->intake_bytes;
     for (uint32_t i = 0; i < config->exporter_count; i++) {
         uint64_t *bytes = &config->exporters[i].memory_bytes;
-        if (line_at(lines->exporters[i], WEIR_SCOPE_EXPORTER, "memory_bytes") == 0 && (largest == NULL || *bytes > *largest)) largest = bytes;
+        if (line_at(lines->exporters[i], WEIR_SCOPE_EXPORTER, "memory_bytes") == 0 &&
+            (largest == NULL || *bytes > *largest))
+            largest = bytes;
     }
     return largest;
 }
@@ -83,7 +92,8 @@ void weir_config_fit(struct weir_config *config, const struct weir_machine *mach
         *largest /= 2;
     }
     bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes") != 0;
-    if (!chosen && config->grpc.max_message_bytes > config->intake_bytes) config->grpc.max_message_bytes = config->intake_bytes;
+    if (!chosen && config->grpc.max_message_bytes > config->intake_bytes)
+        config->grpc.max_message_bytes = config->intake_bytes;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -103,13 +113,15 @@ static void about(uint64_t bytes, char *out, size_t out_size) {
     snprintf(out, out_size, value < 10 && value != (double)(int)value ? "%.1f%s" : "%.0f%s", value, units[unit]);
 }
 
-static enum weir_status check_memory(const struct weir_config *config, const struct weir_machine *machine, const struct weir_yaml_doc *doc,
-                                     const struct weir_lines *lines, struct weir_error *err) {
+static enum weir_status check_memory(const struct weir_config *config, const struct weir_machine *machine,
+                                     const struct weir_yaml_doc *doc, const struct weir_lines *lines,
+                                     struct weir_error *err) {
     if (machine->memory_bytes == 0) return WEIR_OK;
     struct term terms[TERMS_MAX];
     size_t count = sum_terms(config, config->lanes == 0 ? machine->lanes : config->lanes, lines, terms);
     uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++) sum += terms[i].bytes;
+    for (size_t i = 0; i < count; i++)
+        sum += terms[i].bytes;
     if (sum <= machine->memory_bytes) return WEIR_OK;
     qsort(terms, count, sizeof *terms, by_size);
     char parts[160], total[16], limit[16];
@@ -120,15 +132,18 @@ static enum weir_status check_memory(const struct weir_config *config, const str
         about(terms[i].bytes, size, sizeof size);
         if (terms[i].line > 0) snprintf(where, sizeof where, " (line %d)", terms[i].line);
         if (line == 0) line = terms[i].line;
-        used += (size_t)snprintf(parts + used, sizeof parts - used, "%s%s %s%s", i == 0 ? "" : ", ", terms[i].key, size, where);
+        used += (size_t)snprintf(parts + used, sizeof parts - used, "%s%s %s%s", i == 0 ? "" : ", ", terms[i].key, size,
+                                 where);
     }
     about(sum, total, sizeof total);
     about(machine->memory_bytes, limit, sizeof limit);
-    return weir_yaml_fail(doc, line == 0 ? 1 : line, err, "all bounds together are %s, %s is %s; the largest: %s", total, machine->memory_what, limit, parts);
+    return weir_yaml_fail(doc, line == 0 ? 1 : line, err, "all bounds together are %s, %s is %s; the largest: %s",
+                          total, machine->memory_what, limit, parts);
 }
 
-static enum weir_status check_pair(const struct weir_yaml_doc *doc, int line, int other_line, const char *small_key, uint64_t small,
-                                   const char *large_key, uint64_t large, void (*print)(uint64_t, char *, size_t), struct weir_error *err) {
+static enum weir_status check_pair(const struct weir_yaml_doc *doc, int line, int other_line, const char *small_key,
+                                   uint64_t small, const char *large_key, uint64_t large,
+                                   void (*print)(uint64_t, char *, size_t), struct weir_error *err) {
     if (small <= large) return WEIR_OK;
     char a[32], b[32];
     print(small, a, sizeof a);
@@ -141,47 +156,56 @@ static void print_count(uint64_t value, char *out, size_t out_size) {
     snprintf(out, out_size, "%llu", (unsigned long long)value);
 }
 
-static enum weir_status check_exporter(const struct weir_config *config, uint32_t index, const struct weir_yaml_doc *doc,
-                                       const struct weir_lines *lines, struct weir_error *err) {
+static enum weir_status check_exporter(const struct weir_config *config, uint32_t index,
+                                       const struct weir_yaml_doc *doc, const struct weir_lines *lines,
+                                       struct weir_error *err) {
     const struct weir_exporter_config *one = &config->exporters[index];
     const int *own = lines->exporters[index];
     char small[96], large[96];
     snprintf(small, sizeof small, "%s", "batch.max_bytes");
     snprintf(large, sizeof large, "exporters.%s.memory_bytes", one->name);
-    enum weir_status status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "batch.max_bytes"), line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"),
-                                         small, config->batch.max_bytes, large, one->memory_bytes, weir_value_print_bytes, err);
+    enum weir_status status = check_pair(
+        doc, line_at(lines->top, WEIR_SCOPE_TOP, "batch.max_bytes"), line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"),
+        small, config->batch.max_bytes, large, one->memory_bytes, weir_value_print_bytes, err);
     if (status != WEIR_OK) return status;
     snprintf(small, sizeof small, "exporters.%s.retry_initial", one->name);
-    status = check_pair(doc, line_at(own, WEIR_SCOPE_EXPORTER, "retry_initial"), line_at(own, WEIR_SCOPE_EXPORTER, "retry_max"), small,
-                        one->retry_initial_ns, "retry_max", one->retry_max_ns, weir_value_print_duration, err);
+    status = check_pair(doc, line_at(own, WEIR_SCOPE_EXPORTER, "retry_initial"),
+                        line_at(own, WEIR_SCOPE_EXPORTER, "retry_max"), small, one->retry_initial_ns, "retry_max",
+                        one->retry_max_ns, weir_value_print_duration, err);
     if (status != WEIR_OK || strcmp(one->type, "file") != 0) return status;
     snprintf(small, sizeof small, "exporters.%s.max_file_bytes", one->name);
-    status = check_pair(doc, line_at(own, WEIR_SCOPE_FILE, "max_file_bytes"), line_at(own, WEIR_SCOPE_FILE, "max_total_bytes"), small,
-                        one->file.max_file_bytes, "max_total_bytes", one->file.max_total_bytes, weir_value_print_bytes, err);
+    status = check_pair(doc, line_at(own, WEIR_SCOPE_FILE, "max_file_bytes"),
+                        line_at(own, WEIR_SCOPE_FILE, "max_total_bytes"), small, one->file.max_file_bytes,
+                        "max_total_bytes", one->file.max_total_bytes, weir_value_print_bytes, err);
     for (uint32_t i = 0; status == WEIR_OK && i < index; i++) { /* each would remove the other's files */
         const struct weir_exporter_config *other = &config->exporters[i];
         if (strcmp(other->type, "file") != 0 || strcmp(other->file.directory, one->file.directory) != 0) continue;
         int line = line_at(own, WEIR_SCOPE_FILE, "directory");
-        status = weir_yaml_fail(doc, line == 0 ? one->line : line, err, "exporters.%s.directory: is that of exporters.%s too; each needs its own",
-                                one->name, other->name);
+        status = weir_yaml_fail(doc, line == 0 ? one->line : line, err,
+                                "exporters.%s.directory: is that of exporters.%s too; each needs its own", one->name,
+                                other->name);
     }
     return status;
 }
 
-enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine, const struct weir_yaml_doc *doc,
-                                   const struct weir_lines *lines, struct weir_error *err) {
+enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine,
+                                   const struct weir_yaml_doc *doc, const struct weir_lines *lines,
+                                   struct weir_error *err) {
     enum weir_status status = WEIR_OK;
     if (config->grpc.listen.on) {
         status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes"),
-                            line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake"), "receivers.grpc.max_message_bytes", config->grpc.max_message_bytes,
-                            "memory.intake", config->intake_bytes, weir_value_print_bytes, err);
+                            line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake"), "receivers.grpc.max_message_bytes",
+                            config->grpc.max_message_bytes, "memory.intake", config->intake_bytes,
+                            weir_value_print_bytes, err);
     }
     if (status == WEIR_OK) {
         status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_per_metric_max"),
-                            line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_max"), "aggregate.series_per_metric_max",
-                            config->aggregate.series_per_metric_max, "aggregate.series_max", config->aggregate.series_max, print_count, err);
+                            line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_max"),
+                            "aggregate.series_per_metric_max", config->aggregate.series_per_metric_max,
+                            "aggregate.series_max", config->aggregate.series_max, print_count, err);
     }
-    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++) status = check_exporter(config, i, doc, lines, err);
+    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++)
+        status = check_exporter(config, i, doc, lines, err);
     return status == WEIR_OK ? check_memory(config, machine, doc, lines, err) : status;
 }
 
@@ -203,7 +227,8 @@ static bool own_group(const char *membership, const char *controller, char *path
             found = *list == 0;
         } else {
             char *rest = NULL;
-            for (char *one = strtok_r(list, ",", &rest); one != NULL && !found; one = strtok_r(NULL, ",", &rest)) found = strcmp(one, controller) == 0;
+            for (char *one = strtok_r(list, ",", &rest); one != NULL && !found; one = strtok_r(NULL, ",", &rest))
+                found = strcmp(one, controller) == 0;
         }
         if (found) found = (size_t)snprintf(path, path_size, "%s", group) < path_size;
     }
@@ -222,7 +247,8 @@ static bool read_line(const char *folder, const char *group, const char *name, c
 }
 
 /* Calls `look` for the group and each above it. Inside a container the path may not be there: the root then is. */
-static void climb(const char *folder, char *group, void (*look)(const char *folder, const char *group, void *self), void *self) {
+static void climb(const char *folder, char *group, void (*look)(const char *folder, const char *group, void *self),
+                  void *self) {
     for (;;) {
         if (strcmp(group, "/") == 0) *group = 0;
         look(folder, group, self);
@@ -235,7 +261,9 @@ static void climb(const char *folder, char *group, void (*look)(const char *fold
 static void look_memory(const char *folder, const char *group, void *self) {
     uint64_t *lowest = self;
     char text[64], *end;
-    if (!read_line(folder, group, "memory.max", text, sizeof text) && !read_line(folder, group, "memory.limit_in_bytes", text, sizeof text)) return;
+    if (!read_line(folder, group, "memory.max", text, sizeof text) &&
+        !read_line(folder, group, "memory.limit_in_bytes", text, sizeof text))
+        return;
     unsigned long long bytes = strtoull(text, &end, 10); /* "max" has no digits */
     if (end != text && (*lowest == 0 || bytes < *lowest)) *lowest = bytes;
 }

@@ -1,5 +1,5 @@
-/* limits.h - what of a configuration is wrong although each key alone is right: bounds against each other, and all of them
- * together against the memory that the process may take. */
+/* limits.h - what of a configuration is wrong although each key alone is right: bounds against each other, and all of
+ * them together against the memory that the process may take. */
 #ifndef WEIR_CONFIG_LIMITS_H
 #define WEIR_CONFIG_LIMITS_H
 #include "collector/config/load.h"
@@ -22,9 +22,10 @@ uint64_t weir_memory_limit(const char *root, const char *membership, const char 
 uint32_t weir_cpu_limit(const char *root, const char *membership);
 /* The memory that all bounds of `config` come to. */
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes);
-/* Makes defaults fit a small machine: halves the largest of memory.intake and memory_bytes that the file does not give, down
- * to 4 MiB each, and max_message_bytes with the intake. */
+/* Makes defaults fit a small machine: halves the largest of memory.intake and memory_bytes that the file does not give,
+ * down to 4 MiB each, and max_message_bytes with the intake. */
 void weir_config_fit(struct weir_config *config, const struct weir_machine *machine, const struct weir_lines *lines);
-enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine, const struct weir_yaml_doc *doc,
-                                   const struct weir_lines *lines, struct weir_error *err);
+enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine,
+                                   const struct weir_yaml_doc *doc, const struct weir_lines *lines,
+                                   struct weir_error *err);
 #endif

@@ -24,7 +24,8 @@ struct loader {
 
 static size_t option_count(void) {
     size_t count = 0;
-    while (weir_options[count].key != NULL) count++;
+    while (weir_options[count].key != NULL)
+        count++;
     return count;
 }
 
@@ -45,16 +46,19 @@ static void set_defaults(struct loader *loader) {
 
 /* ---- single keys ---- */
 
-static enum weir_status set_headers(struct loader *loader, const char *path, const struct weir_yaml *node, struct weir_exporter_config *exporter) {
+static enum weir_status set_headers(struct loader *loader, const char *path, const struct weir_yaml *node,
+                                    struct weir_exporter_config *exporter) {
     char why[160], shown[64];
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_MAP) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, a map of names and values is needed", path, weir_yaml_kind_name(node->kind));
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, a map of names and values is needed",
+                              path, weir_yaml_kind_name(node->kind));
     }
     for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
         weir_yaml_show(child->key, shown, sizeof shown);
         if (child->kind != WEIR_YAML_TEXT) {
-            return weir_yaml_fail(loader->doc, child->line, loader->err, "%s.%s: is %s, a single value is needed", path, shown, weir_yaml_kind_name(child->kind));
+            return weir_yaml_fail(loader->doc, child->line, loader->err, "%s.%s: is %s, a single value is needed", path,
+                                  shown, weir_yaml_kind_name(child->kind));
         }
         if (!weir_option_add_header(exporter, child->key, child->text, why, sizeof why)) {
             return weir_yaml_fail(loader->doc, child->line, loader->err, "%s: %s %s", path, shown, why);
@@ -63,7 +67,8 @@ static enum weir_status set_headers(struct loader *loader, const char *path, con
     return WEIR_OK;
 }
 
-static enum weir_status parse_headers_file(struct loader *loader, const char *name, char *text, struct weir_exporter_config *exporter) {
+static enum weir_status parse_headers_file(struct loader *loader, const char *name, char *text,
+                                           struct weir_exporter_config *exporter) {
     char why[160], shown[64], *rest = text;
     for (int line = 1; rest != NULL; line++) {
         char *begin = strsep(&rest, "\n");
@@ -71,24 +76,31 @@ static enum weir_status parse_headers_file(struct loader *loader, const char *na
         begin += strspn(begin, " \t");
         if (*begin == 0 || *begin == '#') continue;
         char *colon = strchr(begin, ':');
-        if (colon == NULL) return weir_fail(loader->err, WEIR_INVALID, 0, false, "%s:%d: not a line of the form `Name: value`", name, line);
+        if (colon == NULL)
+            return weir_fail(loader->err, WEIR_INVALID, 0, false, "%s:%d: not a line of the form `Name: value`", name,
+                             line);
         *colon = 0;
         char *value = colon + 1 + strspn(colon + 1, " \t"), *end = value + strlen(value);
-        while (end > value && (end[-1] == ' ' || end[-1] == '\t')) *--end = 0;
+        while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+            *--end = 0;
         if (!weir_option_add_header(exporter, begin, value, why, sizeof why)) {
-            return weir_fail(loader->err, WEIR_INVALID, 0, false, "%s:%d: %s %s", name, line, weir_yaml_show(begin, shown, sizeof shown), why);
+            return weir_fail(loader->err, WEIR_INVALID, 0, false, "%s:%d: %s %s", name, line,
+                             weir_yaml_show(begin, shown, sizeof shown), why);
         }
     }
     return WEIR_OK;
 }
 
-static enum weir_status set_headers_file(struct loader *loader, const char *key, const struct weir_yaml *node, struct weir_exporter_config *exporter) {
+static enum weir_status set_headers_file(struct loader *loader, const char *key, const struct weir_yaml *node,
+                                         struct weir_exporter_config *exporter) {
     char path[1024], text[HEADERS_FILE_BYTES_MAX + 1], name[PATH_MAX_SHOWN];
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_TEXT) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, a path is needed", key, weir_yaml_kind_name(node->kind));
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, a path is needed", key,
+                              weir_yaml_kind_name(node->kind));
     }
-    if ((size_t)snprintf(path, sizeof path, "%s%s", *node->text == '/' ? "" : loader->env.folder, node->text) >= sizeof path) {
+    if ((size_t)snprintf(path, sizeof path, "%s%s", *node->text == '/' ? "" : loader->env.folder, node->text) >=
+        sizeof path) {
         return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: the path is too long", key);
     }
     weir_yaml_name(path, name, sizeof name);
@@ -101,19 +113,23 @@ static enum weir_status set_headers_file(struct loader *loader, const char *key,
     }
     ssize_t size = S_ISREG(about.st_mode) ? read(fd, text, sizeof text) : -1;
     close(fd);
-    if (size < 0) return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s is no file that can be read", key, name);
+    if (size < 0)
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s is no file that can be read", key, name);
     if ((size_t)size == sizeof text) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s is longer than %d bytes", key, name, HEADERS_FILE_BYTES_MAX);
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s is longer than %d bytes", key, name,
+                              HEADERS_FILE_BYTES_MAX);
     }
     text[size] = 0;
     enum weir_status status = strlen(text) == (size_t)size ? parse_headers_file(loader, name, text, exporter)
-                                                           : weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s has a NUL byte", key, name);
+                                                           : weir_yaml_fail(loader->doc, node->line, loader->err,
+                                                                            "%s: %s has a NUL byte", key, name);
     explicit_bzero(text, sizeof text);
     return status;
 }
 
 /* A list as the text that weir_option_set() reads. */
-static enum weir_status join(struct loader *loader, const char *path, const struct weir_yaml *list, char *out, size_t out_size) {
+static enum weir_status join(struct loader *loader, const char *path, const struct weir_yaml *list, char *out,
+                             size_t out_size) {
     size_t used = 0;
     *out = 0;
     for (const struct weir_yaml *child = list->first; child != NULL; child = child->next) {
@@ -121,12 +137,14 @@ static enum weir_status join(struct loader *loader, const char *path, const stru
             return weir_yaml_fail(loader->doc, child->line, loader->err, "%s: an entry is not a single value", path);
         }
         used += (size_t)snprintf(out + used, out_size - used, "%s%s", used == 0 ? "" : ", ", child->text);
-        if (used >= out_size) return weir_yaml_fail(loader->doc, child->line, loader->err, "%s: the list is too long", path);
+        if (used >= out_size)
+            return weir_yaml_fail(loader->doc, child->line, loader->err, "%s: the list is too long", path);
     }
     return WEIR_OK;
 }
 
-static enum weir_status set(struct loader *loader, const struct weir_option *option, void *base, const char *path, const struct weir_yaml *node) {
+static enum weir_status set(struct loader *loader, const struct weir_option *option, void *base, const char *path,
+                            const struct weir_yaml *node) {
     char why[160], shown[64], joined[2048];
     const char *text = node->text;
     if (option->type == WEIR_OPTION_HEADERS) return set_headers(loader, path, node, base);
@@ -135,25 +153,30 @@ static enum weir_status set(struct loader *loader, const struct weir_option *opt
         enum weir_status status = join(loader, path, node, joined, sizeof joined);
         if (status != WEIR_OK) return status;
         text = joined;
-        if (!weir_option_set(option, base, text, &loader->env, why, sizeof why)) return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s", path, why);
+        if (!weir_option_set(option, base, text, &loader->env, why, sizeof why))
+            return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s", path, why);
         return WEIR_OK;
     }
     if (node->kind == WEIR_YAML_NULL && (option->type == WEIR_OPTION_PATH)) {
         text = "";
     } else if (node->kind != WEIR_YAML_TEXT || option->type == WEIR_OPTION_SECONDS) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, %s is needed", path, weir_yaml_kind_name(node->kind),
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, %s is needed", path,
+                              weir_yaml_kind_name(node->kind),
                               option->type == WEIR_OPTION_SECONDS ? "a list" : "a single value");
     }
     if (weir_option_set(option, base, text, &loader->env, why, sizeof why)) return WEIR_OK;
-    if (weir_option_secret(option)) return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: the value %s", path, why);
-    return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s%s%s %s", path, strstr(node->raw, "${") != NULL ? "" : "\"",
-                          weir_yaml_show(node->raw, shown, sizeof shown), strstr(node->raw, "${") != NULL ? "" : "\"", why);
+    if (weir_option_secret(option))
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: the value %s", path, why);
+    return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s%s%s %s", path,
+                          strstr(node->raw, "${") != NULL ? "" : "\"", weir_yaml_show(node->raw, shown, sizeof shown),
+                          strstr(node->raw, "${") != NULL ? "" : "\"", why);
 }
 
 /* ---- sections ---- */
 
 /* The keys that may follow `prefix` ("" or ending with a dot) in `scope`. */
-static size_t known_keys(enum weir_option_scope scope, enum weir_option_scope also, const char *prefix, char names[][48], const char **list, size_t max) {
+static size_t known_keys(enum weir_option_scope scope, enum weir_option_scope also, const char *prefix,
+                         char names[][48], const char **list, size_t max) {
     size_t count = 0, size = strlen(prefix);
     for (const struct weir_option *option = weir_options; option->key != NULL && count < max; option++) {
         if ((option->scope != scope && option->scope != also) || strncmp(option->key, prefix, size) != 0) continue;
@@ -166,15 +189,16 @@ static size_t known_keys(enum weir_option_scope scope, enum weir_option_scope al
     return count;
 }
 
-static enum weir_status unknown(struct loader *loader, const struct weir_yaml *node, enum weir_option_scope scope, enum weir_option_scope also,
-                                const char *path, const char *prefix) {
+static enum weir_status unknown(struct loader *loader, const struct weir_yaml *node, enum weir_option_scope scope,
+                                enum weir_option_scope also, const char *path, const char *prefix) {
     char names[WEIR_OPTIONS_MAX][48];
     const char *list[WEIR_OPTIONS_MAX];
     size_t count = known_keys(scope, also, prefix, names, list, WEIR_OPTIONS_MAX);
     return weir_yaml_unknown(loader->doc, node, path, list, count, loader->err);
 }
 
-static const struct weir_option *find_option(enum weir_option_scope scope, enum weir_option_scope also, const char *key) {
+static const struct weir_option *find_option(enum weir_option_scope scope, enum weir_option_scope also,
+                                             const char *key) {
     for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
         if ((option->scope == scope || option->scope == also) && strcmp(option->key, key) == 0) return option;
     }
@@ -184,7 +208,8 @@ static const struct weir_option *find_option(enum weir_option_scope scope, enum 
 static bool is_section(const char *path) {
     size_t size = strlen(path);
     for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
-        if (option->scope == WEIR_SCOPE_TOP && strncmp(option->key, path, size) == 0 && option->key[size] == '.') return true;
+        if (option->scope == WEIR_SCOPE_TOP && strncmp(option->key, path, size) == 0 && option->key[size] == '.')
+            return true;
     }
     return false;
 }
@@ -200,7 +225,8 @@ static enum weir_status read_exporters(struct loader *loader, const struct weir_
 static enum weir_status read_section(struct loader *loader, const struct weir_yaml *map, const char *path) {
     if (map->kind == WEIR_YAML_NULL) return WEIR_OK; /* everything in it is commented out */
     if (map->kind != WEIR_YAML_MAP) {
-        return weir_yaml_fail(loader->doc, map->line, loader->err, "%s%sis %s, a map of keys is needed", path, *path == 0 ? "" : ": ", weir_yaml_kind_name(map->kind));
+        return weir_yaml_fail(loader->doc, map->line, loader->err, "%s%sis %s, a map of keys is needed", path,
+                              *path == 0 ? "" : ": ", weir_yaml_kind_name(map->kind));
     }
     for (const struct weir_yaml *node = map->first; node != NULL; node = node->next) {
         char full[160], prefix[160];
@@ -230,7 +256,8 @@ static enum weir_status read_section(struct loader *loader, const struct weir_ya
 }
 
 /* A receiver runs when the file lists it, or when the file has no list of receivers. */
-static void place_listener(const struct weir_yaml *root, const char *section, const char *key, struct weir_listen *listen) {
+static void place_listener(const struct weir_yaml *root, const char *section, const char *key,
+                           struct weir_listen *listen) {
     const struct weir_yaml *parent = weir_yaml_get(root, section);
     const struct weir_yaml *node = parent == NULL || key == NULL ? parent : weir_yaml_get(parent, key);
     bool listed = key != NULL && parent != NULL && parent->kind == WEIR_YAML_MAP;
@@ -243,7 +270,8 @@ static void place_listener(const struct weir_yaml *root, const char *section, co
 /* ---- exporters ---- */
 
 static bool sound_name(const char *name) {
-    return *name != 0 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == strlen(name);
+    return *name != 0 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == strlen(name);
 }
 
 static enum weir_option_scope scope_of(const char *type, size_t size) {
@@ -253,7 +281,8 @@ static enum weir_option_scope scope_of(const char *type, size_t size) {
     return WEIR_SCOPE_EXPORTER;
 }
 
-static struct weir_exporter_config *add_exporter(struct loader *loader, enum weir_option_scope type, const char *name, int line) {
+static struct weir_exporter_config *add_exporter(struct loader *loader, enum weir_option_scope type, const char *name,
+                                                 int line) {
     struct weir_exporter_config *exporter = &loader->config->exporters[loader->config->exporter_count++];
     snprintf(exporter->type, sizeof exporter->type, "%s", weir_scope_types[type]);
     snprintf(exporter->name, sizeof exporter->name, "%s", name);
@@ -270,17 +299,25 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
     size_t size = strcspn(node->key, "/");
     enum weir_option_scope type = scope_of(node->key, size);
     if (type == WEIR_SCOPE_EXPORTER) {
-        if (node->key[size] == 0) return weir_yaml_unknown(loader->doc, node, "exporters", &weir_scope_types[WEIR_SCOPE_EXPORTER + 1], WEIR_SCOPES - WEIR_SCOPE_EXPORTER - 1, loader->err);
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: no exporter has this type; known are file, zipkin", shown);
+        if (node->key[size] == 0)
+            return weir_yaml_unknown(loader->doc, node, "exporters", &weir_scope_types[WEIR_SCOPE_EXPORTER + 1],
+                                     WEIR_SCOPES - WEIR_SCOPE_EXPORTER - 1, loader->err);
+        return weir_yaml_fail(loader->doc, node->line, loader->err,
+                              "exporters.%s: no exporter has this type; known are file, zipkin", shown);
     }
-    if (strlen(node->key) >= sizeof loader->config->exporters->name || (node->key[size] == '/' && !sound_name(node->key + size + 1))) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: a name is type or type/name, of letters, digits and _ - . , at most 63 bytes", shown);
+    if (strlen(node->key) >= sizeof loader->config->exporters->name ||
+        (node->key[size] == '/' && !sound_name(node->key + size + 1))) {
+        return weir_yaml_fail(
+            loader->doc, node->line, loader->err,
+            "exporters.%s: a name is type or type/name, of letters, digits and _ - . , at most 63 bytes", shown);
     }
     if (loader->config->exporter_count == WEIR_EXPORTERS_MAX) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: more than %d exporters", shown, WEIR_EXPORTERS_MAX);
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: more than %d exporters", shown,
+                              WEIR_EXPORTERS_MAX);
     }
     if (node->kind != WEIR_YAML_MAP && node->kind != WEIR_YAML_NULL) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: is %s, a map of keys is needed", shown, weir_yaml_kind_name(node->kind));
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s: is %s, a map of keys is needed",
+                              shown, weir_yaml_kind_name(node->kind));
     }
     uint32_t index = loader->config->exporter_count;
     struct weir_exporter_config *exporter = add_exporter(loader, type, node->key, node->line);
@@ -294,7 +331,8 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
         loader->lines.exporters[index][option - weir_options] = child->line;
     }
     if (type == WEIR_SCOPE_ZIPKIN && *exporter->zipkin.url == 0) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters.%s.url: is missing, such as http://zipkin:9411/api/v2/spans", node->key);
+        return weir_yaml_fail(loader->doc, node->line, loader->err,
+                              "exporters.%s.url: is missing, such as http://zipkin:9411/api/v2/spans", node->key);
     }
     return WEIR_OK;
 }
@@ -302,10 +340,12 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
 static enum weir_status read_exporters(struct loader *loader, const struct weir_yaml *node) {
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_MAP) {
-        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters: is %s, a map of keys is needed", weir_yaml_kind_name(node->kind));
+        return weir_yaml_fail(loader->doc, node->line, loader->err, "exporters: is %s, a map of keys is needed",
+                              weir_yaml_kind_name(node->kind));
     }
     enum weir_status status = WEIR_OK;
-    for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) status = read_exporter(loader, child);
+    for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next)
+        status = read_exporter(loader, child);
     return status;
 }
 
@@ -320,7 +360,8 @@ static enum weir_status build(struct loader *loader, const struct weir_machine *
     place_listener(root, "receivers", "statsd", &config->statsd.listen);
     place_listener(root, "receivers", "grpc", &config->grpc.listen);
     place_listener(root, "admin", NULL, &config->admin.listen);
-    config->sampling.line = loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.policy") - weir_options];
+    config->sampling.line =
+        loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.policy") - weir_options];
     const struct weir_yaml *exporters = weir_yaml_get(root, "exporters");
     if (exporters == NULL || exporters->kind == WEIR_YAML_NULL) add_exporter(loader, WEIR_SCOPE_FILE, "file", 0);
     weir_config_fit(config, machine, &loader->lines);
@@ -328,15 +369,19 @@ static enum weir_status build(struct loader *loader, const struct weir_machine *
     return weir_config_check(config, machine, loader->doc, &loader->lines, loader->err);
 }
 
-enum weir_status weir_config_parse(const char *name, const uint8_t *bytes, size_t size, const struct weir_machine *machine,
-                                   struct weir_config **config, struct weir_error *err) {
+enum weir_status weir_config_parse(const char *name, const uint8_t *bytes, size_t size,
+                                   const struct weir_machine *machine, struct weir_config **config,
+                                   struct weir_error *err) {
     char folder[WEIR_TEXT_MAX];
-    if (strlen(name) >= sizeof folder) return weir_fail(err, WEIR_INVALID, 0, false, "the path of the configuration is longer than %d bytes", WEIR_TEXT_MAX - 1);
+    if (strlen(name) >= sizeof folder)
+        return weir_fail(err, WEIR_INVALID, 0, false, "the path of the configuration is longer than %d bytes",
+                         WEIR_TEXT_MAX - 1);
     const char *slash = strrchr(name, '/');
     snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 0 : (int)(slash + 1 - name), name);
     if (!weir_value_host(machine->host)) {
         char shown[64];
-        return weir_fail(err, WEIR_INVALID, 0, false, "WEIR_LISTEN_HOST: \"%s\" is not a host, such as 0.0.0.0 or ::", weir_yaml_show(machine->host, shown, sizeof shown));
+        return weir_fail(err, WEIR_INVALID, 0, false, "WEIR_LISTEN_HOST: \"%s\" is not a host, such as 0.0.0.0 or ::",
+                         weir_yaml_show(machine->host, shown, sizeof shown));
     }
     struct loader loader = {.env = {machine->host, folder}, .err = err};
     if (option_count() > WEIR_OPTIONS_MAX) abort();
@@ -398,7 +443,8 @@ static const struct weir_exporter_config *find_exporter(const struct weir_config
     return NULL;
 }
 
-void weir_config_needs_restart(const struct weir_config *running, const struct weir_config *next, char *out, size_t out_size) {
+void weir_config_needs_restart(const struct weir_config *running, const struct weir_config *next, char *out,
+                               size_t out_size) {
     *out = 0;
     for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
         if (option->scope != WEIR_SCOPE_TOP || option->live || weir_option_equal(option, running, next)) continue;
@@ -412,11 +458,14 @@ void weir_config_needs_restart(const struct weir_config *running, const struct w
         }
         enum weir_option_scope type = scope_of(one->type, strlen(one->type));
         for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
-            if ((option->scope != WEIR_SCOPE_EXPORTER && option->scope != type) || option->live || weir_option_equal(option, was, one)) continue;
+            if ((option->scope != WEIR_SCOPE_EXPORTER && option->scope != type) || option->live ||
+                weir_option_equal(option, was, one))
+                continue;
             name_it(out, out_size, "exporters.%s.%s", one->name, option->key);
         }
     }
     for (uint32_t i = 0; i < running->exporter_count; i++) {
-        if (find_exporter(next, running->exporters[i].name) == NULL) name_it(out, out_size, "exporters.%s%s", running->exporters[i].name, "");
+        if (find_exporter(next, running->exporters[i].name) == NULL)
+            name_it(out, out_size, "exporters.%s%s", running->exporters[i].name, "");
     }
 }

@@ -8,22 +8,26 @@
 #include <string.h>
 #include <strings.h>
 
-#define KiB (1ll << 10)
-#define MiB (1ll << 20)
-#define GiB (1ll << 30)
-#define TiB (1ll << 40)
-#define MS ((int64_t)WEIR_MS)
-#define S ((int64_t)WEIR_S)
+#define KiB  (1ll << 10)
+#define MiB  (1ll << 20)
+#define GiB  (1ll << 30)
+#define TiB  (1ll << 40)
+#define MS   ((int64_t)WEIR_MS)
+#define S    ((int64_t)WEIR_S)
 #define HOUR (3600 * S)
-#define DAY (24 * HOUR)
-#define TOP(field) .scope = WEIR_SCOPE_TOP, .offset = offsetof(struct weir_config, field), .size = sizeof(((struct weir_config *)0)->field)
-#define OUT(in, field) \
-    .scope = in, .offset = offsetof(struct weir_exporter_config, field), .size = sizeof(((struct weir_exporter_config *)0)->field)
+#define DAY  (24 * HOUR)
+#define TOP(field)                                                                                                     \
+    .scope = WEIR_SCOPE_TOP, .offset = offsetof(struct weir_config, field),                                            \
+    .size = sizeof(((struct weir_config *)0)->field)
+#define OUT(in, field)                                                                                                 \
+    .scope = in, .offset = offsetof(struct weir_exporter_config, field),                                               \
+    .size = sizeof(((struct weir_exporter_config *)0)->field)
 
 const char *const weir_scope_types[WEIR_SCOPES] = {[WEIR_SCOPE_FILE] = "file", [WEIR_SCOPE_ZIPKIN] = "zipkin"};
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const source_labels[] = {[WEIR_SOURCE_NONE] = "none", [WEIR_SOURCE_IP] = "ip", [WEIR_SOURCE_HOST] = "host", NULL};
+static const char *const source_labels[] = {
+    [WEIR_SOURCE_NONE] = "none", [WEIR_SOURCE_IP] = "ip", [WEIR_SOURCE_HOST] = "host", NULL};
 static const char *const encodings[] = {[WEIR_ZIPKIN_PROTO3] = "proto3", [WEIR_ZIPKIN_JSON] = "json", NULL};
 
 /* clang-format off */
@@ -153,15 +157,20 @@ static bool set_seconds(struct weir_aggregate_config *config, const char *text, 
         char item[40];
         size_t size = strcspn(text, ",");
         const char *begin = text, *end = text + size;
-        while (begin < end && *begin == ' ') begin++;
-        while (end > begin && end[-1] == ' ') end--;
+        while (begin < end && *begin == ' ')
+            begin++;
+        while (end > begin && end[-1] == ' ')
+            end--;
         double seconds;
         uint64_t ns;
-        if ((size_t)(end - begin) >= sizeof item) return refuse(why, why_size, "has an entry that is neither seconds (0.25) nor a duration (250ms)");
+        if ((size_t)(end - begin) >= sizeof item)
+            return refuse(why, why_size, "has an entry that is neither seconds (0.25) nor a duration (250ms)");
         memcpy(item, begin, (size_t)(end - begin));
         item[end - begin] = 0;
-        if (weir_value_duration(item, &ns)) seconds = (double)ns / 1e9;
-        else if (!weir_value_number(item, &seconds)) return refuse(why, why_size, "has an entry that is neither seconds (0.25) nor a duration (250ms)");
+        if (weir_value_duration(item, &ns))
+            seconds = (double)ns / 1e9;
+        else if (!weir_value_number(item, &seconds))
+            return refuse(why, why_size, "has an entry that is neither seconds (0.25) nor a duration (250ms)");
         if (!(seconds > 0) || seconds > 1e9) return refuse(why, why_size, "has an entry that is not above 0");
         if (count > 0 && seconds <= values[count - 1]) return refuse(why, why_size, "is not ascending");
         if (count == WEIR_BUCKETS_MAX) return refuse(why, why_size, "has more than 64 entries");
@@ -175,7 +184,8 @@ static bool set_seconds(struct weir_aggregate_config *config, const char *text, 
     return true;
 }
 
-static bool set_text(const struct weir_option *option, char *field, const char *folder, const char *text, char *why, size_t why_size) {
+static bool set_text(const struct weir_option *option, char *field, const char *folder, const char *text, char *why,
+                     size_t why_size) {
     size_t before = *text == '/' || *text == 0 ? 0 : strlen(folder), size = strlen(text);
     for (const char *p = text; *p != 0; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7f) return refuse(why, why_size, "has a control character");
@@ -196,21 +206,25 @@ static int find_word(const char *const *words, const char *text) {
     return -1;
 }
 
-bool weir_option_set(const struct weir_option *option, void *base, const char *text, const struct weir_option_env *env, char *why, size_t why_size) {
+bool weir_option_set(const struct weir_option *option, void *base, const char *text, const struct weir_option_env *env,
+                     char *why, size_t why_size) {
     char *field = (char *)base + option->offset;
     uint64_t big;
     int64_t number;
     switch (option->type) {
     case WEIR_OPTION_LISTEN:
         if (weir_value_listen(text, env->host, (struct weir_listen *)(void *)field)) return true;
-        return refuse(why, why_size, "is not an address, such as 0.0.0.0:4317, [::1]:4317, :4317 (port 1 to 65535) or off");
+        return refuse(why, why_size,
+                      "is not an address, such as 0.0.0.0:4317, [::1]:4317, :4317 (port 1 to 65535) or off");
     case WEIR_OPTION_BYTES:
-        if (!weir_value_bytes(text, &big)) return refuse(why, why_size, "is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
+        if (!weir_value_bytes(text, &big))
+            return refuse(why, why_size, "is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
         if (!within(option, (int64_t)big)) return out_of_bounds(option, why, why_size);
         memcpy(field, &big, sizeof big);
         return true;
     case WEIR_OPTION_DURATION:
-        if (!weir_value_duration(text, &big)) return refuse(why, why_size, "is not a duration, such as 750ms, 10s, 5m or 1h");
+        if (!weir_value_duration(text, &big))
+            return refuse(why, why_size, "is not a duration, such as 750ms, 10s, 5m or 1h");
         if (!within(option, (int64_t)big)) return out_of_bounds(option, why, why_size);
         memcpy(field, &big, sizeof big);
         return true;
@@ -218,8 +232,10 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
     case WEIR_OPTION_LEVEL:
         if (!weir_value_integer(text, &number)) return refuse(why, why_size, "is not a whole number");
         if (!within(option, number)) return out_of_bounds(option, why, why_size);
-        if (option->type == WEIR_OPTION_COUNT) *(uint32_t *)(void *)field = (uint32_t)number;
-        else *(int32_t *)(void *)field = (int32_t)number;
+        if (option->type == WEIR_OPTION_COUNT)
+            *(uint32_t *)(void *)field = (uint32_t)number;
+        else
+            *(int32_t *)(void *)field = (int32_t)number;
         return true;
     case WEIR_OPTION_BOOL:
         return weir_value_bool(text, (bool *)field) || refuse(why, why_size, "is neither true nor false");
@@ -232,8 +248,10 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
             snprintf(why, why_size, "is not one of %s", allowed);
             return false;
         }
-        if (option->type == WEIR_OPTION_ENUM) memcpy(field, &index, sizeof index);
-        else snprintf(field, option->size, "%s", text);
+        if (option->type == WEIR_OPTION_ENUM)
+            memcpy(field, &index, sizeof index);
+        else
+            snprintf(field, option->size, "%s", text);
         return true;
     }
     case WEIR_OPTION_URL:
@@ -252,18 +270,23 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
     return *text == 0 || refuse(why, why_size, "is not a map of names and values");
 }
 
-bool weir_option_add_header(struct weir_exporter_config *config, const char *name, const char *value, char *why, size_t why_size) {
+bool weir_option_add_header(struct weir_exporter_config *config, const char *name, const char *value, char *why,
+                            size_t why_size) {
     struct weir_header *header = &config->zipkin.headers[config->zipkin.header_count];
     size_t size = strlen(name);
     /* RFC 9110, 5.6.2: token */
-    bool token = size > 0 && strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == size;
-    if (!token || size >= sizeof header->name) return refuse(why, why_size, "is not the name of an HTTP header of at most 63 bytes");
-    if (config->zipkin.header_count == WEIR_HEADERS_MAX) return refuse(why, why_size, "is one more than the 16 headers allowed");
+    bool token = size > 0 &&
+                 strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == size;
+    if (!token || size >= sizeof header->name)
+        return refuse(why, why_size, "is not the name of an HTTP header of at most 63 bytes");
+    if (config->zipkin.header_count == WEIR_HEADERS_MAX)
+        return refuse(why, why_size, "is one more than the 16 headers allowed");
     for (uint32_t i = 0; i < config->zipkin.header_count; i++) {
         if (strcasecmp(config->zipkin.headers[i].name, name) == 0) return refuse(why, why_size, "is given twice");
     }
     for (const char *p = value; *p != 0; p++) {
-        if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f) return refuse(why, why_size, "has a value with a control character");
+        if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
+            return refuse(why, why_size, "has a value with a control character");
     }
     if (strlen(value) >= sizeof header->value) return refuse(why, why_size, "has a value longer than 255 bytes");
     memcpy(header->name, name, size + 1);
@@ -283,7 +306,8 @@ static bool same_listen(const struct weir_listen *a, const struct weir_listen *b
 bool weir_option_equal(const struct weir_option *option, const void *a, const void *b) {
     const char *x = (const char *)a + option->offset, *y = (const char *)b + option->offset;
     switch (option->type) {
-    case WEIR_OPTION_LISTEN: return same_listen((const struct weir_listen *)(const void *)x, (const struct weir_listen *)(const void *)y);
+    case WEIR_OPTION_LISTEN:
+        return same_listen((const struct weir_listen *)(const void *)x, (const struct weir_listen *)(const void *)y);
     case WEIR_OPTION_WORD:
     case WEIR_OPTION_URL:
     case WEIR_OPTION_FOLDER:
@@ -291,7 +315,8 @@ bool weir_option_equal(const struct weir_option *option, const void *a, const vo
     case WEIR_OPTION_SECONDS: {
         const struct weir_aggregate_config *p = (const void *)x, *q = (const void *)y;
         return p->latency_bucket_count == q->latency_bucket_count &&
-               memcmp(p->latency_buckets, q->latency_buckets, p->latency_bucket_count * sizeof *p->latency_buckets) == 0;
+               memcmp(p->latency_buckets, q->latency_buckets, p->latency_bucket_count * sizeof *p->latency_buckets) ==
+                   0;
     }
     case WEIR_OPTION_HEADERS_FILE: return true; /* what it holds is in the headers */
     case WEIR_OPTION_HEADERS: {

@@ -36,11 +36,11 @@ struct weir_option {
     enum weir_option_scope scope;
     enum weir_option_type type;
     uint32_t offset, size;
-    const char *fallback; /* the default, as one would write it */
-    int64_t min, max;     /* in bytes, ns, or as they stand; both 0 = none */
+    const char *fallback;     /* the default, as one would write it */
+    int64_t min, max;         /* in bytes, ns, or as they stand; both 0 = none */
     const char *const *words; /* ends with NULL */
-    bool live;            /* a reload changes it; else a restart */
-    const char *help;     /* one sentence */
+    bool live;                /* a reload changes it; else a restart */
+    const char *help;         /* one sentence */
 };
 
 extern const struct weir_option weir_options[]; /* ends with key NULL */
@@ -51,14 +51,16 @@ struct weir_option_env {
     const char *folder; /* of the configuration file; "" or ends with a slash */
 };
 
-/* Sets the field in `base` (of the row's scope) from one scalar; lists are written with commas. False: `why` says what the
- * text is not and what is allowed, to stand behind the text itself; the field is as before. Not for HEADERS. */
-bool weir_option_set(const struct weir_option *option, void *base, const char *text, const struct weir_option_env *env, char *why, size_t why_size);
+/* Sets the field in `base` (of the row's scope) from one scalar; lists are written with commas. False: `why` says what
+ * the text is not and what is allowed, to stand behind the text itself; the field is as before. Not for HEADERS. */
+bool weir_option_set(const struct weir_option *option, void *base, const char *text, const struct weir_option_env *env,
+                     char *why, size_t why_size);
 bool weir_option_equal(const struct weir_option *option, const void *a, const void *b);
 /* Whether errors may show what was given. */
 bool weir_option_secret(const struct weir_option *option);
 /* "1 to 64", "1KiB to 1GiB", "none, ip, host", "" */
 void weir_option_allowed(const struct weir_option *option, char *out, size_t out_size);
 /* One header into `config`; false with `why`, which never has the value. */
-bool weir_option_add_header(struct weir_exporter_config *config, const char *name, const char *value, char *why, size_t why_size);
+bool weir_option_add_header(struct weir_exporter_config *config, const char *name, const char *value, char *why,
+                            size_t why_size);
 #endif

@@ -16,8 +16,10 @@ static const struct group groups[] = {
     {"General", WEIR_SCOPE_TOP, "", NULL},
     {"log", WEIR_SCOPE_TOP, "log.", NULL},
     {"memory", WEIR_SCOPE_TOP, "memory.",
-     "All bounds of a file are added up: `memory.intake`, each exporter's `memory_bytes`, `batch.max_bytes` a lane, about 430 bytes a\n"
-     "series, 96 an edge a lane and 128 a name. More than the memory limit of the process's cgroup (else of the machine) is an error.\n"
+     "All bounds of a file are added up: `memory.intake`, each exporter's `memory_bytes`, `batch.max_bytes` a lane, "
+     "about 430 bytes a\n"
+     "series, 96 an edge a lane and 128 a name. More than the memory limit of the process's cgroup (else of the "
+     "machine) is an error.\n"
      "`memory.intake` and `memory_bytes` that a file does not give are first halved, down to 4MiB, until it all fits."},
     {"receivers.statsd", WEIR_SCOPE_TOP, "receivers.statsd.", NULL},
     {"receivers.grpc", WEIR_SCOPE_TOP, "receivers.grpc.", NULL},
@@ -35,7 +37,8 @@ static const char intro[] =
     "\n"
     "<!-- Made from the table in collector/config/options.c; do not edit. -->\n"
     "\n"
-    "`weir run -c weir.yaml` reads one YAML file; `weir check -c weir.yaml` says whether it would, and else `file:line: reason`. No file\n"
+    "`weir run -c weir.yaml` reads one YAML file; `weir check -c weir.yaml` says whether it would, and else "
+    "`file:line: reason`. No file\n"
     "at all runs with the defaults below. `examples/weir.yaml` is a commented file to start from.\n"
     "\n"
     "```yaml\n"
@@ -44,30 +47,42 @@ static const char intro[] =
     "  statsd: { listen: 0.0.0.0:8125, source_label: ip }\n"
     "sampling: { policy: sampling.yaml }\n"
     "exporters:                      # `type` or `type/name`; without this section, one file exporter\n"
-    "  zipkin: { url: \"http://${env:ZIPKIN_HOST:-zipkin}:9411/api/v2/spans\", headers_file: /run/secrets/zipkin-headers }\n"
+    "  zipkin: { url: \"http://${env:ZIPKIN_HOST:-zipkin}:9411/api/v2/spans\", headers_file: "
+    "/run/secrets/zipkin-headers }\n"
     "  file/archive: { directory: /var/lib/weir/traces, max_total_bytes: 20GiB }\n"
     "admin: { listen: 0.0.0.0:9646 }\n"
     "```\n"
     "\n"
-    "- **Sizes** are `1500` (bytes), `64KiB`, `10MiB`, `1.5GiB`, or powers of 1000 as `5MB`. **Durations** need a unit: `750ms`, `10s`, `1h30m`.\n"
+    "- **Sizes** are `1500` (bytes), `64KiB`, `10MiB`, `1.5GiB`, or powers of 1000 as `5MB`. **Durations** need a "
+    "unit: `750ms`, `10s`, `1h30m`.\n"
     "- **Addresses** are `host:port`, `[::1]:4317`, `:4317` or `off`; between braces YAML wants what begins with a\n"
-    "  bracket or a colon in quotes. `:4317`, as every default, is on 127.0.0.1; the environment variable `WEIR_LISTEN_HOST` changes that host\n"
-    "  for all of them (`0.0.0.0` in a container). A port that the file asks for and that is taken is fatal; a default one leaves that\n"
+    "  bracket or a colon in quotes. `:4317`, as every default, is on 127.0.0.1; the environment variable "
+    "`WEIR_LISTEN_HOST` changes that host\n"
+    "  for all of them (`0.0.0.0` in a container). A port that the file asks for and that is taken is fatal; a default "
+    "one leaves that\n"
     "  receiver off, with a warning.\n"
-    "- **Receivers**: `grpc:` alone runs it with its defaults, `grpc: off` does not run it, `receivers: {}` runs none.\n"
-    "- **Exporters**: at most 16. The key is the label `exporter` on /metrics. `exporters: {}` stores nothing; series are still made.\n"
-    "- **Variables**: `${env:NAME}` anywhere in a value is replaced, `${env:NAME:-default}` also when it is unset or empty; an unset one\n"
-    "  without a default is an error. `$${` is a literal `${`. They are replaced after the YAML is read, so they cannot bring syntax.\n"
+    "- **Receivers**: `grpc:` alone runs it with its defaults, `grpc: off` does not run it, `receivers: {}` runs "
+    "none.\n"
+    "- **Exporters**: at most 16. The key is the label `exporter` on /metrics. `exporters: {}` stores nothing; series "
+    "are still made.\n"
+    "- **Variables**: `${env:NAME}` anywhere in a value is replaced, `${env:NAME:-default}` also when it is unset or "
+    "empty; an unset one\n"
+    "  without a default is an error. `$${` is a literal `${`. They are replaced after the YAML is read, so they "
+    "cannot bring syntax.\n"
     "- **Secrets** (`headers`, `url`) are never shown in errors or logs.\n"
     "- **Paths** are relative to this file, save `directory`, which is relative to the working directory.\n"
     "- YAML anchors' aliases, merge keys, tags and second documents are not supported.\n"
-    "- **live**: a reload (SIGHUP, `POST /-/reload`) changes it; what it cannot change is named in its answer, and needs a **restart**.\n"
+    "- **live**: a reload (SIGHUP, `POST /-/reload`) changes it; what it cannot change is named in its answer, and "
+    "needs a **restart**.\n"
     "  So do exporters that come or go.\n";
 
 static void put_default(const struct weir_option *option, FILE *out) {
-    if (option->type == WEIR_OPTION_LISTEN) fprintf(out, "`127.0.0.1%s`", option->fallback);
-    else if (*option->fallback == 0) fputs("none", out);
-    else fprintf(out, "`%s`", option->fallback);
+    if (option->type == WEIR_OPTION_LISTEN)
+        fprintf(out, "`127.0.0.1%s`", option->fallback);
+    else if (*option->fallback == 0)
+        fputs("none", out);
+    else
+        fprintf(out, "`%s`", option->fallback);
 }
 
 static bool in_group(const struct weir_option *option, const struct group *group) {

@@ -13,9 +13,8 @@ struct unit {
 };
 
 static const struct unit byte_units[] = {
-    {"", 1},          {"B", 1},           {"KiB", 1ull << 10}, {"MiB", 1ull << 20},   {"GiB", 1ull << 30},
-    {"TiB", 1ull << 40}, {"kB", 1000},    {"KB", 1000},        {"MB", 1000000},       {"GB", 1000000000},
-    {"TB", 1000000000000},
+    {"", 1},      {"B", 1},     {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30},   {"TiB", 1ull << 40},
+    {"kB", 1000}, {"KB", 1000}, {"MB", 1000000},     {"GB", 1000000000},  {"TB", 1000000000000},
 };
 static const struct unit time_units[] = {
     {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000ull}, {"m", 60000000000ull}, {"h", 3600000000000ull},
@@ -35,7 +34,8 @@ static bool read_amount(const char *text, uint64_t *whole, double *fraction, con
     if (*p == '.') {
         p++;
         if (!isdigit((unsigned char)*p)) return false;
-        for (double place = 0.1; isdigit((unsigned char)*p); p++, place /= 10) *fraction += (*p - '0') * place;
+        for (double place = 0.1; isdigit((unsigned char)*p); p++, place /= 10)
+            *fraction += (*p - '0') * place;
     }
     *end = p;
     return true;
@@ -61,7 +61,8 @@ bool weir_value_bytes(const char *text, uint64_t *out) {
     double fraction;
     const char *end;
     if (!read_amount(text, &whole, &fraction, &end)) return false;
-    while (*end == ' ') end++;
+    while (*end == ' ')
+        end++;
     const struct unit *unit = find_unit(byte_units, sizeof byte_units / sizeof *byte_units, end, strlen(end));
     if (unit == NULL || (unit->factor == 1 && fraction != 0)) return false;
     return scale(whole, fraction, unit->factor, out);
@@ -76,7 +77,8 @@ bool weir_value_duration(const char *text, uint64_t *out_ns) {
         const char *end;
         if (!read_amount(text, &whole, &fraction, &end)) return false;
         size_t size = 0;
-        while (isalpha((unsigned char)end[size])) size++;
+        while (isalpha((unsigned char)end[size]))
+            size++;
         const struct unit *unit = find_unit(time_units, sizeof time_units / sizeof *time_units, end, size);
         if (unit == NULL || !scale(whole, fraction, unit->factor, &part)) return false;
         if (part > (uint64_t)INT64_MAX - sum) return false;
@@ -140,7 +142,8 @@ bool weir_value_host(const char *text) {
     bool v6 = strchr(text, ':') != NULL;
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (v6 ? !(isxdigit(c) || c == ':' || c == '.' || strchr(text, '%') != NULL) : !(isalnum(c) || c == '.' || c == '-' || c == '_')) {
+        if (v6 ? !(isxdigit(c) || c == ':' || c == '.' || strchr(text, '%') != NULL)
+               : !(isalnum(c) || c == '.' || c == '-' || c == '_')) {
             return false;
         }
         if (c < 0x21 || c > 0x7e || c == '[' || c == ']') return false;
@@ -180,7 +183,8 @@ bool weir_value_listen(const char *text, const char *default_host, struct weir_l
     return true;
 }
 
-static void print_scaled(uint64_t value, const struct unit *units, const char *const *names, size_t count, char *out, size_t out_size) {
+static void print_scaled(uint64_t value, const struct unit *units, const char *const *names, size_t count, char *out,
+                         size_t out_size) {
     for (size_t i = 0; i < count; i++) {
         const struct unit *unit = NULL;
         for (const struct unit *u = units; unit == NULL; u++) {

@@ -52,17 +52,20 @@ static char *copy(struct weir_yaml_doc *doc, const char *text, size_t size) {
     return out;
 }
 
-enum weir_status weir_yaml_fail(const struct weir_yaml_doc *doc, int line, struct weir_error *err, const char *format, ...) {
+enum weir_status weir_yaml_fail(const struct weir_yaml_doc *doc, int line, struct weir_error *err, const char *format,
+                                ...) {
     char reason[sizeof err->text];
     va_list args;
     va_start(args, format);
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
-    return weir_fail(err, WEIR_INVALID, 0, false, "%s:%d: %s", doc->name, line, reason);
+    (void)weir_fail(err, WEIR_INVALID, 0, false, "%s:%d: %s", doc->name, line, reason);
+    return WEIR_INVALID;
 }
 
 static enum weir_status no_memory(const struct reader *reader) {
-    return weir_fail(reader->err, WEIR_FULL, ENOMEM, true, "%s", reader->doc->name);
+    (void)weir_fail(reader->err, WEIR_FULL, ENOMEM, true, "%s", reader->doc->name);
+    return WEIR_FULL;
 }
 
 const char *weir_yaml_show(const char *text, char *out, size_t out_size) {
@@ -70,9 +73,11 @@ const char *weir_yaml_show(const char *text, char *out, size_t out_size) {
     bool cut = size > limit;
     if (cut) {
         size = limit;
-        while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80) size--;
+        while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80)
+            size--;
     }
-    for (size_t i = 0; i < size; i++) out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    for (size_t i = 0; i < size; i++)
+        out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
     memcpy(out + size, cut ? "..." : "", cut ? 4 : 1);
     return out;
 }
@@ -88,8 +93,8 @@ const char *weir_yaml_kind_name(enum weir_yaml_kind kind) {
 }
 
 /* One variable: `text` stands behind "${env:". Its value goes to out[*used..]. */
-static enum weir_status put_variable(const struct reader *reader, const struct weir_yaml *node, const char *text, const char *end, char *out,
-                                     size_t *used) {
+static enum weir_status put_variable(const struct reader *reader, const struct weir_yaml *node, const char *text,
+                                     const char *end, char *out, size_t *used) {
     int line = node->line;
     const char *fallback = NULL;
     size_t name_size = (size_t)(end - text);
@@ -102,7 +107,8 @@ static enum weir_status put_variable(const struct reader *reader, const struct w
     }
     char name[128], shown[64];
     if (name_size == 0 || name_size >= sizeof name) {
-        return weir_yaml_fail(reader->doc, line, reader->err, "${env:...} needs the name of a variable of at most 127 bytes");
+        return weir_yaml_fail(reader->doc, line, reader->err,
+                              "${env:...} needs the name of a variable of at most 127 bytes");
     }
     memcpy(name, text, name_size);
     name[name_size] = 0;
@@ -114,12 +120,14 @@ static enum weir_status put_variable(const struct reader *reader, const struct w
     }
     if (value == NULL) {
         char key[64];
-        return weir_yaml_fail(reader->doc, line, reader->err, "%s%sthe environment variable %s is not set (${env:NAME:-default} gives it a default)",
-                              node->key == NULL ? "" : weir_yaml_show(node->key, key, sizeof key), node->key == NULL ? "" : ": ",
-                              weir_yaml_show(name, shown, sizeof shown));
+        return weir_yaml_fail(reader->doc, line, reader->err,
+                              "%s%sthe environment variable %s is not set (${env:NAME:-default} gives it a default)",
+                              node->key == NULL ? "" : weir_yaml_show(node->key, key, sizeof key),
+                              node->key == NULL ? "" : ": ", weir_yaml_show(name, shown, sizeof shown));
     }
     if (size >= WEIR_YAML_VALUE_MAX - *used) {
-        return weir_yaml_fail(reader->doc, line, reader->err, "a value is longer than %d bytes once its variables are replaced",
+        return weir_yaml_fail(reader->doc, line, reader->err,
+                              "a value is longer than %d bytes once its variables are replaced",
                               WEIR_YAML_VALUE_MAX - 1);
     }
     memcpy(out + *used, value, size);
@@ -136,7 +144,8 @@ static enum weir_status replace_variables(const struct reader *reader, struct we
     size_t used = 0;
     for (const char *p = node->raw; *p != 0;) {
         if (used + 2 >= sizeof out) {
-            return weir_yaml_fail(reader->doc, node->line, reader->err, "a value with variables is longer than %d bytes", WEIR_YAML_VALUE_MAX - 1);
+            return weir_yaml_fail(reader->doc, node->line, reader->err,
+                                  "a value with variables is longer than %d bytes", WEIR_YAML_VALUE_MAX - 1);
         }
         if (strncmp(p, "$${", 3) == 0) {
             memcpy(out + used, "${", 2);
@@ -149,7 +158,8 @@ static enum weir_status replace_variables(const struct reader *reader, struct we
             if (status != WEIR_OK) return status;
             p = end + 1;
         } else if (strncmp(p, "${", 2) == 0) {
-            return weir_yaml_fail(reader->doc, node->line, reader->err, "only ${env:NAME} is known; write $${ for a literal ${");
+            return weir_yaml_fail(reader->doc, node->line, reader->err,
+                                  "only ${env:NAME} is known; write $${ for a literal ${");
         } else {
             out[used++] = *p++;
         }
@@ -170,7 +180,8 @@ static enum weir_status check_duplicates(const struct reader *reader, const stru
     const struct weir_yaml **sorted = malloc(map->count * sizeof(*sorted));
     if (sorted == NULL) return no_memory(reader);
     uint32_t count = 0;
-    for (const struct weir_yaml *child = map->first; child != NULL; child = child->next) sorted[count++] = child;
+    for (const struct weir_yaml *child = map->first; child != NULL; child = child->next)
+        sorted[count++] = child;
     qsort(sorted, count, sizeof(*sorted), by_key);
     const struct weir_yaml *first = NULL, *again = NULL;
     for (uint32_t i = 1; i < count; i++) {
@@ -183,8 +194,8 @@ static enum weir_status check_duplicates(const struct reader *reader, const stru
     free((void *)sorted);
     if (again == NULL) return WEIR_OK;
     char shown[64];
-    return weir_yaml_fail(reader->doc, again->line, reader->err, "%s: given twice, first at line %d", weir_yaml_show(again->key, shown, sizeof shown),
-                          first->line);
+    return weir_yaml_fail(reader->doc, again->line, reader->err, "%s: given twice, first at line %d",
+                          weir_yaml_show(again->key, shown, sizeof shown), first->line);
 }
 
 static int line_of(const yaml_event_t *event) {
@@ -198,9 +209,11 @@ static bool is_null(const yaml_event_t *event) {
 }
 
 /* Hangs a new node into the innermost open map or list, or makes it the root. */
-static enum weir_status add(struct reader *reader, const yaml_event_t *event, enum weir_yaml_kind kind, struct weir_yaml **out) {
+static enum weir_status add(struct reader *reader, const yaml_event_t *event, enum weir_yaml_kind kind,
+                            struct weir_yaml **out) {
     if (++reader->nodes > WEIR_YAML_NODES_MAX) {
-        return weir_yaml_fail(reader->doc, line_of(event), reader->err, "more than %d values in one file", WEIR_YAML_NODES_MAX);
+        return weir_yaml_fail(reader->doc, line_of(event), reader->err, "more than %d values in one file",
+                              WEIR_YAML_NODES_MAX);
     }
     struct weir_yaml *node = take(reader->doc, sizeof *node);
     if (node == NULL) return no_memory(reader);
@@ -226,14 +239,15 @@ static enum weir_status open_level(struct reader *reader, const yaml_event_t *ev
     if (reader->depth > 0) {
         const struct level *level = &reader->levels[reader->depth - 1];
         if (level->node->kind == WEIR_YAML_MAP && level->key == NULL) {
-            return weir_yaml_fail(reader->doc, line_of(event), reader->err, "a key is %s; keys are single values (quote what begins with { or [)",
+            return weir_yaml_fail(reader->doc, line_of(event), reader->err,
+                                  "a key is %s; keys are single values (quote what begins with { or [)",
                                   weir_yaml_kind_name(kind));
         }
     }
     if (reader->depth == WEIR_YAML_DEPTH_MAX) {
         return weir_yaml_fail(reader->doc, line_of(event), reader->err, "nested deeper than %d", WEIR_YAML_DEPTH_MAX);
     }
-    struct weir_yaml *node;
+    struct weir_yaml *node = NULL;
     enum weir_status status = add(reader, event, kind, &node);
     if (status == WEIR_OK) reader->levels[reader->depth++] = (struct level){.node = node, .end = &node->first};
     return status;
@@ -243,7 +257,8 @@ static enum weir_status scalar(struct reader *reader, const yaml_event_t *event)
     const char *text = (const char *)event->data.scalar.value;
     size_t size = event->data.scalar.length;
     int line = line_of(event);
-    if (memchr(text, 0, size) != NULL) return weir_yaml_fail(reader->doc, line, reader->err, "a NUL character in a value");
+    if (memchr(text, 0, size) != NULL)
+        return weir_yaml_fail(reader->doc, line, reader->err, "a NUL character in a value");
     struct level *level = reader->depth == 0 ? NULL : &reader->levels[reader->depth - 1];
     if (level != NULL && level->node->kind == WEIR_YAML_MAP && level->key == NULL) {
         if (is_null(event)) return weir_yaml_fail(reader->doc, line, reader->err, "a key is empty");
@@ -251,7 +266,7 @@ static enum weir_status scalar(struct reader *reader, const yaml_event_t *event)
         level->key_line = line;
         return level->key == NULL ? no_memory(reader) : WEIR_OK;
     }
-    struct weir_yaml *node;
+    struct weir_yaml *node = NULL;
     enum weir_status status = add(reader, event, is_null(event) ? WEIR_YAML_NULL : WEIR_YAML_TEXT, &node);
     if (status != WEIR_OK || node->kind == WEIR_YAML_NULL) return status;
     node->raw = copy(reader->doc, text, size);
@@ -269,13 +284,19 @@ static const yaml_char_t *tag_of(const yaml_event_t *event) {
 }
 
 static enum weir_status take_event(struct reader *reader, const yaml_event_t *event, bool *seen) {
-    if (tag_of(event) != NULL) return weir_yaml_fail(reader->doc, line_of(event), reader->err, "YAML tags (!...) are not supported; quote the value");
+    if (tag_of(event) != NULL)
+        return weir_yaml_fail(reader->doc, line_of(event), reader->err,
+                              "YAML tags (!...) are not supported; quote the value");
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT:
-        if (*seen) return weir_yaml_fail(reader->doc, line_of(event), reader->err, "a second document (---) begins here; one is allowed");
+        if (*seen)
+            return weir_yaml_fail(reader->doc, line_of(event), reader->err,
+                                  "a second document (---) begins here; one is allowed");
         *seen = true;
         return WEIR_OK;
-    case YAML_ALIAS_EVENT: return weir_yaml_fail(reader->doc, line_of(event), reader->err, "YAML aliases (*name) are not supported; quote the value");
+    case YAML_ALIAS_EVENT:
+        return weir_yaml_fail(reader->doc, line_of(event), reader->err,
+                              "YAML aliases (*name) are not supported; quote the value");
     case YAML_SCALAR_EVENT: return scalar(reader, event);
     case YAML_SEQUENCE_START_EVENT: return open_level(reader, event, WEIR_YAML_LIST);
     case YAML_MAPPING_START_EVENT: return open_level(reader, event, WEIR_YAML_MAP);
@@ -290,7 +311,8 @@ static enum weir_status broken(const struct reader *reader) {
     if (parser->error == YAML_MEMORY_ERROR) return no_memory(reader);
     const char *problem = parser->problem == NULL ? "broken" : parser->problem;
     if (parser->error == YAML_READER_ERROR) { /* has an offset and no line */
-        return weir_yaml_fail(reader->doc, (int)parser->mark.line + 1, reader->err, "not YAML: %s at byte %zu", problem, parser->problem_offset);
+        return weir_yaml_fail(reader->doc, (int)parser->mark.line + 1, reader->err, "not YAML: %s at byte %zu", problem,
+                              parser->problem_offset);
     }
     return weir_yaml_fail(reader->doc, (int)parser->problem_mark.line + 1, reader->err, "not YAML: %s%s%s", problem,
                           parser->context == NULL ? "" : ", ", parser->context == NULL ? "" : parser->context);
@@ -308,7 +330,8 @@ static enum weir_status read_events(struct reader *reader) {
     }
 }
 
-enum weir_status weir_yaml_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_yaml_doc **doc, struct weir_error *err) {
+enum weir_status weir_yaml_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_yaml_doc **doc,
+                                 struct weir_error *err) {
     struct weir_yaml_doc *made = calloc(1, sizeof *made);
     if (made == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, true, "%s", name);
     weir_yaml_name(name, made->name, sizeof made->name);
@@ -318,13 +341,16 @@ enum weir_status weir_yaml_parse(const char *name, const uint8_t *bytes, size_t 
         return weir_fail(err, WEIR_FULL, ENOMEM, true, "%s", name);
     }
     yaml_parser_set_input_string(&reader.parser, bytes == NULL ? (const uint8_t *)"" : bytes, size);
-    enum weir_status status = size > WEIR_YAML_BYTES_MAX ? weir_yaml_fail(made, 1, err, "longer than %d bytes", WEIR_YAML_BYTES_MAX)
-                                                         : read_events(&reader);
+    enum weir_status status = size > WEIR_YAML_BYTES_MAX
+                                  ? weir_yaml_fail(made, 1, err, "longer than %d bytes", WEIR_YAML_BYTES_MAX)
+                                  : read_events(&reader);
     yaml_parser_delete(&reader.parser);
     if (status == WEIR_OK && made->root == NULL) { /* an empty file */
         made->root = take(made, sizeof *made->root);
-        if (made->root == NULL) status = no_memory(&reader);
-        else *made->root = (struct weir_yaml){.kind = WEIR_YAML_NULL, .line = 1};
+        if (made->root == NULL)
+            status = no_memory(&reader);
+        else
+            *made->root = (struct weir_yaml){.kind = WEIR_YAML_NULL, .line = 1};
     }
     if (status != WEIR_OK) {
         weir_yaml_free(made);
@@ -355,7 +381,8 @@ enum weir_status weir_yaml_read(const char *path, uint8_t **bytes, size_t *size,
         if (n < 0) status = weir_fail(err, WEIR_IO, errno, false, "%s", path);
         if (n <= 0) break;
         used += (size_t)n;
-        if (used > WEIR_YAML_BYTES_MAX) status = weir_fail(err, WEIR_INVALID, 0, false, "%s: longer than %d bytes", path, WEIR_YAML_BYTES_MAX);
+        if (used > WEIR_YAML_BYTES_MAX)
+            status = weir_fail(err, WEIR_INVALID, 0, false, "%s: longer than %d bytes", path, WEIR_YAML_BYTES_MAX);
     }
     close(fd);
     if (status != WEIR_OK) {
@@ -380,7 +407,8 @@ static unsigned distance(const char *a, const char *b) {
     size_t m = strlen(a), n = strlen(b);
     if (m >= 40 || n >= 40) return 99;
     unsigned row[41];
-    for (unsigned j = 0; j <= n; j++) row[j] = j;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
     for (unsigned i = 1; i <= m; i++) {
         unsigned corner = row[0];
         row[0] = i;
@@ -395,8 +423,8 @@ static unsigned distance(const char *a, const char *b) {
     return row[n];
 }
 
-enum weir_status weir_yaml_unknown(const struct weir_yaml_doc *doc, const struct weir_yaml *node, const char *path, const char *const *known,
-                                   size_t known_count, struct weir_error *err) {
+enum weir_status weir_yaml_unknown(const struct weir_yaml_doc *doc, const struct weir_yaml *node, const char *path,
+                                   const char *const *known, size_t known_count, struct weir_error *err) {
     char shown[64];
     const char *dot = *path == 0 ? "" : ".", *nearest = NULL;
     unsigned best = 3;
@@ -408,7 +436,8 @@ enum weir_status weir_yaml_unknown(const struct weir_yaml_doc *doc, const struct
             nearest = known[i];
         }
     }
-    if (nearest != NULL) return weir_yaml_fail(doc, node->line, err, "%s%s%s: unknown key, did you mean %s?", path, dot, shown, nearest);
+    if (nearest != NULL)
+        return weir_yaml_fail(doc, node->line, err, "%s%s%s: unknown key, did you mean %s?", path, dot, shown, nearest);
     char list[160];
     size_t used = 0;
     for (size_t i = 0; i < known_count && used < sizeof list; i++) {
@@ -420,6 +449,8 @@ enum weir_status weir_yaml_unknown(const struct weir_yaml_doc *doc, const struct
 
 void weir_yaml_name(const char *path, char *out, size_t out_size) {
     size_t size = strlen(path);
-    if (size < out_size) memcpy(out, path, size + 1);
-    else snprintf(out, out_size, "...%s", path + size - (out_size - 4));
+    if (size < out_size)
+        memcpy(out, path, size + 1);
+    else
+        snprintf(out, out_size, "...%s", path + size - (out_size - 4));
 }

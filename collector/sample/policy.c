@@ -91,7 +91,8 @@ bool weir_policy_keep(const struct weir_policy *policy, struct weir_span *span) 
         const struct rate *service = find_rate(&policy->rates, key);
         if (service != NULL) {
             threshold = service->threshold;
-            const struct rate *operation = service->has_operations ? find_rate(&policy->rates, key | span->operation) : NULL;
+            const struct rate *operation =
+                service->has_operations ? find_rate(&policy->rates, key | span->operation) : NULL;
             if (operation != NULL) threshold = operation->threshold;
         }
     }
@@ -115,7 +116,8 @@ static double declared_prior(const struct weir_policy *policy, int receiver, uin
     return policy->any_service[receiver];
 }
 
-enum weir_weight_source weir_policy_weigh(const struct weir_policy *policy, const char *receiver, struct weir_span *span) {
+enum weir_weight_source weir_policy_weigh(const struct weir_policy *policy, const char *receiver,
+                                          struct weir_span *span) {
     if (span->flags & (WEIR_SPAN_TH | WEIR_SPAN_PRIOR)) return WEIR_WEIGHT_CARRIED;
     if (!policy->declares) return WEIR_WEIGHT_UNKNOWN;
     int index = find_receiver(receiver);
@@ -143,24 +145,30 @@ static enum weir_status no_memory(const struct reader *reader) {
     return weir_fail(reader->err, WEIR_FULL, ENOMEM, true, "%s", reader->doc->name);
 }
 
-static enum weir_status wrong_kind(const struct reader *reader, const struct weir_yaml *node, const char *path, const char *wanted) {
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: is %s, %s is needed", path, weir_yaml_kind_name(node->kind), wanted);
+static enum weir_status wrong_kind(const struct reader *reader, const struct weir_yaml *node, const char *path,
+                                   const char *wanted) {
+    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: is %s, %s is needed", path,
+                          weir_yaml_kind_name(node->kind), wanted);
 }
 
-static enum weir_status read_ratio(const struct reader *reader, const struct weir_yaml *node, const char *path, double *out) {
+static enum weir_status read_ratio(const struct reader *reader, const struct weir_yaml *node, const char *path,
+                                   double *out) {
     char shown[64];
     if (node->kind != WEIR_YAML_TEXT) return wrong_kind(reader, node, path, "a rate");
     if (weir_value_ratio(node->text, out)) return WEIR_OK;
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: \"%s\" is not a rate of 0 to 1 or \"0%%\" to \"100%%\"", path,
+    return weir_yaml_fail(reader->doc, node->line, reader->err,
+                          "%s: \"%s\" is not a rate of 0 to 1 or \"0%%\" to \"100%%\"", path,
                           weir_yaml_show(node->raw, shown, sizeof shown));
 }
 
-static enum weir_status intern(const struct reader *reader, const struct weir_yaml *node, const char *text, size_t size, uint32_t *id) {
+static enum weir_status intern(const struct reader *reader, const struct weir_yaml *node, const char *text, size_t size,
+                               uint32_t *id) {
     *id = weir_names_intern(reader->names, text, size);
     if (*id == WEIR_NAME_NONE) return weir_yaml_fail(reader->doc, node->line, reader->err, "an empty name");
     if (*id != WEIR_NAME_OVERFLOW) return WEIR_OK;
     /* A row for `overflow` would speak for every name that found no room. */
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "no room for one more name (memory.names), or the name is `overflow`");
+    return weir_yaml_fail(reader->doc, node->line, reader->err,
+                          "no room for one more name (memory.names), or the name is `overflow`");
 }
 
 static bool grow_rates(struct rates *rates) {
@@ -171,7 +179,8 @@ static bool grow_rates(struct rates *rates) {
     for (uint32_t i = 0; i < rates->capacity; i++) {
         if (rates->slots[i].key == 0) continue;
         uint64_t at = mix(rates->slots[i].key) >> more.shift;
-        while (more.slots[at].key != 0) at = (at + 1) & (more.capacity - 1);
+        while (more.slots[at].key != 0)
+            at = (at + 1) & (more.capacity - 1);
         more.slots[at] = rates->slots[i];
     }
     free(rates->slots);
@@ -183,7 +192,8 @@ static bool grow_rates(struct rates *rates) {
 static bool put_rate(struct rates *rates, uint64_t key, double rate, bool has_operations, bool *twice) {
     if (2 * rates->count >= rates->capacity && !grow_rates(rates)) return false;
     uint64_t at = mix(key) >> rates->shift;
-    while (rates->slots[at].key != 0 && rates->slots[at].key != key) at = (at + 1) & (rates->capacity - 1);
+    while (rates->slots[at].key != 0 && rates->slots[at].key != key)
+        at = (at + 1) & (rates->capacity - 1);
     *twice = rates->slots[at].key == key;
     if (*twice) return true;
     rates->slots[at] = (struct rate){key, weir_threshold_of(rate), has_operations};
@@ -191,12 +201,14 @@ static bool put_rate(struct rates *rates, uint64_t key, double rate, bool has_op
     return true;
 }
 
-static enum weir_status add_rate(struct reader *reader, const struct weir_yaml *node, uint64_t key, double rate, bool has_operations) {
+static enum weir_status add_rate(struct reader *reader, const struct weir_yaml *node, uint64_t key, double rate,
+                                 bool has_operations) {
     bool twice;
     if (!put_rate(&reader->policy->rates, key, rate, has_operations, &twice)) return no_memory(reader);
     char shown[64];
     if (twice) {
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: is the same operation as one above, once its ids are templated",
+        return weir_yaml_fail(reader->doc, node->line, reader->err,
+                              "%s: is the same operation as one above, once its ids are templated",
                               weir_yaml_show(node->key, shown, sizeof shown));
     }
     if (rate < 1) reader->policy->keeps_all = false;
@@ -213,13 +225,15 @@ static enum weir_status read_operation(struct reader *reader, const struct weir_
         if (strcmp(child->key, "rate") != 0) return weir_yaml_unknown(reader->doc, child, path, known, 1, reader->err);
     }
     if (rate == NULL) return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: has no rate", path);
-    double share;
+    double share = 0;
     enum weir_status status = read_ratio(reader, rate, "rate", &share);
     if (status != WEIR_OK) return status;
     /* Spans carry templated names: "GET /users/42" is "GET /users/{id}" there, so it is here. */
     char name[WEIR_NAME_BYTES_MAX + 8];
     size_t size = strlen(node->key);
-    if (size > WEIR_NAME_BYTES_MAX) return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path, WEIR_NAME_BYTES_MAX);
+    if (size > WEIR_NAME_BYTES_MAX)
+        return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path,
+                              WEIR_NAME_BYTES_MAX);
     size = weir_operation_template((const uint8_t *)node->key, size, name, sizeof name);
     uint32_t operation;
     status = intern(reader, node, name, size, &operation);
@@ -236,15 +250,21 @@ static enum weir_status read_service(struct reader *reader, const struct weir_ya
     const struct weir_yaml *operations = NULL;
     enum weir_status status = WEIR_OK;
     for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) {
-        if (strcmp(child->key, "rate") == 0) status = read_ratio(reader, child, "rate", &share);
-        else if (strcmp(child->key, "operations") == 0) operations = child->kind == WEIR_YAML_NULL ? NULL : child;
-        else return weir_yaml_unknown(reader->doc, child, path, known, 2, reader->err);
+        if (strcmp(child->key, "rate") == 0)
+            status = read_ratio(reader, child, "rate", &share);
+        else if (strcmp(child->key, "operations") == 0)
+            operations = child->kind == WEIR_YAML_NULL ? NULL : child;
+        else
+            return weir_yaml_unknown(reader->doc, child, path, known, 2, reader->err);
     }
-    uint32_t service;
-    if (strlen(node->key) > WEIR_NAME_BYTES_MAX) return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path, WEIR_NAME_BYTES_MAX);
+    uint32_t service = WEIR_NAME_NONE;
+    if (strlen(node->key) > WEIR_NAME_BYTES_MAX)
+        return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path,
+                              WEIR_NAME_BYTES_MAX);
     if (status == WEIR_OK) status = intern(reader, node, node->key, strlen(node->key), &service);
     if (status != WEIR_OK) return status;
-    if (operations != NULL && operations->kind != WEIR_YAML_MAP) return wrong_kind(reader, operations, "operations", "a map of operations");
+    if (operations != NULL && operations->kind != WEIR_YAML_MAP)
+        return wrong_kind(reader, operations, "operations", "a map of operations");
     status = add_rate(reader, node, (uint64_t)service << 32, share, operations != NULL);
     if (operations == NULL) return status;
     for (const struct weir_yaml *child = operations->first; status == WEIR_OK && child != NULL; child = child->next) {
@@ -261,9 +281,12 @@ static enum weir_status read_collector(struct reader *reader, const struct weir_
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_MAP) return wrong_kind(reader, node, "collector", "a map");
     for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) {
-        if (strcmp(child->key, "rate") == 0) status = read_ratio(reader, child, "rate", &share);
-        else if (strcmp(child->key, "services") == 0) services = child->kind == WEIR_YAML_NULL ? NULL : child;
-        else return weir_yaml_unknown(reader->doc, child, "collector", known, 2, reader->err);
+        if (strcmp(child->key, "rate") == 0)
+            status = read_ratio(reader, child, "rate", &share);
+        else if (strcmp(child->key, "services") == 0)
+            services = child->kind == WEIR_YAML_NULL ? NULL : child;
+        else
+            return weir_yaml_unknown(reader->doc, child, "collector", known, 2, reader->err);
     }
     if (status != WEIR_OK) return status;
     reader->policy->threshold = weir_threshold_of(share);
@@ -282,11 +305,14 @@ static enum weir_status read_match(struct reader *reader, const struct weir_yaml
     if (match->kind != WEIR_YAML_MAP) return wrong_kind(reader, match, "match", "{ receiver: ..., service: ... }");
     for (const struct weir_yaml *child = match->first; child != NULL; child = child->next) {
         bool is_receiver = strcmp(child->key, "receiver") == 0;
-        if (!is_receiver && strcmp(child->key, "service") != 0) return weir_yaml_unknown(reader->doc, child, "match", known, 2, reader->err);
+        if (!is_receiver && strcmp(child->key, "service") != 0)
+            return weir_yaml_unknown(reader->doc, child, "match", known, 2, reader->err);
         if (child->kind != WEIR_YAML_TEXT) return wrong_kind(reader, child, child->key, "a name");
         if (!is_receiver) {
             size_t size = strlen(child->text);
-            if (size > WEIR_NAME_BYTES_MAX) return weir_yaml_fail(reader->doc, child->line, reader->err, "service: longer than %d bytes", WEIR_NAME_BYTES_MAX);
+            if (size > WEIR_NAME_BYTES_MAX)
+                return weir_yaml_fail(reader->doc, child->line, reader->err, "service: longer than %d bytes",
+                                      WEIR_NAME_BYTES_MAX);
             enum weir_status status = intern(reader, child, child->text, size, &row->service);
             if (status != WEIR_OK) return status;
             continue;
@@ -294,17 +320,20 @@ static enum weir_status read_match(struct reader *reader, const struct weir_yaml
         row->receiver = find_receiver(child->text);
         /* StatsD lines are points: there is no span to weigh. */
         if (row->receiver < 0 || row->receiver == WEIR_RECEIVER_STATSD) {
-            return weir_yaml_fail(reader->doc, child->line, reader->err, "receiver: \"%s\" is not one that brings spans; known is grpc",
+            return weir_yaml_fail(reader->doc, child->line, reader->err,
+                                  "receiver: \"%s\" is not one that brings spans; known is grpc",
                                   weir_yaml_show(child->raw, shown, sizeof shown));
         }
     }
-    if (match->first == NULL) return weir_yaml_fail(reader->doc, match->line, reader->err, "match: names neither receiver nor service");
+    if (match->first == NULL)
+        return weir_yaml_fail(reader->doc, match->line, reader->err, "match: names neither receiver nor service");
     return WEIR_OK;
 }
 
 static enum weir_status read_source(struct reader *reader, const struct weir_yaml *node, struct source_row *row) {
     static const char *const known[] = {"match", "sampled_at"};
-    if (node->kind != WEIR_YAML_MAP) return wrong_kind(reader, node, "sources", "{ match: ..., sampled_at: ... } in each entry");
+    if (node->kind != WEIR_YAML_MAP)
+        return wrong_kind(reader, node, "sources", "{ match: ..., sampled_at: ... } in each entry");
     *row = (struct source_row){.receiver = -1};
     for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
         enum weir_status status;
@@ -315,7 +344,8 @@ static enum weir_status read_source(struct reader *reader, const struct weir_yam
             status = read_ratio(reader, child, "sampled_at", &share);
             /* 2^-56 is the least that a threshold can say; it also keeps 1/p finite. */
             if (status == WEIR_OK && share < 0x1p-56) {
-                status = weir_yaml_fail(reader->doc, child->line, reader->err, "sampled_at: has to be above 0: nothing would have come");
+                status = weir_yaml_fail(reader->doc, child->line, reader->err,
+                                        "sampled_at: has to be above 0: nothing would have come");
             }
             if (status == WEIR_OK) row->prior = 1 / share;
         } else {
@@ -323,24 +353,28 @@ static enum weir_status read_source(struct reader *reader, const struct weir_yam
         }
         if (status != WEIR_OK) return status;
     }
-    if (weir_yaml_get(node, "match") == NULL) return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no match");
-    if (row->prior == 0) return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no sampled_at");
+    if (weir_yaml_get(node, "match") == NULL)
+        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no match");
+    if (row->prior == 0)
+        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no sampled_at");
     return WEIR_OK;
 }
 
 static struct source *source_slot(struct weir_policy *policy, uint32_t service) {
     uint64_t mask = (1ull << (64 - policy->source_shift)) - 1;
     uint64_t at = mix(service) >> policy->source_shift;
-    while (policy->sources[at].service != 0 && policy->sources[at].service != service) at = (at + 1) & mask;
+    while (policy->sources[at].service != 0 && policy->sources[at].service != service)
+        at = (at + 1) & mask;
     return &policy->sources[at];
 }
 
-/* The first row that fits wins: rows are laid down from the last to the first, each over what it fits; one that names no
- * service fits all of them. */
+/* The first row that fits wins: rows are laid down from the last to the first, each over what it fits; one that names
+ * no service fits all of them. */
 static enum weir_status lay_sources(struct reader *reader, const struct source_row *rows, uint32_t count) {
     struct weir_policy *policy = reader->policy;
     unsigned bits = 4;
-    while ((1ull << bits) < 2ull * count) bits++;
+    while ((1ull << bits) < 2ull * count)
+        bits++;
     policy->source_shift = 64 - bits;
     policy->sources = calloc(1ull << bits, sizeof *policy->sources);
     if (policy->sources == NULL) return no_memory(reader);
@@ -355,7 +389,8 @@ static enum weir_status lay_sources(struct reader *reader, const struct source_r
                 continue;
             }
             policy->any_service[receiver] = rows[i].prior;
-            for (uint64_t slot = 0; slot < 1ull << bits; slot++) policy->sources[slot].prior[receiver] = rows[i].prior;
+            for (uint64_t slot = 0; slot < 1ull << bits; slot++)
+                policy->sources[slot].prior[receiver] = rows[i].prior;
         }
     }
     policy->declares = count > 0;
@@ -367,7 +402,8 @@ enum { SOURCES_MAX = 4096 }; /* laying down is rows that name no service times s
 static enum weir_status read_sources(struct reader *reader, const struct weir_yaml *node) {
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_LIST) return wrong_kind(reader, node, "sources", "a list");
-    if (node->count > SOURCES_MAX) return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: more than %d entries", SOURCES_MAX);
+    if (node->count > SOURCES_MAX)
+        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: more than %d entries", SOURCES_MAX);
     if (node->count == 0) return WEIR_OK;
     struct source_row *rows = calloc(node->count, sizeof *rows);
     if (rows == NULL) return no_memory(reader);
@@ -384,21 +420,27 @@ static enum weir_status read_sources(struct reader *reader, const struct weir_ya
 static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
     static const char *const known[] = {"collector", "sources"};
     if (root->kind == WEIR_YAML_NULL) return WEIR_OK;
-    if (root->kind != WEIR_YAML_MAP) return weir_yaml_fail(reader->doc, root->line, reader->err, "is %s, a map of keys is needed", weir_yaml_kind_name(root->kind));
+    if (root->kind != WEIR_YAML_MAP)
+        return weir_yaml_fail(reader->doc, root->line, reader->err, "is %s, a map of keys is needed",
+                              weir_yaml_kind_name(root->kind));
     for (const struct weir_yaml *node = root->first; node != NULL; node = node->next) {
         enum weir_status status;
-        if (strcmp(node->key, "collector") == 0) status = read_collector(reader, node);
-        else if (strcmp(node->key, "sources") == 0) status = read_sources(reader, node);
+        if (strcmp(node->key, "collector") == 0)
+            status = read_collector(reader, node);
+        else if (strcmp(node->key, "sources") == 0)
+            status = read_sources(reader, node);
         else if (strcmp(node->key, "proxies") == 0 || strcmp(node->key, "keep") == 0) {
-            status = weir_yaml_fail(reader->doc, node->line, reader->err, "%s: not supported by this version; collector and sources are", node->key);
-        } else status = weir_yaml_unknown(reader->doc, node, "", known, 2, reader->err);
+            status = weir_yaml_fail(reader->doc, node->line, reader->err,
+                                    "%s: not supported by this version; collector and sources are", node->key);
+        } else
+            status = weir_yaml_unknown(reader->doc, node, "", known, 2, reader->err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
 }
 
-enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_names *names, struct weir_policy **policy,
-                                   struct weir_error *err) {
+enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_names *names,
+                                   struct weir_policy **policy, struct weir_error *err) {
     struct weir_policy *made = calloc(1, sizeof *made);
     if (made == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, true, "%s", name);
     atomic_init(&made->refs, 1);
@@ -419,7 +461,8 @@ enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_
     return WEIR_OK;
 }
 
-enum weir_status weir_policy_load(const char *path, struct weir_names *names, struct weir_policy **policy, struct weir_error *err) {
+enum weir_status weir_policy_load(const char *path, struct weir_names *names, struct weir_policy **policy,
+                                  struct weir_error *err) {
     uint8_t *bytes = NULL;
     size_t size = 0;
     if (path == NULL) path = "";

@@ -8,10 +8,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const struct weir_machine machine = {.host = "127.0.0.1", .lanes = 2, .memory_bytes = 1 << 30, .memory_what = "the test"};
+    const struct weir_machine machine = {
+        .host = "127.0.0.1", .lanes = 2, .memory_bytes = 1 << 30, .memory_what = "the test"};
     struct weir_config *config = NULL;
     struct weir_error err = {0};
-    if (weir_config_parse("/w/weir.yaml", data, size, &machine, &config, &err) != WEIR_OK && strncmp(err.text, "/w/", 3) != 0) abort();
+    if (weir_config_parse("/w/weir.yaml", data, size, &machine, &config, &err) != WEIR_OK &&
+        strncmp(err.text, "/w/", 3) != 0)
+        abort();
     weir_config_free(config);
 
     struct weir_names *names = weir_names_new(64, 8192);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "collector/config/limits.h"
@@ -128,8 +129,10 @@ static void test_cpus(void **state) {
     assert_int_equal(cpus(), 1);
 }
 
-static enum weir_status parse(const char *name, const char *text, uint64_t memory, struct weir_config **config, struct weir_error *err) {
-    const struct weir_machine machine = {.host = "127.0.0.1", .lanes = 2, .memory_bytes = memory, .memory_what = "the memory limit of the cgroup"};
+static enum weir_status parse(const char *name, const char *text, uint64_t memory, struct weir_config **config,
+                              struct weir_error *err) {
+    const struct weir_machine machine = {
+        .host = "127.0.0.1", .lanes = 2, .memory_bytes = memory, .memory_what = "the memory limit of the cgroup"};
     *config = NULL;
     return weir_config_parse(name, (const uint8_t *)text, strlen(text), &machine, config, err);
 }
@@ -138,11 +141,14 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     (void)state;
     struct weir_config *config;
     struct weir_error err = {0};
-    const char *text = "memory:\n  intake: 300MiB\nexporters:\n  file:\n    memory_bytes: 512MiB\n  file/b: { directory: b }\n";
+    const char *text =
+        "memory:\n  intake: 300MiB\nexporters:\n  file:\n    memory_bytes: 512MiB\n  file/b: { directory: b }\n";
     assert_int_equal(parse("weir.yaml", text, 512 * MIB, &config, &err), WEIR_INVALID);
     /* 300 + 512 + 4 (file/b, shrunk) + 2 + 41.2 + 12 + 8 */
-    assert_string_equal(err.text, "weir.yaml:5: all bounds together are 879MiB, the memory limit of the cgroup is 512MiB; the largest: "
-                                  "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max 41MiB");
+    assert_string_equal(
+        err.text,
+        "weir.yaml:5: all bounds together are 879MiB, the memory limit of the cgroup is 512MiB; the largest: "
+        "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max 41MiB");
     assert_int_equal(parse("weir.yaml", text, 900 * MIB, &config, &err), WEIR_OK);
     assert_int_equal(config->exporters[1].memory_bytes, 16 * MIB);
     weir_config_free(config);
@@ -153,8 +159,10 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     weir_config_free(config);
     /* Nothing of it is the file's: its first line has to do. */
     assert_int_equal(parse("weir.yaml", "lanes: 8\n", 32 * MIB, &config, &err), WEIR_INVALID);
-    assert_string_equal(err.text, "weir.yaml:1: all bounds together are 113MiB, the memory limit of the cgroup is 32MiB; the largest: "
-                                  "aggregate.edges_max of all lanes 48MiB, aggregate.series_max 41MiB, batch.max_bytes of all lanes 8MiB");
+    assert_string_equal(
+        err.text,
+        "weir.yaml:1: all bounds together are 113MiB, the memory limit of the cgroup is 32MiB; the largest: "
+        "aggregate.edges_max of all lanes 48MiB, aggregate.series_max 41MiB, batch.max_bytes of all lanes 8MiB");
 }
 
 static void test_defaults_shrink(void **state) {
@@ -177,14 +185,20 @@ static void test_the_sum(void **state) {
     (void)state;
     struct weir_config *config;
     struct weir_error err = {0};
-    assert_int_equal(parse("w", "exporters: {}\naggregate: { service_graph: false, series_max: 2000, latency_buckets: [1] }\nmemory: { names: 1024, intake: 1MiB }\n"
-                                "receivers: {}\n", 0, &config, &err), WEIR_OK);
+    assert_int_equal(parse("w",
+                           "exporters: {}\naggregate: { service_graph: false, series_max: 2000, latency_buckets: [1] "
+                           "}\nmemory: { names: 1024, intake: 1MiB }\n"
+                           "receivers: {}\n",
+                           0, &config, &err),
+                     WEIR_OK);
     assert_int_equal(weir_config_memory(config, 2), MIB + 2000 * (320 + 8) + 1024 * 128);
     weir_config_free(config);
     /* The largest of everything stays below 2^63. */
-    char text[2048] = "lanes: 64\nmemory: { intake: 1TiB, names: 16777216 }\naggregate: { series_max: 10000000, edges_max: 16777216 }\n"
+    char text[2048] = "lanes: 64\nmemory: { intake: 1TiB, names: 16777216 }\naggregate: { series_max: 10000000, "
+                      "edges_max: 16777216 }\n"
                       "batch: { max_bytes: 256MiB }\nexporters:\n";
-    for (int i = 0; i < 16; i++) snprintf(text + strlen(text), 80, "  file/%d: { directory: ./%d, memory_bytes: 1TiB }\n", i, i);
+    for (int i = 0; i < 16; i++)
+        snprintf(text + strlen(text), 80, "  file/%d: { directory: ./%d, memory_bytes: 1TiB }\n", i, i);
     assert_int_equal(parse("w", text, 0, &config, &err), WEIR_OK);
     assert_true(weir_config_memory(config, 64) > 17ull << 40 && weir_config_memory(config, 64) < 18ull << 40);
     weir_config_free(config);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "collector/config/load.h"
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #define MIB (1ull << 20)
-#define MS 1000000ull
+#define MS  1000000ull
 
 static const struct weir_machine machine = {.host = "127.0.0.1", .lanes = 2, .memory_bytes = 0, .memory_what = ""};
 
@@ -86,48 +87,49 @@ static void test_defaults(void **state) {
 
 static void test_every_key(void **state) {
     (void)state;
-    struct weir_config *config = accepts(
-        "lanes: 4\n"
-        "drain_timeout: 1m\n"
-        "log: { level: debug }\n"
-        "memory:\n"
-        "  intake: 128MiB\n"
-        "  names: 10_000\n"
-        "receivers:\n"
-        "  statsd: { listen: '[::]:18125', source_label: host, receive_buffer_bytes: 208KiB }\n"
-        "  grpc:\n"
-        "    listen: :14317\n"
-        "    max_message_bytes: 1MiB\n"
-        "    max_connections: 7\n"
-        "    max_concurrent_streams: 8\n"
-        "    keepalive_min: 0s\n"
-        "batch: { max_spans: 10, max_bytes: 4KiB, max_age: 1s }\n"
-        "aggregate:\n"
-        "  series_max: 5000\n"
-        "  series_per_metric_max: 50\n"
-        "  label_value_bytes_max: 64\n"
-        "  idle_expiry: 10m\n"
-        "  latency_buckets: [250ms, 0.5, 1s]\n"
-        "  service_graph: false\n"
-        "  edge_wait: 5s\n"
-        "  edges_max: 100\n"
-        "sampling: { policy: sampling.yaml }\n"
-        "exporters:\n"
-        "  zipkin:\n"
-        "    url: https://u:p@zipkin/api/v2/spans\n"
-        "    encoding: json\n"
-        "    timeout: 3s\n"
-        "    max_body_bytes: 64KiB\n"
-        "    ca_file: /etc/ca.pem\n"
-        "    headers: { Authorization: 'Bearer 1', x-tenant: a }\n"
-        "    memory_bytes: 2MiB\n"
-        "    max_age: 5m\n"
-        "    retry_initial: 10ms\n"
-        "    retry_max: 1s\n"
-        "    max_in_flight: 1\n"
-        "  file/archive: { directory: /var/t, max_file_bytes: 1MiB, max_total_bytes: 2MiB, max_file_age: 1m, compression_level: -3 }\n"
-        "  file:\n"
-        "admin: { listen: 10.0.0.1:1, lifecycle: true }\n");
+    struct weir_config *config =
+        accepts("lanes: 4\n"
+                "drain_timeout: 1m\n"
+                "log: { level: debug }\n"
+                "memory:\n"
+                "  intake: 128MiB\n"
+                "  names: 10_000\n"
+                "receivers:\n"
+                "  statsd: { listen: '[::]:18125', source_label: host, receive_buffer_bytes: 208KiB }\n"
+                "  grpc:\n"
+                "    listen: :14317\n"
+                "    max_message_bytes: 1MiB\n"
+                "    max_connections: 7\n"
+                "    max_concurrent_streams: 8\n"
+                "    keepalive_min: 0s\n"
+                "batch: { max_spans: 10, max_bytes: 4KiB, max_age: 1s }\n"
+                "aggregate:\n"
+                "  series_max: 5000\n"
+                "  series_per_metric_max: 50\n"
+                "  label_value_bytes_max: 64\n"
+                "  idle_expiry: 10m\n"
+                "  latency_buckets: [250ms, 0.5, 1s]\n"
+                "  service_graph: false\n"
+                "  edge_wait: 5s\n"
+                "  edges_max: 100\n"
+                "sampling: { policy: sampling.yaml }\n"
+                "exporters:\n"
+                "  zipkin:\n"
+                "    url: https://u:p@zipkin/api/v2/spans\n"
+                "    encoding: json\n"
+                "    timeout: 3s\n"
+                "    max_body_bytes: 64KiB\n"
+                "    ca_file: /etc/ca.pem\n"
+                "    headers: { Authorization: 'Bearer 1', x-tenant: a }\n"
+                "    memory_bytes: 2MiB\n"
+                "    max_age: 5m\n"
+                "    retry_initial: 10ms\n"
+                "    retry_max: 1s\n"
+                "    max_in_flight: 1\n"
+                "  file/archive: { directory: /var/t, max_file_bytes: 1MiB, max_total_bytes: 2MiB, max_file_age: 1m, "
+                "compression_level: -3 }\n"
+                "  file:\n"
+                "admin: { listen: 10.0.0.1:1, lifecycle: true }\n");
     assert_int_equal(config->lanes, 4);
     assert_int_equal(config->drain_timeout_ns, 60000 * MS);
     assert_string_equal(config->log_level, "debug");
@@ -209,8 +211,8 @@ static void test_which_receivers_run(void **state) {
         struct weir_config *config = accepts(rows[i].text);
         if (config->statsd.listen.on != rows[i].statsd || config->grpc.listen.on != rows[i].grpc ||
             config->statsd.listen.asked != rows[i].statsd_asked || config->grpc.listen.asked != rows[i].grpc_asked) {
-            fail_msg("%s: statsd %d asked %d, grpc %d asked %d", rows[i].text, config->statsd.listen.on, config->statsd.listen.asked,
-                     config->grpc.listen.on, config->grpc.listen.asked);
+            fail_msg("%s: statsd %d asked %d, grpc %d asked %d", rows[i].text, config->statsd.listen.on,
+                     config->statsd.listen.asked, config->grpc.listen.on, config->grpc.listen.asked);
         }
         weir_config_free(config);
     }
@@ -227,16 +229,22 @@ static void test_refused(void **state) {
     (void)state;
     /* unknown keys */
     refuses("lanes: 1\nlanez: 2\n", "weir.yaml:2: lanez: unknown key, did you mean lanes?");
-    refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, aggregate, sampling, admin, exporters");
-    refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n", "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
+    refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, "
+                      "aggregate, sampling, admin, exporters");
+    refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
+            "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are statsd, grpc");
-    refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, aggregate, sampling, admin, exporters");
+    refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
+                                    "memory, receivers, batch, aggregate, sampling, admin, exporters");
     refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
-    refuses("exporters: { pigeon/a: {} }\n", "weir.yaml:1: exporters.pigeon/a: no exporter has this type; known are file, zipkin");
+    refuses("exporters: { pigeon/a: {} }\n",
+            "weir.yaml:1: exporters.pigeon/a: no exporter has this type; known are file, zipkin");
     refuses("exporters:\n  file/a:\n    url: http://x\n",
-            "weir.yaml:3: exporters.file/a.url: unknown key; known are memory_bytes, max_age, retry_initial, retry_max, max_in_flight, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");
-    refuses("exporters:\n  file:\n    dirctory: x\n", "weir.yaml:3: exporters.file.dirctory: unknown key, did you mean directory?");
+            "weir.yaml:3: exporters.file/a.url: unknown key; known are memory_bytes, max_age, retry_initial, "
+            "retry_max, max_in_flight, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");
+    refuses("exporters:\n  file:\n    dirctory: x\n",
+            "weir.yaml:3: exporters.file.dirctory: unknown key, did you mean directory?");
     /* twice */
     refuses("lanes: 1\nlog: {}\nlanes: 1\n", "weir.yaml:3: lanes: given twice, first at line 1");
     refuses("batch:\n  max_age: 1s\n  max_age: 1s\n", "weir.yaml:3: max_age: given twice, first at line 2");
@@ -246,41 +254,61 @@ static void test_refused(void **state) {
     refuses("lanes: [1]\n", "weir.yaml:1: lanes: is a list, a single value is needed");
     refuses("lanes:\n", "weir.yaml:1: lanes: is nothing, a single value is needed");
     refuses("lanes: 1.5\n", "weir.yaml:1: lanes: \"1.5\" is not a whole number");
-    refuses("drain_timeout: 10\n", "weir.yaml:1: drain_timeout: \"10\" is not a duration, such as 750ms, 10s, 5m or 1h");
-    refuses("memory:\n  intake: 64M\n", "weir.yaml:2: memory.intake: \"64M\" is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
+    refuses("drain_timeout: 10\n",
+            "weir.yaml:1: drain_timeout: \"10\" is not a duration, such as 750ms, 10s, 5m or 1h");
+    refuses("memory:\n  intake: 64M\n",
+            "weir.yaml:2: memory.intake: \"64M\" is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
     refuses("memory: 64MiB\n", "weir.yaml:1: memory: is a single value, a map of keys is needed");
     refuses("- lanes\n", "weir.yaml:1: is a list, a map of keys is needed");
     refuses("receivers: { grpc: on }\n", "weir.yaml:1: receivers.grpc: is a single value, a map of keys is needed");
     refuses("receivers: { grpc: { listen: nowhere } }\n",
-            "weir.yaml:1: receivers.grpc.listen: \"nowhere\" is not an address, such as 0.0.0.0:4317, [::1]:4317, :4317 (port 1 to 65535) or off");
-    refuses("receivers:\n  statsd: { source_label: mac }\n", "weir.yaml:2: receivers.statsd.source_label: \"mac\" is not one of none, ip, host");
+            "weir.yaml:1: receivers.grpc.listen: \"nowhere\" is not an address, such as 0.0.0.0:4317, [::1]:4317, "
+            ":4317 (port 1 to 65535) or off");
+    refuses("receivers:\n  statsd: { source_label: mac }\n",
+            "weir.yaml:2: receivers.statsd.source_label: \"mac\" is not one of none, ip, host");
     refuses("log: { level: loud }\n", "weir.yaml:1: log.level: \"loud\" is not one of debug, info, warn, error");
-    refuses("aggregate: { service_graph: yes }\n", "weir.yaml:1: aggregate.service_graph: \"yes\" is neither true nor false");
-    refuses("aggregate: { latency_buckets: 1s }\n", "weir.yaml:1: aggregate.latency_buckets: is a single value, a list is needed");
-    refuses("aggregate: { latency_buckets: [] }\n", "weir.yaml:1: aggregate.latency_buckets: is empty; allowed is 1 to 64 ascending bounds");
+    refuses("aggregate: { service_graph: yes }\n",
+            "weir.yaml:1: aggregate.service_graph: \"yes\" is neither true nor false");
+    refuses("aggregate: { latency_buckets: 1s }\n",
+            "weir.yaml:1: aggregate.latency_buckets: is a single value, a list is needed");
+    refuses("aggregate: { latency_buckets: [] }\n",
+            "weir.yaml:1: aggregate.latency_buckets: is empty; allowed is 1 to 64 ascending bounds");
     refuses("aggregate: { latency_buckets: [1, 1] }\n", "weir.yaml:1: aggregate.latency_buckets: is not ascending");
-    refuses("aggregate: { latency_buckets: [0, 1] }\n", "weir.yaml:1: aggregate.latency_buckets: has an entry that is not above 0");
-    refuses("aggregate:\n  latency_buckets:\n    - 1\n    - [2]\n", "weir.yaml:4: aggregate.latency_buckets: an entry is not a single value");
-    refuses("aggregate: { latency_buckets: [fast] }\n",
-            "weir.yaml:1: aggregate.latency_buckets: has an entry that is neither seconds (0.25) nor a duration (250ms)");
+    refuses("aggregate: { latency_buckets: [0, 1] }\n",
+            "weir.yaml:1: aggregate.latency_buckets: has an entry that is not above 0");
+    refuses("aggregate:\n  latency_buckets:\n    - 1\n    - [2]\n",
+            "weir.yaml:4: aggregate.latency_buckets: an entry is not a single value");
+    refuses(
+        "aggregate: { latency_buckets: [fast] }\n",
+        "weir.yaml:1: aggregate.latency_buckets: has an entry that is neither seconds (0.25) nor a duration (250ms)");
     refuses("exporters: file\n", "weir.yaml:1: exporters: is a single value, a map of keys is needed");
-    refuses("exporters: { file: ./traces }\n", "weir.yaml:1: exporters.file: is a single value, a map of keys is needed");
+    refuses("exporters: { file: ./traces }\n",
+            "weir.yaml:1: exporters.file: is a single value, a map of keys is needed");
     refuses("exporters: { file: { directory: '' } }\n", "weir.yaml:1: exporters.file.directory: \"\" is empty");
-    refuses("exporters: { file/: {} }\n", "weir.yaml:1: exporters.file/: a name is type or type/name, of letters, digits and _ - . , at most 63 bytes");
-    refuses("exporters: { 'file/a b': {} }\n", "weir.yaml:1: exporters.file/a b: a name is type or type/name, of letters, digits and _ - . , at most 63 bytes");
+    refuses(
+        "exporters: { file/: {} }\n",
+        "weir.yaml:1: exporters.file/: a name is type or type/name, of letters, digits and _ - . , at most 63 bytes");
+    refuses("exporters: { 'file/a b': {} }\n", "weir.yaml:1: exporters.file/a b: a name is type or type/name, of "
+                                               "letters, digits and _ - . , at most 63 bytes");
     /* bounds */
     refuses("lanes: 100000\n", "weir.yaml:1: lanes: \"100000\" is out of bounds, allowed is 0 to 64");
     refuses("lanes: -1\n", "weir.yaml:1: lanes: \"-1\" is out of bounds, allowed is 0 to 64");
-    refuses("memory: { intake: 900TiB }\n", "weir.yaml:1: memory.intake: \"900TiB\" is out of bounds, allowed is 1MiB to 1TiB");
+    refuses("memory: { intake: 900TiB }\n",
+            "weir.yaml:1: memory.intake: \"900TiB\" is out of bounds, allowed is 1MiB to 1TiB");
     refuses("batch: { max_age: 0s }\n", "weir.yaml:1: batch.max_age: \"0s\" is out of bounds, allowed is 1ms to 1h");
-    refuses("exporters: { file: { compression_level: 20 } }\n", "weir.yaml:1: exporters.file.compression_level: \"20\" is out of bounds, allowed is -7 to 19");
-    refuses("exporters: { zipkin: { encoding: proto3 } }\n", "weir.yaml:1: exporters.zipkin.url: is missing, such as http://zipkin:9411/api/v2/spans");
+    refuses("exporters: { file: { compression_level: 20 } }\n",
+            "weir.yaml:1: exporters.file.compression_level: \"20\" is out of bounds, allowed is -7 to 19");
+    refuses("exporters: { zipkin: { encoding: proto3 } }\n",
+            "weir.yaml:1: exporters.zipkin.url: is missing, such as http://zipkin:9411/api/v2/spans");
     /* bounds against each other */
     refuses("memory: { intake: 8MiB }\nreceivers:\n  grpc:\n    max_message_bytes: 9MiB\n",
             "weir.yaml:4: receivers.grpc.max_message_bytes: 9MiB is more than memory.intake, which is 8MiB");
-    refuses("aggregate:\n  series_max: 1000\n", "weir.yaml:2: aggregate.series_per_metric_max: 2000 is more than aggregate.series_max, which is 1000");
-    refuses("exporters:\n  file:\n    retry_max: 100ms\n", "weir.yaml:3: exporters.file.retry_initial: 500ms is more than retry_max, which is 100ms");
-    refuses("exporters:\n  file:\n    max_total_bytes: 1MiB\n", "weir.yaml:3: exporters.file.max_file_bytes: 64MiB is more than max_total_bytes, which is 1MiB");
+    refuses("aggregate:\n  series_max: 1000\n",
+            "weir.yaml:2: aggregate.series_per_metric_max: 2000 is more than aggregate.series_max, which is 1000");
+    refuses("exporters:\n  file:\n    retry_max: 100ms\n",
+            "weir.yaml:3: exporters.file.retry_initial: 500ms is more than retry_max, which is 100ms");
+    refuses("exporters:\n  file:\n    max_total_bytes: 1MiB\n",
+            "weir.yaml:3: exporters.file.max_file_bytes: 64MiB is more than max_total_bytes, which is 1MiB");
     refuses("batch: { max_bytes: 2MiB }\nexporters: { file: { memory_bytes: 1MiB } }\n",
             "weir.yaml:1: batch.max_bytes: 2MiB is more than exporters.file.memory_bytes, which is 1MiB");
     refuses("exporters:\n  file: {}\n  file/b:\n    memory_bytes: 1MiB\n",
@@ -288,7 +316,8 @@ static void test_refused(void **state) {
     /* YAML */
     refuses("lanes: [\n", "weir.yaml:2: not YAML: did not find expected node content, while parsing a flow node");
     refuses("a: b: c\n", "weir.yaml:1: not YAML: mapping values are not allowed in this context");
-    refuses("lanes: 1\n\tbatch: 2\n", "weir.yaml:2: not YAML: found a tab character that violates indentation, while scanning a plain scalar");
+    refuses("lanes: 1\n\tbatch: 2\n",
+            "weir.yaml:2: not YAML: found a tab character that violates indentation, while scanning a plain scalar");
     refuses("lanes: \"\\0\"\n", "weir.yaml:1: a NUL character in a value");
     refuses("lanes: &a 1\nlog: *a\n", "weir.yaml:2: YAML aliases (*name) are not supported; quote the value");
     refuses("lanes: !!int 1\n", "weir.yaml:1: YAML tags (!...) are not supported; quote the value");
@@ -301,7 +330,8 @@ static void test_refused(void **state) {
 static void test_too_many_exporters(void **state) {
     (void)state;
     char text[2048] = "exporters:\n";
-    for (int i = 0; i < 16; i++) snprintf(text + strlen(text), 64, "  file/%d: { directory: ./t%d }\n", i, i);
+    for (int i = 0; i < 16; i++)
+        snprintf(text + strlen(text), 64, "  file/%d: { directory: ./t%d }\n", i, i);
     weir_config_free(accepts(text));
     strcat(text, "  file/more: { directory: ./more }\n");
     refuses(text, "weir.yaml:18: exporters.file/more: more than 16 exporters");
@@ -327,11 +357,11 @@ static void test_variables(void **state) {
     setenv("WEIR_TEST_SECRET", "hunter2-not-a-size", 1);
     setenv("WEIR_TEST_SYNTAX", "1 }\nlanez: {", 1);
     unsetenv("WEIR_TEST_UNSET");
-    struct weir_config *config = accepts(
-        "lanes: ${env:WEIR_TEST_UNSET:-3}\n"
-        "receivers: { grpc: { listen: '10.0.0.${env:WEIR_TEST_UNSET:-1}:${env:WEIR_TEST_PORT}' } }\n"
-        "batch: { max_age: \"${env:WEIR_TEST_EMPTY:-5s}\" }\n"
-        "exporters: { file: { directory: './$${env:X}/$5/${env:WEIR_TEST_EMPTY}a' } }\n");
+    struct weir_config *config =
+        accepts("lanes: ${env:WEIR_TEST_UNSET:-3}\n"
+                "receivers: { grpc: { listen: '10.0.0.${env:WEIR_TEST_UNSET:-1}:${env:WEIR_TEST_PORT}' } }\n"
+                "batch: { max_age: \"${env:WEIR_TEST_EMPTY:-5s}\" }\n"
+                "exporters: { file: { directory: './$${env:X}/$5/${env:WEIR_TEST_EMPTY}a' } }\n");
     assert_int_equal(config->lanes, 3);
     assert_string_equal(config->grpc.listen.host, "10.0.0.1");
     assert_int_equal(config->grpc.listen.port, 14317);
@@ -340,31 +370,36 @@ static void test_variables(void **state) {
     weir_config_free(config);
 
     refuses("admin:\n  listen: ${env:WEIR_TEST_UNSET}:1\n",
-            "weir.yaml:2: listen: the environment variable WEIR_TEST_UNSET is not set (${env:NAME:-default} gives it a default)");
+            "weir.yaml:2: listen: the environment variable WEIR_TEST_UNSET is not set (${env:NAME:-default} gives it a "
+            "default)");
     refuses("lanes: ${env:WEIR_TEST_PORT\n", "weir.yaml:1: ${env: is not closed by }");
     refuses("lanes: ${WEIR_TEST_PORT}\n", "weir.yaml:1: only ${env:NAME} is known; write $${ for a literal ${");
     refuses("lanes: ${env:}\n", "weir.yaml:1: ${env:...} needs the name of a variable of at most 127 bytes");
     /* What came from the environment may be secret: errors show what the file says. */
-    refuses("memory: { intake: '${env:WEIR_TEST_SECRET}' }\n", "weir.yaml:1: memory.intake: ${env:WEIR_TEST_SECRET} is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
+    refuses("memory: { intake: '${env:WEIR_TEST_SECRET}' }\n",
+            "weir.yaml:1: memory.intake: ${env:WEIR_TEST_SECRET} is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
     /* It is a value, never syntax. */
     refuses("lanes: ${env:WEIR_TEST_SYNTAX}\n", "weir.yaml:1: lanes: ${env:WEIR_TEST_SYNTAX} is not a whole number");
 }
 
 static void test_headers_and_secrets(void **state) {
     (void)state;
-    refuses("exporters: { zipkin: { url: 'ftp://me:hunter2@x' } }\n", "weir.yaml:1: exporters.zipkin.url: the value does not begin with http:// or https://");
+    refuses("exporters: { zipkin: { url: 'ftp://me:hunter2@x' } }\n",
+            "weir.yaml:1: exporters.zipkin.url: the value does not begin with http:// or https://");
     refuses("exporters:\n  zipkin:\n    url: http://x\n    headers:\n      'a b': hunter2\n",
             "weir.yaml:5: exporters.zipkin.headers: a b is not the name of an HTTP header of at most 63 bytes");
     refuses("exporters:\n  zipkin:\n    url: http://x\n    headers: { a: \"hunter2\\n\" }\n",
             "weir.yaml:4: exporters.zipkin.headers: a has a value with a control character");
-    refuses("exporters:\n  zipkin:\n    url: http://x\n    headers: { a: 1, A: 2 }\n", "weir.yaml:4: exporters.zipkin.headers: A is given twice");
+    refuses("exporters:\n  zipkin:\n    url: http://x\n    headers: { a: 1, A: 2 }\n",
+            "weir.yaml:4: exporters.zipkin.headers: A is given twice");
     refuses("exporters:\n  zipkin:\n    url: http://x\n    headers: { a: [hunter2] }\n",
             "weir.yaml:4: exporters.zipkin.headers.a: is a list, a single value is needed");
     refuses("exporters:\n  zipkin:\n    url: http://x\n    headers: hunter2\n",
             "weir.yaml:4: exporters.zipkin.headers: is a single value, a map of names and values is needed");
     refuses("exporters:\n  zipkin:\n    url: http://x\n    headers_file: no-such-file\n",
             "weir.yaml:4: exporters.zipkin.headers_file: no-such-file: No such file or directory");
-    refuses("exporters:\n  zipkin:\n    url: http://x\n    headers_file: /\n", "weir.yaml:4: exporters.zipkin.headers_file: / is no file that can be read");
+    refuses("exporters:\n  zipkin:\n    url: http://x\n    headers_file: /\n",
+            "weir.yaml:4: exporters.zipkin.headers_file: / is no file that can be read");
 
     char folder[] = "/tmp/weir-config-XXXXXX", path[128], text[256];
     assert_non_null(mkdtemp(folder));
@@ -376,7 +411,8 @@ static void test_headers_and_secrets(void **state) {
     struct weir_config *config = NULL;
     struct weir_error err = {0};
     snprintf(text, sizeof text, "%s/weir.yaml", folder);
-    const char *yaml = "sampling: { policy: s.yaml }\nexporters: { zipkin: { url: http://x, headers_file: headers, ca_file: ca.pem } }\n";
+    const char *yaml = "sampling: { policy: s.yaml }\nexporters: { zipkin: { url: http://x, headers_file: headers, "
+                       "ca_file: ca.pem } }\n";
     assert_int_equal(weir_config_parse(text, (const uint8_t *)yaml, strlen(yaml), &machine, &config, &err), WEIR_OK);
     const struct weir_exporter_config *zipkin = &config->exporters[0];
     assert_int_equal(zipkin->zipkin.header_count, 2);
@@ -420,19 +456,26 @@ static void test_listen_host(void **state) {
 
 static void test_what_needs_a_restart(void **state) {
     (void)state;
-    struct weir_config *a = accepts("lanes: 1\nexporters: { file: {}, zipkin: { url: http://x }, file/b: { directory: b } }\n");
-    struct weir_config *same = accepts("exporters: { file/b: { directory: b }, zipkin: { url: http://x }, file: {} }\nlanes: 1\n");
-    struct weir_config *live = accepts("lanes: 1\nbatch: { max_spans: 1 }\nlog: { level: warn }\nsampling: { policy: x }\nadmin: { lifecycle: true }\n"
-                                       "exporters: { file: { memory_bytes: 9MiB }, zipkin: { url: http://x, retry_max: 2s }, file/b: { directory: b } }\n");
-    struct weir_config *other = accepts("lanes: 2\nreceivers: { grpc: { listen: ':1' } }\naggregate: { latency_buckets: [1] }\nadmin: { listen: ':9646' }\n"
-                                        "exporters: { file: { max_file_age: 1m }, zipkin: { url: http://y, headers: { a: b } }, file/c: { directory: c } }\n");
+    struct weir_config *a =
+        accepts("lanes: 1\nexporters: { file: {}, zipkin: { url: http://x }, file/b: { directory: b } }\n");
+    struct weir_config *same =
+        accepts("exporters: { file/b: { directory: b }, zipkin: { url: http://x }, file: {} }\nlanes: 1\n");
+    struct weir_config *live = accepts(
+        "lanes: 1\nbatch: { max_spans: 1 }\nlog: { level: warn }\nsampling: { policy: x }\nadmin: { lifecycle: true }\n"
+        "exporters: { file: { memory_bytes: 9MiB }, zipkin: { url: http://x, retry_max: 2s }, file/b: { directory: b } "
+        "}\n");
+    struct weir_config *other = accepts("lanes: 2\nreceivers: { grpc: { listen: ':1' } }\naggregate: { "
+                                        "latency_buckets: [1] }\nadmin: { listen: ':9646' }\n"
+                                        "exporters: { file: { max_file_age: 1m }, zipkin: { url: http://y, headers: { "
+                                        "a: b } }, file/c: { directory: c } }\n");
     char text[512] = "x";
     weir_config_needs_restart(a, same, text, sizeof text);
     assert_string_equal(text, "");
     weir_config_needs_restart(a, live, text, sizeof text);
     assert_string_equal(text, "");
     weir_config_needs_restart(a, other, text, sizeof text);
-    assert_string_equal(text, "lanes, receivers.statsd.listen, receivers.grpc.listen, aggregate.latency_buckets, exporters.file.max_file_age, "
+    assert_string_equal(text, "lanes, receivers.statsd.listen, receivers.grpc.listen, aggregate.latency_buckets, "
+                              "exporters.file.max_file_age, "
                               "exporters.zipkin.url, exporters.zipkin.headers, exporters.file/c, exporters.file/b");
     char small[12];
     weir_config_needs_restart(a, other, small, sizeof small);
@@ -458,7 +501,8 @@ static void test_the_reference_is_fresh(void **state) {
     weir_config_write_reference(made);
     rewind(made);
     char *now = slurp(made), *page = slurp(tree);
-    if (strcmp(now, page) != 0) fail_msg("docs/configuration.md is stale: make it again from weir_config_print_reference()");
+    if (strcmp(now, page) != 0)
+        fail_msg("docs/configuration.md is stale: make it again from weir_config_print_reference()");
     for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
         const char *dot = strrchr(option->key, '.');
         char cell[80];
@@ -479,7 +523,8 @@ static void test_the_example_is_accepted(void **state) {
     assert_string_equal(config->sampling.policy, WEIR_TEST_DATA "/config/sampling.yaml");
     assert_string_equal(config->exporters[0].zipkin.headers[0].value, "Basic dGVhbTpzZWNyZXQ=");
     weir_config_free(config);
-    if (weir_config_load(WEIR_TEST_DATA "/../../examples/weir.yaml", &config, &err) != WEIR_OK) fail_msg("%s", err.text);
+    if (weir_config_load(WEIR_TEST_DATA "/../../examples/weir.yaml", &config, &err) != WEIR_OK)
+        fail_msg("%s", err.text);
     assert_int_equal(config->exporter_count, 2);
     assert_string_equal(config->exporters[0].zipkin.url, "http://zipkin:9411/api/v2/spans");
     weir_config_free(config);

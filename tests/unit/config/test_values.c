@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "collector/config/values.h"
@@ -15,14 +16,44 @@ static void test_bytes(void **state) {
         const char *text;
         uint64_t bytes;
     } accepts[] = {
-        {"0", 0},           {"1500", 1500},       {"1500B", 1500},          {"64KiB", 65536},           {"64MiB", 64ull << 20},
-        {"10GiB", 10ull << 30}, {"1TiB", 1ull << 40}, {"1.5GiB", 3ull << 29}, {"5MB", 5000000},         {"2kB", 2000},
-        {"2KB", 2000},      {"1GB", 1000000000},  {"3TB", 3000000000000ull}, {"16 MiB", 16ull << 20},   {"0.5KiB", 512},
+        {"0", 0},
+        {"1500", 1500},
+        {"1500B", 1500},
+        {"64KiB", 65536},
+        {"64MiB", 64ull << 20},
+        {"10GiB", 10ull << 30},
+        {"1TiB", 1ull << 40},
+        {"1.5GiB", 3ull << 29},
+        {"5MB", 5000000},
+        {"2kB", 2000},
+        {"2KB", 2000},
+        {"1GB", 1000000000},
+        {"3TB", 3000000000000ull},
+        {"16 MiB", 16ull << 20},
+        {"0.5KiB", 512},
         {"9223372036854775807", INT64_MAX},
     };
-    static const char *const refuses[] = {"",      " 1",   "-1",  "1.5",  "1.",     ".5MiB", "MiB",     "10Gi", "10G",  "10gib",
-                                          "1 000", "1e6",  "0x10", "1MiB ", "1MiBB", "9223372036854775808", "18446744073709551616",
-                                          "8388608TiB", "99999999999999999999GiB", "1,5MiB", "inf"};
+    static const char *const refuses[] = {"",
+                                          " 1",
+                                          "-1",
+                                          "1.5",
+                                          "1.",
+                                          ".5MiB",
+                                          "MiB",
+                                          "10Gi",
+                                          "10G",
+                                          "10gib",
+                                          "1 000",
+                                          "1e6",
+                                          "0x10",
+                                          "1MiB ",
+                                          "1MiBB",
+                                          "9223372036854775808",
+                                          "18446744073709551616",
+                                          "8388608TiB",
+                                          "99999999999999999999GiB",
+                                          "1,5MiB",
+                                          "inf"};
     for (size_t i = 0; i < sizeof accepts / sizeof *accepts; i++) {
         uint64_t bytes = 77;
         if (!weir_value_bytes(accepts[i].text, &bytes)) fail_msg("%s is refused", accepts[i].text);
@@ -41,11 +72,20 @@ static void test_durations(void **state) {
         const char *text;
         uint64_t ns;
     } accepts[] = {
-        {"750ms", 750000000}, {"1s", 1000000000},    {"10m", 600000000000}, {"1h", 3600000000000}, {"1.5s", 1500000000},
-        {"1h30m", 5400000000000}, {"2us", 2000},     {"7ns", 7},            {"0s", 0},             {"0.25ms", 250000},
+        {"750ms", 750000000},
+        {"1s", 1000000000},
+        {"10m", 600000000000},
+        {"1h", 3600000000000},
+        {"1.5s", 1500000000},
+        {"1h30m", 5400000000000},
+        {"2us", 2000},
+        {"7ns", 7},
+        {"0s", 0},
+        {"0.25ms", 250000},
         {"1m0.5s", 60500000000},
     };
-    static const char *const refuses[] = {"", "0", "5", "s", "1 s", "1S", "1d", "1sec", "-1s", "1s ", "1h30", "1e3s", "300000000h", "1..5s", ".5s"};
+    static const char *const refuses[] = {"",    "0",   "5",    "s",    "1 s",        "1S",    "1d", "1sec",
+                                          "-1s", "1s ", "1h30", "1e3s", "300000000h", "1..5s", ".5s"};
     for (size_t i = 0; i < sizeof accepts / sizeof *accepts; i++) {
         uint64_t ns = 77;
         if (!weir_value_duration(accepts[i].text, &ns)) fail_msg("%s is refused", accepts[i].text);
@@ -63,8 +103,10 @@ static void test_ratios(void **state) {
     static const struct {
         const char *text;
         double share;
-    } accepts[] = {{"0", 0}, {"1", 1}, {"0.1", 0.1}, {"10%", 0.1}, {"100%", 1}, {"0%", 0}, {"0.5%", 0.005}, {"1e-3", 0.001}, {"1.0", 1}, {"-0", 0}, {"25%", 0.25}};
-    static const char *const refuses[] = {"", "10", "1.01", "101%", "-0.1", "-1%", "%", "10 %", "0x1p-1", "nan", "inf", "0.1.1", "half", "1e", " 1"};
+    } accepts[] = {{"0", 0},        {"1", 1},        {"0.1", 0.1}, {"10%", 0.1}, {"100%", 1},  {"0%", 0},
+                   {"0.5%", 0.005}, {"1e-3", 0.001}, {"1.0", 1},   {"-0", 0},    {"25%", 0.25}};
+    static const char *const refuses[] = {"",       "10",  "1.01", "101%",  "-0.1", "-1%", "%", "10 %",
+                                          "0x1p-1", "nan", "inf",  "0.1.1", "half", "1e",  " 1"};
     for (size_t i = 0; i < sizeof accepts / sizeof *accepts; i++) {
         double share = 77;
         if (!weir_value_ratio(accepts[i].text, &share)) fail_msg("%s is refused", accepts[i].text);
@@ -101,12 +143,26 @@ static void test_addresses(void **state) {
         const char *text, *host;
         uint16_t port;
     } accepts[] = {
-        {"0.0.0.0:4317", "0.0.0.0", 4317}, {":4317", "10.0.0.9", 4317}, {"[::1]:4317", "::1", 4317}, {"[::]:1", "::", 1},
-        {"localhost:65535", "localhost", 65535}, {"weir-0.weir_x:80", "weir-0.weir_x", 80}, {"[fe80::1%eth0]:9", "fe80::1%eth0", 9},
+        {"0.0.0.0:4317", "0.0.0.0", 4317},
+        {":4317", "10.0.0.9", 4317},
+        {"[::1]:4317", "::1", 4317},
+        {"[::]:1", "::", 1},
+        {"localhost:65535", "localhost", 65535},
+        {"weir-0.weir_x:80", "weir-0.weir_x", 80},
+        {"[fe80::1%eth0]:9", "fe80::1%eth0", 9},
     };
-    static const char *const refuses[] = {"", "nowhere", "4317", ":0", ":65536", ":-1", ":", "::1:4317", "[::1]", "[::1:4317", "::1]:4317", "[]:1", "[a]:1",
-                                          "a b:1", "a/b:1", ":4_3", "0.0.0.0: 1", "0.0.0.0:1 ", "Off", "[::1]x:1", "http://a:1",
-                                          "a234567890123456789012345678901234567890123456789012345678901234:1"};
+    static const char *const refuses[] = {
+        "",           "nowhere",
+        "4317",       ":0",
+        ":65536",     ":-1",
+        ":",          "::1:4317",
+        "[::1]",      "[::1:4317",
+        "::1]:4317",  "[]:1",
+        "[a]:1",      "a b:1",
+        "a/b:1",      ":4_3",
+        "0.0.0.0: 1", "0.0.0.0:1 ",
+        "Off",        "[::1]x:1",
+        "http://a:1", "a234567890123456789012345678901234567890123456789012345678901234:1"};
     for (size_t i = 0; i < sizeof accepts / sizeof *accepts; i++) {
         struct weir_listen listen = {.asked = true, .line = 3};
         if (!weir_value_listen(accepts[i].text, "10.0.0.9", &listen)) fail_msg("%s is refused", accepts[i].text);
@@ -148,7 +204,8 @@ static void test_printed_values_read_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_durations), cmocka_unit_test(test_ratios), cmocka_unit_test(test_integers_and_bools),
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_ratios),    cmocka_unit_test(test_integers_and_bools),
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_printed_values_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

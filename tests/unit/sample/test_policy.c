@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "collector/core/ledger.h"
@@ -33,14 +34,16 @@ static uint32_t id(const char *text) {
 static struct weir_policy *accepts(const char *text) {
     struct weir_policy *policy = NULL;
     struct weir_error err = {0};
-    if (weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), names, &policy, &err) != WEIR_OK) fail_msg("%s\nis refused: %s", text, err.text);
+    if (weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), names, &policy, &err) != WEIR_OK)
+        fail_msg("%s\nis refused: %s", text, err.text);
     return policy;
 }
 
 static void refuses(const char *text, const char *reason) {
     struct weir_policy *policy = (void *)1;
     struct weir_error err = {0};
-    if (weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), names, &policy, &err) == WEIR_OK) fail_msg("%s\nis accepted, not refused with %s", text, reason);
+    if (weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), names, &policy, &err) == WEIR_OK)
+        fail_msg("%s\nis accepted, not refused with %s", text, reason);
     assert_ptr_equal(policy, (void *)1);
     assert_string_equal(err.text, reason);
 }
@@ -65,7 +68,8 @@ static double rate_of(const struct weir_policy *policy, const char *service, con
 
 static void test_thresholds(void **state) {
     (void)state;
-    /* OpenTelemetry, "TraceState: Probability Sampling": th:0 = 100 %, 8 = 50 %, c = 25 %, fd70a4 ~ 1 %, ffffffffffffff = 2^-56. */
+    /* OpenTelemetry, "TraceState: Probability Sampling": th:0 = 100 %, 8 = 50 %, c = 25 %, fd70a4 ~ 1 %, ffffffffffffff
+     * = 2^-56. */
     static const struct {
         double probability;
         uint64_t threshold;
@@ -86,7 +90,9 @@ static void test_thresholds(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint64_t threshold = weir_threshold_of(rows[i].probability);
-        if (threshold != rows[i].threshold) fail_msg("%.17g: %llx, not %llx", rows[i].probability, (unsigned long long)threshold, (unsigned long long)rows[i].threshold);
+        if (threshold != rows[i].threshold)
+            fail_msg("%.17g: %llx, not %llx", rows[i].probability, (unsigned long long)threshold,
+                     (unsigned long long)rows[i].threshold);
     }
     assert_int_equal(weir_threshold_of(NAN), WEIR_THRESHOLD_MAX);
     assert_int_equal((weir_threshold_of(0.01) + (1ull << 31)) >> 32, 0xfd70a4); /* six digits, rounded */
@@ -121,7 +127,11 @@ static void test_raise(void **state) {
 
 static void test_keeps_all(void **state) {
     (void)state;
-    static const char *const all[] = {"", "# nothing\n", "collector:\n", "collector: { rate: 1 }\n", "collector: { services: { a: { rate: 100% } } }\n",
+    static const char *const all[] = {"",
+                                      "# nothing\n",
+                                      "collector:\n",
+                                      "collector: { rate: 1 }\n",
+                                      "collector: { services: { a: { rate: 100% } } }\n",
                                       "sources:\n  - { match: { service: a }, sampled_at: 0.1 }\n"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct weir_policy *policy = accepts(all[i]);
@@ -148,14 +158,14 @@ static void test_keeps_all(void **state) {
 
 static void test_the_most_specific_rate_counts(void **state) {
     (void)state;
-    struct weir_policy *policy = accepts(
-        "collector:\n"
-        "  rate: 12.5%\n"
-        "  services:\n"
-        "    payments: { rate: 0.5, operations: { 'POST /v2/checkout': { rate: 1 }, 'GET /healthz': { rate: 0 }, 'GET /users/42/cards': { rate: 0.25 } } }\n"
-        "    cards: { rate: 0, operations: { 'GET /': { rate: 0.25 } } }\n"
-        "    ledger: { operations: { 'PUT /entry': { rate: 1 } } }\n"
-        "    empty: {}\n");
+    struct weir_policy *policy = accepts("collector:\n"
+                                         "  rate: 12.5%\n"
+                                         "  services:\n"
+                                         "    payments: { rate: 0.5, operations: { 'POST /v2/checkout': { rate: 1 }, "
+                                         "'GET /healthz': { rate: 0 }, 'GET /users/42/cards': { rate: 0.25 } } }\n"
+                                         "    cards: { rate: 0, operations: { 'GET /': { rate: 0.25 } } }\n"
+                                         "    ledger: { operations: { 'PUT /entry': { rate: 1 } } }\n"
+                                         "    empty: {}\n");
     assert_true(rate_of(policy, "unknown", "GET /healthz") == 0.125);
     assert_true(rate_of(policy, "", "GET /healthz") == 0.125);
     assert_true(rate_of(policy, "payments", "GET /other") == 0.5);
@@ -168,7 +178,10 @@ static void test_the_most_specific_rate_counts(void **state) {
     assert_true(rate_of(policy, "ledger", "PUT /entry") == 1);
     assert_true(rate_of(policy, "ledger", "GET /entry") == 0.125); /* the collector's */
     assert_true(rate_of(policy, "empty", "GET /") == 0.125);
-    struct weir_span overflow = {.service = WEIR_NAME_OVERFLOW, .operation = WEIR_NAME_OVERFLOW, .randomness = WEIR_THRESHOLD_MAX - 1, .prior = 1};
+    struct weir_span overflow = {.service = WEIR_NAME_OVERFLOW,
+                                 .operation = WEIR_NAME_OVERFLOW,
+                                 .randomness = WEIR_THRESHOLD_MAX - 1,
+                                 .prior = 1};
     assert_true(weir_policy_keep(policy, &overflow));
     assert_int_equal(overflow.threshold, 0xe0000000000000);
     weir_policy_unref(policy);
@@ -179,7 +192,9 @@ static void test_many_services(void **state) {
     static char text[200000];
     size_t used = (size_t)snprintf(text, sizeof text, "collector:\n  services:\n");
     for (int i = 0; i < 1000; i++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "    s%d: { rate: %.4f, operations: { op: { rate: %.4f } } }\n", i, i / 1000.0, 1 - i / 1000.0);
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 "    s%d: { rate: %.4f, operations: { op: { rate: %.4f } } }\n", i, i / 1000.0,
+                                 1 - i / 1000.0);
     }
     struct weir_policy *policy = accepts(text);
     for (int i = 0; i < 1000; i++) {
@@ -213,7 +228,8 @@ static void test_statistics(void **state) {
             weight += weir_span_weight(&span);
         }
         double deviation = sqrt(TRACES * rates[r] * (1 - rates[r])); /* binomial */
-        if (fabs((double)kept - TRACES * rates[r]) > 4 * deviation) fail_msg("%g: %llu kept", rates[r], (unsigned long long)kept);
+        if (fabs((double)kept - TRACES * rates[r]) > 4 * deviation)
+            fail_msg("%g: %llu kept", rates[r], (unsigned long long)kept);
         if (fabs(weight - TRACES) > 4 * deviation / rates[r]) fail_msg("%g: weights add up to %g", rates[r], weight);
         weir_policy_unref(policy);
     }
@@ -223,7 +239,8 @@ static void test_statistics(void **state) {
 static void test_two_stages_are_consistent(void **state) {
     (void)state;
     enum { TRACES = 200000 };
-    struct weir_policy *first = accepts("collector: { rate: 0.2, services: { b: { rate: 0.01 } } }\n"), *second = accepts("collector: { rate: 0.05 }\n");
+    struct weir_policy *first = accepts("collector: { rate: 0.2, services: { b: { rate: 0.01 } } }\n"),
+                       *second = accepts("collector: { rate: 0.05 }\n");
     uint64_t seed = 7;
     double weights[2] = {0, 0};
     uint64_t kept[2] = {0, 0};
@@ -253,27 +270,27 @@ static void test_declared_sources(void **state) {
     (void)state;
     const char *grpc = weir_receiver_names[WEIR_RECEIVER_GRPC];
     char grpc_copy[] = "grpc";
-    struct weir_policy *policy = accepts(
-        "sources:\n"
-        "  - { match: { service: first }, sampled_at: 0.5 }\n"
-        "  - { match: { service: whole }, sampled_at: 1 }\n"
-        "  - { match: { receiver: grpc, service: edge }, sampled_at: 5% }\n"
-        "  - { match: { service: edge }, sampled_at: 0.1 }\n"
-        "  - { match: { receiver: grpc }, sampled_at: 0.25 }\n"
-        "  - { match: { receiver: grpc, service: late }, sampled_at: 0.125 }\n"
-        "  - { match: { service: first }, sampled_at: 0.001 }\n");
+    struct weir_policy *policy = accepts("sources:\n"
+                                         "  - { match: { service: first }, sampled_at: 0.5 }\n"
+                                         "  - { match: { service: whole }, sampled_at: 1 }\n"
+                                         "  - { match: { receiver: grpc, service: edge }, sampled_at: 5% }\n"
+                                         "  - { match: { service: edge }, sampled_at: 0.1 }\n"
+                                         "  - { match: { receiver: grpc }, sampled_at: 0.25 }\n"
+                                         "  - { match: { receiver: grpc, service: late }, sampled_at: 0.125 }\n"
+                                         "  - { match: { service: first }, sampled_at: 0.001 }\n");
     static const struct {
         const char *service, *receiver;
         double prior;
     } rows[] = {
-        {"first", "grpc", 2}, {"first", "statsd", 2}, {"edge", "grpc", 20},   {"edge", "statsd", 10},
-        {"late", "grpc", 4},  {"other", "grpc", 4},   {"", "grpc", 4},        {"other", "statsd", 0},
-        {"late", "statsd", 0}, {"whole", "grpc", 1},  {"other", "unheard", 0},
+        {"first", "grpc", 2},  {"first", "statsd", 2}, {"edge", "grpc", 20},    {"edge", "statsd", 10},
+        {"late", "grpc", 4},   {"other", "grpc", 4},   {"", "grpc", 4},         {"other", "statsd", 0},
+        {"late", "statsd", 0}, {"whole", "grpc", 1},   {"other", "unheard", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct weir_span span = span_of(rows[i].service, "x", 0);
         enum weir_weight_source source = weir_policy_weigh(policy, rows[i].receiver, &span);
-        if (source != (rows[i].prior == 0 ? WEIR_WEIGHT_UNKNOWN : WEIR_WEIGHT_DECLARED) || fabs(span.prior - (rows[i].prior == 0 ? 1 : rows[i].prior)) > 1e-12) {
+        if (source != (rows[i].prior == 0 ? WEIR_WEIGHT_UNKNOWN : WEIR_WEIGHT_DECLARED) ||
+            fabs(span.prior - (rows[i].prior == 0 ? 1 : rows[i].prior)) > 1e-12) {
             fail_msg("%s over %s: source %d, prior %g", rows[i].service, rows[i].receiver, source, span.prior);
         }
         assert_int_equal(span.flags, rows[i].prior > 1 ? WEIR_SPAN_PRIOR_CHANGED : 0);
@@ -300,7 +317,8 @@ static void test_declared_sources(void **state) {
     assert_true(span.prior == 1 && span.flags == 0);
     weir_policy_unref(policy);
 
-    policy = accepts("sources: [ { match: { receiver: grpc }, sampled_at: 0.25 }, { match: { service: s }, sampled_at: 0.5 } ]\n");
+    policy = accepts(
+        "sources: [ { match: { receiver: grpc }, sampled_at: 0.25 }, { match: { service: s }, sampled_at: 0.5 } ]\n");
     span = span_of("s", "x", 0);
     assert_int_equal(weir_policy_weigh(policy, grpc, &span), WEIR_WEIGHT_DECLARED);
     assert_true(span.prior == 4); /* the first that fits */
@@ -321,38 +339,57 @@ static void test_forced(void **state) {
 static void test_refused(void **state) {
     (void)state;
     refuses("- a\n", "sampling.yaml:1: is a list, a map of keys is needed");
-    refuses("# x\nproxies:\n  default: { rate: 0.1 }\n", "sampling.yaml:2: proxies: not supported by this version; collector and sources are");
-    refuses("collector: { rate: 1 }\nkeep: { wait: 10s }\n", "sampling.yaml:2: keep: not supported by this version; collector and sources are");
+    refuses("# x\nproxies:\n  default: { rate: 0.1 }\n",
+            "sampling.yaml:2: proxies: not supported by this version; collector and sources are");
+    refuses("collector: { rate: 1 }\nkeep: { wait: 10s }\n",
+            "sampling.yaml:2: keep: not supported by this version; collector and sources are");
     refuses("colector: {}\n", "sampling.yaml:1: colector: unknown key, did you mean collector?");
     refuses("tail: {}\n", "sampling.yaml:1: tail: unknown key; known are collector, sources");
     refuses("collector: 1\n", "sampling.yaml:1: collector: is a single value, a map is needed");
     refuses("collector: { rate: 10 }\n", "sampling.yaml:1: rate: \"10\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
-    refuses("collector: { rate: -0.1 }\n", "sampling.yaml:1: rate: \"-0.1\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
+    refuses("collector: { rate: -0.1 }\n",
+            "sampling.yaml:1: rate: \"-0.1\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("collector: { rate: }\n", "sampling.yaml:1: rate: is nothing, a rate is needed");
     refuses("collector:\n  rates: 1\n", "sampling.yaml:2: collector.rates: unknown key, did you mean rate?");
     refuses("collector:\n  services: [a]\n", "sampling.yaml:2: services: is a list, a map of services is needed");
-    refuses("collector:\n  services:\n    a: 0.1\n", "sampling.yaml:3: service a: is a single value, { rate: ... } is needed");
-    refuses("collector:\n  services:\n    a:\n      rate: 110%\n", "sampling.yaml:4: rate: \"110%\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
-    refuses("collector:\n  services:\n    a: { rat: 1 }\n", "sampling.yaml:3: service a.rat: unknown key, did you mean rate?");
-    refuses("collector:\n  services:\n    a: { rate: 1 }\n    a: { rate: 0 }\n", "sampling.yaml:4: a: given twice, first at line 3");
+    refuses("collector:\n  services:\n    a: 0.1\n",
+            "sampling.yaml:3: service a: is a single value, { rate: ... } is needed");
+    refuses("collector:\n  services:\n    a:\n      rate: 110%\n",
+            "sampling.yaml:4: rate: \"110%\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
+    refuses("collector:\n  services:\n    a: { rat: 1 }\n",
+            "sampling.yaml:3: service a.rat: unknown key, did you mean rate?");
+    refuses("collector:\n  services:\n    a: { rate: 1 }\n    a: { rate: 0 }\n",
+            "sampling.yaml:4: a: given twice, first at line 3");
     refuses("collector:\n  services:\n    '': { rate: 1 }\n", "sampling.yaml:3: an empty name");
-    refuses("collector:\n  services:\n    overflow: { rate: 1 }\n", "sampling.yaml:3: no room for one more name (memory.names), or the name is `overflow`");
-    refuses("collector:\n  services:\n    a:\n      operations:\n        GET /: 0.1\n", "sampling.yaml:5: operation GET /: is a single value, { rate: ... } is needed");
-    refuses("collector:\n  services:\n    a:\n      operations: { GET /: {} }\n", "sampling.yaml:4: operation GET /: has no rate");
-    refuses("collector:\n  services:\n    a:\n      operations: { GET /: { rate: 1, max: 1 } }\n", "sampling.yaml:4: operation GET /.max: unknown key; known are rate");
-    refuses("collector:\n  services:\n    a:\n      operations:\n        GET /1: { rate: 1 }\n        GET /2: { rate: 0 }\n",
+    refuses("collector:\n  services:\n    overflow: { rate: 1 }\n",
+            "sampling.yaml:3: no room for one more name (memory.names), or the name is `overflow`");
+    refuses("collector:\n  services:\n    a:\n      operations:\n        GET /: 0.1\n",
+            "sampling.yaml:5: operation GET /: is a single value, { rate: ... } is needed");
+    refuses("collector:\n  services:\n    a:\n      operations: { GET /: {} }\n",
+            "sampling.yaml:4: operation GET /: has no rate");
+    refuses("collector:\n  services:\n    a:\n      operations: { GET /: { rate: 1, max: 1 } }\n",
+            "sampling.yaml:4: operation GET /.max: unknown key; known are rate");
+    refuses("collector:\n  services:\n    a:\n      operations:\n        GET /1: { rate: 1 }\n        GET /2: { rate: "
+            "0 }\n",
             "sampling.yaml:6: GET /2: is the same operation as one above, once its ids are templated");
     refuses("sources: {}\n", "sampling.yaml:1: sources: is a map, a list is needed");
     refuses("sources:\n  - service: a\n", "sampling.yaml:2: sources.service: unknown key; known are match, sampled_at");
-    refuses("sources:\n  - { match: { service: a }, sampled_at: 0 }\n", "sampling.yaml:2: sampled_at: has to be above 0: nothing would have come");
-    refuses("sources:\n  - { match: { service: a }, sampled_at: 5 }\n", "sampling.yaml:2: sampled_at: \"5\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
+    refuses("sources:\n  - { match: { service: a }, sampled_at: 0 }\n",
+            "sampling.yaml:2: sampled_at: has to be above 0: nothing would have come");
+    refuses("sources:\n  - { match: { service: a }, sampled_at: 5 }\n",
+            "sampling.yaml:2: sampled_at: \"5\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("sources:\n  - { match: { service: a } }\n", "sampling.yaml:2: sources: an entry has no sampled_at");
     refuses("sources:\n  - { sampled_at: 1 }\n", "sampling.yaml:2: sources: an entry has no match");
-    refuses("sources:\n  - { match: {}, sampled_at: 1 }\n", "sampling.yaml:2: match: names neither receiver nor service");
-    refuses("sources:\n  - { match: { receiver: kafka }, sampled_at: 1 }\n", "sampling.yaml:2: receiver: \"kafka\" is not one that brings spans; known is grpc");
-    refuses("sources:\n  - { match: { receiver: statsd }, sampled_at: 1 }\n", "sampling.yaml:2: receiver: \"statsd\" is not one that brings spans; known is grpc");
-    refuses("sources:\n  - { match: { host: a }, sampled_at: 1 }\n", "sampling.yaml:2: match.host: unknown key; known are receiver, service");
-    refuses("collector: { rate: [\n", "sampling.yaml:2: not YAML: did not find expected node content, while parsing a flow node");
+    refuses("sources:\n  - { match: {}, sampled_at: 1 }\n",
+            "sampling.yaml:2: match: names neither receiver nor service");
+    refuses("sources:\n  - { match: { receiver: kafka }, sampled_at: 1 }\n",
+            "sampling.yaml:2: receiver: \"kafka\" is not one that brings spans; known is grpc");
+    refuses("sources:\n  - { match: { receiver: statsd }, sampled_at: 1 }\n",
+            "sampling.yaml:2: receiver: \"statsd\" is not one that brings spans; known is grpc");
+    refuses("sources:\n  - { match: { host: a }, sampled_at: 1 }\n",
+            "sampling.yaml:2: match.host: unknown key; known are receiver, service");
+    refuses("collector: { rate: [\n",
+            "sampling.yaml:2: not YAML: did not find expected node content, while parsing a flow node");
 }
 
 static void test_no_room_for_names(void **state) {
@@ -361,9 +398,12 @@ static void test_no_room_for_names(void **state) {
     struct weir_policy *policy = NULL;
     struct weir_error err = {0};
     char text[1024] = "collector:\n  services:\n";
-    for (int i = 0; i < 20; i++) snprintf(text + strlen(text), 40, "    s%d: { rate: 1 }\n", i);
-    assert_int_equal(weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), small, &policy, &err), WEIR_INVALID);
-    assert_string_equal(err.text, "sampling.yaml:17: no room for one more name (memory.names), or the name is `overflow`");
+    for (int i = 0; i < 20; i++)
+        snprintf(text + strlen(text), 40, "    s%d: { rate: 1 }\n", i);
+    assert_int_equal(weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), small, &policy, &err),
+                     WEIR_INVALID);
+    assert_string_equal(err.text,
+                        "sampling.yaml:17: no room for one more name (memory.names), or the name is `overflow`");
     weir_names_free(small);
 }
 
@@ -373,7 +413,8 @@ static void test_files(void **state) {
     struct weir_error err = {0};
     assert_int_equal(weir_policy_load("/no/such/sampling.yaml", names, &policy, &err), WEIR_IO);
     assert_string_equal(err.text, "/no/such/sampling.yaml: No such file or directory");
-    if (weir_policy_load(WEIR_TEST_DATA "/../../examples/sampling.yaml", names, &policy, &err) != WEIR_OK) fail_msg("%s", err.text);
+    if (weir_policy_load(WEIR_TEST_DATA "/../../examples/sampling.yaml", names, &policy, &err) != WEIR_OK)
+        fail_msg("%s", err.text);
     assert_true(rate_of(policy, "payments", "POST /v2/checkout") == 1);
     assert_true(rate_of(policy, "payments", "GET /healthz") == 0);
     assert_true(fabs(rate_of(policy, "payments", "GET /v2/orders/{id}") - 0.01) < 1e-12);
