@@ -268,7 +268,7 @@ static enum weir_status scalar(struct reader *reader, const yaml_event_t *event)
     }
     struct weir_yaml *node = NULL;
     enum weir_status status = add(reader, event, is_null(event) ? WEIR_YAML_NULL : WEIR_YAML_TEXT, &node);
-    if (status != WEIR_OK || node->kind == WEIR_YAML_NULL) return status;
+    if (status != WEIR_OK || node == NULL || node->kind == WEIR_YAML_NULL) return status;
     node->raw = copy(reader->doc, text, size);
     if (node->raw == NULL) return no_memory(reader);
     return replace_variables(reader, node);
