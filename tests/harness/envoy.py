@@ -48,6 +48,9 @@ def _tracing(service: str, sample: float) -> dict:
     return {
         "random_sampling": {"value": sample},
         "spawn_upstream_span": True,
+        # Spans named as people name them; what is an id in a path is for Weir to see.
+        "operation": "%REQ(:METHOD)% %PATH(NQ)%",
+        "upstream_operation": "%REQ(:METHOD)% %PATH(NQ)%",
         "provider": {
             "name": "envoy.tracers.opentelemetry",
             "typed_config": {

@@ -93,7 +93,7 @@ receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/rece
 processors: [{gomod: $core/processor/batchprocessor $OTELCOL}, {gomod: $core/processor/memorylimiterprocessor $OTELCOL}]
 exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}]
 extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}]
-providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}]
+providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}, {gomod: $core/confmap/provider/envprovider $OTELCOL_STABLE}]
 MANIFEST
     CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
     (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol" .)

@@ -69,7 +69,8 @@ def check_trace(trace: list[dict], names: tuple):
 def check_tags(traces: list, failing: int, slow: int):
     """Envoy's attributes are Zipkin's tags, its status is `error`, its times are microseconds."""
     spans = [span for trace in traces for span in trace]
-    assert all(span["tags"]["http.method"] == "GET" for span in spans)
+    assert all(span["tags"]["http.method"] == "GET" for span in spans if span["kind"] == "SERVER")
+    assert all(span["tags"]["upstream_cluster"] for span in spans)
     assert all(span["tags"]["http.status_code"] in ("200", "503") for span in spans)
     assert sum(span["tags"]["http.status_code"] == "503" for span in spans) == failing * SPANS_PER_REQUEST
     assert all("error" in span["tags"] for span in spans if span["tags"]["http.status_code"] == "503")
