@@ -20,8 +20,7 @@ from harness.weir import Weir
 
 FOLDER = ROOT / "build" / "demo"
 REQUESTS = 400
-WIDTH = 78
-BAR = 24
+LABEL, NAME, BAR = 23, 24, 16  # columns of the drawn trace
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
@@ -115,14 +114,13 @@ def show_trace(spans: list[dict]):
         start, end = times(span)
         kind = {2: "server", 3: "client"}.get(span["kind"], str(span["kind"]).removeprefix("SPAN_KIND_").lower())
         label = "   " * (depth - 1) + ("└─ " if depth else "") + f"{span['service']} {kind}"
-        name = span["name"][: 44 - len(label)]
-        left = min(round(BAR * (start - begin) / total), BAR - 1)
-        size = max(round(BAR * (end - start) / total), 1)
-        bar = " " * left + "━" * min(size, BAR - left)
+        name = span["name"] if len(span["name"]) <= NAME else span["name"][: NAME - 1] + "…"
+        left = min(BAR * (start - begin) // total, BAR - 1)
+        bar = " " * left + "━" * min(max(round(BAR * (end - start) / total), 1), BAR - left)
         failed = str(attributes(span).get("http.status_code", "")).startswith("5")
         row(
-            f"{label} ",
-            paint(f"{name:{41 - len(label)}}", "2"),
+            f"{label:{LABEL}} ",
+            paint(f"{name:{NAME}} ", "2"),
             paint(f"{bar:{BAR}}", "31" if failed else "36"),
             f"{(end - start) / 1e6:>9.1f} ms",
         )
