@@ -24,7 +24,7 @@ enum {
 };
 
 static bool text_is(struct weir_zipkin_text text, const char *want, size_t size) {
-    return text.size == size && text.bytes != NULL && memcmp(text.bytes, want, size) == 0;
+    return text.size == size && (size == 0 || (text.bytes != NULL && memcmp(text.bytes, want, size) == 0));
 }
 #define IS(text, literal) text_is(text, literal, sizeof(literal) - 1)
 
@@ -318,6 +318,7 @@ static void put_tracestate(struct weir_buffer *out, struct weir_zipkin_text old,
     while (count > 1 && digits[count - 1] == '0') count--;
     weir_buffer_text(out, "ot=th:");
     weir_buffer_put(out, digits, count);
+    if (old.size == 0) return;
     const uint8_t *end = old.bytes + old.size;
     for (int pass = 0; pass < 2; pass++) { /* first what `ot` had besides, then the other vendors */
         for (const uint8_t *at = old.bytes; at < end;) {
