@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* recvmmsg */
+#define _GNU_SOURCE 1 /* recvmmsg */
 #include "collector/receive/udp.h"
 #include "collector/core/log.h"
 
