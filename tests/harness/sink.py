@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 
-from harness.net import answers, free_port, http
+from harness.net import answers, free_port
 from harness.process import Process
 
 
@@ -59,9 +59,6 @@ http {{
         for status in re.findall(r"^POST \S+ (\d+)", path.read_text() if path.exists() else "", re.M):
             counts[int(status)] = counts.get(int(status), 0) + 1
         return counts
-
-    def alive(self) -> bool:
-        return http(f"http://127.0.0.1:{self.port}/health").status == 200
 
     def stop(self) -> int:
         return self.process.stop() if self.process else 0
