@@ -1,0 +1,215 @@
+#include "collector/serve/admin.h"
+#include "collector/core/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/* 64 MiB of text is far beyond 100,000 series; a page larger than that is a mistake somewhere. */
+enum { PAGE_BYTES_MAX = 64 * 1024 * 1024, CONNECTIONS_MAX = 64, IDLE_SECONDS = 60 };
+
+enum { SCRAPES, SCRAPE_NS, SCRAPE_BYTES, ADMIN_METRICS };
+static const struct weir_metric admin_metrics[ADMIN_METRICS] = {
+    [SCRAPES] = {"scrapes_total", NULL, WEIR_COUNTER, "Pages of /metrics served."},
+    [SCRAPE_NS] = {"scrape_seconds_total", NULL, WEIR_COUNTER_NS, "Time spent making pages of /metrics."},
+    [SCRAPE_BYTES] = {"scrape_bytes", NULL, WEIR_GAUGE, "Size of the last page of /metrics, before compression."},
+};
+
+struct weir_admin {
+    struct MHD_Daemon *daemon;
+    struct weir_admin_calls calls;
+    _Atomic bool lifecycle;
+    struct weir_metrics *metrics;
+    struct weir_metric_set *set;
+    const struct weir_clock *clock;
+};
+
+static const char index_page[] =
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Weir</title><style>"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em;color:#1d2733}"
+    "code{background:#eef2f5;padding:.1em .35em;border-radius:3px}li{margin:.4em 0}</style></head><body>"
+    "<h1>Weir</h1><p>A telemetry collector for service meshes.</p><ul>"
+    "<li><a href=\"/metrics\">/metrics</a> &mdash; every series, for Prometheus (scrape with <code>honor_labels: true</code>)</li>"
+    "<li><a href=\"/-/ready\">/-/ready</a> &mdash; 200 while Weir takes work</li>"
+    "<li><a href=\"/-/healthy\">/-/healthy</a> &mdash; 200 while the process runs</li>"
+    "<li><code>POST /-/reload</code> &mdash; read the configuration again</li></ul></body></html>\n";
+
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type, struct MHD_Response *response) {
+    if (response == NULL) return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    enum MHD_Result result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status, const char *text) {
+    return answer(connection, status, "text/plain; charset=utf-8", MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY));
+}
+
+/* Does Accept-Encoding take gzip? RFC 9110 12.5.3: a list of codings, each perhaps with ;q=, where q=0 refuses. */
+static bool takes_gzip(struct MHD_Connection *connection) {
+    const char *accepts = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+    const char *at = accepts == NULL ? NULL : strstr(accepts, "gzip");
+    if (at == NULL) return false;
+    at += 4;
+    while (*at == ' ') at++;
+    if (*at != ';') return true;
+    double q = 1;
+    return sscanf(at, "; q = %lf", &q) != 1 || q > 0;
+}
+
+/* gzip in one go into malloc'ed memory; NULL = no memory. */
+static uint8_t *gzip(const uint8_t *bytes, size_t size, size_t *out_size) {
+    z_stream z = {0};
+    if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) return NULL;
+    size_t bound = deflateBound(&z, (uLong)size);
+    uint8_t *out = malloc(bound);
+    if (out != NULL) {
+        z.next_in = (Bytef *)(uintptr_t)bytes;
+        z.avail_in = (uInt)size;
+        z.next_out = out;
+        z.avail_out = (uInt)bound;
+        if (deflate(&z, Z_FINISH) != Z_STREAM_END) {
+            free(out);
+            out = NULL;
+        }
+        *out_size = z.total_out;
+    }
+    deflateEnd(&z);
+    return out;
+}
+
+static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Connection *connection) {
+    uint64_t began_ns = weir_mono_ns(admin->clock);
+    struct weir_buffer page = {.limit = PAGE_BYTES_MAX};
+    admin->calls.expose(admin->calls.self, &page);
+    weir_count_shared(admin->set, SCRAPES, 1);
+    weir_count_shared(admin->set, SCRAPE_NS, weir_mono_ns(admin->clock) - began_ns);
+    weir_gauge(admin->set, SCRAPE_BYTES, page.size);
+    if (page.failed) {
+        weir_buffer_free(&page);
+        weir_log(WEIR_LOG_ERROR, "scrape_failed reason=\"the page is larger than %d bytes or memory is used up\"", PAGE_BYTES_MAX);
+        return answer_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the page is too large\n");
+    }
+    size_t size = page.size;
+    uint8_t *bytes = page.bytes;
+    uint8_t *packed = takes_gzip(connection) ? gzip(bytes, size, &size) : NULL;
+    if (packed != NULL) {
+        free(bytes);
+        bytes = packed;
+    }
+    struct MHD_Response *response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
+    if (response != NULL && packed != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
+    if (response != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
+    return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", response);
+}
+
+static bool is_loopback(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info == NULL) return false;
+    const struct sockaddr *address = info->client_addr;
+    if (address->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
+    if (address->sa_family != AF_INET6) return false;
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
+}
+
+static enum MHD_Result answer_reload(struct weir_admin *admin, struct MHD_Connection *connection) {
+    if (!atomic_load(&admin->lifecycle) && !is_loopback(connection)) {
+        return answer_text(connection, MHD_HTTP_FORBIDDEN, "reload is for loopback only; set admin.lifecycle: true to allow it from elsewhere\n");
+    }
+    struct weir_buffer text = {0};
+    bool ok = admin->calls.reload(admin->calls.self, &text);
+    weir_buffer_byte(&text, 0);
+    enum MHD_Result result =
+        answer_text(connection, ok ? MHD_HTTP_OK : MHD_HTTP_BAD_REQUEST, text.failed ? "out of memory\n" : (const char *)text.bytes);
+    weir_buffer_free(&text);
+    return result;
+}
+
+static enum MHD_Result answer_ready(struct weir_admin *admin, struct MHD_Connection *connection) {
+    const char *why = admin->calls.not_ready(admin->calls.self);
+    char text[128];
+    snprintf(text, sizeof text, "%s\n", why == NULL ? "ready" : why);
+    return answer_text(connection, why == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
+}
+
+static enum MHD_Result handle(void *self, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                              const char *upload, size_t *upload_size, void **state) {
+    struct weir_admin *admin = self;
+    (void)version;
+    (void)upload;
+    if (*state == NULL) { /* headers only; answer when the body (which nothing here reads) has gone by */
+        *state = admin;
+        return MHD_YES;
+    }
+    if (*upload_size > 0) {
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    if (strcmp(url, "/-/reload") == 0) {
+        if (strcmp(method, "POST") == 0) return answer_reload(admin, connection);
+        return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "POST /-/reload\n");
+    }
+    if (!get) return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
+    if (strcmp(url, "/metrics") == 0) return answer_metrics(admin, connection);
+    if (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0) return answer_text(connection, MHD_HTTP_OK, "healthy\n");
+    if (strcmp(url, "/-/ready") == 0 || strcmp(url, "/readyz") == 0) return answer_ready(admin, connection);
+    if (strcmp(url, "/") == 0) {
+        return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
+                      MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page, MHD_RESPMEM_PERSISTENT));
+    }
+    return answer_text(connection, MHD_HTTP_NOT_FOUND, "no such page; see /\n");
+}
+
+enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_listen *listen, bool lifecycle, const struct weir_admin_calls *calls,
+                                 struct weir_metrics *metrics, const struct weir_clock *clock, struct weir_error *err) {
+    char port[8];
+    struct addrinfo *address = NULL, hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    snprintf(port, sizeof port, "%u", listen->port);
+    int failed = getaddrinfo(listen->host[0] == 0 ? NULL : listen->host, port, &hints, &address);
+    if (failed != 0) return weir_fail(err, WEIR_IO, 0, false, "admin: %s: %s", listen->host, gai_strerror(failed));
+    struct weir_admin *admin = calloc(1, sizeof *admin);
+    if (admin == NULL) {
+        freeaddrinfo(address);
+        return weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
+    }
+    admin->calls = *calls;
+    admin->metrics = metrics;
+    admin->clock = clock;
+    atomic_init(&admin->lifecycle, lifecycle);
+    admin->set = weir_metrics_open(metrics, admin_metrics, ADMIN_METRICS, NULL);
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+    if (admin->set != NULL) {
+        admin->daemon = MHD_start_daemon(flags, listen->port, NULL, NULL, handle, admin, MHD_OPTION_SOCK_ADDR, address->ai_addr,
+                                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                                         (unsigned)IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+    }
+    int sys = errno;
+    freeaddrinfo(address);
+    if (admin->daemon == NULL) {
+        weir_admin_close(admin);
+        return weir_fail(err, WEIR_IO, sys, false, "admin: listen on %s:%u", listen->host, listen->port);
+    }
+    *out = admin;
+    return WEIR_OK;
+}
+
+void weir_admin_set_lifecycle(struct weir_admin *admin, bool lifecycle) {
+    atomic_store(&admin->lifecycle, lifecycle);
+}
+
+void weir_admin_close(struct weir_admin *admin) {
+    if (admin == NULL) return;
+    if (admin->daemon != NULL) MHD_stop_daemon(admin->daemon);
+    weir_metrics_close(admin->metrics, admin->set);
+    free(admin);
+}

@@ -1,0 +1,28 @@
+/* admin.h - the admin HTTP (libmicrohttpd, a thread of its own): what people, Prometheus and orchestrators ask.
+ *   GET  /metrics                          Prometheus text 0.0.4, gzip where asked
+ *   GET  /-/healthy /healthz               200 while the process runs
+ *   GET  /-/ready /readyz                  200 while it takes work, 503 with the reason before and after
+ *   POST /-/reload                         reads the configuration again; 200 or 400 with what was wrong
+ *   GET  /                                 an index for people */
+#ifndef WEIR_SERVE_ADMIN_H
+#define WEIR_SERVE_ADMIN_H
+#include "collector/config/config.h"
+#include "collector/core/buffer.h"
+#include "collector/core/clock.h"
+#include "collector/core/metrics.h"
+
+struct weir_admin;
+
+struct weir_admin_calls {
+    void *self;
+    void (*expose)(void *self, struct weir_buffer *out);          /* all series of /metrics */
+    const char *(*not_ready)(void *self);                         /* NULL = ready */
+    bool (*reload)(void *self, struct weir_buffer *answer);       /* text for the caller; false = 400 */
+};
+
+/* Listens and serves at once. *admin stays NULL on failure. */
+enum weir_status weir_admin_open(struct weir_admin **admin, const struct weir_listen *listen, bool lifecycle, const struct weir_admin_calls *calls,
+                                 struct weir_metrics *metrics, const struct weir_clock *clock, struct weir_error *err);
+void weir_admin_set_lifecycle(struct weir_admin *admin, bool lifecycle); /* live */
+void weir_admin_close(struct weir_admin *admin);                         /* accepts NULL */
+#endif
