@@ -17,7 +17,7 @@ void weir_log_set_level(enum weir_log_level level) {
 }
 
 static void write_line(enum weir_log_level level, uint64_t swallowed, const char *format, va_list args) {
-    char line[1024];
+    char line[4096]; /* the last line of a run carries the whole ledger */
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);

@@ -1,0 +1,45 @@
+#include "collector/check.h"
+#include "collector/config/config.h"
+#include "collector/config/limits.h"
+#include "collector/sample/policy.h"
+
+#include <stdio.h>
+
+static void print_listen(const char *name, const struct weir_listen *listen) {
+    if (!listen->on) {
+        printf("  %-10s off\n", name);
+    } else {
+        printf("  %-10s %s:%u%s\n", name, listen->host, listen->port, listen->asked ? "" : "   (default; off with a warning if taken)");
+    }
+}
+
+static void print_bytes(uint64_t bytes, const char *what) {
+    printf("  %-10s %.1f MiB, %s\n", "memory", (double)bytes / (1024 * 1024), what);
+}
+
+int weir_check(const char *path) {
+    struct weir_error err = {0};
+    struct weir_config *config = NULL;
+    struct weir_policy *policy = NULL;
+    struct weir_names *names = weir_names_new(65536, 8u << 20);
+    enum weir_status status = names == NULL ? weir_fail(&err, WEIR_FULL, 0, false, "out of memory") : weir_config_load(path, &config, &err);
+    if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
+    if (status != WEIR_OK) {
+        fprintf(stderr, "%s\n", err.text);
+    } else {
+        uint32_t lanes = config->lanes != 0 ? config->lanes : weir_cpu_limit("/sys/fs/cgroup", "/proc/self/cgroup");
+        printf("%s: ok\n", *path != 0 ? path : "no file: the defaults");
+        printf("  %-10s %u\n", "lanes", lanes);
+        print_listen("grpc", &config->grpc.listen);
+        print_listen("statsd", &config->statsd.listen);
+        print_listen("admin", &config->admin.listen);
+        if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
+        for (uint32_t i = 0; i < config->exporter_count; i++) printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
+        printf("  %-10s %s\n", "sampling", config->sampling.policy[0] != 0 ? config->sampling.policy : "everything is kept");
+        print_bytes(weir_config_memory(config, lanes), "all bounds together");
+    }
+    weir_policy_unref(policy);
+    weir_config_free(config);
+    weir_names_free(names);
+    return status == WEIR_OK ? 0 : 1;
+}
