@@ -29,7 +29,7 @@ static void write_line(enum weir_log_level level, uint64_t swallowed, const char
     if (n > sizeof line - 40) n = sizeof line - 40;
     if (swallowed > 0) n += (size_t)snprintf(line + n, sizeof line - n, " repeated=%llu", (unsigned long long)swallowed);
     for (size_t i = 0; i < n; i++) { /* whatever a peer put into a value, one event stays one line */
-        if ((unsigned char)line[i] < 0x20) line[i] = ' ';
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = ' ';
     }
     line[n++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, n);

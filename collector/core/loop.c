@@ -151,10 +151,16 @@ static void deliver_events(struct weir_loop *loop) {
 }
 
 static void fire_timers(struct weir_loop *loop) {
-    while (loop->timer_count > 0 && loop->heap[0]->due_ns <= loop->now_ns) {
+    /* At most as many as were set: one that sets itself for now again waits for the next round, like everybody. */
+    for (uint32_t n = loop->timer_count; n > 0 && loop->timer_count > 0 && loop->heap[0]->due_ns <= loop->now_ns; n--) {
         struct weir_timer *timer = loop->heap[0];
         weir_loop_unset(loop, timer);
         timer->fire(timer);
+    }
+}
+
+static void read_all(struct weir_loop *loop) {
+    while (weir_mailbox_read(&loop->mailbox) > 0) {
     }
 }
 
@@ -170,11 +176,12 @@ void weir_loop_run(struct weir_loop *loop) {
         if (atomic_load_explicit(&loop->stopping, memory_order_acquire)) break;
         uint64_t sleeps_ns = weir_mono_ns(loop->clock);
         atomic_fetch_add_explicit(&loop->busy_ns, sleeps_ns - woke_ns, memory_order_relaxed);
-        int n = epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_ROUND, sleep_ms(loop));
+        int timeout_ms = weir_mailbox_to_self(&loop->mailbox) ? 0 : sleep_ms(loop);
+        int n = epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_ROUND, timeout_ms);
         woke_ns = weir_mono_ns(loop->clock);
         loop->event_count = n > 0 ? n : 0;
     }
-    weir_mailbox_read(&loop->mailbox);
+    read_all(loop);
 }
 
 static void nothing(struct weir_mail *mail) {
@@ -191,7 +198,7 @@ void weir_loop_stop(struct weir_loop *loop) {
 
 void weir_loop_free(struct weir_loop *loop) {
     if (loop == NULL) return;
-    weir_mailbox_read(&loop->mailbox);
+    read_all(loop);
     weir_mailbox_close(&loop->mailbox);
     close(loop->epoll_fd);
     free((void *)loop->heap);

@@ -30,7 +30,7 @@ void weir_loop_rewatch(struct weir_loop *loop, struct weir_watch *watch, uint32_
 void weir_loop_unwatch(struct weir_loop *loop, struct weir_watch *watch);                  /* before close(fd) */
 void weir_loop_set(struct weir_loop *loop, struct weir_timer *timer, uint64_t due_ns);     /* sets or moves */
 void weir_loop_unset(struct weir_loop *loop, struct weir_timer *timer);                    /* also when not set */
-/* Called once a round, after descriptors, timers and letters, before the loop sleeps. */
+/* Called once a round, after descriptors, timers and letters, before the loop sleeps; may post letters to itself. */
 void weir_loop_each_round(struct weir_loop *loop, void (*round)(void *self), void *self);
 uint64_t weir_loop_now(const struct weir_loop *loop); /* monotonic, read once a round */
 struct weir_mailbox *weir_loop_mailbox(struct weir_loop *loop);

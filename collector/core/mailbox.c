@@ -25,6 +25,7 @@ void weir_mailbox_post(struct weir_mailbox *box, struct weir_mail *mail) {
     bool own = box->owned && pthread_equal(box->owner, pthread_self());
     *box->last = mail;
     box->last = &mail->next;
+    if (own) box->to_self = true;
     pthread_mutex_unlock(&box->lock);
     if (was_empty && !own) {
         uint64_t one = 1;
@@ -35,20 +36,23 @@ void weir_mailbox_post(struct weir_mailbox *box, struct weir_mail *mail) {
 
 unsigned weir_mailbox_read(struct weir_mailbox *box) {
     unsigned count = 0;
-    for (;;) {
-        pthread_mutex_lock(&box->lock);
-        struct weir_mail *mail = box->first;
-        box->first = NULL;
-        box->last = &box->first;
-        pthread_mutex_unlock(&box->lock);
-        if (mail == NULL) return count;
-        while (mail != NULL) {
-            struct weir_mail *next = mail->next; /* deliver may free the letter */
-            mail->deliver(mail);
-            mail = next;
-            count++;
-        }
+    pthread_mutex_lock(&box->lock);
+    struct weir_mail *mail = box->first;
+    box->first = NULL;
+    box->last = &box->first;
+    box->to_self = false;
+    pthread_mutex_unlock(&box->lock);
+    while (mail != NULL) {
+        struct weir_mail *next = mail->next; /* deliver may free the letter */
+        mail->deliver(mail);
+        mail = next;
+        count++;
     }
+    return count;
+}
+
+bool weir_mailbox_to_self(const struct weir_mailbox *box) {
+    return box->to_self;
 }
 
 void weir_mailbox_clear_wake(struct weir_mailbox *box) {

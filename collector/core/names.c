@@ -73,7 +73,7 @@ static uint32_t lookup(const struct weir_names *names, uint64_t hash, const void
             return UINT32_MAX;
         }
         const struct name *name = atomic_load_explicit(&names->by_id[held - 1], memory_order_relaxed);
-        if (name->hash == hash && name->size == size && memcmp(name->text, bytes, size) == 0) return held - 1;
+        if (name->hash == hash && name->size == size && (size == 0 || memcmp(name->text, bytes, size) == 0)) return held - 1;
     }
 }
 

@@ -33,6 +33,7 @@ static bool is_id(const uint8_t *s, size_t size) {
 
 size_t weir_operation_template(const uint8_t *name, size_t size, char *out, size_t out_size) {
     size_t wrote = 0, at = 0;
+    if (size == 0) return 0;
     const uint8_t *slash = memchr(name, '/', size);
     if (slash == NULL) { /* not a path */
         wrote = size < out_size ? size : out_size;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes at most size bytes + 4 to out (never longer than `size` when nothing is replaced). Returns the size written. */
+/* Writes at most out_size bytes (never more than `size` when nothing is replaced) and returns how many. "/1/2" grows: 5 / 2 of
+ * `size` and 4 is room for any. */
 size_t weir_operation_template(const uint8_t *name, size_t size, char *out, size_t out_size);
 #endif
