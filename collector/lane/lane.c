@@ -139,6 +139,8 @@ static bool take_point(struct lane *lane, uint32_t receiver, const struct weir_p
 
 /* ---- from lane to lane ---- */
 
+enum { PARCELS_A_ROUND = 64 }; /* of one ring: a lane that many others feed still has its own connections to serve */
+
 static void poke(struct crossing *crossing) {
     if (!atomic_exchange_explicit(&crossing->poked, true, memory_order_acq_rel)) {
         weir_mailbox_post(weir_loop_mailbox(crossing->to->loop), &crossing->poke);
@@ -166,7 +168,11 @@ static void poked(struct weir_mail *mail) {
     /* Reads what the producer's exchange wrote, and so sees its push; what is pushed from here on pokes again. */
     atomic_exchange_explicit(&crossing->poked, false, memory_order_acq_rel);
     struct weir_parcel parcel;
-    while (weir_ring_pop(&crossing->ring, &parcel)) take_parcel(crossing->to, &parcel);
+    for (int n = 0; n < PARCELS_A_ROUND; n++) {
+        if (!weir_ring_pop(&crossing->ring, &parcel)) return;
+        take_parcel(crossing->to, &parcel);
+    }
+    poke(crossing); /* a letter to itself: first its own connections, timers and the other rings */
 }
 
 static void flush_points(struct lane *lane) {
