@@ -82,13 +82,20 @@ enum weir_status weir_batch_origin(struct weir_batch *batch, struct weir_origin 
         if (batch->origin_count - i >= 64) break; /* a duplicate row costs less than a long search */
     }
     if (batch->origin_count >= UINT16_MAX) return WEIR_FULL;
+    size_t bytes = weir_origin_memory(origin);
+    if (!weir_budget_reserve(batch->budget, bytes)) return WEIR_FULL;
     if (batch->origin_count == batch->origin_capacity) {
         uint32_t capacity = batch->origin_capacity == 0 ? 4 : batch->origin_capacity * 2;
         void *array = (void *)batch->origins;
-        if (grow(batch, &array, sizeof(void *), batch->origin_capacity, capacity) != WEIR_OK) return WEIR_FULL;
+        if (grow(batch, &array, sizeof(void *), batch->origin_capacity, capacity) != WEIR_OK) {
+            weir_budget_release(batch->budget, bytes);
+            return WEIR_FULL;
+        }
         batch->origins = array;
         batch->origin_capacity = capacity;
     }
+    batch->reserved_bytes += bytes;
+    batch->origin_bytes += bytes;
     *index = (uint16_t)batch->origin_count;
     batch->origins[batch->origin_count++] = weir_origin_ref(origin);
     return WEIR_OK;
@@ -111,6 +118,29 @@ enum weir_status weir_batch_copy(struct weir_batch *to, const struct weir_batch 
 void weir_batch_truncate(struct weir_batch *batch, uint32_t span_count, size_t size) {
     while (batch->span_count > span_count) batch->span_bytes -= batch->spans[--batch->span_count].size;
     if (batch->size > size) batch->size = size;
+}
+
+static void shrink(struct weir_batch *batch, void **array, size_t element, size_t old_count, size_t new_count) {
+    void *smaller = NULL;
+    if (new_count == 0) {
+        free(*array);
+    } else if ((smaller = realloc(*array, new_count * element)) == NULL) {
+        smaller = *array; /* as large as it was, and no longer counted as such */
+    }
+    size_t less = (old_count - new_count) * element;
+    *array = smaller;
+    batch->reserved_bytes -= less;
+    weir_budget_release(batch->budget, less);
+}
+
+void weir_batch_trim(struct weir_batch *batch) {
+    void *bytes = batch->bytes, *spans = batch->spans;
+    shrink(batch, &bytes, 1, batch->capacity, batch->size);
+    shrink(batch, &spans, sizeof *batch->spans, batch->span_capacity, batch->span_count);
+    batch->bytes = bytes;
+    batch->capacity = batch->size;
+    batch->spans = spans;
+    batch->span_capacity = batch->span_count;
 }
 
 size_t weir_batch_memory(const struct weir_batch *batch) {

@@ -28,6 +28,7 @@ struct weir_batch {
     uint32_t span_count, span_capacity;
     struct weir_origin **origins;
     uint32_t origin_count, origin_capacity;
+    size_t origin_bytes;          /* of origins[], drawn from the budget by each batch that refers to them */
     struct weir_receipt *receipt; /* of the request that this batch is; NULL when nobody waits */
     uint64_t born_ns;             /* monotonic; when the first span went in */
     uint64_t span_bytes;          /* sum of span.size, kept by weir_batch_add() */
@@ -40,12 +41,15 @@ enum weir_status weir_batch_room(struct weir_batch *batch, size_t bytes);
 enum weir_status weir_batch_span_room(struct weir_batch *batch, uint32_t spans);
 /* Appends a view whose bytes already stand at span->offset. WEIR_FULL when views cannot grow. */
 enum weir_status weir_batch_add(struct weir_batch *batch, const struct weir_span *span);
-/* The index of `origin`, added (and then referenced) when it is not there. WEIR_FULL at 65,535. */
+/* The index of `origin`, added (and then referenced) when it is not there. WEIR_FULL at 65,535 or when the
+ * budget has no room for it. */
 enum weir_status weir_batch_origin(struct weir_batch *batch, struct weir_origin *origin, uint16_t *index);
 /* Copies span i of `from` (body, view, origin) to the end of `to`. */
 enum weir_status weir_batch_copy(struct weir_batch *to, const struct weir_batch *from, uint32_t i);
 /* Back to an earlier state: drops spans and bytes behind these. For a decoder that fails half way. */
 void weir_batch_truncate(struct weir_batch *batch, uint32_t span_count, size_t size);
+/* Gives back what bytes[] and spans[] have room for and do not use: before a batch waits somewhere. */
+void weir_batch_trim(struct weir_batch *batch);
 /* Memory that this batch holds, its bound's measure. */
 size_t weir_batch_memory(const struct weir_batch *batch);
 

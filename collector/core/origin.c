@@ -1,6 +1,7 @@
 #include "collector/core/origin.h"
 #include "collector/core/names.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +59,8 @@ struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct 
     size_t size = (size_t)parts->resource_size + parts->scope_size + parts->resource_url_size + parts->scope_url_size;
     struct weir_origin *origin = malloc(sizeof *origin + size);
     if (origin == NULL) return NULL;
-    atomic_init(&origin->refs, 2); /* the table's and the caller's */
+    bool kept = size <= WEIR_ORIGIN_KEPT_BYTES;
+    atomic_init(&origin->refs, kept ? 2 : 1); /* the table's and the caller's */
     origin->service = WEIR_NAME_NONE;
     origin->hash = hash;
     origin->parts = *parts;
@@ -67,8 +69,10 @@ struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct 
     origin->parts.scope = copy_part(&at, parts->scope, parts->scope_size);
     origin->parts.resource_url = copy_part(&at, parts->resource_url, parts->resource_url_size);
     origin->parts.scope_url = copy_part(&at, parts->scope_url, parts->scope_url_size);
-    weir_origin_unref(*slot);
-    *slot = origin;
+    if (kept) {
+        weir_origin_unref(*slot);
+        *slot = origin;
+    }
     *is_new = 1;
     return origin;
 }

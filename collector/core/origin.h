@@ -27,7 +27,9 @@ struct weir_origins; /* a bounded table; one thread */
 struct weir_origins *weir_origins_new(uint32_t count_max);
 /* The origin with just these bytes, known or new; the caller owns one reference. A new one has service WEIR_NAME_NONE and
  * *is_new = 1: the caller reads service.name and sets it before anybody else sees it. NULL: out of memory.
- * When the table is full the least recently added one is forgotten (it lives on while batches hold it). */
+ * When its place in the table is taken the one there is forgotten (it lives on while batches hold it). One larger than
+ * WEIR_ORIGIN_KEPT_BYTES is never kept, so that the table is bounded in bytes: it is new each time. */
+enum { WEIR_ORIGIN_KEPT_BYTES = 16 * 1024 };
 struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct weir_origin_parts *parts, int *is_new);
 void weir_origins_free(struct weir_origins *origins);
 
@@ -36,4 +38,8 @@ static inline struct weir_origin *weir_origin_ref(struct weir_origin *origin) {
     return origin;
 }
 void weir_origin_unref(struct weir_origin *origin); /* accepts NULL */
+static inline size_t weir_origin_memory(const struct weir_origin *origin) {
+    const struct weir_origin_parts *parts = &origin->parts;
+    return sizeof *origin + parts->resource_size + parts->scope_size + parts->resource_url_size + parts->scope_url_size;
+}
 #endif
