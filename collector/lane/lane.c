@@ -207,15 +207,32 @@ static void flush_points(struct lane *lane) {
 
 /* ---- the sink: what this lane's receivers call ---- */
 
+enum { SCRATCH_KEPT = 8192 }; /* spans; a larger request has its scratch drawn from the intake, for as long as it is sorted */
+
+static size_t scratch_bytes(uint32_t count) {
+    return count * (sizeof(struct weir_span) + sizeof(uint8_t));
+}
+
+static void scratch_free(struct lane *lane) {
+    if (lane->scratch_count > SCRATCH_KEPT) weir_budget_release(lane->all->env.intake, scratch_bytes(lane->scratch_count));
+    free(lane->scratch);
+    free(lane->targets);
+    lane->scratch = NULL;
+    lane->targets = NULL;
+    lane->scratch_count = 0;
+}
+
 static bool scratch_room(struct lane *lane, uint32_t count) {
-    if (count <= lane->scratch_count) return true;
-    struct weir_span *spans = realloc(lane->scratch, count * sizeof *spans);
-    if (spans != NULL) lane->scratch = spans;
-    uint8_t *targets = realloc(lane->targets, count);
-    if (targets != NULL) lane->targets = targets;
-    if (spans == NULL || targets == NULL) return false;
+    if (lane->scratch != NULL && count <= lane->scratch_count) return true;
+    scratch_free(lane);
+    if (count < SCRATCH_KEPT) count = SCRATCH_KEPT;
+    if (count > SCRATCH_KEPT && !weir_budget_reserve(lane->all->env.intake, scratch_bytes(count))) return false;
     lane->scratch_count = count;
-    return true;
+    lane->scratch = malloc(count * sizeof *lane->scratch);
+    lane->targets = malloc(count * sizeof *lane->targets);
+    if (lane->scratch != NULL && lane->targets != NULL) return true;
+    scratch_free(lane);
+    return false;
 }
 
 /* Weights and overload: true = the span goes on. */
@@ -261,13 +278,15 @@ static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, s
     struct lane *lane = self;
     struct weir_batch *batch = *request;
     uint32_t lanes = lane->all->count, starts[WEIR_LANES_MAX + 1] = {0};
+    uint64_t overload = weir_overload_threshold(lane->all->env.intake); /* before the scratch */
     if (lane->stopping || !rings_have_room(lane) || !scratch_room(lane, batch->span_count)) {
         sink_refused(lane, receiver, lane->stopping ? WEIR_REFUSED_CLOSING : WEIR_REFUSED_MEMORY, batch->span_count);
         return WEIR_FULL;
     }
     *request = NULL; /* from here on nothing can refuse */
     WEIR_TALLY("received", lane->row.received[receiver], batch->span_count);
-    partition(lane, weir_receiver_names[receiver], weir_overload_threshold(lane->all->env.intake), batch, starts);
+    partition(lane, weir_receiver_names[receiver], overload, batch, starts);
+    if (lane->scratch_count > SCRATCH_KEPT) scratch_free(lane);
     WEIR_TALLY("sampled_out_overload", lane->row.sampled_out[WEIR_STAGE_OVERLOAD], batch->span_count - starts[lanes]);
 
     for (uint32_t to = 0; to < lanes; to++) {
@@ -405,6 +424,11 @@ static void flush(struct lane *lane, const void *what) {
     close_batch(lane);
 }
 
+static void flush_rest(struct lane *lane, const void *what) {
+    (void)what;
+    if (lane->all->count > 1) flush_points(lane);
+}
+
 static void *lane_main(void *argument) {
     struct lane *lane = argument;
     char name[16];
@@ -447,7 +471,8 @@ enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const s
     pthread_cond_init(&all->acknowledged, NULL);
     all->lanes = calloc(count, sizeof *all->lanes);
     all->crossings = calloc((size_t)count * count, sizeof *all->crossings);
-    enum weir_status status = all->lanes == NULL || all->crossings == NULL ? WEIR_FULL : WEIR_OK;
+    enum weir_status status = WEIR_OK;
+    if (all->lanes == NULL || all->crossings == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
     for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
         all->lanes[i].index = i;
         all->lanes[i].all = all;
@@ -556,6 +581,8 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
     }
     order_all(all, close_receivers, NULL); /* nobody produces any more */
     order_all(all, flush, NULL);
+    order_all(all, flush_rest, NULL); /* points that met a full ring: it is empty now */
+    order_all(all, flush, NULL);
     for (uint32_t i = 0; i < all->count; i++) {
         struct lane *lane = &all->lanes[i];
         if (!lane->running) continue;
@@ -572,8 +599,7 @@ static void lane_close(struct lane *lane) {
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
     weir_metrics_close(lane->all->env.metrics, lane->weights);
     weir_loop_free(lane->loop);
-    free(lane->scratch);
-    free(lane->targets);
+    scratch_free(lane);
 }
 
 void weir_lanes_free(struct weir_lanes *all) {
