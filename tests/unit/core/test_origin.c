@@ -62,7 +62,7 @@ static void what_is_held_outlives_the_table(void **state) {
     struct weir_origins *table = weir_origins_new(16);
     struct weir_origin *held[MANY];
     for (int i = 0; i < MANY; i++) {
-        char resource[16];
+        char resource[32];
         int is_new;
         snprintf(resource, sizeof resource, "resource %d", i);
         struct weir_origin_parts parts = parts_of(resource, "", "", "");
@@ -71,7 +71,7 @@ static void what_is_held_outlives_the_table(void **state) {
     }
     weir_origins_free(table);
     for (int i = 0; i < MANY; i++) {
-        char resource[16];
+        char resource[32];
         int size = snprintf(resource, sizeof resource, "resource %d", i);
         assert_memory_equal(held[i]->parts.resource, resource, (size_t)size);
         assert_int_equal(held[i]->refs, 1);
