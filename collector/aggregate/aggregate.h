@@ -25,7 +25,12 @@ struct weir_shard *weir_aggregate_shard(struct weir_aggregate *aggregate, uint32
  * now_ns is monotonic. */
 void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns);
 
-enum weir_point_verdict { WEIR_POINT_TAKEN, WEIR_POINT_REFUSED_CONFLICT, WEIR_POINT_REFUSED_STALE };
+enum weir_point_verdict {
+    WEIR_POINT_TAKEN,
+    WEIR_POINT_REFUSED_CONFLICT, /* another type holds this name, or its values cannot be of this type (a counter below 0) */
+    WEIR_POINT_REFUSED_STALE,    /* older than what is held, or of another stream that started earlier under the same labels */
+    WEIR_POINT_REFUSED_FULL,     /* beyond series_max and cannot fold (gauges, cumulative streams: a sum needs the last value of each) */
+};
 /* Counts one sample; owned kinds (weir_point_owned) only on the lane of their hash. Key and data are only read during the call. */
 enum weir_point_verdict weir_shard_point(struct weir_shard *shard, const struct weir_point *point, uint64_t now_ns);
 
