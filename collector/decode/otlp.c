@@ -1,0 +1,330 @@
+#include "collector/decode/otlp.h"
+#include "collector/core/buffer.h"
+#include "collector/core/utf8.h"
+#include "collector/decode/otlp_span.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    ORIGINS_KEPT = 1024,   /* resources and scopes that a lane's senders have; each is some 200 bytes */
+    SPANS_AT_A_TIME = 64,  /* views that room is made for at once */
+};
+
+struct weir_otlp {
+    struct weir_otlp_names names;
+    struct weir_origins *origins;
+    struct weir_buffer repaired; /* resource, scope and URLs of one origin whose text is not UTF-8 */
+};
+
+/* Where the walk is, for an error's text; and what it walks. */
+struct walk {
+    struct weir_otlp *otlp;
+    struct weir_batch *batch;
+    struct weir_otlp_counts *counts;
+    uint32_t resource, scope, span; /* indices */
+    uint8_t level;                  /* how many of them are known */
+    struct weir_otlp_finding finding;
+    bool full;
+    bool any_bad_text; /* views whose `service` is a mark: their spans are to be repaired when the walk is over */
+};
+
+struct weir_otlp *weir_otlp_new(struct weir_names *names) {
+    struct weir_otlp *otlp = calloc(1, sizeof *otlp);
+    if (otlp == NULL) return NULL;
+    otlp->names.names = names;
+    otlp->origins = weir_origins_new(ORIGINS_KEPT);
+    if (otlp->origins == NULL) {
+        weir_otlp_free(otlp);
+        return NULL;
+    }
+    return otlp;
+}
+
+void weir_otlp_free(struct weir_otlp *otlp) {
+    if (otlp == NULL) return;
+    weir_origins_free(otlp->origins);
+    weir_buffer_free(&otlp->repaired);
+    free(otlp);
+}
+
+/* ---- places ---- */
+
+static void place(const struct walk *walk, char *out, size_t out_size) {
+    int n = 0;
+    *out = 0;
+    if (walk->level > 0) n += snprintf(out, out_size, "resource_spans[%u]", walk->resource);
+    if (walk->level > 1) n += snprintf(out + n, out_size - (size_t)n, ".scope_spans[%u]", walk->scope);
+    if (walk->level > 2) snprintf(out + n, out_size - (size_t)n, ".spans[%u]", walk->span);
+}
+
+static enum weir_status fail(const struct walk *walk, struct weir_error *err) {
+    if (walk->full) return weir_fail(err, WEIR_FULL, 0, true, "no memory for the spans of the request");
+    char where[80];
+    place(walk, where, sizeof where);
+    const char *field = walk->finding.field;
+    return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s: %s", (size_t)(walk->finding.at - walk->batch->bytes),
+                     *where != 0 ? where : "ExportTraceServiceRequest", field != NULL ? "." : "", field != NULL ? field : "", walk->finding.why);
+}
+
+static bool broken(struct walk *walk, const char *why, const char *field, const uint8_t *at) {
+    walk->finding = (struct weir_otlp_finding){.why = why, .field = field, .at = at};
+    return false;
+}
+
+static bool full(struct walk *walk) {
+    walk->full = true;
+    return false;
+}
+
+/* ---- one span ---- */
+
+/* A copy of the span with its text repaired stands behind the batch's bytes, and *offset and *size say where. */
+static enum weir_status repair_span(struct weir_batch *batch, uint32_t *offset, uint32_t *size, uint32_t *repaired) {
+    if (weir_batch_room(batch, weir_otlp_repair_room(*size)) != WEIR_OK) return WEIR_FULL;
+    uint8_t *start = batch->bytes + batch->size;
+    uint8_t *end = weir_otlp_repair(WEIR_OTLP_SPAN, weir_wire_of(batch->bytes + *offset, *size), start, repaired);
+    *offset = (uint32_t)batch->size;
+    *size = (uint32_t)(end - start);
+    batch->size += *size;
+    return WEIR_OK;
+}
+
+enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size, struct weir_span *span,
+                                struct weir_otlp_counts *counts, struct weir_error *err) {
+    struct weir_otlp_finding finding;
+    char reason[64];
+    enum weir_otlp_verdict verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+    if (verdict == WEIR_OTLP_BAD_TEXT) {
+        if (repair_span(batch, &offset, &size, &counts->repaired) != WEIR_OK) return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
+        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+    }
+    span->offset = offset;
+    span->size = size;
+    switch (verdict) {
+    case WEIR_OTLP_GOOD: return WEIR_OK;
+    case WEIR_OTLP_BAD_ID: return weir_fail(err, WEIR_INVALID, 0, false, "%s", reason);
+    default:
+        assert(verdict == WEIR_OTLP_BROKEN); /* a repaired span has no bad text */
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s", (size_t)(finding.at - batch->bytes), finding.field != NULL ? finding.field : "",
+                         finding.field != NULL ? ": " : "", finding.why);
+    }
+}
+
+#define BAD_TEXT UINT32_MAX /* the service of a view whose span's text waits to be repaired */
+
+static void skip(struct walk *walk, const char *reason) {
+    if (walk->counts->skipped++ > 0) return;
+    char where[80];
+    place(walk, where, sizeof where);
+    snprintf(walk->counts->skipped_reason, sizeof walk->counts->skipped_reason, "%s: %s", where, reason);
+}
+
+static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
+    struct weir_batch *batch = walk->batch;
+    if (batch->span_count == batch->span_capacity && weir_batch_span_room(batch, SPANS_AT_A_TIME) != WEIR_OK) return full(walk);
+    struct weir_span *span = &batch->spans[batch->span_count];
+    char reason[64];
+    switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, reason)) {
+    case WEIR_OTLP_GOOD: break;
+    case WEIR_OTLP_BAD_TEXT:
+        span->service = BAD_TEXT;
+        walk->any_bad_text = true;
+        break;
+    case WEIR_OTLP_BAD_ID: skip(walk, reason); return true;
+    case WEIR_OTLP_BROKEN: return false;
+    }
+    span->offset = (uint32_t)(bytes - batch->bytes);
+    span->size = (uint32_t)size;
+    batch->span_bytes += size;
+    batch->span_count++;
+    return true;
+}
+
+/* ---- resource and scope ---- */
+
+/* service.name of a Resource that was found sound; the last one counts, as for every key that stands twice. */
+static uint32_t service_of(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
+    struct weir_wire resource = weir_wire_of(parts->resource, parts->resource_size);
+    struct weir_wire_field attribute, field, value;
+    const uint8_t *name = (const uint8_t *)"unknown_service"; /* OpenTelemetry specification, resource/sdk.md */
+    size_t name_size = 15;
+    while (weir_wire_next(&resource, &attribute)) {
+        if (attribute.number != 1) continue;
+        struct weir_wire pair = weir_wire_of(attribute.bytes, attribute.value);
+        bool is_name = false;
+        value.number = 0;
+        while (weir_wire_next(&pair, &field)) {
+            if (field.number == 1) is_name = field.value == 12 && memcmp(field.bytes, "service.name", 12) == 0;
+            if (field.number != 2) continue;
+            struct weir_wire any = weir_wire_of(field.bytes, field.value);
+            value.number = 0;
+            while (weir_wire_next(&any, &value)) {
+            }
+        }
+        if (is_name && value.number == 1 && value.value > 0) {
+            name = value.bytes;
+            name_size = value.value;
+        }
+    }
+    return weir_names_intern(otlp->names.names, name, name_size);
+}
+
+/* The same parts with their text repaired, in otlp->repaired. */
+static bool repair_parts(struct walk *walk, struct weir_origin_parts *parts) {
+    struct weir_buffer *out = &walk->otlp->repaired;
+    size_t sum = (size_t)parts->resource_size + parts->scope_size + parts->resource_url_size + parts->scope_url_size;
+    weir_buffer_clear(out);
+    if (!weir_buffer_room(out, weir_otlp_repair_room(sum) + 48)) {
+        weir_buffer_free(out);
+        return full(walk);
+    }
+    uint8_t *at = out->bytes, *end;
+    end = weir_otlp_repair(WEIR_OTLP_RESOURCE, weir_wire_of(parts->resource, parts->resource_size), at, &walk->counts->repaired);
+    parts->resource = at, parts->resource_size = (uint32_t)(end - at), at = end;
+    end = weir_otlp_repair(WEIR_OTLP_SCOPE, weir_wire_of(parts->scope, parts->scope_size), at, &walk->counts->repaired);
+    parts->scope = at, parts->scope_size = (uint32_t)(end - at), at = end;
+    end = at + weir_utf8_repair(parts->resource_url, parts->resource_url_size, at);
+    parts->resource_url = at, parts->resource_url_size = (uint32_t)(end - at), at = end;
+    end = at + weir_utf8_repair(parts->scope_url, parts->scope_url_size, at);
+    parts->scope_url = at, parts->scope_url_size = (uint32_t)(end - at);
+    return true;
+}
+
+/* Gives spans[first ..] their origin and service. */
+static bool settle_origin(struct walk *walk, struct weir_origin_parts parts, bool bad_text, uint32_t first) {
+    struct weir_batch *batch = walk->batch;
+    if (first == batch->span_count) return true;
+    if (bad_text && !repair_parts(walk, &parts)) return false;
+    int is_new = 0;
+    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, &parts, &is_new);
+    if (origin == NULL) return full(walk);
+    if (is_new) origin->service = service_of(walk->otlp, &origin->parts);
+    uint16_t index;
+    enum weir_status status = weir_batch_origin(batch, origin, &index);
+    uint32_t service = origin->service;
+    weir_origin_unref(origin);
+    if (status != WEIR_OK) return full(walk);
+    for (uint32_t i = first; i < batch->span_count; i++) {
+        batch->spans[i].origin = index;
+        if (batch->spans[i].service != BAD_TEXT) batch->spans[i].service = service;
+    }
+    return true;
+}
+
+/* ---- the walk ---- */
+
+static bool has_type(struct walk *walk, enum weir_otlp_message message, const struct weir_wire_field *field, const uint8_t *start) {
+    const struct weir_otlp_field *row = weir_otlp_field(message, field->number);
+    return row == NULL || row->type == field->type || broken(walk, "another wire type than the field has", row->name, start);
+}
+
+static bool sound(struct walk *walk, enum weir_otlp_message message, const char *name, const uint8_t *bytes, size_t size, unsigned depth, bool *bad_text) {
+    struct weir_otlp_finding finding = {0};
+    bool ok = weir_otlp_check(message, weir_wire_of(bytes, size), depth, &finding);
+    if (finding.field == NULL) finding.field = name;
+    if (!ok) walk->finding = finding;
+    *bad_text |= finding.bad_text;
+    return ok;
+}
+
+static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t size, struct weir_origin_parts parts, bool bad_text) {
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field = {0};
+    uint32_t first = walk->batch->span_count;
+    walk->span = 0;
+    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+        if (!has_type(walk, WEIR_OTLP_SCOPE_SPANS, &field, start)) return false;
+        if (field.number == 2) {
+            walk->level = 3;
+            if (!take_span(walk, field.bytes, field.value)) return false;
+            walk->span++;
+            walk->level = 2;
+        } else if (field.number == 1) {
+            if (!sound(walk, WEIR_OTLP_SCOPE, "scope", field.bytes, field.value, 3, &bad_text)) return false;
+            parts.scope = field.bytes, parts.scope_size = (uint32_t)field.value;
+        } else if (field.number == 3) {
+            parts.scope_url = field.bytes, parts.scope_url_size = (uint32_t)field.value;
+            bad_text |= !weir_utf8_valid(field.bytes, field.value);
+        }
+    }
+    if (wire.why != NULL) return broken(walk, wire.why, NULL, wire.at);
+    return settle_origin(walk, parts, bad_text, first);
+}
+
+static bool walk_resource_spans(struct walk *walk, const uint8_t *bytes, size_t size) {
+    /* The resource may stand behind its spans: it is looked for first. A few fields, each passed over in one step. */
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field = {0};
+    struct weir_origin_parts parts = {0};
+    bool bad_text = false;
+    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+        if (!has_type(walk, WEIR_OTLP_RESOURCE_SPANS, &field, start)) return false;
+        if (field.number == 1) {
+            if (!sound(walk, WEIR_OTLP_RESOURCE, "resource", field.bytes, field.value, 2, &bad_text)) return false;
+            parts.resource = field.bytes, parts.resource_size = (uint32_t)field.value;
+        } else if (field.number == 3) {
+            parts.resource_url = field.bytes, parts.resource_url_size = (uint32_t)field.value;
+            bad_text |= !weir_utf8_valid(field.bytes, field.value);
+        }
+    }
+    if (wire.why != NULL) return broken(walk, wire.why, NULL, wire.at);
+    wire = weir_wire_of(bytes, size);
+    for (walk->scope = 0; weir_wire_next(&wire, &field);) {
+        if (field.number != 2) continue;
+        walk->level = 2;
+        if (!walk_scope_spans(walk, field.bytes, field.value, parts, bad_text)) return false;
+        walk->level = 1;
+        walk->scope++;
+    }
+    return true;
+}
+
+static bool walk_request(struct walk *walk, size_t size) {
+    const uint8_t *bytes = walk->batch->bytes;
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field = {0};
+    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+        if (!has_type(walk, WEIR_OTLP_REQUEST, &field, start)) return false;
+        if (field.number != 1) continue;
+        walk->level = 1;
+        if (!walk_resource_spans(walk, field.bytes, field.value)) return false;
+        walk->level = 0;
+        walk->resource++;
+    }
+    return wire.why == NULL || broken(walk, wire.why, NULL, wire.at);
+}
+
+/* The spans whose text was bad: bytes may move now, since nobody walks them any more. */
+static enum weir_status repair_spans(struct walk *walk, uint32_t first, struct weir_error *err) {
+    struct weir_batch *batch = walk->batch;
+    for (uint32_t i = first; i < batch->span_count; i++) {
+        struct weir_span *span = &batch->spans[i];
+        if (span->service != BAD_TEXT) continue;
+        uint16_t origin = span->origin;
+        uint64_t before = span->size;
+        enum weir_status status = weir_otlp_span(walk->otlp, batch, span->offset, span->size, span, walk->counts, err);
+        if (status != WEIR_OK) return status;
+        span->origin = origin;
+        span->service = batch->origins[origin]->service;
+        batch->span_bytes += span->size - before;
+    }
+    return WEIR_OK;
+}
+
+enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts, struct weir_error *err) {
+    *counts = (struct weir_otlp_counts){0};
+    uint32_t first = batch->span_count;
+    size_t size = batch->size;
+    struct walk walk = {.otlp = otlp, .batch = batch, .counts = counts};
+    enum weir_status status = walk_request(&walk, size) ? WEIR_OK : fail(&walk, err);
+    if (status == WEIR_OK && walk.any_bad_text) status = repair_spans(&walk, first, err);
+    if (status != WEIR_OK) {
+        weir_batch_truncate(batch, first, size);
+        *counts = (struct weir_otlp_counts){0};
+        return status;
+    }
+    counts->spans = batch->span_count - first;
+    return WEIR_OK;
+}

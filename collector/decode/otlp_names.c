@@ -1,0 +1,24 @@
+#include "collector/decode/otlp_names.h"
+#include "collector/core/operation.h"
+
+uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size) {
+    if (size == 0) return WEIR_NAME_NONE;
+    uint64_t hash = weir_names_hash(names->names, bytes, size);
+    struct weir_otlp_known *known = &names->operations[hash % WEIR_OTLP_NAMES_KEPT];
+    if (known->hash == hash && known->id != WEIR_NAME_NONE) return known->id;
+    char text[5 * WEIR_NAME_BYTES_MAX / 2 + 4];
+    /* A name is cut to WEIR_NAME_BYTES_MAX in the end: what lies behind twice that cannot be seen. */
+    size_t templated = weir_operation_template(bytes, size < WEIR_NAME_BYTES_MAX ? size : WEIR_NAME_BYTES_MAX, text, sizeof text);
+    uint32_t id = weir_names_intern(names->names, text, templated);
+    if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
+    return id;
+}
+
+uint32_t weir_otlp_peer(struct weir_otlp_names *names, const uint8_t *bytes, size_t size) {
+    uint64_t hash = weir_names_hash(names->names, bytes, size);
+    struct weir_otlp_known *known = &names->peers[hash % WEIR_OTLP_NAMES_KEPT];
+    if (known->hash == hash && known->id != WEIR_NAME_NONE) return known->id;
+    uint32_t id = weir_names_intern(names->names, bytes, size);
+    if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
+    return id;
+}

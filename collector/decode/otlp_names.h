@@ -1,0 +1,19 @@
+/* otlp_names.h - what one lane remembers of names that it has seen: a span's name is templated and interned once, and found by its
+ * hash from then on. The hash is keyed and has 64 bits, so equal hashes are taken for equal names. */
+#ifndef WEIR_DECODE_OTLP_NAMES_H
+#define WEIR_DECODE_OTLP_NAMES_H
+#include "collector/core/names.h"
+
+enum { WEIR_OTLP_NAMES_KEPT = 2048 }; /* of each kind; a new one takes the place of an old one */
+
+struct weir_otlp_names {
+    struct weir_names *names;
+    struct weir_otlp_known {
+        uint64_t hash;
+        uint32_t id;
+    } operations[WEIR_OTLP_NAMES_KEPT], peers[WEIR_OTLP_NAMES_KEPT];
+};
+
+uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size);
+uint32_t weir_otlp_peer(struct weir_otlp_names *names, const uint8_t *bytes, size_t size);
+#endif

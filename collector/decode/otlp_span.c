@@ -1,0 +1,334 @@
+#include "collector/decode/otlp_span.h"
+#include "collector/core/utf8.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- text ---- */
+
+/* All bytes below 0x80? Eight at a time; the last eight overlap what was seen. */
+static inline bool is_ascii(const uint8_t *bytes, size_t size) {
+    const uint64_t high = 0x8080808080808080ull;
+    uint64_t word, seen = 0;
+    if (size < 8) {
+        for (size_t i = 0; i < size; i++) seen |= bytes[i];
+        return (seen & 0x80) == 0;
+    }
+    for (size_t i = 0; i + 8 < size; i += 8) {
+        memcpy(&word, bytes + i, 8);
+        seen |= word;
+    }
+    memcpy(&word, bytes + size - 8, 8);
+    return ((seen | word) & high) == 0;
+}
+
+static inline bool is_text(const uint8_t *bytes, size_t size) {
+    return is_ascii(bytes, size) || weir_utf8_valid(bytes, size);
+}
+
+/* ---- ids ---- */
+
+static inline uint64_t big_endian(const uint8_t *bytes) {
+    uint64_t value;
+    memcpy(&value, bytes, 8);
+    return __builtin_bswap64(value);
+}
+
+/* ---- tracestate: k=v,ot=th:c;rv:0123456789abcd,... ----
+ * Source: W3C Trace Context 3.3.1; OpenTelemetry "TraceState: Probability Sampling" (th: 1 to 14 hex digits, trailing zeros left
+ * out; rv: 14). What does not read is passed over, as that specification asks. */
+
+static bool hex56(const uint8_t *text, size_t size, uint64_t *value) {
+    uint64_t result = 0;
+    if (size == 0 || size > 14) return false;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = text[i];
+        unsigned digit = c - '0' < 10u ? c - '0' : (unsigned)(c - 'a') < 6u ? (unsigned)(c - 'a') + 10 : 16;
+        if (digit == 16) return false;
+        result = result << 4 | digit;
+    }
+    *value = result << 4 * (14 - size);
+    return true;
+}
+
+static void read_ot(const uint8_t *at, const uint8_t *end, struct weir_span *span) {
+    while (at < end) {
+        const uint8_t *stop = memchr(at, ';', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        size_t size = (size_t)(stop - at);
+        uint64_t value;
+        if (size > 3 && at[2] == ':') {
+            if (at[0] == 't' && at[1] == 'h' && hex56(at + 3, size - 3, &value)) {
+                span->threshold = value;
+                span->flags |= WEIR_SPAN_TH;
+            } else if (at[0] == 'r' && at[1] == 'v' && size == 3 + 14 && hex56(at + 3, 14, &value)) {
+                span->randomness = value;
+                span->flags |= WEIR_SPAN_RV;
+            }
+        }
+        at = stop + 1;
+    }
+}
+
+static void read_tracestate(const uint8_t *at, size_t size, struct weir_span *span) {
+    const uint8_t *end = at + size;
+    while (at < end) {
+        while (at < end && (*at == ' ' || *at == '\t' || *at == ',')) at++;
+        const uint8_t *stop = memchr(at, ',', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        if (stop - at > 3 && memcmp(at, "ot=", 3) == 0) {
+            const uint8_t *last = stop;
+            while (last[-1] == ' ' || last[-1] == '\t') last--;
+            read_ot(at + 3, last, span);
+            return; /* a key stands once */
+        }
+        at = stop;
+    }
+}
+
+/* ---- attributes that say something to Weir ---- */
+
+struct value {
+    uint32_t number; /* of the AnyValue's field; 0 = none */
+    uint64_t bits;   /* bool, int, double; size of a string */
+    const uint8_t *text;
+};
+
+/* Who was called, by what is likeliest to be its name. Sources: OpenTelemetry semantic conventions 1.27 (peer.service, server.address, older
+ * net.peer.*); Envoy source/common/tracing/http_tracer_impl.cc (upstream_cluster.name, upstream_cluster, peer.address). */
+enum peer_rank { PEER_NONE, PEER_ADDRESS, PEER_SYSTEM, PEER_HOST, PEER_CLUSTER, PEER_SERVICE };
+
+struct said {
+    const uint8_t *peer;
+    uint32_t peer_size;
+    uint8_t peer_rank;
+    bool forced;
+    uint16_t http_status;
+    double prior; /* 0 = not said */
+};
+
+static void said_peer(struct said *said, enum peer_rank rank, const struct value *value) {
+    if (value->number != 1 || value->bits == 0 || rank <= said->peer_rank) return;
+    said->peer = value->text;
+    said->peer_size = (uint32_t)value->bits;
+    said->peer_rank = (uint8_t)rank;
+}
+
+/* An int attribute, which Envoy writes as a string. -1: neither. */
+static int64_t whole(const struct value *value) {
+    if (value->number == 3) return (int64_t)value->bits;
+    if (value->number != 1 || value->bits == 0 || value->bits > 9) return -1;
+    int64_t result = 0;
+    for (uint64_t i = 0; i < value->bits; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9') return -1;
+        result = result * 10 + (value->text[i] - '0');
+    }
+    return result;
+}
+
+static void said_status(struct said *said, const struct value *value) {
+    int64_t status = whole(value);
+    if (status >= 100 && status <= 999) said->http_status = (uint16_t)status;
+}
+
+static void said_prior(struct said *said, const struct value *value) {
+    double prior = 0;
+    char text[32];
+    if (value->number == 4) {
+        prior = weir_wire_double(value->bits);
+    } else if (value->number == 3) {
+        prior = (double)(int64_t)value->bits;
+    } else if (value->number == 1 && value->bits < sizeof text) {
+        memcpy(text, value->text, value->bits);
+        text[value->bits] = 0;
+        prior = strtod(text, NULL);
+    }
+    if (isfinite(prior) && prior >= 1) said->prior = prior;
+}
+
+#define IS(literal) (memcmp(key, literal, sizeof literal - 1) == 0)
+static inline void attribute(struct said *said, const uint8_t *key, size_t key_size, const struct value *value) {
+    switch (key_size) {
+    case 9:
+        if (IS("db.system")) said_peer(said, PEER_SYSTEM, value);
+        break;
+    case 11:
+        if (IS("net.peer.ip")) said_peer(said, PEER_ADDRESS, value);
+        break;
+    case 12:
+        if (IS("peer.service")) said_peer(said, PEER_SERVICE, value);
+        else if (IS("peer.address")) said_peer(said, PEER_ADDRESS, value);
+        break;
+    case 13:
+        if (IS("net.peer.name")) said_peer(said, PEER_HOST, value);
+        break;
+    case 14:
+        if (IS("server.address")) said_peer(said, PEER_HOST, value);
+        break;
+    case 16:
+        if (IS("http.status_code")) said_status(said, value);
+        else if (IS("upstream_cluster")) said_peer(said, PEER_CLUSTER, value);
+        else if (IS("messaging.system")) said_peer(said, PEER_SYSTEM, value);
+        break;
+    case 17:
+        /* Envoy writes its decision into the request id's 15th character; 'a' is forced (wire format: uuid_request_id, "b" is client). */
+        if (IS("guid:x-request-id")) said->forced |= value->number == 1 && value->bits == 36 && value->text[14] == 'a';
+        else if (IS("sampling.priority")) said->forced |= whole(value) > 0;
+        else if (IS("weir.prior_weight")) said_prior(said, value);
+        break;
+    case 18:
+        if (IS("net.sock.peer.addr")) said_peer(said, PEER_ADDRESS, value);
+        break;
+    case 20:
+        if (IS("network.peer.address")) said_peer(said, PEER_ADDRESS, value);
+        break;
+    case 21:
+        if (IS("upstream_cluster.name")) said_peer(said, PEER_CLUSTER, value);
+        break;
+    case 25:
+        if (IS("http.response.status_code")) said_status(said, value);
+        break;
+    default: break;
+    }
+}
+#undef IS
+
+static bool broken(struct weir_otlp_finding *finding, const char *why, const char *field, const uint8_t *at) {
+    *finding = (struct weir_otlp_finding){.why = why, .field = field, .at = at};
+    return false;
+}
+
+enum { ATTRIBUTE_DEPTH = 4 /* request, resource spans, scope spans, span; the attribute itself is the fifth */ };
+
+/* One KeyValue. What it nests is checked by the table; the common case, a string, here. */
+static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said *said, struct weir_otlp_finding *finding) {
+    struct weir_wire pair = weir_wire_of(bytes, size);
+    struct weir_wire_field field;
+    const uint8_t *key = NULL;
+    size_t key_size = 0;
+    struct value value = {0};
+    bool ascii = is_ascii(bytes, size); /* tags and short lengths are below 0x80 too: mostly one look for the whole pair */
+    for (const uint8_t *start = bytes; weir_wire_next(&pair, &field); start = pair.at) {
+        if (field.number == 1) {
+            if (field.type != WEIR_WIRE_BYTES) return broken(finding, "another wire type than the field has", "key", start);
+            key = field.bytes;
+            key_size = field.value;
+            if (!ascii && !weir_utf8_valid(key, key_size)) finding->bad_text = true;
+        } else if (field.number == 2) {
+            if (field.type != WEIR_WIRE_BYTES) return broken(finding, "another wire type than the field has", "value", start);
+            struct weir_wire any = weir_wire_of(field.bytes, field.value);
+            struct weir_wire_field inner;
+            for (const uint8_t *inner_start = any.at; weir_wire_next(&any, &inner); inner_start = any.at) {
+                const struct weir_otlp_field *row = weir_otlp_field(WEIR_OTLP_ANY_VALUE, inner.number);
+                if (row == NULL) continue;
+                if (row->type != inner.type) return broken(finding, "another wire type than the field has", row->name, inner_start);
+                if (row->message != WEIR_OTLP_NOTHING &&
+                    !weir_otlp_check(row->message, weir_wire_of(inner.bytes, inner.value), ATTRIBUTE_DEPTH + 3, finding))
+                    return false;
+                if (row->text && !ascii && !weir_utf8_valid(inner.bytes, inner.value)) finding->bad_text = true;
+                value = (struct value){.number = inner.number, .bits = inner.value, .text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL};
+            }
+            if (any.why != NULL) return broken(finding, any.why, "value", any.at);
+        }
+    }
+    if (pair.why != NULL) return broken(finding, pair.why, "attributes", pair.at);
+    if (key_size >= 9) attribute(said, key, key_size, &value);
+    return true;
+}
+
+/* ---- the span ---- */
+
+static enum weir_otlp_verdict bad_id(char reason[64], const char *what, uint64_t size, unsigned wanted) {
+    if (size == wanted) {
+        snprintf(reason, 64, "%s is all zeros", what);
+    } else {
+        snprintf(reason, 64, "%s has %llu bytes, not %u", what, (unsigned long long)size, wanted);
+    }
+    return WEIR_OTLP_BAD_ID;
+}
+
+enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, struct weir_span *span,
+                                           struct weir_otlp_finding *finding, char reason[64]) {
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field;
+    const uint8_t *trace_id = NULL, *span_id = NULL, *parent_id = NULL, *name = NULL, *state = NULL;
+    uint64_t trace_id_size = 0, span_id_size = 0, parent_id_size = 0, name_size = 0, state_size = 0, end_ns = 0, kind = 0, code = 0;
+    struct said said = {0};
+    *span = (struct weir_span){.prior = 1};
+    *finding = (struct weir_otlp_finding){0};
+
+    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+        const struct weir_otlp_field *row = weir_otlp_field(WEIR_OTLP_SPAN, field.number);
+        if (row == NULL) continue;
+        if (row->type != field.type) {
+            broken(finding, "another wire type than the field has", row->name, start);
+            return WEIR_OTLP_BROKEN;
+        }
+        switch (field.number) {
+        case 1: trace_id = field.bytes, trace_id_size = field.value; break;
+        case 2: span_id = field.bytes, span_id_size = field.value; break;
+        case 3:
+            state = field.bytes, state_size = field.value;
+            if (!is_text(state, state_size)) finding->bad_text = true;
+            break;
+        case 4: parent_id = field.bytes, parent_id_size = field.value; break;
+        case 5:
+            name = field.bytes, name_size = field.value;
+            if (!is_text(name, name_size)) finding->bad_text = true;
+            break;
+        case 6: kind = field.value; break;
+        case 7: span->start_ns = field.value; break;
+        case 8: end_ns = field.value; break;
+        case 9:
+            if (!read_attribute(field.bytes, field.value, &said, finding)) return WEIR_OTLP_BROKEN;
+            break;
+        case 15: {
+            struct weir_wire status = weir_wire_of(field.bytes, field.value);
+            struct weir_wire_field inner;
+            while (weir_wire_next(&status, &inner)) {
+                if (inner.number == 3) code = inner.value;
+            }
+        } /* fall through */
+        default:
+            if (row->message != WEIR_OTLP_NOTHING &&
+                !weir_otlp_check(row->message, weir_wire_of(field.bytes, field.value), ATTRIBUTE_DEPTH + 1, finding)) {
+                if (finding->field == NULL) finding->field = row->name;
+                return WEIR_OTLP_BROKEN;
+            }
+        }
+    }
+    if (wire.why != NULL) {
+        broken(finding, wire.why, NULL, wire.at);
+        return WEIR_OTLP_BROKEN;
+    }
+
+    if (trace_id_size != 16) return bad_id(reason, "trace_id", trace_id_size, 16);
+    span->trace_hi = big_endian(trace_id);
+    span->trace_lo = big_endian(trace_id + 8);
+    if ((span->trace_hi | span->trace_lo) == 0) return bad_id(reason, "trace_id", 16, 16);
+    if (span_id_size != 8) return bad_id(reason, "span_id", span_id_size, 8);
+    span->span_id = big_endian(span_id);
+    if (span->span_id == 0) return bad_id(reason, "span_id", 8, 8);
+    if (parent_id_size != 0 && parent_id_size != 8) return bad_id(reason, "parent_span_id", parent_id_size, 8);
+    if (parent_id_size == 8) span->parent_id = big_endian(parent_id);
+    if (finding->bad_text) return WEIR_OTLP_BAD_TEXT;
+
+    if (span->parent_id == span->span_id) span->parent_id = 0; /* a root of Linkerd 1 */
+    if (span->parent_id == 0) span->flags |= WEIR_SPAN_ROOT;
+    if (end_ns > span->start_ns && span->start_ns != 0) span->duration_ns = end_ns - span->start_ns;
+    span->kind = kind <= WEIR_KIND_CONSUMER ? (uint8_t)kind : WEIR_KIND_UNSPECIFIED;
+    span->status = code <= WEIR_STATUS_ERROR ? (uint8_t)code : WEIR_STATUS_UNSET;
+    span->http_status = said.http_status;
+    if (span->status == WEIR_STATUS_UNSET && said.http_status >= 500 && said.http_status <= 599) span->status = WEIR_STATUS_ERROR;
+    span->randomness = span->trace_lo & (WEIR_THRESHOLD_MAX - 1);
+    if (state_size > 0) read_tracestate(state, state_size, span);
+    if (said.prior != 0) {
+        span->prior = said.prior;
+        span->flags |= WEIR_SPAN_PRIOR;
+    }
+    if (said.forced) span->flags |= WEIR_SPAN_FORCED;
+    span->operation = weir_otlp_operation(names, name, name_size);
+    if (said.peer_rank != PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER)) span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
+    return WEIR_OTLP_GOOD;
+}
