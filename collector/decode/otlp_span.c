@@ -43,8 +43,8 @@ static bool hex56(const uint8_t *text, size_t size, uint64_t *value) {
     uint64_t result = 0;
     if (size == 0 || size > 14) return false;
     for (size_t i = 0; i < size; i++) {
-        uint8_t c = text[i];
-        unsigned digit = c - '0' < 10u ? c - '0' : (unsigned)(c - 'a') < 6u ? (unsigned)(c - 'a') + 10 : 16;
+        unsigned digit = (unsigned)text[i] - '0', letter = (unsigned)text[i] - 'a';
+        if (digit > 9) digit = letter < 6 ? letter + 10 : 16;
         if (digit == 16) return false;
         result = result << 4 | digit;
     }
