@@ -19,16 +19,20 @@ static enum weir_family_type type_of(enum weir_point_kind kind) {
     }
 }
 
-/* What would poison a sum for good. The other kinds hold what they are given. */
+/* What would poison a sum for good: NaN, infinity, and what sums up to infinity before the sender is noticed. The other kinds hold what
+ * they are given. */
+static bool adds(double value) {
+    return fabs(value) <= 1e100; /* false for NaN */
+}
 static bool sound(const struct weir_point *point) {
     switch (point->kind) {
     case WEIR_POINT_COUNT:
-    case WEIR_POINT_CUMULATIVE: return point->value >= 0 && isfinite(point->value);
+    case WEIR_POINT_CUMULATIVE: return point->value >= 0 && adds(point->value);
     case WEIR_POINT_TIMER:
-    case WEIR_POINT_SAMPLE: return isfinite(point->value) && point->weight > 0 && isfinite(point->weight);
-    case WEIR_POINT_GAUGE_ADD: return isfinite(point->value);
+    case WEIR_POINT_SAMPLE: return adds(point->value) && point->weight > 0 && adds(point->weight);
+    case WEIR_POINT_GAUGE_ADD: return adds(point->value);
     case WEIR_POINT_HISTOGRAM:
-    case WEIR_POINT_EXPONENTIAL: return point->data != NULL && (!point->data->has_sum || isfinite(point->data->sum));
+    case WEIR_POINT_EXPONENTIAL: return point->data != NULL && (!point->data->has_sum || adds(point->data->sum));
     case WEIR_POINT_SUMMARY: return point->data != NULL;
     default: return true;
     }

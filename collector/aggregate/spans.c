@@ -49,8 +49,15 @@ static struct weir_span_series *series_of(struct weir_shard *shard, const struct
     return book(shard, span, hash, kind, status);
 }
 
-void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns) {
+/* A prior is what a sender says of itself. 2^56 is the most that a threshold can make of a span; its square still adds up. */
+static double weight_of(const struct weir_span *span) {
     double weight = weir_span_weight(span);
+    if (!(weight >= 1)) return 1;
+    return weight <= (double)WEIR_THRESHOLD_MAX ? weight : (double)WEIR_THRESHOLD_MAX;
+}
+
+void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns) {
+    double weight = weight_of(span);
     struct weir_span_series *series = series_of(shard, span);
     if (series != NULL) {
         uint32_t bucket = weir_bucket_of_ns(shard->latency_bounds_ns, shard->config->latency_bucket_count, span->duration_ns);

@@ -50,6 +50,15 @@ static void a_weighted_span_stands_for_many(void **state) {
     assert_series(house, "traces_spanmetrics_calls_total{" CART "\"STATUS_CODE_UNSET\"}", 10);
     assert_series(house, "traces_spanmetrics_latency_sum{" CART "\"STATUS_CODE_UNSET\"}", 10);
     assert_series(house, "weir_spanmetrics_calls_variance_total{" CART "\"STATUS_CODE_UNSET\"}", 10 * 9);
+    span.service = house_name(house, "liar");
+    const double claims[] = {1e308, __builtin_inf(), __builtin_nan(""), 0, -5};
+    for (int i = 0; i < 5; i++) {
+        span.prior = claims[i];
+        house_span(house, 0, &span);
+    }
+    assert_null(strstr(strstr(house_page(house), "service=\"liar\""), "} +Inf"));
+    assert_null(strstr(house_page(house), "NaN"));
+    assert_null(strstr(house_page(house), " -"));
     house_close(house);
 }
 
