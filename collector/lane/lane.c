@@ -149,7 +149,7 @@ static bool take_point(struct lane *lane, uint32_t receiver, const struct weir_p
     case WEIR_POINT_REFUSED_STALE: reason = WEIR_POINT_STALE; break;
     default: reason = WEIR_POINT_CONFLICT; break;
     }
-    lane->row.points_rejected[receiver][reason]++;
+    WEIR_TALLY("points_rejected", lane->row.points_rejected[receiver][reason], 1);
     return false;
 }
 
@@ -173,7 +173,7 @@ static void take_parcel(struct lane *lane, const struct weir_parcel *parcel) {
         struct weir_point point;
         struct weir_point_data data;
         for (size_t at = 0; weir_points_next(parcel->points, &at, &point, &data);) take_point(lane, parcel->points->receiver, &point);
-        lane->row.points_taken_over += parcel->points->count;
+        WEIR_TALLY("points_taken_over", lane->row.points_taken_over, parcel->points->count);
         weir_points_free(parcel->points);
     }
     lane->row_changed = true;
@@ -270,7 +270,7 @@ static bool rings_have_room(const struct lane *lane) {
 
 static void sink_refused(void *self, enum weir_receiver_id receiver, enum weir_refusal reason, uint64_t count) {
     struct lane *lane = self;
-    lane->row.refused[receiver][reason] += count;
+    WEIR_TALLY("refused", lane->row.refused[receiver][reason], count);
     lane->row_changed = true;
 }
 
@@ -308,13 +308,13 @@ static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, s
 
 static void sink_points_rejected(void *self, enum weir_receiver_id receiver, enum weir_point_refusal reason, uint64_t count) {
     struct lane *lane = self;
-    lane->row.points_rejected[receiver][reason] += count;
+    WEIR_TALLY("points_rejected", lane->row.points_rejected[receiver][reason], count);
     lane->row_changed = true;
 }
 
 static bool sink_point(void *self, enum weir_receiver_id receiver, const struct weir_point *point) {
     struct lane *lane = self;
-    lane->row.points_received[receiver]++;
+    WEIR_TALLY("points_received", lane->row.points_received[receiver], 1);
     lane->row_changed = true;
     uint32_t owner = weir_point_owned(point) ? weir_trace_lane(point->hash, lane->all->count) : lane->index;
     if (owner == lane->index) return take_point(lane, receiver, point);
@@ -325,7 +325,7 @@ static bool sink_point(void *self, enum weir_receiver_id receiver, const struct 
         if (*block == NULL) *block = weir_points_new(lane->all->env.intake, receiver);
         if (*block == NULL) break;
         if (weir_points_add(*block, point)) {
-            lane->row.points_handed_over++;
+            WEIR_TALLY("points_handed_over", lane->row.points_handed_over, 1);
             return true;
         }
         flush_points(lane); /* the block is full: the next one starts when the ring takes it */
@@ -595,10 +595,10 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
 
 static void lane_close(struct lane *lane) {
     for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->close(lane->receiver_selves[i]);
-    weir_batch_unref(lane->open);
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
     weir_metrics_close(lane->all->env.metrics, lane->weights);
-    weir_loop_free(lane->loop);
+    weir_loop_free(lane->loop); /* its last letters may open a batch */
+    weir_batch_unref(lane->open);
     scratch_free(lane);
 }
 
