@@ -3,11 +3,12 @@
 
 help_test() {
     cat <<'HELP'
-usage: ./dev test [--seconds N] [-k EXPR] [unit|asan|tsan|fuzz|scenario|lint ...]
+usage: ./dev test [--seconds N] [-k EXPR] [unit|mutants|asan|tsan|fuzz|scenario|lint ...]
 
 Builds and runs the parts named (default: all), goes on after a failure, and ends with a line `N passed, N failed`;
 exit status 0 only when nothing failed.
   unit      cmocka tests of the release build
+  mutants   each counter of the ledger taken away in turn: the balance must break
   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer, and the scenarios marked `sanitized`
   tsan      the same under ThreadSanitizer
   fuzz      each fuzz target for some seconds (--seconds, default 6)
@@ -52,6 +53,21 @@ run_ctest() {
     if [ -z "$total" ]; then tail -n 20 "$log"; tally "$part" 0 1 "ctest ran nothing, see $log"; return 0; fi
     [ "$failed" -eq 0 ] || sed -n '/\[  FAILED  \]\|ERROR: \|WARNING: ThreadSanitizer\|runtime error/p' "$log" | head -n 40
     tally "$part" $((total - failed)) "$failed" "$((SECONDS - started)) s, $log"
+}
+
+# run_mutants: one test alone, in a build of its own in which counters can be taken away.
+run_mutants() {
+    local dir log good bad started=$SECONDS
+    dir=$(build_dir mutants)
+    log=$dir/mutants.log
+    head_line "mutants: counters of the ledger taken away, $dir"
+    if ! (build_preset mutants lane_test_mutants); then tally mutants 0 1 "does not build"; return 0; fi
+    steady "$dir/lane_test_mutants" >"$log" 2>&1 || true
+    good=$(grep -c '^\[       OK \]' "$log" || true)
+    bad=$(grep -c '^\[  FAILED  \] [a-z_]*$' "$log" || true)
+    grep -E '^\[  FAILED  \] [a-z_]*$' "$log" || true
+    [ $((good + bad)) -gt 0 ] || { tail -n 20 "$log"; bad=1; }
+    tally mutants "$good" "$bad" "$((SECONDS - started)) s, $log"
 }
 
 # fuzz_one TARGET SECONDS: true when it found nothing.
@@ -132,12 +148,12 @@ cmd_test() {
         case $1 in
             --seconds) [ $# -gt 1 ] || die "--seconds N"; seconds=$2; shift ;;
             -k) [ $# -gt 1 ] || die "-k EXPR"; filter=$2; shift ;;
-            unit|asan|tsan|fuzz|scenario|lint) parts+=("$1") ;;
+            unit|mutants|asan|tsan|fuzz|scenario|lint) parts+=("$1") ;;
             *) die "test: unknown argument $1" ;;
         esac
         shift
     done
-    [ ${#parts[@]} -gt 0 ] || parts=(lint unit asan tsan fuzz scenario)
+    [ ${#parts[@]} -gt 0 ] || parts=(lint unit mutants asan tsan fuzz scenario)
     deps_build
     deps_test
     deps_demo
@@ -145,6 +161,7 @@ cmd_test() {
     for part in "${parts[@]}"; do
         case $part in
             unit) run_ctest unit release ;;
+            mutants) run_mutants ;;
             asan|tsan)
                 run_ctest "$part" "$part"
                 WEIR_BIN='' run_scenario "$part-run" "$part" -m sanitized ${filter:+-k "$filter"}

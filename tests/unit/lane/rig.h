@@ -339,6 +339,7 @@ static inline long long rig_value(const char *sample) {
     weir_ledger_expose(rig.ledger, &page);
     weir_buffer_byte(&page, 0);
     const char *at = strstr((const char *)page.bytes, sample);
+    while (at != NULL && at[-1] != '\n') at = strstr(at + 1, sample); /* not in its HELP, which is before it */
     if (at == NULL) fail_msg("no sample %s", sample);
     long long value = atoll(at + strlen(sample));
     weir_buffer_free(&page);
