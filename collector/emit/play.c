@@ -34,7 +34,7 @@ enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct w
     memset(play, 0, sizeof *play);
     play->options = options;
     play->random = weir_emit_random_of(options->seed);
-    play->threshold = (uint64_t)llround((1 - options->sample) * (double)WEIR_THRESHOLD_MAX);
+    play->threshold = WEIR_THRESHOLD_MAX - (uint64_t)llround(options->sample * (double)WEIR_THRESHOLD_MAX);
     if (play->threshold >= WEIR_THRESHOLD_MAX) play->threshold = WEIR_THRESHOLD_MAX - 1;
     play->coin = options->sample_independent >= 1 ? UINT64_MAX : (uint64_t)ldexp(options->sample_independent, 64);
     play->failing = (uint64_t)ldexp(options->errors, 32);

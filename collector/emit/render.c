@@ -221,13 +221,14 @@ static void put_uuid(const uint8_t trace_id[16], uint8_t *out) {
     memcpy(out + 24, hex, 12);
 }
 
-static void put_id(const struct weir_emit_span *span, enum weir_emit_id id, uint8_t *out) {
+/* Caller and callee name the same thing: the number is made from the CLIENT span's id on both sides. */
+static void put_id(const struct weir_emit_span *span, bool client, enum weir_emit_id id, uint8_t *out) {
     if (id == WEIR_EMIT_UUID) {
         out[8] = out[13] = out[18] = out[23] = '-';
         put_uuid(span->trace_id, out);
         return;
     }
-    uint64_t number = span->span_id;
+    uint64_t number = client || span->parent_id == 0 ? span->span_id : span->parent_id;
     for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10) out[i] = (uint8_t)('0' + number % 10);
 }
 
@@ -243,8 +244,9 @@ static uint8_t *put_span(const struct weir_emit_render *render, const struct wei
     memcpy(body + shape->start + 9, &span->end_ns, 8);
     if (shape->guid != 0) put_uuid(span->trace_id, body + shape->guid);
     if (shape->id != WEIR_EMIT_PLAIN) {
-        put_id(span, shape->id, body + shape->name_id);
-        if (shape->url_id != 0) put_id(span, shape->id, body + shape->url_id);
+        bool client = render->mesh->operations[span->operation].client;
+        put_id(span, client, shape->id, body + shape->name_id);
+        if (shape->url_id != 0) put_id(span, client, shape->id, body + shape->url_id);
     }
     return out + size;
 }
