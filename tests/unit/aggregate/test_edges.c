@@ -49,6 +49,26 @@ static void both_sides_make_an_edge_in_any_order(void **state) {
     house_close(house);
 }
 
+/* The table shrinks by half a tick while a few still wait. */
+static void those_left_survive_the_shrinking(void **state) {
+    (void)state;
+    struct house *house = house_of(1);
+    for (uint64_t i = 1; i <= 1000; i++) {
+        struct weir_span server = server_of(house, 5, i);
+        house_span(house, 0, &server);
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t i = 1; i <= 1000; i++) {
+            struct weir_span client = client_of(house, 5, i);
+            if ((i % 300 == 7) == (pass == 1)) house_span(house, 0, &client);
+        }
+        house_wait(house, WEIR_S);
+        assert_double(house_own(house, "weir_edges_waiting"), pass == 0 ? 4 : 0, "waiting", __FILE__, __LINE__);
+    }
+    assert_series(house, REQUEST "_total" WEB_DB, 1000);
+    house_close(house);
+}
+
 static void other_traces_and_spans_do_not_pair(void **state) {
     (void)state;
     struct house *house = house_of(1);
@@ -171,6 +191,7 @@ static void off_costs_and_makes_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(those_left_survive_the_shrinking),
         cmocka_unit_test(both_sides_make_an_edge_in_any_order), cmocka_unit_test(other_traces_and_spans_do_not_pair),
         cmocka_unit_test(a_client_alone_knows_its_peer),        cmocka_unit_test(those_that_wait_are_bounded),
         cmocka_unit_test(weights_and_variance),                 cmocka_unit_test(edges_fold_and_are_forgotten),

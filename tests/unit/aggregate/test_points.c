@@ -247,6 +247,14 @@ static void sets_count_their_members_in_a_window(void **state) {
     }
     double many = house_value(house, "many");
     assert_true(many > 47500 && many < 52500); /* 3 standard errors of 1.6 % */
+    for (uint64_t i = 0; i < 2000; i++) { /* beyond what is kept exactly, and where a raw estimate is far off */
+        uint64_t member = (i + 1) * 0x9e3779b97f4a7c15ull;
+        member ^= member >> 29;
+        member *= 0xbf58476d1ce4e5b9ull;
+        taken(house_point(house, "some", (struct weir_point){.kind = WEIR_POINT_SET, .member = member ^ member >> 32}));
+    }
+    double some = house_value(house, "some");
+    assert_true(some > 1900 && some < 2100);
     house_wait(house, 61 * WEIR_S);
     taken(house_point(house, "users", (struct weir_point){.kind = WEIR_POINT_SET, .member = 1}));
     assert_series(house, "users", 100); /* the last whole window */
@@ -275,6 +283,9 @@ static void a_name_has_one_type_in_all_lanes(void **state) {
     conflict(house_point(house, "h_sum", sample_of(WEIR_POINT_TIMER, 1, 1)));
     conflict(house_point(house, "h_count", count_of(1)));
     taken(house_point(house, "g_count", gauge_at(1, 0)));
+    taken(house_point(house, "b_total", gauge_at(1, 0)));
+    conflict(house_point(house, "b", count_of(1)));
+    taken(house_point(house, "b", gauge_at(1, 0)));
     conflict(house_point(house, "g", sample_of(WEIR_POINT_TIMER, 1, 1)));
     taken(house_point(house, "g", gauge_at(1, 0)));
     conflict(house_point(house, "g", (struct weir_point){.kind = WEIR_POINT_SET, .member = 1}));
@@ -286,7 +297,7 @@ static void a_name_has_one_type_in_all_lanes(void **state) {
     conflict(house_point(house, "traces_service_graph_request_total", count_of(1)));
     conflict(house_point(house, "process_cpu_seconds_total", count_of(1)));
     conflict(house_point(house, "process_open_fds", gauge_at(1, 0)));
-    assert_int_equal(weir_aggregate_series(house->aggregate), 4);
+    assert_int_equal(weir_aggregate_series(house->aggregate), 6);
     house_close(house);
 }
 
@@ -416,6 +427,32 @@ static void idle_series_are_forgotten_one_by_one(void **state) {
     house_close(house);
 }
 
+/* A lane remembers what was refused and where to fold it; both end when what they hang on is forgotten, here or elsewhere. */
+static void refusals_end_with_their_cause(void **state) {
+    (void)state;
+    struct weir_aggregate_config config = house_config();
+    config.idle_expiry_ns = 10 * WEIR_S;
+    config.series_per_metric_max = 1;
+    struct house *house = house_open(&config, 2);
+    taken(house_point_on(house, 0, "name", count_of(1)));
+    conflict(house_point_on(house, 1, "name", gauge_at(1, 0)));
+    house_wait(house, 11 * WEIR_S);
+    taken(house_point_on(house, 1, "name", gauge_at(1, 0)));
+
+    /* Lane 0 forgets its overflow series while lane 1 keeps the metric's overflow alive. */
+    taken(house_point_on(house, 1, "c|i|1", count_of(1)));
+    for (uint32_t lane = 0; lane < 2; lane++) taken(house_point_on(house, lane, "c|i|2", count_of(1)));
+    for (int i = 0; i < 11; i++) {
+        house_wait(house, WEIR_S);
+        taken(house_point_on(house, 1, "name", gauge_at(1, 0))); /* so that nothing else is forgotten */
+        for (int key = 1; key <= 2; key++) taken(house_point_on(house, 1, key == 1 ? "c|i|1" : "c|i|2", count_of(1)));
+    }
+    assert_series(house, "c_total{overflow=\"true\"}", 12);
+    taken(house_point_on(house, 0, "c|i|2", count_of(1)));
+    assert_series(house, "c_total{overflow=\"true\"}", 13);
+    house_close(house);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_add_up_over_lanes),
@@ -436,6 +473,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_fold_is_refused),
         cmocka_unit_test(the_table_is_bounded_in_all),
         cmocka_unit_test(idle_series_are_forgotten_one_by_one),
+        cmocka_unit_test(refusals_end_with_their_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
