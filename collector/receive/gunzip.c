@@ -1,0 +1,61 @@
+#include "collector/receive/gunzip.h"
+
+#include <stdlib.h>
+#include <zlib.h>
+
+struct weir_gunzip {
+    z_stream z;
+    bool open; /* its 40 KiB come with the first message */
+};
+
+struct weir_gunzip *weir_gunzip_new(void) {
+    return calloc(1, sizeof(struct weir_gunzip));
+}
+
+void weir_gunzip_free(struct weir_gunzip *gunzip) {
+    if (gunzip == NULL) return;
+    if (gunzip->open) inflateEnd(&gunzip->z);
+    free(gunzip);
+}
+
+static enum weir_gunzip_status fill(z_stream *z, size_t max_bytes, struct weir_batch *plain, struct weir_error *err) {
+    for (;;) {
+        if (plain->size == plain->capacity && weir_batch_room(plain, 1) != WEIR_OK) return WEIR_GUNZIP_MEMORY;
+        size_t bound = max_bytes + 1; /* the byte past the bound shows that there is more */
+        size_t room = (plain->capacity < bound ? plain->capacity : bound) - plain->size;
+        z->next_out = plain->bytes + plain->size;
+        z->avail_out = (uInt)room;
+        int status = inflate(z, Z_NO_FLUSH);
+        plain->size += room - z->avail_out;
+        if (plain->size > max_bytes) return WEIR_GUNZIP_TOO_LARGE;
+        if (status == Z_STREAM_END) {
+            if (z->avail_in == 0) return WEIR_GUNZIP_OK;
+            weir_fail(err, WEIR_INVALID, 0, false, "gzip: %u bytes behind its end", z->avail_in);
+            return WEIR_GUNZIP_BROKEN;
+        }
+        if (status != Z_OK || (z->avail_in == 0 && z->avail_out > 0)) {
+            if (status == Z_MEM_ERROR) return WEIR_GUNZIP_MEMORY;
+            weir_fail(err, WEIR_INVALID, 0, false, "gzip: byte %lu: %s", z->total_in, z->msg != NULL ? z->msg : "truncated");
+            return WEIR_GUNZIP_BROKEN;
+        }
+    }
+}
+
+enum weir_gunzip_status weir_gunzip(struct weir_gunzip *gunzip, const uint8_t *bytes, size_t size, size_t max_bytes, struct weir_budget *budget,
+                                    struct weir_batch **plain, struct weir_error *err) {
+    if (!gunzip->open && inflateInit2(&gunzip->z, 15 + 16) != Z_OK) return WEIR_GUNZIP_MEMORY; /* 16: gzip's header and trailer */
+    gunzip->open = true;
+    if (inflateReset(&gunzip->z) != Z_OK) return WEIR_GUNZIP_MEMORY;
+    gunzip->z.next_in = (Bytef *)(uintptr_t)bytes;
+    gunzip->z.avail_in = (uInt)size;
+    size_t guess = 6 * size; /* spans shrink to a sixth or less; more is drawn as it is needed */
+    struct weir_batch *batch = weir_batch_new(budget, guess < max_bytes ? guess : max_bytes + 1);
+    if (batch == NULL) return WEIR_GUNZIP_MEMORY;
+    enum weir_gunzip_status status = fill(&gunzip->z, max_bytes, batch, err);
+    if (status == WEIR_GUNZIP_OK) {
+        *plain = batch;
+    } else {
+        weir_batch_unref(batch);
+    }
+    return status;
+}

@@ -1,0 +1,203 @@
+/* otlp.c - the gRPC receiver: OTLP's TraceService and MetricsService, and health, on one port.
+ * Source: opentelemetry-proto docs/specification.md, "OTLP/gRPC": partial success, RetryInfo, INVALID_ARGUMENT. */
+#include "collector/decode/otlp.h"
+#include "collector/core/log.h"
+#include "collector/core/wire.h"
+#include "collector/decode/otlp_metrics.h"
+#include "collector/receive/grpc.h"
+#include "collector/receive/health.h"
+#include "collector/receive/listener.h"
+#include "collector/receive/receiver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RETRY_MS = 1000 };
+
+struct otlp_receiver {
+    struct weir_sink sink;
+    struct weir_listener *listener;
+    struct weir_grpc *grpc;
+    struct weir_health *health;
+    struct weir_otlp *traces;
+    struct weir_otlp_metrics *metrics;
+    bool stopping;
+};
+
+static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry.proto.collector.metrics.v1.MetricsService",
+                                       "grpc.health.v1.Health", NULL};
+
+/* Export{Trace,Metrics}ServiceResponse{1 partial_success{1 rejected_spans, rejected_data_points; 2 error_message}}; empty when all is well. */
+static void answer(struct weir_grpc_call *call) {
+    const struct weir_grpc_note *note = weir_grpc_note(call);
+    uint8_t partial[16 + sizeof note->reason], response[32 + sizeof partial], *at = response;
+    if (note->rejected > 0) {
+        uint8_t *inner = weir_wire_put_uint(partial, 1, note->rejected);
+        inner = weir_wire_put_bytes(inner, 2, note->reason, strlen(note->reason));
+        at = weir_wire_put_bytes(at, 1, partial, (size_t)(inner - partial));
+    }
+    weir_grpc_answer(call, response, (size_t)(at - response));
+}
+
+static void refuse(struct weir_grpc_call *call, const struct weir_error *err) {
+    if (err->status == WEIR_FULL) {
+        weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, err->text, RETRY_MS);
+    } else {
+        weir_grpc_refuse(call, WEIR_GRPC_INVALID_ARGUMENT, err->text, 0);
+    }
+}
+
+static void spans_owned(void *self, struct weir_grpc_call *call) {
+    (void)self;
+    answer(call);
+}
+
+/* Only once the request is taken: one that is refused comes again. */
+static void count_skipped(struct otlp_receiver *receiver, uint32_t skipped) {
+    if (skipped > 0) receiver->sink.spans_refused(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_REFUSED_INVALID, skipped);
+}
+
+static void export_traces(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    struct otlp_receiver *receiver = self;
+    struct weir_batch *batch = *message;
+    struct weir_otlp_counts counts;
+    struct weir_error err;
+    if (weir_otlp_decode(receiver->traces, batch, &counts, &err) != WEIR_OK) {
+        refuse(call, &err);
+        return;
+    }
+    struct weir_grpc_note *note = weir_grpc_note(call);
+    note->rejected = counts.skipped;
+    snprintf(note->reason, sizeof note->reason, "%s", counts.skipped_reason);
+    if (batch->span_count == 0) {
+        count_skipped(receiver, counts.skipped);
+        answer(call);
+        return;
+    }
+    for (uint32_t i = 0; i < batch->span_count; i++) batch->spans[i].receiver = WEIR_RECEIVER_GRPC;
+    batch->receipt = weir_grpc_receipt(call, spans_owned);
+    if (receiver->sink.spans(receiver->sink.self, WEIR_RECEIVER_GRPC, message) == WEIR_OK) {
+        count_skipped(receiver, counts.skipped);
+        return;
+    }
+    batch->receipt = NULL;
+    weir_grpc_receipt_drop(call);
+    if (receiver->stopping) {
+        weir_grpc_refuse(call, WEIR_GRPC_UNAVAILABLE, "Weir is stopping", RETRY_MS);
+    } else {
+        weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, "no room between the lanes", RETRY_MS);
+    }
+}
+
+static bool take_point(void *self, const struct weir_point *point) {
+    struct otlp_receiver *receiver = self;
+    return receiver->sink.point(receiver->sink.self, WEIR_RECEIVER_GRPC, point);
+}
+
+static void export_metrics(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    struct otlp_receiver *receiver = self;
+    const struct weir_otlp_metrics_calls calls = {.self = receiver, .point = take_point};
+    struct weir_otlp_metrics_counts counts = {0};
+    struct weir_error err;
+    if (weir_otlp_metrics_decode(receiver->metrics, (*message)->bytes, (*message)->size, &calls, &counts, &err) != WEIR_OK) {
+        refuse(call, &err);
+        return;
+    }
+    if (counts.malformed > 0) receiver->sink.points_rejected(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_POINT_MALFORMED, counts.malformed);
+    struct weir_grpc_note *note = weir_grpc_note(call);
+    note->rejected = counts.rejected;
+    snprintf(note->reason, sizeof note->reason, "%s", counts.reason);
+    answer(call);
+}
+
+static void check_health(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    weir_health_check(((struct otlp_receiver *)self)->health, call, *message);
+}
+
+static void watch_health(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    weir_health_watch(((struct otlp_receiver *)self)->health, call, *message);
+}
+
+static void watcher_gone(void *self, struct weir_grpc_call *call) {
+    weir_health_gone(((struct otlp_receiver *)self)->health, call);
+}
+
+static const struct weir_grpc_method methods[] = {
+    {"/opentelemetry.proto.collector.trace.v1.TraceService/Export", export_traces, NULL},
+    {"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", export_metrics, NULL},
+    {"/grpc.health.v1.Health/Check", check_health, NULL},
+    {"/grpc.health.v1.Health/Watch", watch_health, watcher_gone},
+    {NULL, NULL, NULL},
+};
+
+/* ---- the receiver ---- */
+
+static void accepted(void *self, int fd) {
+    struct otlp_receiver *receiver = self;
+    struct weir_stream *stream = weir_stream_plain(fd);
+    if (stream != NULL) weir_grpc_accept(receiver->grpc, stream);
+}
+
+static struct weir_http2_limits limits_of(const struct weir_config *config) {
+    return (struct weir_http2_limits){.max_connections = config->grpc.max_connections, .max_concurrent_streams = config->grpc.max_concurrent_streams,
+                                      .keepalive_min_ns = config->grpc.keepalive_min_ns};
+}
+
+static void close_all(void *self) {
+    struct otlp_receiver *receiver = self;
+    if (receiver == NULL) return;
+    weir_listener_close(receiver->listener);
+    weir_grpc_free(receiver->grpc);
+    weir_health_free(receiver->health);
+    weir_otlp_free(receiver->traces);
+    weir_otlp_metrics_free(receiver->metrics);
+    free(receiver);
+}
+
+static enum weir_status open_one(void **self, const struct weir_receiver_env *env, const struct weir_config *config, struct weir_error *err) {
+    struct otlp_receiver *receiver = calloc(1, sizeof *receiver);
+    if (receiver == NULL) return weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
+    receiver->sink = env->sink;
+    receiver->health = weir_health_new(services);
+    receiver->traces = weir_otlp_new(env->names);
+    receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
+    const struct weir_grpc_options options = {.methods = methods, .self = receiver, .budget = env->sink.budget, .max_message_bytes = config->grpc.max_message_bytes};
+    struct weir_http2_limits limits = limits_of(config);
+    enum weir_status status = WEIR_OK;
+    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
+    if (status == WEIR_OK) status = weir_grpc_new(&receiver->grpc, env->loop, env->metrics, &options, &limits, err);
+    if (status == WEIR_OK) status = weir_listener_open(&receiver->listener, "grpc", &config->grpc.listen, env->loop, accepted, receiver, err);
+    if (status != WEIR_OK) {
+        close_all(receiver);
+        return status;
+    }
+    *self = receiver;
+    return WEIR_OK;
+}
+
+static enum weir_status start(void *self, struct weir_error *err) {
+    return weir_listener_start(((struct otlp_receiver *)self)->listener, err);
+}
+
+static void reload(void *self, const struct weir_config *config) {
+    struct otlp_receiver *receiver = self;
+    struct weir_http2_limits limits = limits_of(config);
+    weir_grpc_set_limits(receiver->grpc, config->grpc.max_message_bytes, &limits);
+}
+
+static void stop(void *self) {
+    struct otlp_receiver *receiver = self;
+    receiver->stopping = true;
+    weir_listener_stop(receiver->listener);
+    weir_health_stop(receiver->health);
+    weir_grpc_drain(receiver->grpc);
+}
+
+static bool idle(void *self) {
+    return weir_grpc_idle(((struct otlp_receiver *)self)->grpc);
+}
+
+const struct weir_receiver weir_receive_grpc = {
+    .name = "grpc", .open = open_one, .start = start, .reload = reload, .stop = stop, .idle = idle, .close = close_all,
+};
