@@ -6,7 +6,8 @@
 
 static struct weir_origin *origin_of(struct weir_origins *table, const char *resource) {
     int is_new;
-    struct weir_origin_parts parts = {.resource = (const uint8_t *)resource, .resource_size = (uint32_t)strlen(resource)};
+    struct weir_origin_parts parts = {.resource = (const uint8_t *)resource,
+                                      .resource_size = (uint32_t)strlen(resource)};
     struct weir_origin *origin = weir_origins_get(table, &parts, &is_new);
     assert_non_null(origin);
     return origin;
@@ -39,7 +40,8 @@ static void grows_and_keeps_what_is_there(void **state) {
     for (uint32_t i = 0; i < 5000; i++) {
         const struct weir_span *span = &batch->spans[i];
         assert_int_equal(span->span_id, i + 1);
-        for (uint32_t b = 0; b < span->size; b++) assert_int_equal(batch->bytes[span->offset + b], (uint8_t)i);
+        for (uint32_t b = 0; b < span->size; b++)
+            assert_int_equal(batch->bytes[span->offset + b], (uint8_t)i);
     }
     weir_batch_unref(batch);
     weir_batch_unref(NULL);
@@ -173,7 +175,8 @@ static void trimmed_holds_only_what_it_uses(void **state) {
     struct weir_budget budget = {.limit_bytes = 4 << 20};
     struct weir_origins *table = weir_origins_new(4);
     struct weir_batch *from = batch_with(NULL, table, "a", 3, 100), *batch = weir_batch_new(&budget, 1 << 20);
-    for (uint32_t i = 0; i < 3; i++) assert_int_equal(weir_batch_copy(batch, from, i), WEIR_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(weir_batch_copy(batch, from, i), WEIR_OK);
     assert_true(weir_batch_memory(batch) > 1 << 20);
     weir_batch_trim(batch);
     assert_true(weir_batch_memory(batch) <= sizeof *batch + 300 + 3 * sizeof(struct weir_span) + 200);
@@ -195,7 +198,8 @@ static void trimmed_holds_only_what_it_uses(void **state) {
 static void many_unrefs(void *argument, unsigned index) {
     (void)index;
     struct weir_batch *batch = argument;
-    for (int i = 0; i < 10000; i++) weir_batch_unref(weir_batch_ref(batch));
+    for (int i = 0; i < 10000; i++)
+        weir_batch_unref(weir_batch_ref(batch));
     weir_batch_unref(batch);
 }
 
@@ -203,7 +207,8 @@ static void the_last_reference_frees(void **state) {
     (void)state;
     struct weir_budget budget = {.limit_bytes = 1 << 20};
     struct weir_batch *batch = weir_batch_new(&budget, 1000);
-    for (int i = 1; i < 4; i++) weir_batch_ref(batch);
+    for (int i = 1; i < 4; i++)
+        weir_batch_ref(batch);
     unit_threads(4, many_unrefs, batch);
     assert_int_equal(budget.used_bytes, 0);
 }

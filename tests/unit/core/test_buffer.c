@@ -24,7 +24,8 @@ static void all_that_is_put(void **state) {
     weir_buffer_printf(&buffer, " %s=%d", "k", -1);
     holds(&buffer, "a bc018446744073709551615 k=-1");
     weir_buffer_clear(&buffer);
-    for (int i = 0; i < 10000; i++) weir_buffer_printf(&buffer, "%04d", i % 10000);
+    for (int i = 0; i < 10000; i++)
+        weir_buffer_printf(&buffer, "%04d", i % 10000);
     assert_int_equal(buffer.size, 40000);
     assert_memory_equal(buffer.bytes + 39996, "9999", 4);
     weir_buffer_free(&buffer);
@@ -58,9 +59,10 @@ static void doubles_read_back(void **state) {
         double value;
         const char *text;
     } rows[] = {
-        {0, "0"},           {1, "1"},         {-1, "-1"},       {0.1, "0.1"},     {0.005, "0.005"},
-        {1e15, "1000000000000000"},           {NAN, "NaN"},     {INFINITY, "+Inf"}, {-INFINITY, "-Inf"},
-        {2.5, "2.5"},       {1e300, "1e+300"}, {1.0 / 3, "0.3333333333333333"},
+        {0, "0"},     {1, "1"},           {-1, "-1"},
+        {0.1, "0.1"}, {0.005, "0.005"},   {1e15, "1000000000000000"},
+        {NAN, "NaN"}, {INFINITY, "+Inf"}, {-INFINITY, "-Inf"},
+        {2.5, "2.5"}, {1e300, "1e+300"},  {1.0 / 3, "0.3333333333333333"},
     };
     struct weir_buffer buffer = {0};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

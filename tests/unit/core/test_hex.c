@@ -7,7 +7,8 @@ static void there_and_back(void **state) {
     (void)state;
     uint8_t bytes[256], back[256];
     char text[512];
-    for (int i = 0; i < 256; i++) bytes[i] = (uint8_t)i;
+    for (int i = 0; i < 256; i++)
+        bytes[i] = (uint8_t)i;
     weir_hex_encode(bytes, sizeof bytes, text);
     assert_memory_equal(text, "000102030405060708090a0b0c0d0e0f10", 34);
     assert_true(weir_hex_decode(text, sizeof text, back));
@@ -25,7 +26,8 @@ static void numbers_most_significant_first(void **state) {
 
 static void what_is_no_hex(void **state) {
     (void)state;
-    static const char *const texts[] = {"0", "abc", "0g", "g0", " 0", "0x", "-1", "\xc3\xa9", "0/", "0:", "0@", "0`"};
+    static const char *const texts[] = {"0",        "abc", "0g", "g0", " 0", "0x", "-1",
+                                        "\xc3\xa9", "0/",  "0:", "0@", "0`", "0G", "G0"};
     uint8_t out[4];
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         if (weir_hex_decode(texts[i], strlen(texts[i]), out)) fail_msg("%s was read", texts[i]);

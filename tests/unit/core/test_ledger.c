@@ -28,7 +28,8 @@ static void read_is_what_was_published(void **state) {
     struct weir_ledger *ledger = weir_ledger_new(2);
     struct weir_lane_row row, got;
     uint64_t *cells = (uint64_t *)(void *)&row;
-    for (size_t i = 0; i < sizeof row / sizeof *cells; i++) cells[i] = i + 1;
+    for (size_t i = 0; i < sizeof row / sizeof *cells; i++)
+        cells[i] = i + 1;
     weir_ledger_publish(ledger, 1, &row);
     weir_ledger_read(ledger, 1, &got);
     assert_memory_equal(&row, &got, sizeof row);
@@ -46,11 +47,19 @@ static void every_place_of_a_span(void **state) {
     struct weir_queue_row zipkin = {.delivered = 29};
     weir_ledger_add_exporter(ledger, "file", read_queue, &file);
     weir_ledger_add_exporter(ledger, "zipkin/a", read_queue, &zipkin);
-    struct weir_lane_row a = {.received = {[WEIR_RECEIVER_GRPC] = 60}, .refused = {[WEIR_RECEIVER_GRPC] = {11, 12, 13}},
-                              .sampled_out = {4, 6}, .dropped = {[WEIR_DROP_MEMORY] = 3}, .handed_over = 20, .taken_over = 5,
-                              .batched = 21, .fanned_out = 20, .points_received = {[WEIR_RECEIVER_STATSD] = 9},
-                              .points_rejected = {[WEIR_RECEIVER_STATSD] = {[WEIR_POINT_STALE] = 2}}, .points_handed_over = 4};
-    struct weir_lane_row b = {.handed_over = 2, .taken_over = 16, .batched = 12, .fanned_out = 10, .points_taken_over = 3};
+    struct weir_lane_row a = {.received = {[WEIR_RECEIVER_GRPC] = 60},
+                              .refused = {[WEIR_RECEIVER_GRPC] = {11, 12, 13}},
+                              .sampled_out = {4, 6},
+                              .dropped = {[WEIR_DROP_MEMORY] = 3},
+                              .handed_over = 20,
+                              .taken_over = 5,
+                              .batched = 21,
+                              .fanned_out = 20,
+                              .points_received = {[WEIR_RECEIVER_STATSD] = 9},
+                              .points_rejected = {[WEIR_RECEIVER_STATSD] = {[WEIR_POINT_STALE] = 2}},
+                              .points_handed_over = 4};
+    struct weir_lane_row b = {
+        .handed_over = 2, .taken_over = 16, .batched = 12, .fanned_out = 10, .points_taken_over = 3};
     weir_ledger_publish(ledger, 0, &a);
     weir_ledger_publish(ledger, 1, &b);
     /* 60 = 10 sampled out + 3 dropped + 1 between the lanes + 3 in batches + 30, and 13 that are nowhere */
@@ -84,7 +93,8 @@ static void every_place_of_a_span(void **state) {
     weir_ledger_summary(ledger, &out);
     weir_buffer_byte(&out, 0);
     assert_string_equal((const char *)out.bytes,
-                        "received=60 sampled_out=10 dropped=3 held=4 delivered{file}=8 dropped{file}=10 held{file}=12 imbalance{file}=13"
+                        "received=60 sampled_out=10 dropped=3 held=4 delivered{file}=8 dropped{file}=10 held{file}=12 "
+                        "imbalance{file}=13"
                         " delivered{zipkin/a}=29 dropped{zipkin/a}=0 held{zipkin/a}=0 imbalance{zipkin/a}=14");
 
     a.received[WEIR_RECEIVER_GRPC] = 45; /* less than there is: it is below zero, not a large number */
@@ -95,7 +105,8 @@ static void every_place_of_a_span(void **state) {
     assert_null(strstr(page, "zipkin/a"));
     weir_ledger_remove_exporter(ledger, "file");
     page = exposed(ledger, &out);
-    says(page, "weir_ledger_imbalance_spans{exporter=\"\"} 28\n"); /* without exporters the common part is all there is */
+    says(page,
+         "weir_ledger_imbalance_spans{exporter=\"\"} 28\n"); /* without exporters the common part is all there is */
     weir_buffer_free(&out);
     weir_ledger_free(ledger);
 }
@@ -107,16 +118,18 @@ static void each_cell_is_in_the_balance(void **state) {
     struct weir_queue_row queue = {0};
     struct weir_lane_row row = {0};
     weir_ledger_add_exporter(ledger, "e", read_queue, &queue);
-    uint64_t *const lane_cells[] = {&row.received[0], &row.received[1], &row.sampled_out[0], &row.sampled_out[1], &row.dropped[0],
-                                    &row.dropped[1], &row.handed_over, &row.taken_over, &row.batched, &row.fanned_out,
-                                    &queue.queued, &queue.in_flight, &queue.delivered, &queue.dropped[0], &queue.dropped[1],
-                                    &queue.dropped[2], &queue.dropped[3]};
+    uint64_t *const lane_cells[] = {&row.received[0], &row.received[1],  &row.sampled_out[0], &row.sampled_out[1],
+                                    &row.dropped[0],  &row.dropped[1],   &row.handed_over,    &row.taken_over,
+                                    &row.batched,     &row.fanned_out,   &queue.queued,       &queue.in_flight,
+                                    &queue.delivered, &queue.dropped[0], &queue.dropped[1],   &queue.dropped[2],
+                                    &queue.dropped[3]};
     struct weir_buffer out = {0};
     for (size_t i = 0; i < COUNT_OF(lane_cells); i++) {
         bool adds = i < 2 || lane_cells[i] == &row.taken_over || lane_cells[i] == &row.fanned_out;
         ++*lane_cells[i];
         weir_ledger_publish(ledger, 0, &row);
-        says(exposed(ledger, &out), adds ? "weir_ledger_imbalance_spans{exporter=\"e\"} 1\n" : "weir_ledger_imbalance_spans{exporter=\"e\"} -1\n");
+        says(exposed(ledger, &out), adds ? "weir_ledger_imbalance_spans{exporter=\"e\"} 1\n"
+                                         : "weir_ledger_imbalance_spans{exporter=\"e\"} -1\n");
         --*lane_cells[i];
     }
     weir_ledger_publish(ledger, 0, &row);
@@ -125,11 +138,11 @@ static void each_cell_is_in_the_balance(void **state) {
     weir_ledger_free(ledger);
 }
 
-enum { PUBLISHED = 100000 };
+enum { READS = 400000 };
 struct run {
     struct weir_ledger *ledger;
-    _Atomic bool done;
-    unsigned reads, torn, backward;
+    _Atomic unsigned reads;
+    unsigned torn, backward;
 };
 
 /* Every cell of the row holds the same number: a reader that sees two has torn it. */
@@ -139,17 +152,18 @@ static void publishes_or_reads(void *argument, unsigned index) {
     uint64_t *cells = (uint64_t *)(void *)&row, before = 0;
     size_t count = sizeof row / sizeof *cells;
     if (index == 0) {
-        for (uint64_t n = 1; n <= PUBLISHED; n++) {
-            for (size_t i = 0; i < count; i++) cells[i] = n;
+        for (uint64_t n = 1; run->reads < READS; n++) { /* as long as somebody reads: tests share few processors */
+            for (size_t i = 0; i < count; i++)
+                cells[i] = n;
             weir_ledger_publish(run->ledger, 0, &row);
         }
-        run->done = true;
         return;
     }
-    while (!run->done) {
+    while (run->reads < READS) {
         weir_ledger_read(run->ledger, 0, &row);
         run->reads++;
-        for (size_t i = 1; i < count; i++) run->torn += cells[i] != cells[0];
+        for (size_t i = 1; i < count; i++)
+            run->torn += cells[i] != cells[0];
         run->backward += cells[0] < before;
         before = cells[0];
     }

@@ -23,7 +23,8 @@ static const char *caught(void) {
     close(saved);
     close(pipe_fds[1]);
     ssize_t n, size = 0;
-    while ((n = read(pipe_fds[0], text + size, sizeof text - 1 - (size_t)size)) > 0) size += n;
+    while ((n = read(pipe_fds[0], text + size, sizeof text - 1 - (size_t)size)) > 0)
+        size += n;
     close(pipe_fds[0]);
     text[size] = 0;
     return text;
@@ -31,7 +32,8 @@ static const char *caught(void) {
 
 static unsigned lines_of(const char *at) {
     unsigned lines = 0;
-    for (; (at = strchr(at, '\n')) != NULL; at++) lines++;
+    for (; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
     return lines;
 }
 
@@ -51,7 +53,8 @@ static void below_the_level_nothing(void **state) {
     for (int level = WEIR_LOG_DEBUG; level <= WEIR_LOG_ERROR; level++) {
         weir_log_set_level((enum weir_log_level)level);
         catch_stderr();
-        for (int at = WEIR_LOG_DEBUG; at <= WEIR_LOG_ERROR; at++) weir_log((enum weir_log_level)at, "e");
+        for (int at = WEIR_LOG_DEBUG; at <= WEIR_LOG_ERROR; at++)
+            weir_log((enum weir_log_level)at, "e");
         const char *lines = caught();
         for (int at = WEIR_LOG_DEBUG; at <= WEIR_LOG_ERROR; at++) {
             if ((strstr(lines, names[at]) != NULL) != (at >= level)) fail_msg("%s at level %d", names[at], level);
@@ -63,7 +66,8 @@ static void below_the_level_nothing(void **state) {
 static void one_event_stays_one_line(void **state) {
     (void)state;
     char control[33];
-    for (int i = 0; i < 31; i++) control[i] = (char)(i + 1);
+    for (int i = 0; i < 31; i++)
+        control[i] = (char)(i + 1);
     control[31] = 0x7f;
     control[32] = 0;
     catch_stderr();
@@ -71,7 +75,8 @@ static void one_event_stays_one_line(void **state) {
     const char *line = caught();
     assert_int_equal(lines_of(line), 1);
     for (const char *at = line; at[1] != 0; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) fail_msg("byte %02x at %zu", (unsigned char)*at, (size_t)(at - line));
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            fail_msg("byte %02x at %zu", (unsigned char)*at, (size_t)(at - line));
     }
     assert_non_null(strstr(line, "a level=error event=forged  [2J"));
 }
@@ -93,7 +98,8 @@ static void what_repeats_is_counted(void **state) {
     (void)state;
     struct weir_log_limit limit = {0};
     catch_stderr();
-    for (int i = 0; i < 100; i++) weir_log_limited(&limit, WEIR_LOG_WARN, "again n=%d", i);
+    for (int i = 0; i < 100; i++)
+        weir_log_limited(&limit, WEIR_LOG_WARN, "again n=%d", i);
     limit.next_ns = 0; /* as if the interval were over */
     weir_log_limited(&limit, WEIR_LOG_WARN, "again n=%d", 100);
     const char *lines = caught();
@@ -119,19 +125,17 @@ static void lines_of_threads_do_not_mix(void **state) {
     const char *lines = caught();
     assert_int_equal(lines_of(lines), 201);
     unsigned whole = 0;
-    for (const char *at = lines; (at = strstr(at, " end\ntime=")) != NULL; at++) whole++;
+    for (const char *at = lines; (at = strstr(at, " end\ntime=")) != NULL; at++)
+        whole++;
     assert_in_range(whole, 199, 200); /* the last has none behind it */
     assert_int_equal(shared_limit.swallowed, 199);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(time_level_event),
-        cmocka_unit_test(below_the_level_nothing),
-        cmocka_unit_test(one_event_stays_one_line),
-        cmocka_unit_test(a_long_line_is_cut_and_ends),
-        cmocka_unit_test(what_repeats_is_counted),
-        cmocka_unit_test(lines_of_threads_do_not_mix),
+        cmocka_unit_test(time_level_event),         cmocka_unit_test(below_the_level_nothing),
+        cmocka_unit_test(one_event_stays_one_line), cmocka_unit_test(a_long_line_is_cut_and_ends),
+        cmocka_unit_test(what_repeats_is_counted),  cmocka_unit_test(lines_of_threads_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,8 @@ static void fire(struct weir_timer *timer) {
 static void timers_reset(void) {
     memset(timers, 0, sizeof timers);
     fired_count = 0;
-    for (unsigned i = 0; i < TIMERS; i++) timers[i] = (struct numbered){.timer.fire = fire, .number = i};
+    for (unsigned i = 0; i < TIMERS; i++)
+        timers[i] = (struct numbered){.timer.fire = fire, .number = i};
 }
 
 static void timers_fire_in_order(void **state) {
@@ -81,9 +82,11 @@ static void timers_fire_in_order(void **state) {
         unsigned number = i * 7 % TIMERS; /* 7 and 300 have no factor in common: each once */
         weir_loop_set(loop, &timers[number].timer, now_ns + number * WEIR_MS);
     }
-    for (unsigned i = 0; i < TIMERS; i += 3) weir_loop_unset(loop, &timers[i].timer);
-    for (unsigned i = 1; i < TIMERS; i += 3) weir_loop_set(loop, &timers[i].timer, now_ns + (TIMERS + i) * WEIR_MS); /* moved */
-    weir_loop_unset(loop, &timers[0].timer); /* also when not set */
+    for (unsigned i = 0; i < TIMERS; i += 3)
+        weir_loop_unset(loop, &timers[i].timer);
+    for (unsigned i = 1; i < TIMERS; i += 3)
+        weir_loop_set(loop, &timers[i].timer, now_ns + (TIMERS + i) * WEIR_MS); /* moved */
+    weir_loop_unset(loop, &timers[0].timer);                                    /* also when not set */
     now_ns += 2 * TIMERS * WEIR_MS;
     run_rounds(1);
     assert_int_equal(fired_count, 2 * TIMERS / 3);
@@ -91,7 +94,8 @@ static void timers_fire_in_order(void **state) {
         assert_int_equal(fired[i], 3 * i + 2);
         assert_int_equal(fired[TIMERS / 3 + i], 3 * i + 1);
     }
-    for (unsigned i = 0; i < TIMERS; i++) assert_int_equal(timers[i].timer.place, 0);
+    for (unsigned i = 0; i < TIMERS; i++)
+        assert_int_equal(timers[i].timer.place, 0);
 }
 
 static void not_before_its_time(void **state) {
@@ -119,20 +123,23 @@ static void one_that_sets_itself_for_now_waits_a_round(void **state) {
     run_rounds(5);
     assert_in_range(fired_count, 6, 11); /* 0 in each round, twice at most where it took another's turn; 1 once */
     unsigned ones = 0;
-    for (unsigned i = 0; i < fired_count; i++) ones += fired[i] == 1;
+    for (unsigned i = 0; i < fired_count; i++)
+        ones += fired[i] == 1;
     assert_int_equal(ones, 1);
 }
 
 static void unset_others(struct weir_timer *timer) {
     fire(timer);
-    for (unsigned i = 1; i < TIMERS; i++) weir_loop_unset(loop, &timers[i].timer);
+    for (unsigned i = 1; i < TIMERS; i++)
+        weir_loop_unset(loop, &timers[i].timer);
 }
 
 static void a_timer_unsets_others(void **state) {
     (void)state;
     timers_reset();
     timers[0].timer.fire = unset_others;
-    for (unsigned i = 0; i < TIMERS; i++) weir_loop_set(loop, &timers[i].timer, now_ns + i);
+    for (unsigned i = 0; i < TIMERS; i++)
+        weir_loop_set(loop, &timers[i].timer, now_ns + i);
     now_ns += WEIR_S;
     run_rounds(2);
     assert_int_equal(fired_count, 1);
@@ -162,7 +169,8 @@ static void watch_all(void) {
     }
 }
 static void close_all(void) {
-    for (int i = 0; i < WATCHES; i++) close(watched[i].watch.fd);
+    for (int i = 0; i < WATCHES; i++)
+        close(watched[i].watch.fd);
 }
 
 static void descriptors_are_told_until_unwatched(void **state) {
@@ -190,10 +198,12 @@ static void other_events_for_the_same(void **state) {
 static void the_first_takes_the_others_out(void **state) {
     (void)state;
     watch_all();
-    for (int i = 0; i < WATCHES; i++) watched[i].unwatches = &watched[(i + 1) % WATCHES]; /* fetched in the same round */
+    for (int i = 0; i < WATCHES; i++)
+        watched[i].unwatches = &watched[(i + 1) % WATCHES]; /* fetched in the same round */
     run_rounds(2);
     unsigned told = 0;
-    for (int i = 0; i < WATCHES; i++) told += watched[i].ready;
+    for (int i = 0; i < WATCHES; i++)
+        told += watched[i].ready;
     assert_int_equal(told, WATCHES / 2); /* 0 silences 1, 2 silences 3, ... */
     close_all();
 }

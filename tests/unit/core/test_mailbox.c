@@ -46,7 +46,8 @@ static bool woken(struct box *box) {
 static void posts(void *argument, unsigned index) {
     struct box *box = argument;
     if (index < POSTERS) {
-        for (unsigned n = 0; n < LETTERS; n++) weir_mailbox_post(&box->mailbox, &letter_new(box, index, n)->mail);
+        for (unsigned n = 0; n < LETTERS; n++)
+            weir_mailbox_post(&box->mailbox, &letter_new(box, index, n)->mail);
         return;
     }
     weir_mailbox_own(&box->mailbox); /* the reader sleeps only when it is told to wake */

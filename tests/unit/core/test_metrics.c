@@ -17,7 +17,8 @@ static const struct weir_metric table[ROWS] = {
 static void sums_over_sets(void **state) {
     (void)state;
     struct weir_metrics *metrics = weir_metrics_new();
-    struct weir_metric_set *a = weir_metrics_open(metrics, table, ROWS, NULL), *b = weir_metrics_open(metrics, table, ROWS, NULL);
+    struct weir_metric_set *a = weir_metrics_open(metrics, table, ROWS, NULL),
+                           *b = weir_metrics_open(metrics, table, ROWS, NULL);
     struct weir_metric_set *other = weir_metrics_open(metrics, table, 2, "lane=\"1\"");
     weir_count(a, SEEN, 3);
     weir_count(a, SEEN, 4);
@@ -120,7 +121,8 @@ static void opens_counts_scrapes(void *argument, unsigned index) {
         unsigned reads = 0;
         struct weir_metric_set *set = weir_metrics_open(shared->metrics, table, ROWS, NULL);
         weir_metrics_refresh(shared->metrics, set, refresh_seen, &reads);
-        for (int n = 0; n < 20; n++) weir_count(set, LOST_A, 1);
+        for (int n = 0; n < 20; n++)
+            weir_count(set, LOST_A, 1);
         weir_metrics_close(shared->metrics, set);
     }
 }

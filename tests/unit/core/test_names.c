@@ -112,7 +112,8 @@ static void one_id_a_text_for_all_threads(void **state) {
     assert_int_equal(weir_names_overflows(shared->names), 0);
     assert_int_equal(weir_names_count(shared->names), TEXTS + 2);
     for (int i = 0; i < TEXTS; i++) {
-        for (int t = 1; t < THREADS; t++) assert_int_equal(shared->ids[t][i], shared->ids[0][i]);
+        for (int t = 1; t < THREADS; t++)
+            assert_int_equal(shared->ids[t][i], shared->ids[0][i]);
     }
     weir_names_free(shared->names);
     free(shared);

@@ -18,10 +18,10 @@ static const char *const rows[][2] = {
     {"/2024-01-31/report", "/{id}/report"},
     {"/10.0.0.7/x", "/{id}/x"},
     {"/555_12", "/{id}"},
-    {"/-/reload", "/-/reload"}, /* no digit */
-    {"/deadbeefdeadbeef", "/deadbeefdeadbeef"},     /* no digit: may be a word */
+    {"/-/reload", "/-/reload"},                 /* no digit */
+    {"/deadbeefdeadbeef", "/deadbeefdeadbeef"}, /* no digit: may be a word */
     {"/deadbeefdeadbee0", "/{id}"},
-    {"/deadbeefdeadbe0", "/deadbeefdeadbe0"},       /* 15 */
+    {"/deadbeefdeadbe0", "/deadbeefdeadbe0"}, /* 15 */
     {"/DEADBEEF00000000DEADBEEF00000000", "/{id}"},
     {"/9F1C2D3E-0000-4000-8000-00000000BEEF", "/{id}"},
     {"/9f1c2d3e-0000-4000-8000-00000000beeg", "/9f1c2d3e-0000-4000-8000-00000000beeg"},

@@ -45,7 +45,8 @@ static void the_worst_outcome_counts(void **state) {
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct owed owed = {0};
         weir_receipt_init(&owed.receipt, &home, answer, 3);
-        for (int part = 0; part < 3; part++) weir_receipt_settle(&owed.receipt, rows[i][part]);
+        for (int part = 0; part < 3; part++)
+            weir_receipt_settle(&owed.receipt, rows[i][part]);
         assert_int_equal(weir_mailbox_read(&home), 1);
         if (owed.outcome != rows[i][3]) fail_msg("row %zu: %d", i, owed.outcome);
     }
@@ -69,7 +70,8 @@ static void once_whichever_thread_is_last(void **state) {
     struct weir_mailbox home;
     static struct many many;
     assert_true(weir_mailbox_open(&home));
-    for (unsigned i = 0; i < RECEIPTS; i++) weir_receipt_init(&many.owed[i].receipt, &home, answer, SETTLERS);
+    for (unsigned i = 0; i < RECEIPTS; i++)
+        weir_receipt_init(&many.owed[i].receipt, &home, answer, SETTLERS);
     unit_threads(SETTLERS, settles, &many);
     assert_int_equal(weir_mailbox_read(&home), RECEIPTS);
     for (unsigned i = 0; i < RECEIPTS; i++) {

@@ -23,7 +23,7 @@ static const struct row rows[] = {
     {"\xf4\x8f\xbf\xbf", NULL},
     {"eight by\xe2\x82\xactes and on", NULL},
     {"\x80", R},
-    {"\xc0\xaf", R R},             /* over-long */
+    {"\xc0\xaf", R R}, /* over-long */
     {"\xc1\xbf", R R},
     {"\xe0\x9f\xbf", R R R},       /* over-long */
     {"\xed\xa0\x80", R R R},       /* surrogate */
@@ -32,11 +32,13 @@ static const struct row rows[] = {
     {"\xf5\x80\x80\x80", R R R R},
     {"\xff", R},
     {"\xc3", R},
-    {"\xe2\x82", R},                   /* one maximal subpart */
+    {"\xe2\x82", R}, /* one maximal subpart */
     {"\xf0\x9f\x98", R},
     {"a\xe2\x82z", "a" R "z"},
-    {"12345678\xff", "12345678" R},    /* behind the eight that are checked at once */
-    {"1234567\xff" "8", "1234567" R "8"},
+    {"12345678\xff", "12345678" R}, /* behind the eight that are checked at once */
+    {"1234567\xff"
+     "8",
+     "1234567" R "8"},
     {"\xf1\x80\x80\xe1\x80\xc2\x62", R R R "b"}, /* Unicode 15, table 3-8 */
 };
 
@@ -49,7 +51,8 @@ static void rows_hold(void **state) {
         uint8_t out[128];
         if (weir_utf8_valid(text, size) != (rows[i].repaired == NULL)) fail_msg("row %zu", i);
         size_t wrote = weir_utf8_repair(text, size, out);
-        if (wrote != strlen(want) || memcmp(out, want, wrote) != 0) fail_msg("row %zu: repaired to %.*s", i, (int)wrote, out);
+        if (wrote != strlen(want) || memcmp(out, want, wrote) != 0)
+            fail_msg("row %zu: repaired to %.*s", i, (int)wrote, out);
         assert_true(weir_utf8_valid(out, wrote));
     }
 }

@@ -159,8 +159,9 @@ static void numbers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varint_limits),         cmocka_unit_test(varints_read_back), cmocka_unit_test(fields_read_back),
-        cmocka_unit_test(every_cut_ends_inside), cmocka_unit_test(broken_bytes),      cmocka_unit_test(numbers),
+        cmocka_unit_test(varint_limits),    cmocka_unit_test(varints_read_back),
+        cmocka_unit_test(fields_read_back), cmocka_unit_test(every_cut_ends_inside),
+        cmocka_unit_test(broken_bytes),     cmocka_unit_test(numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,8 @@ static inline void unit_threads(unsigned threads, void (*body)(void *argument, u
         jobs[i] = (struct unit_job){body, argument, i, &start};
         assert_int_equal(pthread_create(&ids[i], NULL, unit_thread, &jobs[i]), 0);
     }
-    for (unsigned i = 0; i < threads; i++) pthread_join(ids[i], NULL);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
     pthread_barrier_destroy(&start);
 }
 #endif

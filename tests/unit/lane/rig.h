@@ -32,12 +32,12 @@ static struct rig {
     uint32_t lane_count;
     const char *policy_text; /* NULL: everything is kept */
     bool no_exporter;
-    uint64_t max_spans, max_bytes, max_age_ns;   /* of a batch; 0 = the default */
-    uint64_t queue_bytes, queue_age_ns;          /* 0 = the default */
-    size_t intake_bytes;                         /* 0 = the default */
-    enum weir_settlement settles;                /* what the exporter answers */
-    bool keeps;                                  /* it answers nothing before it is closed, and then RETRY */
-    uint32_t rejects;                            /* of each batch that it takes */
+    uint64_t max_spans, max_bytes, max_age_ns; /* of a batch; 0 = the default */
+    uint64_t queue_bytes, queue_age_ns;        /* 0 = the default */
+    size_t intake_bytes;                       /* 0 = the default */
+    enum weir_settlement settles;              /* what the exporter answers */
+    bool keeps;                                /* it answers nothing before it is closed, and then RETRY */
+    uint32_t rejects;                          /* of each batch that it takes */
 
     struct weir_config *config;
     struct weir_names *names;
@@ -76,8 +76,8 @@ static const struct weir_clock rig_clock = {.mono_ns = rig_now, .unix_ns = rig_n
 
 /* ---- the exporter ---- */
 
-static enum weir_status rig_exporter_open(void **self, const struct weir_exporter_config *config, const struct weir_exporter_env *env,
-                                          struct weir_error *err) {
+static enum weir_status rig_exporter_open(void **self, const struct weir_exporter_config *config,
+                                          const struct weir_exporter_env *env, struct weir_error *err) {
     (void)config, (void)env, (void)err;
     *self = &rig;
     return WEIR_OK;
@@ -95,7 +95,9 @@ static void rig_exporter_send(void *self, const struct weir_batch *batch, struct
         assert_true(id == span->span_id); /* the body is still its own */
         rig.span_id_sum += id;
         rig.weight_seen += weir_span_weight(span);
-        rig.thresholds_seen[__builtin_ctzll(WEIR_THRESHOLD_MAX - span->threshold) == 56 ? 0 : 56 - __builtin_ctzll(WEIR_THRESHOLD_MAX - span->threshold)]++;
+        rig.thresholds_seen[__builtin_ctzll(WEIR_THRESHOLD_MAX - span->threshold) == 56
+                                ? 0
+                                : 56 - __builtin_ctzll(WEIR_THRESHOLD_MAX - span->threshold)]++;
     }
     rig.spans_seen += batch->span_count;
     if (rig.keeps) {
@@ -118,12 +120,17 @@ static void rig_exporter_close(void *self) {
         ticket->settle(ticket, WEIR_RETRY, 0, "closed");
     }
 }
-static const struct weir_exporter rig_exporter = {.type = "rig", .open = rig_exporter_open, .send = rig_exporter_send,
-                                                  .drive = rig_exporter_drive, .wake = rig_exporter_wake, .close = rig_exporter_close};
+static const struct weir_exporter rig_exporter = {.type = "rig",
+                                                  .open = rig_exporter_open,
+                                                  .send = rig_exporter_send,
+                                                  .drive = rig_exporter_drive,
+                                                  .wake = rig_exporter_wake,
+                                                  .close = rig_exporter_close};
 
 /* ---- the receiver ---- */
 
-static enum weir_status rig_receiver_open(void **self, const struct weir_receiver_env *env, const struct weir_config *config, struct weir_error *err) {
+static enum weir_status rig_receiver_open(void **self, const struct weir_receiver_env *env,
+                                          const struct weir_config *config, struct weir_error *err) {
     (void)config, (void)err;
     rig.receivers[env->lane] = *env;
     rig.opened++;
@@ -150,8 +157,13 @@ static bool rig_receiver_idle(void *self) {
 static void rig_receiver_close(void *self) {
     if (self != NULL) rig.closed++;
 }
-static const struct weir_receiver rig_receiver = {.name = "rig", .open = rig_receiver_open, .start = rig_receiver_start, .reload = rig_receiver_reload,
-                                                  .stop = rig_receiver_stop, .idle = rig_receiver_idle, .close = rig_receiver_close};
+static const struct weir_receiver rig_receiver = {.name = "rig",
+                                                  .open = rig_receiver_open,
+                                                  .start = rig_receiver_start,
+                                                  .reload = rig_receiver_reload,
+                                                  .stop = rig_receiver_stop,
+                                                  .idle = rig_receiver_idle,
+                                                  .close = rig_receiver_close};
 
 /* ---- the house ---- */
 
@@ -177,18 +189,30 @@ static inline void rig_build(void) {
     rig.service = weir_names_intern(rig.names, "pay", 3);
     rig.operation = weir_names_intern(rig.names, "POST /pay", 9);
     const char *text = rig.policy_text;
-    enum weir_status status = text == NULL ? weir_policy_load(NULL, rig.names, &rig.policy, &err)
-                                           : weir_policy_parse("policy", (const uint8_t *)text, strlen(text), rig.names, &rig.policy, &err);
+    enum weir_status status =
+        text == NULL ? weir_policy_load(NULL, rig.names, &rig.policy, &err)
+                     : weir_policy_parse("policy", (const uint8_t *)text, strlen(text), rig.names, &rig.policy, &err);
     if (status != WEIR_OK) fail_msg("%s", err.text);
-    struct weir_exporter_config exporter = {.type = "rig", .name = "rig", .memory_bytes = 1u << 30, .max_age_ns = 3600 * WEIR_S, .retry_initial_ns = WEIR_MS,
-                                            .retry_max_ns = WEIR_MS, .max_in_flight = 4};
+    struct weir_exporter_config exporter = {.type = "rig",
+                                            .name = "rig",
+                                            .memory_bytes = 1u << 30,
+                                            .max_age_ns = 3600 * WEIR_S,
+                                            .retry_initial_ns = WEIR_MS,
+                                            .retry_max_ns = WEIR_MS,
+                                            .max_in_flight = 4};
     if (rig.queue_bytes != 0) exporter.memory_bytes = rig.queue_bytes;
     if (rig.queue_age_ns != 0) exporter.max_age_ns = rig.queue_age_ns;
     struct weir_exporter_env exporter_env = {.names = rig.names, .metrics = rig.metrics, .clock = &rig_clock};
     assert_int_equal(weir_queue_open(&rig.queue, &rig_exporter, &exporter, &exporter_env, &err), WEIR_OK);
     if (!rig.no_exporter) weir_ledger_add_exporter(rig.ledger, "rig", weir_queue_row, rig.queue);
-    struct weir_lanes_env env = {.names = rig.names, .metrics = rig.metrics, .clock = &rig_clock, .aggregate = rig.aggregate, .ledger = rig.ledger,
-                                 .intake = &rig.intake, .queues = &rig.queue, .queue_count = rig.no_exporter ? 0 : 1};
+    struct weir_lanes_env env = {.names = rig.names,
+                                 .metrics = rig.metrics,
+                                 .clock = &rig_clock,
+                                 .aggregate = rig.aggregate,
+                                 .ledger = rig.ledger,
+                                 .intake = &rig.intake,
+                                 .queues = &rig.queue,
+                                 .queue_count = rig.no_exporter ? 0 : 1};
     struct weir_snapshot snapshot = {.config = rig.config, .policy = rig.policy};
     if (weir_lanes_new(&rig.lanes, rig.lane_count, &env, &snapshot, &err) != WEIR_OK) fail_msg("%s", err.text);
     if (weir_lanes_open(rig.lanes, &rig_receiver, rig.config, &err) != WEIR_OK) fail_msg("%s", err.text);
@@ -209,7 +233,8 @@ static inline void rig_stop(void) {
 
 /* All that the queue holds goes to the exporter, as far as it takes it. */
 static inline void rig_drain(void) {
-    for (int i = 0; i < 2000; i++) weir_queue_round(rig.queue);
+    for (int i = 0; i < 2000; i++)
+        weir_queue_round(rig.queue);
 }
 
 static inline void rig_free(void) {
@@ -243,7 +268,8 @@ static void rig_task_run(struct weir_mail *mail) {
 }
 
 static inline void rig_on_lane(uint32_t lane, void (*body)(struct weir_sink *sink, void *argument), void *argument) {
-    struct rig_task task = {.mail.deliver = rig_task_run, .body = body, .argument = argument, .sink = &rig.receivers[lane].sink};
+    struct rig_task task = {
+        .mail.deliver = rig_task_run, .body = body, .argument = argument, .sink = &rig.receivers[lane].sink};
     if (!rig.running) {
         body(task.sink, argument);
         return;
@@ -260,7 +286,8 @@ static inline void rig_nothing(struct weir_sink *sink, void *argument) {
 /* Every lane has gone round at least twice since. */
 static inline void rig_rounds(void) {
     for (int pass = 0; pass < 3; pass++) {
-        for (uint32_t lane = 0; lane < rig.lane_count; lane++) rig_on_lane(lane, rig_nothing, NULL);
+        for (uint32_t lane = 0; lane < rig.lane_count; lane++)
+            rig_on_lane(lane, rig_nothing, NULL);
     }
 }
 
@@ -275,7 +302,8 @@ static void rig_answered(struct weir_mail *mail) {
 static inline struct weir_batch *rig_request(uint32_t spans, uint32_t span_bytes, const char *resource) {
     struct weir_batch *batch = weir_batch_new(&rig.intake, 0);
     struct weir_origins *table = weir_origins_new(1);
-    struct weir_origin_parts parts = {.resource = (const uint8_t *)resource, .resource_size = (uint32_t)strlen(resource)};
+    struct weir_origin_parts parts = {.resource = (const uint8_t *)resource,
+                                      .resource_size = (uint32_t)strlen(resource)};
     int is_new;
     uint16_t index;
     struct weir_origin *origin = weir_origins_get(table, &parts, &is_new);
@@ -286,9 +314,18 @@ static inline struct weir_batch *rig_request(uint32_t spans, uint32_t span_bytes
     for (uint32_t i = 0; i < spans; i++) {
         rig.random ^= rig.random << 13, rig.random ^= rig.random >> 7, rig.random ^= rig.random << 17;
         assert_int_equal(weir_batch_room(batch, span_bytes), WEIR_OK);
-        struct weir_span span = {.trace_hi = 1, .trace_lo = rig.random, .span_id = rig.random >> 8, .randomness = rig.random % WEIR_THRESHOLD_MAX,
-                                 .prior = 1, .offset = (uint32_t)batch->size, .size = span_bytes, .service = rig.service,
-                                 .operation = rig.operation, .origin = index, .kind = WEIR_KIND_SERVER, .flags = WEIR_SPAN_ROOT,
+        struct weir_span span = {.trace_hi = 1,
+                                 .trace_lo = rig.random,
+                                 .span_id = rig.random >> 8,
+                                 .randomness = rig.random % WEIR_THRESHOLD_MAX,
+                                 .prior = 1,
+                                 .offset = (uint32_t)batch->size,
+                                 .size = span_bytes,
+                                 .service = rig.service,
+                                 .operation = rig.operation,
+                                 .origin = index,
+                                 .kind = WEIR_KIND_SERVER,
+                                 .flags = WEIR_SPAN_ROOT,
                                  .duration_ns = WEIR_MS};
         memset(batch->bytes + batch->size, 0, span_bytes);
         memcpy(batch->bytes + batch->size, &span.span_id, 8);
@@ -316,7 +353,8 @@ static inline enum weir_status rig_offer(uint32_t lane, struct weir_batch *batch
         batch->receipt = &receipt->receipt;
     }
     rig_on_lane(lane, rig_offer_body, &offer);
-    if ((offer.batch == NULL) != (offer.status == WEIR_OK)) fail_msg("status %d and the batch is %p", offer.status, (void *)offer.batch);
+    if ((offer.batch == NULL) != (offer.status == WEIR_OK))
+        fail_msg("status %d and the batch is %p", offer.status, (void *)offer.batch);
     weir_batch_unref(offer.batch);
     return offer.status;
 }
@@ -328,7 +366,8 @@ static inline struct weir_lane_row rig_row(void) { /* of all lanes */
     uint64_t *to = (uint64_t *)(void *)&sum, *from = (uint64_t *)(void *)&row;
     for (uint32_t lane = 0; lane < rig.lane_count; lane++) {
         weir_ledger_read(rig.ledger, lane, &row);
-        for (size_t i = 0; i < sizeof row / sizeof *from; i++) to[i] += from[i];
+        for (size_t i = 0; i < sizeof row / sizeof *from; i++)
+            to[i] += from[i];
     }
     return sum;
 }
@@ -339,7 +378,8 @@ static inline long long rig_value(const char *sample) {
     weir_ledger_expose(rig.ledger, &page);
     weir_buffer_byte(&page, 0);
     const char *at = strstr((const char *)page.bytes, sample);
-    while (at != NULL && at[-1] != '\n') at = strstr(at + 1, sample); /* not in its HELP, which is before it */
+    while (at != NULL && at[-1] != '\n')
+        at = strstr(at + 1, sample); /* not in its HELP, which is before it */
     if (at == NULL) fail_msg("no sample %s", sample);
     long long value = atoll(at + strlen(sample));
     weir_buffer_free(&page);
@@ -347,6 +387,7 @@ static inline long long rig_value(const char *sample) {
 }
 
 static inline long long rig_imbalance(void) {
-    return rig_value(rig.no_exporter ? "weir_ledger_imbalance_spans{exporter=\"\"} " : "weir_ledger_imbalance_spans{exporter=\"rig\"} ");
+    return rig_value(rig.no_exporter ? "weir_ledger_imbalance_spans{exporter=\"\"} "
+                                     : "weir_ledger_imbalance_spans{exporter=\"rig\"} ");
 }
 #endif

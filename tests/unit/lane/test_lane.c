@@ -18,7 +18,8 @@ static void a_full_ring_refuses_the_whole_request(void **state) {
         accepted += 8;
     }
     uint32_t series = weir_aggregate_series(rig.aggregate);
-    for (int i = 0; i < 5; i++) assert_int_equal(rig_offer(0, rig_request(8, 40, "r"), &receipt), WEIR_FULL);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(rig_offer(0, rig_request(8, 40, "r"), &receipt), WEIR_FULL);
     assert_int_equal(receipt.answers, 0);
     assert_int_equal(weir_mailbox_read(&rig.home), 0); /* the receipt is still the caller's */
     assert_int_equal(weir_aggregate_series(rig.aggregate), series);
@@ -92,13 +93,16 @@ static void spans_all_arrive(uint32_t lanes) {
     uint64_t ids = 0;
     for (uint32_t i = 0; i < REQUESTS; i++) {
         struct weir_batch *batch = rig_request(SPANS, 48, i % 2 == 0 ? "even" : "odd");
-        for (uint32_t n = 0; n < SPANS; n++) ids += batch->spans[n].span_id;
-        while (rig_offer(i % lanes, batch, &receipts[i]) != WEIR_OK) fail_msg("refused"); /* 400 do not fill 1024 slots */
+        for (uint32_t n = 0; n < SPANS; n++)
+            ids += batch->spans[n].span_id;
+        while (rig_offer(i % lanes, batch, &receipts[i]) != WEIR_OK)
+            fail_msg("refused"); /* 400 do not fill 1024 slots */
     }
     rig_stop();
     weir_mailbox_read(&rig.home);
     for (uint32_t i = 0; i < REQUESTS; i++) {
-        if (receipts[i].answers != 1 || receipts[i].owned != 1) fail_msg("request %u: %u answers, %u owned", i, receipts[i].answers, receipts[i].owned);
+        if (receipts[i].answers != 1 || receipts[i].owned != 1)
+            fail_msg("request %u: %u answers, %u owned", i, receipts[i].answers, receipts[i].owned);
     }
     rig_drain();
     struct weir_lane_row row = rig_row();
@@ -117,7 +121,9 @@ static void spans_all_arrive(uint32_t lanes) {
     weir_aggregate_expose(rig.aggregate, &page);
     weir_buffer_byte(&page, 0);
     unsigned long long counted = 0;
-    for (const char *at = (const char *)page.bytes; (at = strstr(at, "\ntraces_spanmetrics_calls_total{")) != NULL; at++) counted += strtoull(strstr(at, "} ") + 2, NULL, 10);
+    for (const char *at = (const char *)page.bytes; (at = strstr(at, "\ntraces_spanmetrics_calls_total{")) != NULL;
+         at++)
+        counted += strtoull(strstr(at, "} ") + 2, NULL, 10);
     assert_int_equal(counted, sent); /* each once, on its own lane */
     weir_buffer_free(&page);
     rig_free();
@@ -136,7 +142,8 @@ static void four_lanes(void **state) {
     spans_all_arrive(4);
 }
 
-/* All lanes at once, each fed from its own side, faster than any of them takes: what is refused is told, the rest arrives. */
+/* All lanes at once, each fed from its own side, faster than any of them takes: what is refused is told, the rest
+ * arrives. */
 struct feeder {
     uint32_t lane;
     struct weir_mail again; /* posts itself until all is sent */
@@ -180,11 +187,14 @@ static void all_lanes_at_once(void **state) {
     rig_build();
     rig_start();
     for (uint32_t lane = 0; lane < LANES; lane++) {
-        feeders[lane] = (struct feeder){.lane = lane, .again.deliver = feed, .left = 3000, .request = rig_request(20, 40, "r")};
+        feeders[lane] =
+            (struct feeder){.lane = lane, .again.deliver = feed, .left = 3000, .request = rig_request(20, 40, "r")};
         sem_init(&feeders[lane].done, 0, 0);
     }
-    for (uint32_t lane = 0; lane < LANES; lane++) weir_mailbox_post(weir_loop_mailbox(rig.receivers[lane].loop), &feeders[lane].again);
-    for (int i = 0; i < 50; i++) rig_value("weir_points_held "); /* a scrape stops nobody */
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        weir_mailbox_post(weir_loop_mailbox(rig.receivers[lane].loop), &feeders[lane].again);
+    for (int i = 0; i < 50; i++)
+        rig_value("weir_points_held "); /* a scrape stops nobody */
     uint64_t accepted = 0, refused = 0;
     for (uint32_t lane = 0; lane < LANES; lane++) {
         sem_wait(&feeders[lane].done);
@@ -210,7 +220,8 @@ static void batches_close_on_spans(void **state) {
     rig_reset(1);
     rig.max_spans = 100;
     rig_build();
-    for (int i = 0; i < 5; i++) assert_int_equal(rig_offer(0, rig_request(50, 40, "r"), NULL), WEIR_OK);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(rig_offer(0, rig_request(50, 40, "r"), NULL), WEIR_OK);
     rig_drain();
     assert_int_equal(rig.batch_count, 2);
     assert_int_equal(rig.batches[0].spans, 100);
@@ -232,7 +243,8 @@ static void batches_close_on_bytes(void **state) {
     assert_int_equal(rig_offer(0, rig_request(1, 25000, "r"), NULL), WEIR_OK); /* one that is larger goes alone */
     rig_drain();
     assert_int_equal(rig.batch_count, 5);
-    for (int i = 0; i < 3; i++) assert_int_equal(rig.batches[i].spans, 33);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rig.batches[i].spans, 33);
     assert_int_equal(rig.batches[3].spans, 1);
     assert_int_equal(rig.batches[3].size, 300);
     assert_int_equal(rig.batches[4].size, 25000);
@@ -310,7 +322,8 @@ static void what_a_stop_finds_is_not_lost(void **state) {
     rig_reset(4);
     rig_build();
     uint64_t sent = 0;
-    for (uint32_t i = 0; i < 200; i++, sent += 10) assert_int_equal(rig_offer(i % 4, rig_request(10, 40, "r"), NULL), WEIR_OK); /* in the rings */
+    for (uint32_t i = 0; i < 200; i++, sent += 10)
+        assert_int_equal(rig_offer(i % 4, rig_request(10, 40, "r"), NULL), WEIR_OK); /* in the rings */
     rig_start();
     rig_stop(); /* at once: the deadline is now */
     rig_drain();
@@ -338,7 +351,8 @@ static void collector_sampling_is_counted(void **state) {
     rig.policy_text = "collector: { rate: 0.25 }\n";
     rig_build();
     rig_start();
-    for (uint32_t i = 0; i < 400; i++) assert_int_equal(rig_offer(i % 2, rig_request(50, 40, "r"), NULL), WEIR_OK);
+    for (uint32_t i = 0; i < 400; i++)
+        assert_int_equal(rig_offer(i % 2, rig_request(50, 40, "r"), NULL), WEIR_OK);
     rig_stop();
     rig_drain();
     struct weir_lane_row row = rig_row();
@@ -360,16 +374,21 @@ static void a_reload_returns_after_all_lanes(void **state) {
         struct weir_policy *policy = NULL, *before = rig.policy;
         struct weir_config *config = malloc(sizeof *config), *config_before = rig.config;
         const char *text = i % 2 == 0 ? "collector: { rate: 1 }\n" : "collector: { rate: 0 }\n";
-        assert_int_equal(weir_policy_parse("policy", (const uint8_t *)text, strlen(text), rig.names, &policy, &err), WEIR_OK);
+        assert_int_equal(weir_policy_parse("policy", (const uint8_t *)text, strlen(text), rig.names, &policy, &err),
+                         WEIR_OK);
         *config = *rig.config;
         struct weir_snapshot snapshot = {.config = config, .policy = policy};
         weir_lanes_reload(rig.lanes, &snapshot);
         weir_policy_unref(before); /* nobody reads it any more: the sanitizers watch */
         rig.policy = policy;
-        if (i > 1) free(config_before); else weir_config_free(config_before);
+        if (i > 1)
+            free(config_before);
+        else
+            weir_config_free(config_before);
         rig.config = config;
         assert_int_equal(rig.reloads, 4 * i);
-        for (uint32_t lane = 0; lane < 4; lane++) assert_int_equal(rig_offer(lane, rig_request(10, 40, "r"), NULL), WEIR_OK);
+        for (uint32_t lane = 0; lane < 4; lane++)
+            assert_int_equal(rig_offer(lane, rig_request(10, 40, "r"), NULL), WEIR_OK);
         rig_rounds();
     }
     rig_stop();

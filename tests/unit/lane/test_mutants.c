@@ -1,6 +1,6 @@
 /* Is the ledger a check, or only a page? In this build (WEIR_MUTANTS) the environment takes one of its increments away.
- * Each row runs a small pipeline twice: whole, and then nothing may be off; mutated, and then something must be. What is
- * off is the imbalance, or, for counters beside the balance, the difference from what the sender was told. */
+ * Each row runs a small pipeline twice: whole, and then nothing may be off; mutated, and then something must be. What
+ * is off is the imbalance, or, for counters beside the balance, the difference from what the sender was told. */
 #include "tests/unit/lane/rig.h"
 
 enum { REQUESTS = 60, SPANS = 20 };
@@ -98,7 +98,8 @@ static void overload(void) {
     rig_build();
     size_t most = rig.intake.limit_bytes - (1 << 20);
     assert_true(weir_budget_reserve(&rig.intake, most));
-    for (int i = 0; i < REQUESTS; i++) rig_offer(0, rig_request(SPANS, 40, "r"), NULL);
+    for (int i = 0; i < REQUESTS; i++)
+        rig_offer(0, rig_request(SPANS, 40, "r"), NULL);
     weir_budget_release(&rig.intake, most);
     rig_start();
     rig_stop();
@@ -131,7 +132,8 @@ static void refuses(void) {
     rig_reset(2);
     rig_build(); /* not started: the ring to the other lane fills up */
     long long told = 0;
-    while (told < 5 * SPANS) told += rig_offer(0, rig_request(SPANS, 40, "r"), NULL) == WEIR_FULL ? SPANS : 0;
+    while (told < 5 * SPANS)
+        told += rig_offer(0, rig_request(SPANS, 40, "r"), NULL) == WEIR_FULL ? SPANS : 0;
     rig_start();
     rig_stop();
     off_by = told - rig_value("weir_spans_refused_total{receiver=\"grpc\",reason=\"memory\"} ");
@@ -144,7 +146,11 @@ static void give_gauges(struct weir_sink *sink, void *argument) {
     for (int i = 0; i < 40; i++) {
         char name[16];
         int size = snprintf(name, sizeof name, "gauge_%d", i);
-        struct weir_point point = {.key = (const uint8_t *)name, .key_size = (uint32_t)size, .kind = WEIR_POINT_GAUGE, .value = i, .weight = 1};
+        struct weir_point point = {.key = (const uint8_t *)name,
+                                   .key_size = (uint32_t)size,
+                                   .kind = WEIR_POINT_GAUGE,
+                                   .value = i,
+                                   .weight = 1};
         point.hash = weir_names_hash(rig.names, name, (size_t)size);
         points_taken += sink->point(sink->self, WEIR_RECEIVER_STATSD, &point);
     }
@@ -156,7 +162,8 @@ static void points_run(size_t intake_bytes) {
     rig_build();
     rig_start();
     points_taken = 0;
-    for (uint32_t lane = 0; lane < 2; lane++) rig_on_lane(lane, give_gauges, NULL);
+    for (uint32_t lane = 0; lane < 2; lane++)
+        rig_on_lane(lane, give_gauges, NULL);
     rig_stop();
 }
 static void points_are_received(void) {
@@ -234,13 +241,15 @@ static void every_counter_has_a_row(void **state) {
             char *tally = strstr(line, "WEIR_TALLY(\"");
             bool adds = strstr(line, "+=") != NULL || strstr(line, "++") != NULL;
             if (tally == NULL) {
-                if (adds && (strstr(line, "row.") != NULL || strstr(line, "row->") != NULL)) fail_msg("%s: %s", sources[s], line);
+                if (adds && (strstr(line, "row.") != NULL || strstr(line, "row->") != NULL))
+                    fail_msg("%s: %s", sources[s], line);
                 continue;
             }
             char *counter = tally + strlen("WEIR_TALLY(\"");
             *strchr(counter, '"') = 0;
             bool known = false;
-            for (size_t i = 0; i < COUNT_OF(rows); i++) known = known || strcmp(rows[i].counter, counter) == 0;
+            for (size_t i = 0; i < COUNT_OF(rows); i++)
+                known = known || strcmp(rows[i].counter, counter) == 0;
             if (!known) fail_msg("%s: no mutant of %s", sources[s], counter);
             tallies++;
         }
@@ -252,7 +261,8 @@ static void every_counter_has_a_row(void **state) {
 int main(void) {
     struct CMUnitTest tests[COUNT_OF(rows) + 1];
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        tests[i] = (struct CMUnitTest){.name = rows[i].name, .test_func = the_balance_breaks, .initial_state = (void *)&rows[i]};
+        tests[i] = (struct CMUnitTest){
+            .name = rows[i].name, .test_func = the_balance_breaks, .initial_state = (void *)&rows[i]};
     }
     tests[COUNT_OF(rows)] = (struct CMUnitTest)cmocka_unit_test(every_counter_has_a_row);
     return cmocka_run_group_tests(tests, NULL, NULL);

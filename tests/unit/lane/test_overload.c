@@ -7,24 +7,39 @@ static void the_ladder(void **state) {
         size_t used, limit;
         unsigned halvings;
     } rows[] = {
-        {0, 16 * MB, 0},           {8 * MB, 16 * MB, 0},       {8 * MB + 1, 16 * MB, 1}, {9 * MB - 1, 16 * MB, 1}, {9 * MB, 16 * MB, 2},
-        {10 * MB, 16 * MB, 3},     {11 * MB, 16 * MB, 4},      {12 * MB, 16 * MB, 5},    {13 * MB, 16 * MB, 6},    {14 * MB, 16 * MB, 7},
-        {15 * MB, 16 * MB, 8},     {16 * MB, 16 * MB, 8},      {99 * MB, 16 * MB, 8},    {0, 0, 0},                {5, 0, 0},
+        {0, 16 * MB, 0},
+        {8 * MB, 16 * MB, 0},
+        {8 * MB + 1, 16 * MB, 1},
+        {9 * MB - 1, 16 * MB, 1},
+        {9 * MB, 16 * MB, 2},
+        {10 * MB, 16 * MB, 3},
+        {11 * MB, 16 * MB, 4},
+        {12 * MB, 16 * MB, 5},
+        {13 * MB, 16 * MB, 6},
+        {14 * MB, 16 * MB, 7},
+        {15 * MB, 16 * MB, 8},
+        {16 * MB, 16 * MB, 8},
+        {99 * MB, 16 * MB, 8},
+        {0, 0, 0},
+        {5, 0, 0},
         {5, 8, 0} /* no step */,
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct weir_budget intake = {.used_bytes = rows[i].used, .limit_bytes = rows[i].limit};
         uint64_t want = rows[i].halvings == 0 ? 0 : WEIR_THRESHOLD_MAX - (WEIR_THRESHOLD_MAX >> rows[i].halvings);
-        if (weir_overload_threshold(&intake) != want) fail_msg("row %zu: %llx", i, (unsigned long long)weir_overload_threshold(&intake));
+        if (weir_overload_threshold(&intake) != want)
+            fail_msg("row %zu: %llx", i, (unsigned long long)weir_overload_threshold(&intake));
     }
 }
 
 /* Spans kept of `sent` while so much of the intake is in use. */
 static uint64_t kept_at(uint32_t sixteenths_above_half, uint64_t sent) {
-    size_t limit = rig.intake.limit_bytes, drawn = sixteenths_above_half == 0 ? 0 : limit / 2 + (sixteenths_above_half - 1) * (limit / 16) + 1;
+    size_t limit = rig.intake.limit_bytes,
+           drawn = sixteenths_above_half == 0 ? 0 : limit / 2 + (sixteenths_above_half - 1) * (limit / 16) + 1;
     uint64_t before = rig_row().batched;
     assert_true(weir_budget_reserve(&rig.intake, drawn));
-    for (uint64_t i = 0; i < sent / 50; i++) assert_int_equal(rig_offer((uint32_t)i % rig.lane_count, rig_request(50, 40, "r"), NULL), WEIR_OK);
+    for (uint64_t i = 0; i < sent / 50; i++)
+        assert_int_equal(rig_offer((uint32_t)i % rig.lane_count, rig_request(50, 40, "r"), NULL), WEIR_OK);
     rig_rounds();
     weir_budget_release(&rig.intake, drawn);
     return rig_row().batched - before;
@@ -41,8 +56,10 @@ static void keeps_a_fair_sample_and_restores(void **state) {
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         uint64_t kept = kept_at(steps[i], SENT);
         double expected = SENT / (double)(1u << steps[i]), slack = 5 * 71; /* five deviations of a half */
-        if (steps[i] == 0 && kept != SENT) fail_msg("%zu: %llu of %d without overload", i, (unsigned long long)kept, SENT);
-        if ((double)kept < expected - slack || (double)kept > expected + slack) fail_msg("step %u keeps %llu", steps[i], (unsigned long long)kept);
+        if (steps[i] == 0 && kept != SENT)
+            fail_msg("%zu: %llu of %d without overload", i, (unsigned long long)kept, SENT);
+        if ((double)kept < expected - slack || (double)kept > expected + slack)
+            fail_msg("step %u keeps %llu", steps[i], (unsigned long long)kept);
         kept_sum += kept;
     }
     rig_stop();
@@ -51,12 +68,14 @@ static void keeps_a_fair_sample_and_restores(void **state) {
     assert_int_equal(rig.thresholds_seen[0], 3 * SENT);
     for (unsigned halvings = 1; halvings <= 56; halvings++) { /* powers of two, and just those */
         bool used = halvings <= 3 || halvings == 8;
-        if ((rig.thresholds_seen[halvings] > 0) != used) fail_msg("%u halvings: %llu spans", halvings, (unsigned long long)rig.thresholds_seen[halvings]);
+        if ((rig.thresholds_seen[halvings] > 0) != used)
+            fail_msg("%u halvings: %llu spans", halvings, (unsigned long long)rig.thresholds_seen[halvings]);
     }
     struct weir_lane_row row = rig_row();
     assert_int_equal(row.received[WEIR_RECEIVER_GRPC], COUNT_OF(steps) * SENT);
     assert_int_equal(row.sampled_out[WEIR_STAGE_OVERLOAD], COUNT_OF(steps) * SENT - kept_sum);
-    assert_true(rig.weight_seen > 125000 && rig.weight_seen < 155000); /* weights stay true: 140,000, mostly of step 8's spread of 2,258 */
+    assert_true(rig.weight_seen > 125000 &&
+                rig.weight_seen < 155000); /* weights stay true: 140,000, mostly of step 8's spread of 2,258 */
     assert_int_equal(rig_imbalance(), 0);
     rig_free();
 }

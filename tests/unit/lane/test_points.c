@@ -16,15 +16,28 @@ static void deep_copies_read_back(void **state) {
     memcpy(negative, (uint64_t[]){8}, 8);
     doubles(quantiles, (double[]){0.99}, 1);
     doubles(values, (double[]){12.5}, 1);
-    struct weir_point_data histogram = {.count = 6, .sum = 9.5, .has_sum = true, .bounds = bounds, .counts = counts, .bound_count = 2};
-    struct weir_point_data exponential = {.count = 31, .scale = 3, .positive_offset = -2, .positive_count = 4, .negative_count = 1,
-                                          .positive = positive, .negative = negative, .zero_count = 1};
-    struct weir_point_data summary = {.count = 7, .sum = 70, .has_sum = true, .bounds = quantiles, .counts = values, .bound_count = 1};
+    struct weir_point_data histogram = {
+        .count = 6, .sum = 9.5, .has_sum = true, .bounds = bounds, .counts = counts, .bound_count = 2};
+    struct weir_point_data exponential = {.count = 31,
+                                          .scale = 3,
+                                          .positive_offset = -2,
+                                          .positive_count = 4,
+                                          .negative_count = 1,
+                                          .positive = positive,
+                                          .negative = negative,
+                                          .zero_count = 1};
+    struct weir_point_data summary = {
+        .count = 7, .sum = 70, .has_sum = true, .bounds = quantiles, .counts = values, .bound_count = 1};
     struct weir_point_data empty = {.count = 2};
     char keys[5][8] = {"gauge", "h", "expo", "sum", ""};
     struct weir_point points[5] = {
         {.hash = 1, .kind = WEIR_POINT_GAUGE, .value = -1.5, .weight = 1},
-        {.hash = 2, .kind = WEIR_POINT_HISTOGRAM, .cumulative = true, .start_ns = 10, .time_ns = 20, .data = &histogram},
+        {.hash = 2,
+         .kind = WEIR_POINT_HISTOGRAM,
+         .cumulative = true,
+         .start_ns = 10,
+         .time_ns = 20,
+         .data = &histogram},
         {.hash = 3, .kind = WEIR_POINT_EXPONENTIAL, .cumulative = true, .data = &exponential},
         {.hash = 4, .kind = WEIR_POINT_SUMMARY, .data = &summary},
         {.hash = 5, .kind = WEIR_POINT_HISTOGRAM, .data = &empty},
@@ -89,14 +102,16 @@ static void a_block_is_bounded(void **state) {
     static uint8_t key[WEIR_POINTS_BYTES_MAX];
     struct weir_point point = {.kind = WEIR_POINT_GAUGE, .key = key, .key_size = 1000};
     uint32_t added = 0;
-    while (weir_points_add(block, &point)) added++;
+    while (weir_points_add(block, &point))
+        added++;
     assert_in_range(added, 200, 262);
     assert_int_equal(block->count, added);
     assert_true(block->size <= block->capacity);
     struct weir_point got;
     struct weir_point_data data;
     uint32_t read = 0;
-    for (size_t at = 0; weir_points_next(block, &at, &got, &data);) read++;
+    for (size_t at = 0; weir_points_next(block, &at, &got, &data);)
+        read++;
     assert_int_equal(read, added);
     weir_points_free(block);
     block = weir_points_new(&budget, 0);
@@ -118,8 +133,11 @@ struct sample {
 
 static void give_sample(struct weir_sink *sink, void *argument) {
     struct sample *sample = argument;
-    struct weir_point point = {.key = (const uint8_t *)sample->key, .key_size = (uint32_t)strlen(sample->key), .kind = (uint8_t)sample->kind,
-                               .value = sample->value, .weight = 1};
+    struct weir_point point = {.key = (const uint8_t *)sample->key,
+                               .key_size = (uint32_t)strlen(sample->key),
+                               .kind = (uint8_t)sample->kind,
+                               .value = sample->value,
+                               .weight = 1};
     point.hash = weir_names_hash(rig.names, point.key, point.key_size);
     sample->taken = sink->point(sink->self, WEIR_RECEIVER_STATSD, &point);
 }
@@ -221,10 +239,8 @@ static void points_before_a_stop_arrive(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deep_copies_read_back),
-        cmocka_unit_test(a_block_is_bounded),
-        cmocka_unit_test(gauges_meet_at_their_owner),
-        cmocka_unit_test(no_room_on_the_way_is_counted),
+        cmocka_unit_test(deep_copies_read_back),       cmocka_unit_test(a_block_is_bounded),
+        cmocka_unit_test(gauges_meet_at_their_owner),  cmocka_unit_test(no_room_on_the_way_is_counted),
         cmocka_unit_test(points_before_a_stop_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
