@@ -53,7 +53,7 @@ static inline bool weir_wire_varint(struct weir_wire *wire, uint64_t *value) {
 }
 
 /* The next field, or false: at the end (why == NULL) or on broken bytes (why says what; `at` is where). */
-static inline bool weir_wire_next(struct weir_wire *wire, struct weir_wire_field *field) {
+__attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wire *wire, struct weir_wire_field *field) {
     if (wire->at >= wire->end) return false;
     const uint8_t *start = wire->at;
     uint64_t key;

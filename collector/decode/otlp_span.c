@@ -237,6 +237,17 @@ static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said
     return true;
 }
 
+/* Most attributes are short ASCII strings under short keys, written in order: 0a | key size | key | 12 | size | 0a | text size | text.
+ * False: this one is not, and nothing was read. */
+static inline bool read_short_attribute(const uint8_t *at, size_t size, struct said *said) {
+    if (size < 6 || at[0] != 0x0a || at[1] + 6u > size) return false;
+    size_t key_size = at[1];
+    const uint8_t *value = at + 2 + key_size;
+    if (value[0] != 0x12 || value[1] + 4u + key_size != size || value[2] != 0x0a || value[3] + 2u != value[1] || !is_ascii(at, size)) return false;
+    if (key_size >= 9) attribute(said, at + 2, key_size, &(struct value){.number = 1, .bits = value[3], .text = value + 4});
+    return true;
+}
+
 /* ---- the span ---- */
 
 static enum weir_otlp_verdict bad_id(char reason[64], const char *what, uint64_t size, unsigned wanted) {
@@ -258,7 +269,13 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     *span = (struct weir_span){.prior = 1};
     *finding = (struct weir_otlp_finding){0};
 
-    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+    for (;;) {
+        while (wire.end - wire.at >= 2 && wire.at[0] == (9 << 3 | WEIR_WIRE_BYTES) && wire.at[1] < 0x80 && wire.at[1] <= wire.end - wire.at - 2 &&
+               read_short_attribute(wire.at + 2, wire.at[1], &said)) {
+            wire.at += 2 + wire.at[1];
+        }
+        const uint8_t *start = wire.at;
+        if (!weir_wire_next(&wire, &field)) break;
         const struct weir_otlp_field *row = weir_otlp_field(WEIR_OTLP_SPAN, field.number);
         if (row == NULL) continue;
         if (row->type != field.type) {
