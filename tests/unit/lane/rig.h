@@ -91,6 +91,8 @@ static void rig_exporter_send(void *self, const struct weir_batch *batch, struct
     for (uint32_t i = 0; i < batch->span_count; i++) {
         const struct weir_span *span = &batch->spans[i];
         uint64_t id;
+        assert_int_equal(weir_trace_lane(span->trace_lo, rig.lane_count),
+                         weir_trace_lane(batch->spans[0].trace_lo, rig.lane_count)); /* a batch is one lane's */
         memcpy(&id, batch->bytes + span->offset, sizeof id);
         assert_true(id == span->span_id); /* the body is still its own */
         rig.span_id_sum += id;

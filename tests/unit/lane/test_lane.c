@@ -213,6 +213,21 @@ static void all_lanes_at_once(void **state) {
     rig_free();
 }
 
+static void a_long_ring_is_emptied_in_turns(void **state) {
+    (void)state;
+    rig_reset(2);
+    rig_build();
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(rig_offer(0, rig_request(8, 40, "r"), NULL), WEIR_OK);
+    rig_start(); /* one letter says that there is something, and a round takes only some of it */
+    for (int i = 0; i < 500 && (i == 0 || rig_value("weir_spans_held{exporter=\"\",where=\"handover\"} ") > 0); i++)
+        rig_rounds();
+    assert_int_equal(rig_value("weir_spans_held{exporter=\"\",where=\"handover\"} "), 0);
+    assert_int_equal(rig_row().batched, 8000);
+    rig_stop();
+    rig_free();
+}
+
 /* ---- batches ---- */
 
 static void batches_close_on_spans(void **state) {
@@ -411,6 +426,7 @@ int main(void) {
         cmocka_unit_test(two_lanes),
         cmocka_unit_test(four_lanes),
         cmocka_unit_test(all_lanes_at_once),
+        cmocka_unit_test(a_long_ring_is_emptied_in_turns),
         cmocka_unit_test(batches_close_on_spans),
         cmocka_unit_test(batches_close_on_bytes),
         cmocka_unit_test(batches_close_on_age),
