@@ -79,6 +79,7 @@ static bool repeat(struct client *client, struct weir_emit_request *request, con
     uint64_t wait = BACK_OFF_NS << doublings;
     if (wait > BACK_OFF_MAX_NS) wait = BACK_OFF_MAX_NS;
     if (answer != NULL && answer->retry_info && answer->retry_ns > 0) wait = answer->retry_ns;
+    if (wait > client->options->timeout_ns) return false; /* later than anybody waits */
     request->due_ns = client->now_ns + wait;
     request->next = client->waiting;
     client->waiting = request;
@@ -174,8 +175,7 @@ static struct weir_emit_request *take(struct client *client, struct weir_error *
     return request;
 }
 
-static void lose(struct client *client, struct line *line, const struct weir_error *why) {
-    (void)why;
+static void lose(struct client *client, struct line *line) {
     weir_emit_connection_close(&line->connection);
     line->away_since_ns = line->retry_at_ns = client->now_ns;
 }
@@ -194,7 +194,9 @@ static enum weir_status reconnect(struct client *client, struct line *line, stru
 
 static void flush(struct client *client, struct line *line, struct weir_error *why) {
     line->unflushed = 0;
-    if (line->connection != NULL && weir_emit_connection_flush(line->connection, why) != WEIR_OK) lose(client, line, why);
+    if (line->connection == NULL || weir_emit_connection_flush(line->connection, why) == WEIR_OK) return;
+    weir_emit_connection_read(line->connection, why); /* what was answered before it broke; that it broke is known */
+    lose(client, line);
 }
 
 /* Gives one connection what it may carry. */
@@ -221,7 +223,7 @@ static enum weir_status fill(struct client *client, struct line *line, struct we
     }
     flush(client, line, &why);
     if (line->connection != NULL && !weir_emit_connection_takes(line->connection) && weir_emit_connection_open_streams(line->connection) == 0)
-        lose(client, line, NULL); /* GOAWAY, and all of ours were answered */
+        lose(client, line); /* GOAWAY, and all of ours were answered */
     return WEIR_OK;
 }
 
@@ -265,7 +267,7 @@ static void rest(struct client *client) {
         struct line *line = &client->lines[i];
         struct weir_error why = {0};
         if ((polls[i].revents & (POLLIN | POLLERR | POLLHUP)) == 0 || line->connection == NULL) continue;
-        if (weir_emit_connection_read(line->connection, &why) != WEIR_OK) lose(client, line, &why);
+        if (weir_emit_connection_read(line->connection, &why) != WEIR_OK) lose(client, line);
     }
 }
 

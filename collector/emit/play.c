@@ -23,7 +23,7 @@ enum {
 
 /* `ot=th:` with trailing zeros left out. Source: OpenTelemetry, "TraceState: Probability Sampling". */
 static void threshold_text(uint64_t threshold, char *out, size_t out_size) {
-    char digits[16];
+    char digits[24];
     snprintf(digits, sizeof digits, "%014llx", (unsigned long long)threshold);
     size_t size = 14;
     while (size > 1 && digits[size - 1] == '0') size--;
