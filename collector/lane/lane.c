@@ -147,6 +147,7 @@ static bool take_point(struct lane *lane, uint32_t receiver, const struct weir_p
     switch (weir_shard_point(lane->shard, point, weir_loop_now(lane->loop))) {
     case WEIR_POINT_TAKEN: return true;
     case WEIR_POINT_REFUSED_STALE: reason = WEIR_POINT_STALE; break;
+    case WEIR_POINT_REFUSED_FULL: reason = WEIR_POINT_FULL; break;
     default: reason = WEIR_POINT_CONFLICT; break;
     }
     WEIR_TALLY("points_rejected", lane->row.points_rejected[receiver][reason], 1);
