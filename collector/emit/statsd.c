@@ -82,7 +82,7 @@ void weir_emit_statsd_request(void *self, uint32_t operation, uint64_t ns, bool 
 void weir_emit_statsd_flush(struct weir_emit_statsd *statsd) {
     char line[LINE_MAX_BYTES];
     uint64_t busy = 0;
-    for (uint32_t i = 0; i < statsd->mesh->operation_count; i++) {
+    for (uint32_t i = 0; i < statsd->mesh->operation_count && statsd->since > 0; i++) {
         const struct weir_emit_operation *operation = &statsd->mesh->operations[i];
         for (int error = 0; error < 2; error++) {
             uint64_t count = statsd->requests[i][error];

@@ -37,8 +37,10 @@ static void put_operation(struct weir_buffer *out, const struct weir_emit_mesh *
     const struct weir_emit_operation *operation = &mesh->operations[index];
     char name[64];
     weir_emit_operation_name(operation, name, sizeof name);
-    weir_buffer_printf(out, "    {\"service\": \"%s\", \"operation\": \"%s\", \"kind\": \"%s\", \"spans\": %llu, \"errors\": %llu, \"seconds\": ",
-                       mesh->names[operation->service], name, operation->client ? "client" : "server", (unsigned long long)totals->spans,
+    weir_buffer_printf(out, "    {\"service\": \"%s\", \"operation\": \"%s\", \"kind\": \"%s\", ", mesh->names[operation->service], name,
+                       operation->client ? "client" : "server");
+    if (operation->client) weir_buffer_printf(out, "\"peer\": \"%s\", ", operation->peer);
+    weir_buffer_printf(out, "\"spans\": %llu, \"errors\": %llu, \"seconds\": ", (unsigned long long)totals->spans,
                        (unsigned long long)totals->errors);
     put_seconds(out, totals->ns);
     weir_buffer_text(out, ", \"buckets\": [");
