@@ -210,7 +210,8 @@ void weir_emit_render_free(struct weir_emit_render *render) {
     memset(render, 0, sizeof *render);
 }
 
-/* A request id that all spans of a trace share, in the form of a UUID. */
+/* A request id that all spans of a trace share, in the form of a UUID; with Envoy's mark that the trace is sampled (9; a would say
+ * that it was forced: source/extensions/request_id/uuid/config.cc). */
 static void put_uuid(const uint8_t trace_id[16], uint8_t *out) {
     char hex[32];
     weir_hex_encode(trace_id, 16, hex);
@@ -219,6 +220,7 @@ static void put_uuid(const uint8_t trace_id[16], uint8_t *out) {
     memcpy(out + 14, hex + 16, 4);
     memcpy(out + 19, hex + 12, 4);
     memcpy(out + 24, hex, 12);
+    out[14] = '9';
 }
 
 /* Caller and callee name the same thing: the number is made from the CLIENT span's id on both sides. */
