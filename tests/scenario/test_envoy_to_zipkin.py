@@ -78,7 +78,9 @@ def check_tags(traces: list, failing: int, slow: int):
     roots = [span for span in spans if "parentId" not in span]
     slow_roots = [span for span in roots if "/slow/" in span["tags"]["http.url"]]
     assert len(slow_roots) == slow
-    assert all(SLOW_MS * 1000 <= span["duration"] < SLOW_MS * 1000 * 20 for span in slow_roots)
+    durations = sorted(span["duration"] for span in slow_roots)
+    # Envoy's timers are a millisecond or two early now and then.
+    assert SLOW_MS * 950 <= durations[0] and durations[-1] < SLOW_MS * 1000 * 20, durations
 
 
 def check_series(one, names: tuple, failing: int):
