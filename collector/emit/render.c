@@ -218,6 +218,7 @@ static void put_uuid(const uint8_t trace_id[16], uint8_t *out) {
     memcpy(out, hex + 24, 8);
     memcpy(out + 9, hex + 20, 4);
     memcpy(out + 14, hex + 16, 4);
+    out[14] = '9';
     memcpy(out + 19, hex + 12, 4);
     memcpy(out + 24, hex, 12);
     out[14] = '9';
