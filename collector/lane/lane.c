@@ -2,6 +2,7 @@
 #include "collector/lane/lane.h"
 #include "collector/core/log.h"
 #include "collector/core/receipt.h"
+#include "collector/decode/otlp_restate.h"
 #include "collector/lane/overload.h"
 #include "collector/lane/points.h"
 
@@ -105,6 +106,11 @@ static bool is_over(const struct weir_batch *open, const struct weir_batch *batc
     return open->origin_bytes > max_bytes && open->origins[open->origin_count - 1] != origin;
 }
 
+static bool copy(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
+    bool changed = (batch->spans[i].flags & WEIR_SPAN_CHANGED) != 0;
+    return open_batch(lane) && (changed ? weir_otlp_restate(lane->open, batch, i) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
+}
+
 static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
     const struct weir_batch_config *limits = &lane->snapshot.config->batch;
     if (lane->all->env.queue_count == 0) {
@@ -112,10 +118,10 @@ static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) 
         return;
     }
     if (lane->open != NULL && is_over(lane->open, batch, i, limits->max_bytes)) close_batch(lane);
-    bool held = open_batch(lane) && weir_batch_copy(lane->open, batch, i) == WEIR_OK;
+    bool held = copy(lane, batch, i);
     if (!held && lane->open != NULL && lane->open->span_count > 0) { /* 65,535 origins: there is room in the next one */
         close_batch(lane);
-        held = open_batch(lane) && weir_batch_copy(lane->open, batch, i) == WEIR_OK;
+        held = copy(lane, batch, i);
     }
     if (!held) {
         WEIR_TALLY("dropped_memory", lane->row.dropped[WEIR_DROP_MEMORY], 1);

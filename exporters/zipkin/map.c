@@ -308,57 +308,6 @@ static void drop_tags(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
     span->tag_count = kept;
 }
 
-/* The tracestate with `ot=th` as the view has it; the other members and sub-keys stay, `ot` moves to the front.
- * Source: OpenTelemetry specification, trace/tracestate-handling.md (th: 56 bits in hex, trailing zeros left out);
- * W3C Trace Context, 3.3.1.3 (a changed member goes first). */
-static void put_tracestate(struct weir_buffer *out, struct weir_zipkin_text old, uint64_t threshold) {
-    char digits[16];
-    weir_hex_u64(threshold << 8, digits); /* 56 bits at the top: the first 14 digits */
-    size_t count = 14;
-    while (count > 1 && digits[count - 1] == '0') count--;
-    weir_buffer_text(out, "ot=th:");
-    weir_buffer_put(out, digits, count);
-    if (old.size == 0) return;
-    const uint8_t *end = old.bytes + old.size;
-    for (int pass = 0; pass < 2; pass++) { /* first what `ot` had besides, then the other vendors */
-        for (const uint8_t *at = old.bytes; at < end;) {
-            const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma != NULL ? comma : end;
-            const uint8_t *next = comma != NULL ? comma + 1 : end;
-            while (at < stop && (*at == ' ' || *at == '\t')) at++;
-            bool ours = stop - at >= 3 && memcmp(at, "ot=", 3) == 0;
-            if (pass == 0 && ours) {
-                for (const uint8_t *sub = at + 3; sub < stop;) {
-                    const uint8_t *semicolon = memchr(sub, ';', (size_t)(stop - sub)), *sub_stop = semicolon != NULL ? semicolon : stop;
-                    if (sub_stop > sub && !(sub_stop - sub >= 3 && memcmp(sub, "th:", 3) == 0)) {
-                        weir_buffer_byte(out, ';');
-                        weir_buffer_put(out, sub, (size_t)(sub_stop - sub));
-                    }
-                    sub = semicolon != NULL ? semicolon + 1 : stop;
-                }
-            } else if (pass == 1 && !ours && stop > at) {
-                weir_buffer_byte(out, ',');
-                weir_buffer_put(out, at, (size_t)(stop - at));
-            }
-            at = next;
-        }
-    }
-}
-
-static bool add_sampling(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_zipkin_text tracestate) {
-    const struct weir_span *view = span->view;
-    if ((view->flags & WEIR_SPAN_TH_CHANGED) != 0) {
-        size_t start = scratch->text.size;
-        put_tracestate(&scratch->text, tracestate, view->threshold);
-        tracestate = rendered(&scratch->text, start);
-    }
-    if (tracestate.size > 0 && !add_tag(scratch, span, TEXT("w3c.tracestate"), tracestate)) return false;
-    if ((view->flags & WEIR_SPAN_PRIOR_CHANGED) == 0) return true; /* else it came as an attribute, or is 1 */
-    drop_tags(scratch, span, TEXT("weir.prior_weight"));
-    size_t start = scratch->text.size;
-    weir_buffer_double(&scratch->text, view->prior);
-    return add_tag(scratch, span, TEXT("weir.prior_weight"), rendered(&scratch->text, start));
-}
-
 static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_wire wire) {
     const struct weir_span *view = span->view;
     bool calls = view->kind == WEIR_KIND_CLIENT || view->kind == WEIR_KIND_PRODUCER;
@@ -411,7 +360,7 @@ static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
     span->text_bytes += span->name.size;
     return add_status(scratch, span, &status) && add_number(scratch, span, TEXT("otel.dropped_attributes_count"), dropped[0]) &&
            add_number(scratch, span, TEXT("otel.dropped_events_count"), dropped[1]) &&
-           add_number(scratch, span, TEXT("otel.dropped_links_count"), dropped[2]) && add_sampling(scratch, span, tracestate);
+           add_number(scratch, span, TEXT("otel.dropped_links_count"), dropped[2]) && (tracestate.size == 0 || add_tag(scratch, span, TEXT("w3c.tracestate"), tracestate));
 }
 
 /* Rendered texts get their addresses; those of tags and annotations only, for nothing else is rendered. */

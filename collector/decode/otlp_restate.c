@@ -1,0 +1,115 @@
+#include "collector/decode/otlp_restate.h"
+#include "collector/core/hex.h"
+#include "collector/core/wire.h"
+
+#include <string.h>
+
+enum { SPAN_TRACE_STATE = 3, SPAN_ATTRIBUTES = 9 }; /* trace.proto */
+static const char prior_key[] = "weir.prior_weight";
+enum { PRIOR_KEY_SIZE = sizeof prior_key - 1, THRESHOLD_ROOM = 24 /* ot=th:, 14 digits, a separator */, ATTRIBUTE_ROOM = 48 };
+
+/* What `ot` had besides th. */
+static void put_sub_keys(struct weir_buffer *out, const uint8_t *at, const uint8_t *stop) {
+    while (at < stop) {
+        const uint8_t *semicolon = memchr(at, ';', (size_t)(stop - at)), *end = semicolon != NULL ? semicolon : stop;
+        if (end > at && !(end - at >= 3 && memcmp(at, "th:", 3) == 0)) {
+            weir_buffer_byte(out, ';');
+            weir_buffer_put(out, at, (size_t)(end - at));
+        }
+        at = semicolon != NULL ? semicolon + 1 : stop;
+    }
+}
+
+void weir_otlp_tracestate(struct weir_buffer *out, const uint8_t *old, size_t old_size, uint64_t threshold) {
+    char digits[16];
+    weir_hex_u64(threshold << 8, digits); /* 56 bits at the top: the first 14 digits */
+    size_t count = 14;
+    while (count > 1 && digits[count - 1] == '0') count--;
+    weir_buffer_text(out, "ot=th:");
+    weir_buffer_put(out, digits, count);
+    if (old_size == 0) return;
+    const uint8_t *end = old + old_size;
+    for (int pass = 0; pass < 2; pass++) { /* first our own member's other sub-keys, then the other vendors */
+        for (const uint8_t *at = old, *next; at < end; at = next) {
+            const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma != NULL ? comma : end;
+            next = comma != NULL ? comma + 1 : end;
+            while (at < stop && (*at == ' ' || *at == '\t')) at++;
+            bool ours = stop - at >= 3 && memcmp(at, "ot=", 3) == 0;
+            if (pass == 0 && ours) {
+                put_sub_keys(out, at + 3, stop);
+            } else if (pass == 1 && !ours && stop > at) {
+                weir_buffer_byte(out, ',');
+                weir_buffer_put(out, at, (size_t)(stop - at));
+            }
+        }
+    }
+}
+
+static bool is_prior(const struct weir_wire_field *attribute) {
+    struct weir_wire pair = weir_wire_of(attribute->bytes, attribute->value);
+    struct weir_wire_field field;
+    bool found = false;
+    while (weir_wire_next(&pair, &field)) {
+        if (field.number == 1) found = field.value == PRIOR_KEY_SIZE && memcmp(field.bytes, prior_key, PRIOR_KEY_SIZE) == 0;
+    }
+    return found;
+}
+
+static uint8_t *put_prior(uint8_t *out, double prior) {
+    uint8_t value[16], pair[ATTRIBUTE_ROOM], *at;
+    uint64_t bits;
+    memcpy(&bits, &prior, sizeof bits);
+    uint8_t *value_end = weir_wire_put_fixed64(value, 4, bits); /* AnyValue.double_value */
+    at = weir_wire_put_bytes(pair, 1, prior_key, PRIOR_KEY_SIZE);
+    at = weir_wire_put_bytes(at, 2, value, (size_t)(value_end - value));
+    return weir_wire_put_bytes(out, SPAN_ATTRIBUTES, pair, (size_t)(at - pair));
+}
+
+/* Copies the span's fields but those that are said anew. */
+static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, unsigned flags, const uint8_t **state, size_t *state_size) {
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field;
+    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
+        if (field.number == SPAN_TRACE_STATE && (flags & WEIR_SPAN_TH_CHANGED) != 0) {
+            *state = field.bytes;
+            *state_size = field.value;
+            continue;
+        }
+        if (field.number == SPAN_ATTRIBUTES && (flags & WEIR_SPAN_PRIOR_CHANGED) != 0 && is_prior(&field)) continue;
+        memcpy(out, start, (size_t)(wire.at - start));
+        out += wire.at - start;
+    }
+    return out;
+}
+
+enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i) {
+    struct weir_span span = from->spans[i];
+    uint16_t origin;
+    if (weir_batch_room(to, span.size + THRESHOLD_ROOM + ATTRIBUTE_ROOM + 16) != WEIR_OK || weir_batch_span_room(to, 1) != WEIR_OK ||
+        weir_batch_origin(to, from->origins[span.origin], &origin) != WEIR_OK) {
+        return WEIR_FULL;
+    }
+    uint8_t *start = to->bytes + to->size;
+    const uint8_t *state = NULL;
+    size_t state_size = 0;
+    uint8_t *end = copy_fields(start, from->bytes + span.offset, span.size, span.flags, &state, &state_size);
+    if ((span.flags & WEIR_SPAN_TH_CHANGED) != 0) {
+        struct weir_buffer text = {.bytes = NULL}; /* longer than the old one by THRESHOLD_ROOM at most */
+        weir_otlp_tracestate(&text, state, state_size, span.threshold);
+        if (text.failed) {
+            weir_buffer_free(&text);
+            return WEIR_FULL;
+        }
+        end = weir_wire_put_bytes(end, SPAN_TRACE_STATE, text.bytes, text.size);
+        weir_buffer_free(&text);
+    }
+    if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) end = put_prior(end, span.prior);
+    if ((span.flags & WEIR_SPAN_TH_CHANGED) != 0) span.flags |= WEIR_SPAN_TH;
+    if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span.flags |= WEIR_SPAN_PRIOR;
+    span.flags &= (uint8_t)~WEIR_SPAN_CHANGED;
+    span.offset = (uint32_t)to->size;
+    span.size = (uint32_t)(end - start);
+    span.origin = origin;
+    to->size += span.size;
+    return weir_batch_add(to, &span);
+}
