@@ -8,9 +8,10 @@
 
 const char *weir_emit_code_name(int code) {
     static const char *const names[WEIR_EMIT_CODES] = {
-        "OK",        "CANCELLED",           "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",     "UNIMPLEMENTED",     "INTERNAL",  "UNAVAILABLE",    "DATA_LOSS",
-        "UNAUTHENTICATED"};
+        "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+        "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+        "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+        "DATA_LOSS", "UNAUTHENTICATED"};
     return code >= 0 && code < WEIR_EMIT_CODES ? names[code] : "UNKNOWN";
 }
 
@@ -92,7 +93,8 @@ static void read_details(struct weir_emit_answer *answer, const char *text, size
         bool ours = false;
         while (weir_wire_next(&any, &field)) {
             if (field.type != WEIR_WIRE_BYTES) continue;
-            if (field.number == 1) ours = field.value == sizeof type - 1 && memcmp(field.bytes, type, sizeof type - 1) == 0;
+            if (field.number == 1)
+                ours = field.value == sizeof type - 1 && memcmp(field.bytes, type, sizeof type - 1) == 0;
             if (field.number == 2) value = field;
         }
         if (!ours) continue;
@@ -100,7 +102,8 @@ static void read_details(struct weir_emit_answer *answer, const char *text, size
         if (value.bytes == NULL) continue;
         struct weir_wire info = weir_wire_of(value.bytes, value.value);
         while (weir_wire_next(&info, &field)) {
-            if (field.number == 1 && field.type == WEIR_WIRE_BYTES) answer->retry_ns = read_delay(field.bytes, field.value);
+            if (field.number == 1 && field.type == WEIR_WIRE_BYTES)
+                answer->retry_ns = read_delay(field.bytes, field.value);
         }
     }
 }
@@ -109,7 +112,8 @@ static bool named(const char *name, size_t size, const char *wanted) {
     return strlen(wanted) == size && memcmp(name, wanted, size) == 0;
 }
 
-void weir_emit_answer_header(struct weir_emit_answer *answer, const char *name, size_t name_size, const char *value, size_t value_size) {
+void weir_emit_answer_header(struct weir_emit_answer *answer, const char *name, size_t name_size, const char *value,
+                             size_t value_size) {
     if (named(name, name_size, ":status")) {
         answer->http_status = read_number(value, value_size);
     } else if (named(name, name_size, "grpc-status")) {
@@ -146,7 +150,8 @@ int weir_emit_answer_code(const struct weir_emit_answer *answer) {
 bool weir_emit_answer_rejected(struct weir_emit_answer *answer, uint64_t *rejected) {
     *rejected = 0;
     if (answer->body_size < 5) return false; /* also an empty message has its five bytes */
-    uint32_t size = (uint32_t)answer->body[1] << 24 | (uint32_t)answer->body[2] << 16 | (uint32_t)answer->body[3] << 8 | answer->body[4];
+    uint32_t size = (uint32_t)answer->body[1] << 24 | (uint32_t)answer->body[2] << 16 | (uint32_t)answer->body[3] << 8 |
+                    answer->body[4];
     if (answer->body[0] != 0) return false; /* compressed, which we did not ask for */
     if (size > answer->body_size - 5) size = answer->body_size - 5;
     struct weir_wire response = weir_wire_of(answer->body + 5, size);
@@ -155,8 +160,10 @@ bool weir_emit_answer_rejected(struct weir_emit_answer *answer, uint64_t *reject
         if (partial.number != 1 || partial.type != WEIR_WIRE_BYTES) continue;
         struct weir_wire success = weir_wire_of(partial.bytes, partial.value);
         while (weir_wire_next(&success, &field)) {
-            if (field.number == 1 && field.type == WEIR_WIRE_VARINT && (int64_t)field.value > 0) *rejected = field.value;
-            if (field.number == 2 && field.type == WEIR_WIRE_BYTES) keep_message(answer, field.bytes, field.value, false);
+            if (field.number == 1 && field.type == WEIR_WIRE_VARINT && (int64_t)field.value > 0)
+                *rejected = field.value;
+            if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
+                keep_message(answer, field.bytes, field.value, false);
         }
         if (success.why != NULL) return false;
     }

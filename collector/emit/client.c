@@ -16,8 +16,8 @@ enum {
     FLUSH_BYTES = 32 << 10, /* small requests share a system call up to this */
     CONNECTIONS_MAX = 256,
 };
-#define TICK_NS        (100 * WEIR_MS)
-#define BACK_OFF_NS    (50 * WEIR_MS)
+#define TICK_NS         (100 * WEIR_MS)
+#define BACK_OFF_NS     (50 * WEIR_MS)
 #define BACK_OFF_MAX_NS (5 * WEIR_S)
 
 struct line { /* of a connection */
@@ -52,7 +52,8 @@ static uint32_t wait_bucket(uint64_t ns) {
 
 uint64_t weir_emit_wait_quantile(const struct weir_emit_counts *counts, double q) {
     uint64_t all = 0, below = 0;
-    for (uint32_t i = 0; i < WEIR_EMIT_WAITS; i++) all += counts->waits[i];
+    for (uint32_t i = 0; i < WEIR_EMIT_WAITS; i++)
+        all += counts->waits[i];
     for (uint32_t i = 0; i < WEIR_EMIT_WAITS; i++) {
         below += counts->waits[i];
         if (counts->waits[i] == 0 || (double)below < q * (double)all) continue;
@@ -64,11 +65,13 @@ uint64_t weir_emit_wait_quantile(const struct weir_emit_counts *counts, double q
 static void refuse(struct client *client, struct weir_emit_request *request, int code) {
     client->counts->refused += request->spans;
     client->counts->refused_by[code >= 0 && code < WEIR_EMIT_CODES ? code : WEIR_EMIT_UNKNOWN] += request->spans;
-    if (request->answer.message[0] != 0) memcpy(client->counts->message, request->answer.message, sizeof client->counts->message);
+    if (request->answer.message[0] != 0)
+        memcpy(client->counts->message, request->answer.message, sizeof client->counts->message);
 }
 
-/* OTLP: UNAVAILABLE may be sent again, RESOURCE_EXHAUSTED when it says RetryInfo. The other retryable codes leave open whether
- * the spans were kept, and a generator whose counts are held against the collector's must not send any twice. */
+/* OTLP: UNAVAILABLE may be sent again, RESOURCE_EXHAUSTED when it says RetryInfo. The other retryable codes leave open
+ * whether the spans were kept, and a generator whose counts are held against the collector's must not send any twice.
+ */
 static bool may_repeat(const struct weir_emit_answer *answer, int code) {
     return code == WEIR_EMIT_UNAVAILABLE || (code == WEIR_EMIT_RESOURCE_EXHAUSTED && answer->retry_info);
 }
@@ -134,13 +137,15 @@ static bool frame(struct client *client, struct weir_emit_request *request) {
     if (body->failed) return false;
     size_t size = body->size - 5;
     body->bytes[0] = client->options->gzip;
-    for (int i = 0; i < 4; i++) body->bytes[1 + i] = (uint8_t)(size >> (24 - 8 * i));
+    for (int i = 0; i < 4; i++)
+        body->bytes[1 + i] = (uint8_t)(size >> (24 - 8 * i));
     return true;
 }
 
 static uint64_t limit_now(const struct client *client) {
     if (client->options->rate == 0) return UINT64_MAX;
-    return (uint64_t)((unsigned __int128)(client->now_ns - client->counts->began_ns) * client->options->rate / WEIR_S) + 1;
+    return (uint64_t)((unsigned __int128)(client->now_ns - client->counts->began_ns) * client->options->rate / WEIR_S) +
+           1;
 }
 
 /* The next request to be given to a connection: a repeated one that is due, else a new one. NULL: none now. */
@@ -158,8 +163,8 @@ static struct weir_emit_request *take(struct client *client, struct weir_error *
     weir_buffer_clear(&request->body);
     weir_buffer_put(&request->body, head, sizeof head);
     weir_buffer_clear(&client->plain);
-    enum weir_emit_next next =
-        weir_emit_play_next(client->play, limit_now(client), client->options->gzip ? &client->plain : &request->body, &request->spans);
+    enum weir_emit_next next = weir_emit_play_next(
+        client->play, limit_now(client), client->options->gzip ? &client->plain : &request->body, &request->spans);
     if (next == WEIR_EMIT_END) client->played = true;
     if (next != WEIR_EMIT_REQUEST) return NULL;
     if (!frame(client, request)) {
@@ -202,7 +207,8 @@ static void flush(struct client *client, struct line *line, struct weir_error *w
 /* Gives one connection what it may carry. */
 static enum weir_status fill(struct client *client, struct line *line, struct weir_error *err) {
     struct weir_error why = {0};
-    while (line->connection != NULL && !weir_emit_connection_blocked(line->connection) && weir_emit_connection_takes(line->connection) &&
+    while (line->connection != NULL && !weir_emit_connection_blocked(line->connection) &&
+           weir_emit_connection_takes(line->connection) &&
            weir_emit_connection_open_streams(line->connection) < client->options->in_flight) {
         why.status = WEIR_OK;
         struct weir_emit_request *request = take(client, &why);
@@ -222,7 +228,8 @@ static enum weir_status fill(struct client *client, struct line *line, struct we
         if (line->unflushed >= FLUSH_BYTES) flush(client, line, &why);
     }
     flush(client, line, &why);
-    if (line->connection != NULL && !weir_emit_connection_takes(line->connection) && weir_emit_connection_open_streams(line->connection) == 0)
+    if (line->connection != NULL && !weir_emit_connection_takes(line->connection) &&
+        weir_emit_connection_open_streams(line->connection) == 0)
         lose(client, line); /* GOAWAY, and all of ours were answered */
     return WEIR_OK;
 }
@@ -230,7 +237,8 @@ static enum weir_status fill(struct client *client, struct line *line, struct we
 static bool finished(const struct client *client) {
     if (!client->played || client->waiting != NULL) return false;
     for (uint32_t i = 0; i < client->options->connections; i++) {
-        if (client->lines[i].connection != NULL && weir_emit_connection_open_streams(client->lines[i].connection) > 0) return false;
+        if (client->lines[i].connection != NULL && weir_emit_connection_open_streams(client->lines[i].connection) > 0)
+            return false;
     }
     return true;
 }
@@ -242,7 +250,8 @@ static void rest(struct client *client) {
     uint64_t wait = TICK_NS;
     for (uint32_t i = 0; i < count; i++) {
         const struct weir_emit_connection *connection = client->lines[i].connection;
-        polls[i] = (struct pollfd){.fd = connection != NULL ? weir_emit_connection_fd(connection) : -1, .events = POLLIN};
+        polls[i] =
+            (struct pollfd){.fd = connection != NULL ? weir_emit_connection_fd(connection) : -1, .events = POLLIN};
         if (connection == NULL) {
             wait = BACK_OFF_NS;
         } else if (weir_emit_connection_blocked(connection)) {
@@ -256,8 +265,8 @@ static void rest(struct client *client) {
         if (left < wait) wait = left;
     }
     if (idle > 0 && client->options->rate != 0 && !client->played && client->free != NULL) {
-        uint64_t next = client->counts->began_ns +
-                        (uint64_t)((unsigned __int128)client->play->truth.spans * WEIR_S / client->options->rate); /* of the next trace */
+        uint64_t next = client->counts->began_ns + (uint64_t)((unsigned __int128)client->play->truth.spans * WEIR_S /
+                                                              client->options->rate); /* of the next trace */
         uint64_t left = next > client->now_ns ? next - client->now_ns : 0;
         if (left < wait) wait = left;
     }
@@ -278,15 +287,17 @@ static void stop(struct client *client) {
     while (client->waiting != NULL) {
         struct weir_emit_request *request = client->waiting;
         client->waiting = request->next;
-        refuse(client, request, weir_emit_answer_code(&request->answer) == WEIR_EMIT_UNKNOWN ? WEIR_EMIT_UNAVAILABLE
-                                                                                            : weir_emit_answer_code(&request->answer));
+        refuse(client, request,
+               weir_emit_answer_code(&request->answer) == WEIR_EMIT_UNKNOWN ? WEIR_EMIT_UNAVAILABLE
+                                                                            : weir_emit_answer_code(&request->answer));
         request->next = client->free;
         client->free = request;
     }
     client->waiting_count = 0;
 }
 
-static enum weir_status serve(struct client *client, const struct weir_emit_client_watch *watch, struct weir_error *err) {
+static enum weir_status serve(struct client *client, const struct weir_emit_client_watch *watch,
+                              struct weir_error *err) {
     uint64_t ticked = 0;
     for (;;) {
         client->now_ns = weir_mono_ns(&weir_clock_system);
@@ -315,10 +326,12 @@ static enum weir_status prepare(struct client *client, struct weir_error *err) {
     const struct weir_listen *endpoint = &options->endpoint;
     char port[8];
     snprintf(port, sizeof port, "%u", (unsigned)endpoint->port);
-    snprintf(client->authority, sizeof client->authority, strchr(endpoint->host, ':') != NULL ? "[%s]:%s" : "%s:%s", endpoint->host, port);
+    snprintf(client->authority, sizeof client->authority, strchr(endpoint->host, ':') != NULL ? "[%s]:%s" : "%s:%s",
+             endpoint->host, port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     int failed = getaddrinfo(endpoint->host, port, &hints, &client->addresses);
-    if (failed != 0) return weir_fail(err, WEIR_IO, 0, false, "--endpoint %s: %s", client->authority, gai_strerror(failed));
+    if (failed != 0)
+        return weir_fail(err, WEIR_IO, 0, false, "--endpoint %s: %s", client->authority, gai_strerror(failed));
     if (options->gzip && deflateInit2(&client->deflate, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return weir_fail(err, WEIR_FULL, 0, false, "--gzip: no memory");
     size_t count = options->connections * options->in_flight;
@@ -330,25 +343,32 @@ static enum weir_status prepare(struct client *client, struct weir_error *err) {
         client->requests[i].next = client->free;
         client->free = &client->requests[i];
     }
-    client->connection_options = (struct weir_emit_connection_options){
-        .authority = client->authority, .timeout_ns = options->timeout_ns, .gzip = options->gzip, .self = client, .released = on_released};
+    client->connection_options = (struct weir_emit_connection_options){.authority = client->authority,
+                                                                       .timeout_ns = options->timeout_ns,
+                                                                       .gzip = options->gzip,
+                                                                       .self = client,
+                                                                       .released = on_released};
     for (uint64_t i = 0; i < options->connections; i++) {
-        enum weir_status status = weir_emit_connection_open(&client->lines[i].connection, client->addresses, &client->connection_options, err);
+        enum weir_status status = weir_emit_connection_open(&client->lines[i].connection, client->addresses,
+                                                            &client->connection_options, err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
 }
 
-enum weir_status weir_emit_client_run(const struct weir_emit_options *options, struct weir_emit_play *play, const struct weir_emit_client_watch *watch,
-                                      struct weir_emit_counts *counts, struct weir_error *err) {
+enum weir_status weir_emit_client_run(const struct weir_emit_options *options, struct weir_emit_play *play,
+                                      const struct weir_emit_client_watch *watch, struct weir_emit_counts *counts,
+                                      struct weir_error *err) {
     memset(counts, 0, sizeof *counts);
     struct client client = {.options = options, .play = play, .counts = counts};
     enum weir_status status = prepare(&client, err);
     counts->began_ns = counts->ended_ns = client.now_ns = weir_mono_ns(&weir_clock_system);
     if (status == WEIR_OK) status = serve(&client, watch, err);
     stop(&client);
-    for (uint64_t i = 0; client.lines != NULL && i < options->connections; i++) weir_emit_connection_close(&client.lines[i].connection);
-    for (uint64_t i = 0; client.requests != NULL && i < options->connections * options->in_flight; i++) weir_buffer_free(&client.requests[i].body);
+    for (uint64_t i = 0; client.lines != NULL && i < options->connections; i++)
+        weir_emit_connection_close(&client.lines[i].connection);
+    for (uint64_t i = 0; client.requests != NULL && i < options->connections * options->in_flight; i++)
+        weir_buffer_free(&client.requests[i].body);
     if (client.addresses != NULL) freeaddrinfo(client.addresses);
     if (options->gzip) deflateEnd(&client.deflate);
     weir_buffer_free(&client.plain);

@@ -28,7 +28,8 @@ struct weir_emit_connection {
     uint32_t open;
     char timeout[24];                   /* grpc-timeout */
     struct weir_emit_request *requests; /* in flight */
-    /* What is on its way to the socket. Bodies are pointed at, so a request that ends early is kept until all is out. */
+    /* What is on its way to the socket. Bodies are pointed at, so a request that ends early is kept until all is out.
+     */
     struct iovec parts[PARTS_MAX];
     uint32_t part_at, part_count;
     uint8_t control[CONTROL_BYTES];
@@ -39,7 +40,8 @@ struct weir_emit_connection {
 
 static void unlink_request(struct weir_emit_connection *connection, struct weir_emit_request *request) {
     struct weir_emit_request **at = &connection->requests;
-    while (*at != request) at = &(*at)->next;
+    while (*at != request)
+        at = &(*at)->next;
     *at = request->next;
 }
 
@@ -77,8 +79,8 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t si
     return add_control(self, bytes, size) ? (ssize_t)size : NGHTTP2_ERR_WOULDBLOCK;
 }
 
-static ssize_t on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t room, uint32_t *flags, nghttp2_data_source *source,
-                       void *self) {
+static ssize_t on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t room, uint32_t *flags,
+                       nghttp2_data_source *source, void *self) {
     (void)session;
     (void)stream;
     (void)buffer;
@@ -90,7 +92,8 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer
     return (ssize_t)size;
 }
 
-static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t size, nghttp2_data_source *source, void *self) {
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t size,
+                        nghttp2_data_source *source, void *self) {
     (void)session;
     (void)frame;
     struct weir_emit_connection *connection = self;
@@ -102,16 +105,18 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size, const uint8_t *value,
-                     size_t value_size, uint8_t flags, void *self) {
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                     const uint8_t *value, size_t value_size, uint8_t flags, void *self) {
     (void)flags;
     (void)self;
     struct weir_emit_request *request = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (request != NULL) weir_emit_answer_header(&request->answer, (const char *)name, name_size, (const char *)value, value_size);
+    if (request != NULL)
+        weir_emit_answer_header(&request->answer, (const char *)name, name_size, (const char *)value, value_size);
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *bytes, size_t size, void *self) {
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *bytes, size_t size,
+                   void *self) {
     (void)flags;
     (void)self;
     struct weir_emit_request *request = nghttp2_session_get_stream_user_data(session, stream);
@@ -119,7 +124,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     return 0;
 }
 
-static void end_request(struct weir_emit_connection *connection, struct weir_emit_request *request, enum weir_emit_fate fate) {
+static void end_request(struct weir_emit_connection *connection, struct weir_emit_request *request,
+                        enum weir_emit_fate fate) {
     request->stream = 0;
     connection->open--;
     connection->options.released(connection->options.self, request, fate);
@@ -252,7 +258,8 @@ static nghttp2_nv header(const char *name, const char *value) {
                         .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
-enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connection, struct weir_emit_request *request) {
+enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connection,
+                                             struct weir_emit_request *request) {
     const nghttp2_nv headers[] = {
         header(":method", "POST"),
         header(":scheme", "http"),
@@ -281,14 +288,16 @@ enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connec
 void weir_emit_connection_expire(struct weir_emit_connection *connection, uint64_t now_ns) {
     for (struct weir_emit_request *request = connection->requests; request != NULL; request = request->next) {
         if (request->cancelled || request->deadline_ns > now_ns) continue;
-        request->cancelled = nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, request->stream, NGHTTP2_CANCEL) == 0;
+        request->cancelled =
+            nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, request->stream, NGHTTP2_CANCEL) == 0;
     }
 }
 
 /* WEIR_FULL: the socket takes no more now. */
 static enum weir_status write_parts(struct weir_emit_connection *connection, struct weir_error *err) {
     while (pending(connection)) {
-        struct msghdr message = {.msg_iov = connection->parts + connection->part_at, .msg_iovlen = connection->part_count - connection->part_at};
+        struct msghdr message = {.msg_iov = connection->parts + connection->part_at,
+                                 .msg_iovlen = connection->part_count - connection->part_at};
         ssize_t wrote = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
         if (wrote < 0 && errno == EINTR) continue;
         if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WEIR_FULL;
@@ -312,7 +321,9 @@ enum weir_status weir_emit_connection_flush(struct weir_emit_connection *connect
         enum weir_status status = write_parts(connection, err);
         if (status != WEIR_OK) return status == WEIR_FULL ? WEIR_OK : status;
         int failed = nghttp2_session_send(connection->session);
-        if (failed != 0) return weir_fail(err, WEIR_IO, 0, true, "%s: HTTP/2: %s", connection->options.authority, nghttp2_strerror(failed));
+        if (failed != 0)
+            return weir_fail(err, WEIR_IO, 0, true, "%s: HTTP/2: %s", connection->options.authority,
+                             nghttp2_strerror(failed));
         if (!pending(connection)) return WEIR_OK;
     }
 }
@@ -323,10 +334,13 @@ enum weir_status weir_emit_connection_read(struct weir_emit_connection *connecti
         if (size < 0 && errno == EINTR) continue;
         if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WEIR_OK;
         if (size < 0) return weir_fail(err, WEIR_IO, errno, true, "%s: receive", connection->options.authority);
-        if (size == 0) return weir_fail(err, WEIR_CLOSED, 0, true, "%s: the server closed the connection", connection->options.authority);
+        if (size == 0)
+            return weir_fail(err, WEIR_CLOSED, 0, true, "%s: the server closed the connection",
+                             connection->options.authority);
         ssize_t taken = nghttp2_session_mem_recv(connection->session, connection->read, (size_t)size);
         if (taken < 0)
-            return weir_fail(err, WEIR_IO, 0, true, "%s: HTTP/2: %s", connection->options.authority, nghttp2_strerror((int)taken));
+            return weir_fail(err, WEIR_IO, 0, true, "%s: HTTP/2: %s", connection->options.authority,
+                             nghttp2_strerror((int)taken));
         if (size < READ_BYTES) return WEIR_OK;
     }
 }

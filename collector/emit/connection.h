@@ -1,5 +1,5 @@
-/* connection.h - one HTTP/2 connection that carries export requests, several streams at once, with prior knowledge. Request
- * bytes go from their buffer to the kernel without another copy. */
+/* connection.h - one HTTP/2 connection that carries export requests, several streams at once, with prior knowledge.
+ * Request bytes go from their buffer to the kernel without another copy. */
 #ifndef WEIR_EMIT_CONNECTION_H
 #define WEIR_EMIT_CONNECTION_H
 #include "collector/core/buffer.h"
@@ -27,7 +27,7 @@ struct weir_emit_request {
 };
 
 enum weir_emit_fate {
-    WEIR_EMIT_ANSWERED, /* the server said what became of it: request->answer */
+    WEIR_EMIT_ANSWERED,  /* the server said what became of it: request->answer */
     WEIR_EMIT_UNTOUCHED, /* certainly not processed: it never left, or the server said so (REFUSED_STREAM, GOAWAY) */
     WEIR_EMIT_LOST,      /* nobody knows: the connection ended, the stream was reset, or no answer came in time */
 };
@@ -51,11 +51,12 @@ void weir_emit_connection_close(struct weir_emit_connection **connection);
 
 int weir_emit_connection_fd(const struct weir_emit_connection *connection);
 uint32_t weir_emit_connection_open_streams(const struct weir_emit_connection *connection);
-bool weir_emit_connection_takes(const struct weir_emit_connection *connection); /* false: the server said GOAWAY */
+bool weir_emit_connection_takes(const struct weir_emit_connection *connection);   /* false: the server said GOAWAY */
 bool weir_emit_connection_blocked(const struct weir_emit_connection *connection); /* bytes wait for the socket */
 
 /* WEIR_CLOSED: not taken, still the caller's. */
-enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connection, struct weir_emit_request *request);
+enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connection,
+                                             struct weir_emit_request *request);
 /* Resets the streams whose deadline is over; they are released as LOST. */
 void weir_emit_connection_expire(struct weir_emit_connection *connection, uint64_t now_ns);
 /* Writes and reads as far as the socket allows. Anything but WEIR_OK: close it. */

@@ -45,7 +45,8 @@ static int run(const struct weir_emit_options *options) {
         status = weir_emit_statsd_open(&statsd, &options->statsd, &play.mesh, &err);
         play.watcher = (struct weir_emit_watcher){.self = &statsd, .request = weir_emit_statsd_request};
     }
-    struct weir_emit_report report = {.options = options, .play = &play, .counts = &counts, .statsd = options->statsd.on ? &statsd : NULL};
+    struct weir_emit_report report = {
+        .options = options, .play = &play, .counts = &counts, .statsd = options->statsd.on ? &statsd : NULL};
     bool progress = !options->quiet && isatty(STDERR_FILENO);
     struct weir_emit_client_watch watch = {.stop = &stop_asked, .self = &report, .tick = progress ? on_tick : NULL};
     bool ran = status == WEIR_OK;

@@ -1,4 +1,5 @@
-/* emit.h - `weir emit`: plays a mesh of services into a collector, and says what became of every span (docs/emit.md). */
+/* emit.h - `weir emit`: plays a mesh of services into a collector, and says what became of every span (docs/emit.md).
+ */
 #ifndef WEIR_EMIT_EMIT_H
 #define WEIR_EMIT_EMIT_H
 

@@ -1,4 +1,5 @@
-/* latency.h - log-normal times, drawn from a table of quantiles: exp() and log() a span would cost more than the span. */
+/* latency.h - log-normal times, drawn from a table of quantiles: exp() and log() a span would cost more than the span.
+ */
 #ifndef WEIR_EMIT_LATENCY_H
 #define WEIR_EMIT_LATENCY_H
 #include <stdint.h>

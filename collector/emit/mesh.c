@@ -6,8 +6,9 @@
 
 enum { FAN_OUT = 3, SHAPES_MIN = 64, SHAPES_MAX = 8192, OUTSIDE = 4 };
 
-static const char *const service_names[] = {"edge",  "checkout", "payments", "cart",   "catalog", "search", "users", "ledger", "shipping",
-                                            "email", "stock",    "pricing",  "offers", "reviews", "fraud",  "tax"};
+static const char *const service_names[] = {"edge",   "checkout", "payments", "cart",  "catalog", "search",
+                                            "users",  "ledger",   "shipping", "email", "stock",   "pricing",
+                                            "offers", "reviews",  "fraud",    "tax"};
 static const char *const outside_names[OUTSIDE] = {"bank", "maps", "mailer", "carrier"};
 static const char *const nouns[] = {"orders", "items", "cards", "refunds", "accounts", "sessions", "quotes", "parcels",
                                     "labels", "users", "plans", "tokens",  "invoices", "baskets",  "stores", "rates"};
@@ -38,7 +39,8 @@ static void name_operation(struct weir_emit_operation *operation, uint32_t servi
     snprintf(operation->method, sizeof operation->method, "%s", methods[index % METHODS]);
     char more[16] = "";
     if (index >= TAILS) snprintf(more, sizeof more, "-v%u", (unsigned)(index / TAILS + 1) % 1000);
-    snprintf(operation->path, sizeof operation->path, "/%s%s/%s%s", noun, operation->id == WEIR_EMIT_PLAIN ? "" : "/{id}", tail, more);
+    snprintf(operation->path, sizeof operation->path, "/%s%s/%s%s", noun,
+             operation->id == WEIR_EMIT_PLAIN ? "" : "/{id}", tail, more);
 }
 
 static uint32_t add_operation(struct weir_emit_mesh *mesh, const struct weir_emit_operation *operation) {
@@ -48,7 +50,8 @@ static uint32_t add_operation(struct weir_emit_mesh *mesh, const struct weir_emi
             strcmp(known->peer, operation->peer) == 0 && strcmp(known->path, operation->path) == 0)
             return i;
     }
-    if (!grow((void **)&mesh->operations, mesh->operation_count, &mesh->operation_room, sizeof *operation)) return WEIR_EMIT_NONE;
+    if (!grow((void **)&mesh->operations, mesh->operation_count, &mesh->operation_room, sizeof *operation))
+        return WEIR_EMIT_NONE;
     mesh->operations[mesh->operation_count] = *operation;
     return mesh->operation_count++;
 }
@@ -105,7 +108,8 @@ static bool draw_shape(struct drawing *drawing, struct weir_emit_node *nodes, ui
     drawing->servers[servers++] = count++;
     while (count < mesh->nodes_per_shape) {
         uint32_t which = weir_emit_below(&drawing->random, servers), parent = drawing->servers[which];
-        uint32_t caller = mesh->operations[nodes[parent].operation].service, callee = WEIR_EMIT_NONE, called = WEIR_EMIT_NONE;
+        uint32_t caller = mesh->operations[nodes[parent].operation].service, callee = WEIR_EMIT_NONE,
+                 called = WEIR_EMIT_NONE;
         bool pair = drawing->depth > drawing->depths[which] && mesh->nodes_per_shape - count >= 2;
         if (drawing->depths[which] >= drawing->depth && which != 0) continue; /* the root may always call outside */
         if (pair) callee = pick_callee(drawing, caller);
@@ -123,25 +127,30 @@ static bool draw_shape(struct drawing *drawing, struct weir_emit_node *nodes, ui
         uint32_t operation = add_operation(mesh, &client), edge = WEIR_EMIT_NONE;
         if (operation == WEIR_EMIT_NONE) return false;
         if (callee != WEIR_EMIT_NONE && (edge = add_edge(mesh, caller, callee)) == WEIR_EMIT_NONE) return false;
-        nodes[count++] = (struct weir_emit_node){.operation = operation, .edge = edge, .parent = (uint16_t)parent, .client = true};
+        nodes[count++] =
+            (struct weir_emit_node){.operation = operation, .edge = edge, .parent = (uint16_t)parent, .client = true};
         if (callee == WEIR_EMIT_NONE) continue;
-        nodes[count] = (struct weir_emit_node){.operation = called, .edge = WEIR_EMIT_NONE, .parent = (uint16_t)(count - 1)};
+        nodes[count] =
+            (struct weir_emit_node){.operation = called, .edge = WEIR_EMIT_NONE, .parent = (uint16_t)(count - 1)};
         drawing->depths[servers] = (uint16_t)(drawing->depths[which] + 1);
         drawing->servers[servers++] = count++;
     }
     return true;
 }
 
-enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct weir_emit_options *options, struct weir_error *err) {
+enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct weir_emit_options *options,
+                                     struct weir_error *err) {
     memset(mesh, 0, sizeof *mesh);
     mesh->services = (uint32_t)options->services;
     mesh->nodes_per_shape = (uint32_t)options->spans_per_trace;
     /* Two turns over all operations, as far as a trace's calls go, make every one of them play. */
-    uint64_t wanted = 2 * options->services * options->operations / (1 + (options->spans_per_trace - 1) / 2) + options->operations;
+    uint64_t wanted =
+        2 * options->services * options->operations / (1 + (options->spans_per_trace - 1) / 2) + options->operations;
     mesh->shapes = (uint32_t)(wanted < SHAPES_MIN ? SHAPES_MIN : wanted > SHAPES_MAX ? SHAPES_MAX : wanted);
     uint64_t room = (uint64_t)mesh->shapes * mesh->nodes_per_shape;
     struct drawing drawing = {.mesh = mesh,
-                              .random = weir_emit_random_of(options->seed ^ 0x6d657368), /* "mesh": apart from the traces' */
+                              .random =
+                                  weir_emit_random_of(options->seed ^ 0x6d657368), /* "mesh": apart from the traces' */
                               .per_service = (uint32_t)options->operations,
                               .depth = (uint32_t)options->depth,
                               .ids = options->ids};
@@ -150,7 +159,8 @@ enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct w
     drawing.turns = calloc(mesh->services, sizeof *drawing.turns);
     drawing.servers = calloc(mesh->nodes_per_shape, sizeof *drawing.servers);
     drawing.depths = calloc(mesh->nodes_per_shape, sizeof *drawing.depths);
-    bool made = mesh->names != NULL && mesh->nodes != NULL && drawing.turns != NULL && drawing.servers != NULL && drawing.depths != NULL;
+    bool made = mesh->names != NULL && mesh->nodes != NULL && drawing.turns != NULL && drawing.servers != NULL &&
+                drawing.depths != NULL;
     for (uint32_t s = 0; made && s < mesh->services; s++) {
         if (s < NAMES) {
             snprintf(mesh->names[s], sizeof mesh->names[s], "%s", service_names[s]);

@@ -25,9 +25,9 @@ struct weir_emit_operation {
     uint32_t callee; /* CLIENT: the service it calls, or WEIR_EMIT_NONE for an outside one */
     bool client, root;
     enum weir_emit_id id;
-    char peer[32];   /* CLIENT: the callee's name */
+    char peer[32]; /* CLIENT: the callee's name */
     char method[8];
-    char path[48];   /* with {id} */
+    char path[48]; /* with {id} */
 };
 
 struct weir_emit_edge {
@@ -52,7 +52,8 @@ struct weir_emit_mesh {
 };
 
 /* The same options and seed make the same mesh. WEIR_FULL: no memory. */
-enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct weir_emit_options *options, struct weir_error *err);
+enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct weir_emit_options *options,
+                                     struct weir_error *err);
 void weir_emit_mesh_free(struct weir_emit_mesh *mesh);
 
 /* "GET /orders/{id}/open": how the operation is called once its ids are templated. */

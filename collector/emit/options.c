@@ -22,7 +22,8 @@ struct row {
 #define AT(member) offsetof(struct weir_emit_options, member)
 static const struct row rows[] = {
     {"endpoint", ADDRESS, AT(endpoint), "HOST:PORT", "127.0.0.1:4317", 0, 0, "OTLP/gRPC, plaintext"},
-    {"statsd", ADDRESS, AT(statsd), "HOST:PORT", NULL, 0, 0, "also send counters, gauges and timers as DogStatsD lines over UDP"},
+    {"statsd", ADDRESS, AT(statsd), "HOST:PORT", NULL, 0, 0,
+     "also send counters, gauges and timers as DogStatsD lines over UDP"},
     {"spans", COUNT, AT(spans), "N", NULL, 1, 1ull << 48, "play N spans; 10000 when no end and no rate is given"},
     {"traces", COUNT, AT(traces), "N", NULL, 1, 1ull << 48, "play N traces"},
     {"duration", DURATION, AT(duration_ns), "T", NULL, 1, 1ull << 53, "play for so long (30s, 10m)"},
@@ -31,19 +32,23 @@ static const struct row rows[] = {
     {"operations", COUNT, AT(operations), "N", "5", 1, 100, "operations a service"},
     {"spans-per-trace", COUNT, AT(spans_per_trace), "N", "8", 1, 1000, "spans of one trace"},
     {"depth", COUNT, AT(depth), "N", "4", 1, 64, "services on one path through the mesh"},
-    {"errors", SHARE, AT(errors), "SHARE", "0.01", 0, 0, "requests that fail by themselves (0.01, 1%)"},
-    {"latency", LATENCY, AT(latency_ns), "MEDIAN[:SIGMA]", "5ms:0.8", 0, 0, "a service's own time a request: log-normal"},
+    {"errors", SHARE, AT(errors), "SHARE", "0.01", 0, 0, "requests that fail by themselves, as 0.01 or 1%"},
+    {"latency", LATENCY, AT(latency_ns), "MEDIAN[:SIGMA]", "5ms:0.8", 0, 0,
+     "a service's own time a request: log-normal"},
     {"attributes", COUNT, AT(attributes), "N", "8", 0, 64, "attributes a span; 8 make spans of about 361 bytes"},
     {"ids", FLAG, AT(ids), NULL, NULL, 0, 0, "numbers and UUIDs in the paths of two operations in four"},
     {"batch", COUNT, AT(batch), "N", "100", 1, 10000, "spans a request"},
     {"in-flight", COUNT, AT(in_flight), "N", "16", 1, 1000, "requests without an answer, a connection"},
     {"connections", COUNT, AT(connections), "N", "1", 1, 256, "HTTP/2 connections"},
-    {"senders", SENDERS, AT(senders), "per-service|gateway", "per-service", 0, 0, "a request holds one service, as a proxy's, or many"},
+    {"senders", SENDERS, AT(senders), "per-service|gateway", "per-service", 0, 0,
+     "a request holds one service, as a proxy's, or many"},
     {"sample", SHARE, AT(sample), "SHARE", "1", 0, 0, "send only this share of traces, consistently, marked ot=th"},
-    {"sample-independent", SHARE, AT(sample_independent), "SHARE", "1", 0, 0, "send only this share of traces, unmarked"},
+    {"sample-independent", SHARE, AT(sample_independent), "SHARE", "1", 0, 0,
+     "send only this share of traces, unmarked"},
     {"gzip", FLAG, AT(gzip), NULL, NULL, 0, 0, "compress requests"},
     {"retries", COUNT, AT(retries), "N", "5", 0, 1000, "send a refused request again, when its answer allows it"},
-    {"timeout", DURATION, AT(timeout_ns), "T", "10s", 1000000, 86400000000000, "for an answer, and for a connection that was lost"},
+    {"timeout", DURATION, AT(timeout_ns), "T", "10s", 1000000, 86400000000000,
+     "for an answer, and for a connection that was lost"},
     {"seed", COUNT, AT(seed), "N", "1", 0, INT64_MAX, "the same seed plays the same mesh, traces and times"},
     {"start-time", COUNT, AT(start_time_s), "SECONDS", "0", 0, 4000000000, "Unix time of the first trace; 0: now"},
     {"truth", TEXT, AT(truth), "FILE", NULL, 0, 0, "write the exact totals of what was played, as JSON"},
@@ -57,7 +62,8 @@ static enum weir_status bad(struct weir_error *err, const struct row *row, const
     return weir_fail(err, WEIR_INVALID, 0, false, "--%s %s: %s", row->name, text, why);
 }
 
-static enum weir_status read_latency(const struct row *row, const char *text, struct weir_emit_options *options, struct weir_error *err) {
+static enum weir_status read_latency(const struct row *row, const char *text, struct weir_emit_options *options,
+                                     struct weir_error *err) {
     char median[32];
     const char *colon = strchr(text, ':');
     size_t size = colon != NULL ? (size_t)(colon - text) : strlen(text);
@@ -66,14 +72,17 @@ static enum weir_status read_latency(const struct row *row, const char *text, st
     median[size] = 0;
     uint64_t ns;
     double sigma = 0.8;
-    if (!weir_value_duration(median, &ns) || ns > 3600000000000) return bad(err, row, text, "the median is a duration up to 1h (5ms)");
-    if (colon != NULL && (!weir_value_number(colon + 1, &sigma) || sigma < 0 || sigma > 5)) return bad(err, row, text, "sigma is a number from 0 to 5");
+    if (!weir_value_duration(median, &ns) || ns > 3600000000000)
+        return bad(err, row, text, "the median is a duration up to 1h (5ms)");
+    if (colon != NULL && (!weir_value_number(colon + 1, &sigma) || sigma < 0 || sigma > 5))
+        return bad(err, row, text, "sigma is a number from 0 to 5");
     options->latency_ns = ns;
     options->latency_sigma = sigma;
     return WEIR_OK;
 }
 
-static enum weir_status read_value(const struct row *row, const char *text, struct weir_emit_options *options, struct weir_error *err) {
+static enum weir_status read_value(const struct row *row, const char *text, struct weir_emit_options *options,
+                                   struct weir_error *err) {
     void *at = (char *)options + row->at;
     char why[96];
     switch (row->type) {
@@ -81,7 +90,8 @@ static enum weir_status read_value(const struct row *row, const char *text, stru
         int64_t value;
         if (!weir_value_integer(text, &value)) return bad(err, row, text, "not a whole number");
         if (value < 0 || (uint64_t)value < row->min || (uint64_t)value > row->max) {
-            snprintf(why, sizeof why, "not between %llu and %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+            snprintf(why, sizeof why, "not between %llu and %llu", (unsigned long long)row->min,
+                     (unsigned long long)row->max);
             return bad(err, row, text, why);
         }
         *(uint64_t *)at = (uint64_t)value;
@@ -99,7 +109,8 @@ static enum weir_status read_value(const struct row *row, const char *text, stru
         return WEIR_OK;
     case ADDRESS: {
         struct weir_listen *listen = at;
-        if (!weir_value_listen(text, "127.0.0.1", listen) || !listen->on || listen->port == 0) return bad(err, row, text, "not HOST:PORT");
+        if (!weir_value_listen(text, "127.0.0.1", listen) || !listen->on || listen->port == 0)
+            return bad(err, row, text, "not HOST:PORT");
         return WEIR_OK;
     }
     case TEXT:
@@ -129,14 +140,18 @@ static const struct row *find(const char *name, size_t size) {
 }
 
 static enum weir_status check(struct weir_emit_options *options, struct weir_error *err) {
-    if (options->spans != 0 && options->traces != 0) return weir_fail(err, WEIR_INVALID, 0, false, "--traces: --spans is given too");
+    if (options->spans != 0 && options->traces != 0)
+        return weir_fail(err, WEIR_INVALID, 0, false, "--traces: --spans is given too");
     if (options->sample == 0) return weir_fail(err, WEIR_INVALID, 0, false, "--sample 0: nothing would be sent");
-    if (options->sample_independent == 0) return weir_fail(err, WEIR_INVALID, 0, false, "--sample-independent 0: nothing would be sent");
-    if (options->spans == 0 && options->traces == 0 && options->duration_ns == 0 && options->rate == 0) options->spans = 10000;
+    if (options->sample_independent == 0)
+        return weir_fail(err, WEIR_INVALID, 0, false, "--sample-independent 0: nothing would be sent");
+    if (options->spans == 0 && options->traces == 0 && options->duration_ns == 0 && options->rate == 0)
+        options->spans = 10000;
     return WEIR_OK;
 }
 
-enum weir_status weir_emit_options_parse(int argc, char **argv, struct weir_emit_options *options, bool *help, struct weir_error *err) {
+enum weir_status weir_emit_options_parse(int argc, char **argv, struct weir_emit_options *options, bool *help,
+                                         struct weir_error *err) {
     memset(options, 0, sizeof *options);
     *help = false;
     for (size_t i = 0; i < ROWS; i++) {
@@ -174,7 +189,8 @@ enum weir_status weir_emit_options_parse(int argc, char **argv, struct weir_emit
 void weir_emit_options_print(void) {
     puts("usage: weir emit [OPTION...]\n"
          "\n"
-         "Plays a mesh: traces of requests through services, sent as their proxies would send them, and says what became of\n"
+         "Plays a mesh: traces of requests through services, sent as their proxies would send them, and says what "
+         "became of\n"
          "every span. Ctrl-C ends it with the summary.\n");
     for (size_t i = 0; i < ROWS; i++) {
         char left[64];

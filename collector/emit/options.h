@@ -30,6 +30,7 @@ struct weir_emit_options {
 };
 
 /* WEIR_INVALID: err->text names the option. *help: --help was among them, the rest is undefined. */
-enum weir_status weir_emit_options_parse(int argc, char **argv, struct weir_emit_options *options, bool *help, struct weir_error *err);
+enum weir_status weir_emit_options_parse(int argc, char **argv, struct weir_emit_options *options, bool *help,
+                                         struct weir_error *err);
 void weir_emit_options_print(void); /* the text of --help, on stdout */
 #endif

@@ -15,8 +15,8 @@ struct weir_emit_node_state {
 };
 
 enum {
-    NETWORK_SHIFT = 6,        /* a CLIENT span takes 1/64 of a drawn time more than its SERVER span */
-    BEFORE_CALLS_SHIFT = 2,   /* a service works a quarter of its own time before it calls, the rest behind */
+    NETWORK_SHIFT = 6,      /* a CLIENT span takes 1/64 of a drawn time more than its SERVER span */
+    BEFORE_CALLS_SHIFT = 2, /* a service works a quarter of its own time before it calls, the rest behind */
 };
 /* Traces of a fixed start follow each other so fast when no rate is given. */
 #define TRACE_GAP_NS (100 * WEIR_US)
@@ -26,11 +26,13 @@ static void threshold_text(uint64_t threshold, char *out, size_t out_size) {
     char digits[24];
     snprintf(digits, sizeof digits, "%014llx", (unsigned long long)threshold);
     size_t size = 14;
-    while (size > 1 && digits[size - 1] == '0') size--;
+    while (size > 1 && digits[size - 1] == '0')
+        size--;
     snprintf(out, out_size, "ot=th:%.*s", (int)size, digits);
 }
 
-enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct weir_emit_options *options, struct weir_error *err) {
+enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct weir_emit_options *options,
+                                     struct weir_error *err) {
     memset(play, 0, sizeof *play);
     play->options = options;
     play->random = weir_emit_random_of(options->seed);
@@ -53,13 +55,15 @@ enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct w
         play->senders[i].spans = calloc(options->batch + options->spans_per_trace, sizeof *play->senders[i].spans);
         made = play->senders[i].spans != NULL;
     }
-    if (status == WEIR_OK && !made) status = weir_fail(err, WEIR_FULL, 0, false, "no memory for %u senders", (unsigned)play->sender_count);
+    if (status == WEIR_OK && !made)
+        status = weir_fail(err, WEIR_FULL, 0, false, "no memory for %u senders", (unsigned)play->sender_count);
     if (status != WEIR_OK) weir_emit_play_free(play);
     return status;
 }
 
 void weir_emit_play_free(struct weir_emit_play *play) {
-    for (uint32_t i = 0; play->senders != NULL && i < play->sender_count; i++) free(play->senders[i].spans);
+    for (uint32_t i = 0; play->senders != NULL && i < play->sender_count; i++)
+        free(play->senders[i].spans);
     free(play->senders);
     free(play->line);
     free(play->state);
@@ -77,11 +81,13 @@ static void line_up(struct weir_emit_play *play, uint32_t index) {
 }
 
 static void flush_all(struct weir_emit_play *play) {
-    for (uint32_t i = 0; i < play->sender_count; i++) line_up(play, i);
+    for (uint32_t i = 0; i < play->sender_count; i++)
+        line_up(play, i);
     play->flushed = play->truth.spans;
 }
 
-/* How long each span takes and whether it failed: callees first, since a caller waits for them and may fail with them. */
+/* How long each span takes and whether it failed: callees first, since a caller waits for them and may fail with them.
+ */
 static void play_outcomes(struct weir_emit_play *play, const struct weir_emit_node *nodes, uint32_t count) {
     struct weir_emit_node_state *state = play->state;
     for (uint32_t i = 0; i < count; i++) {
@@ -103,7 +109,8 @@ static void play_outcomes(struct weir_emit_play *play, const struct weir_emit_no
 
 static void play_times(struct weir_emit_play *play, const struct weir_emit_node *nodes, uint32_t count) {
     struct weir_emit_node_state *state = play->state;
-    uint64_t gap = play->options->rate == 0 ? TRACE_GAP_NS : WEIR_S * play->options->spans_per_trace / play->options->rate;
+    uint64_t gap =
+        play->options->rate == 0 ? TRACE_GAP_NS : WEIR_S * play->options->spans_per_trace / play->options->rate;
     uint64_t start = play->options->start_time_s != 0 ? play->options->start_time_s * WEIR_S + play->truth.traces * gap
                                                       : play->now_ns - state[0].ns;
     for (uint32_t i = 0; i < count; i++) {
@@ -130,7 +137,8 @@ static void count_trace(struct weir_emit_play *play, const struct weir_emit_node
             edge->client_ns += state->ns;
             edge->server_ns += state[1].ns;
         }
-        if (play->watcher.request != NULL && !nodes[i].client) play->watcher.request(play->watcher.self, nodes[i].operation, state->ns, state->error);
+        if (play->watcher.request != NULL && !nodes[i].client)
+            play->watcher.request(play->watcher.self, nodes[i].operation, state->ns, state->error);
     }
     truth->traces++;
     truth->spans += count;
@@ -139,7 +147,8 @@ static void count_trace(struct weir_emit_play *play, const struct weir_emit_node
 }
 
 /* Hands the trace's spans to their services' senders. */
-static void hand_over(struct weir_emit_play *play, const struct weir_emit_node *nodes, uint32_t count, const uint8_t trace_id[16]) {
+static void hand_over(struct weir_emit_play *play, const struct weir_emit_node *nodes, uint32_t count,
+                      const uint8_t trace_id[16]) {
     for (uint32_t i = 0; i < count; i++) {
         const struct weir_emit_node_state *state = &play->state[i];
         uint32_t to = play->sender_count == 1 ? 0 : play->mesh.operations[nodes[i].operation].service;
@@ -157,8 +166,10 @@ static void hand_over(struct weir_emit_play *play, const struct weir_emit_node *
 }
 
 static void play_trace(struct weir_emit_play *play, uint32_t count) {
-    uint64_t draw = weir_emit_next(&play->random), high = weir_emit_next(&play->random), low = weir_emit_next(&play->random);
-    const struct weir_emit_node *nodes = play->mesh.nodes + (size_t)((draw >> 32) * play->mesh.shapes >> 32) * play->mesh.nodes_per_shape;
+    uint64_t draw = weir_emit_next(&play->random), high = weir_emit_next(&play->random),
+             low = weir_emit_next(&play->random);
+    const struct weir_emit_node *nodes =
+        play->mesh.nodes + (size_t)((draw >> 32) * play->mesh.shapes >> 32) * play->mesh.nodes_per_shape;
     bool sent = (low & (WEIR_THRESHOLD_MAX - 1)) >= play->threshold;
     if (play->coin != UINT64_MAX && weir_emit_next(&play->random) >= play->coin) sent = false;
     play_outcomes(play, nodes, count);
@@ -194,7 +205,8 @@ static void hand_out(struct weir_emit_play *play, struct weir_buffer *out, uint3
     if (sender->count >= play->options->batch || play->ended) line_up(play, index);
 }
 
-enum weir_emit_next weir_emit_play_next(struct weir_emit_play *play, uint64_t limit, struct weir_buffer *out, uint32_t *spans) {
+enum weir_emit_next weir_emit_play_next(struct weir_emit_play *play, uint64_t limit, struct weir_buffer *out,
+                                        uint32_t *spans) {
     while (play->line_count == 0) {
         uint32_t count = spans_left(play);
         if (count == 0) {

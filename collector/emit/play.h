@@ -45,14 +45,16 @@ struct weir_emit_play {
 
 enum weir_emit_next { WEIR_EMIT_REQUEST, WEIR_EMIT_LATER, WEIR_EMIT_END };
 
-enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct weir_emit_options *options, struct weir_error *err);
+enum weir_status weir_emit_play_init(struct weir_emit_play *play, const struct weir_emit_options *options,
+                                     struct weir_error *err);
 void weir_emit_play_free(struct weir_emit_play *play);
 
 /* Plays until a sender has a request's worth.
  *   limit    spans that may have been played by now; beyond it WEIR_EMIT_LATER
  *   out      WEIR_EMIT_REQUEST: one ExportTraceServiceRequest was appended, of *spans spans
  * WEIR_EMIT_END: everything was played and handed out. */
-enum weir_emit_next weir_emit_play_next(struct weir_emit_play *play, uint64_t limit, struct weir_buffer *out, uint32_t *spans);
+enum weir_emit_next weir_emit_play_next(struct weir_emit_play *play, uint64_t limit, struct weir_buffer *out,
+                                        uint32_t *spans);
 /* No more traces; what senders hold is still handed out. */
 void weir_emit_play_end(struct weir_emit_play *play);
 #endif

@@ -16,7 +16,8 @@ static inline uint64_t weir_emit_splitmix(uint64_t *state) {
 }
 static inline struct weir_emit_random weir_emit_random_of(uint64_t seed) {
     struct weir_emit_random random;
-    for (int i = 0; i < 4; i++) random.s[i] = weir_emit_splitmix(&seed);
+    for (int i = 0; i < 4; i++)
+        random.s[i] = weir_emit_splitmix(&seed);
     return random;
 }
 static inline uint64_t weir_emit_rotate(uint64_t x, int by) {

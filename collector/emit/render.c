@@ -23,7 +23,8 @@ struct body {
 static void put_attribute(struct body *body, const char *key, const char *value, size_t value_size) {
     size_t key_size = strlen(key);
     size_t string_size = 1 + weir_wire_varint_size(value_size) + value_size;
-    size_t pair_size = 1 + weir_wire_varint_size(key_size) + key_size + 1 + weir_wire_varint_size(string_size) + string_size;
+    size_t pair_size =
+        1 + weir_wire_varint_size(key_size) + key_size + 1 + weir_wire_varint_size(string_size) + string_size;
     body->at = weir_wire_put_key(body->at, 9, WEIR_WIRE_BYTES);
     body->at = weir_wire_put_varint(body->at, pair_size);
     body->at = weir_wire_put_bytes(body->at, 1, key, key_size);
@@ -45,14 +46,15 @@ static size_t spread(const struct weir_emit_operation *operation, char *out, siz
     }
     size_t before = (size_t)(mark - operation->path);
     int room = operation->id == WEIR_EMIT_NUMBER ? NUMBER_DIGITS : UUID_SIZE;
-    snprintf(out, out_size, "%.*s%.*s%s", (int)before, operation->path, room, "000000000000000000000000000000000000", mark + 4);
+    snprintf(out, out_size, "%.*s%.*s%s", (int)before, operation->path, room, "000000000000000000000000000000000000",
+             mark + 4);
     return before;
 }
 
 /* What an attribute is called and says, in the order in which --attributes takes them. */
 static void put_attributes(struct body *body, struct weir_emit_template *shape, const struct weir_emit_render *render,
-                           const struct weir_emit_operation *operation, const char *path, size_t id_at, uint32_t attributes, bool error,
-                           size_t agent_size) {
+                           const struct weir_emit_operation *operation, const char *path, size_t id_at,
+                           uint32_t attributes, bool error, size_t agent_size) {
     const char *service = render->mesh->names[operation->service];
     char text[192];
     int size;
@@ -97,7 +99,8 @@ static void put_attributes(struct body *body, struct weir_emit_template *shape, 
 }
 
 static void write_body(struct body *body, struct weir_emit_template *shape, const struct weir_emit_render *render,
-                       const struct weir_emit_operation *operation, const char *trace_state, uint32_t attributes, bool error, size_t agent_size) {
+                       const struct weir_emit_operation *operation, const char *trace_state, uint32_t attributes,
+                       bool error, size_t agent_size) {
     static const uint8_t zero[16];
     char path[128], name[160];
     size_t id_at = spread(operation, path, sizeof path);
@@ -111,7 +114,8 @@ static void write_body(struct body *body, struct weir_emit_template *shape, cons
         shape->parent = (uint16_t)(offset_of(body) - 8);
     }
     body->at = weir_wire_put_bytes(body->at, 5, name, (size_t)name_size);
-    if (id_at != SIZE_MAX) shape->name_id = (uint16_t)(offset_of(body) - (size_t)name_size + strlen(operation->method) + 1 + id_at);
+    if (id_at != SIZE_MAX)
+        shape->name_id = (uint16_t)(offset_of(body) - (size_t)name_size + strlen(operation->method) + 1 + id_at);
     body->at = weir_wire_put_uint(body->at, 6, operation->client ? KIND_CLIENT : KIND_SERVER);
     body->at = weir_wire_put_fixed64(body->at, 7, 0);
     shape->start = (uint16_t)(offset_of(body) - 8); /* the end stands 9 bytes behind it */
@@ -127,7 +131,8 @@ static void write_body(struct body *body, struct weir_emit_template *shape, cons
     body->at += 4;
 }
 
-static void add_template(struct weir_emit_render *render, uint32_t index, const char *trace_state, uint32_t attributes) {
+static void add_template(struct weir_emit_render *render, uint32_t index, const char *trace_state,
+                         uint32_t attributes) {
     const struct weir_emit_operation *operation = &render->mesh->operations[index];
     struct weir_emit_template *shape = &render->templates[index];
     struct body body;
@@ -171,9 +176,11 @@ static void add_resource(struct weir_emit_render *render, uint32_t service) {
     weir_buffer_put(&render->resources, message, (size_t)(message_end - message));
 }
 
-enum weir_status weir_emit_render_init(struct weir_emit_render *render, const struct weir_emit_mesh *mesh, const struct weir_emit_options *options,
-                                       const char *trace_state, struct weir_error *err) {
-    static const uint8_t scope[] = "\x0a\x07\x0a\x05" "envoy";
+enum weir_status weir_emit_render_init(struct weir_emit_render *render, const struct weir_emit_mesh *mesh,
+                                       const struct weir_emit_options *options, const char *trace_state,
+                                       struct weir_error *err) {
+    static const uint8_t scope[] = "\x0a\x07\x0a\x05"
+                                   "envoy";
     memset(render, 0, sizeof *render);
     render->mesh = mesh;
     size_t room = options->batch + options->spans_per_trace;
@@ -183,18 +190,21 @@ enum weir_status weir_emit_render_init(struct weir_emit_render *render, const st
     render->tail = calloc(mesh->services, sizeof *render->tail);
     render->next = calloc(room, sizeof *render->next);
     render->order = calloc(mesh->services, sizeof *render->order);
-    if (render->templates == NULL || render->resource_at == NULL || render->head == NULL || render->tail == NULL || render->next == NULL ||
-        render->order == NULL)
+    if (render->templates == NULL || render->resource_at == NULL || render->head == NULL || render->tail == NULL ||
+        render->next == NULL || render->order == NULL)
         goto fail;
     memset(render->head, 0xff, mesh->services * sizeof *render->head);
-    for (uint32_t i = 0; i < mesh->operation_count; i++) add_template(render, i, trace_state, (uint32_t)options->attributes);
-    for (uint32_t s = 0; s < mesh->services; s++) add_resource(render, s);
+    for (uint32_t i = 0; i < mesh->operation_count; i++)
+        add_template(render, i, trace_state, (uint32_t)options->attributes);
+    for (uint32_t s = 0; s < mesh->services; s++)
+        add_resource(render, s);
     render->resource_at[mesh->services] = (uint32_t)render->resources.size;
     weir_buffer_put(&render->scope, scope, sizeof scope - 1);
     if (!render->bytes.failed && !render->resources.failed && !render->scope.failed) return WEIR_OK;
 fail:
     weir_emit_render_free(render);
-    return weir_fail(err, WEIR_FULL, 0, false, "no memory for the spans of %u operations", (unsigned)mesh->operation_count);
+    return weir_fail(err, WEIR_FULL, 0, false, "no memory for the spans of %u operations",
+                     (unsigned)mesh->operation_count);
 }
 
 void weir_emit_render_free(struct weir_emit_render *render) {
@@ -210,8 +220,8 @@ void weir_emit_render_free(struct weir_emit_render *render) {
     memset(render, 0, sizeof *render);
 }
 
-/* A request id that all spans of a trace share, in the form of a UUID; with Envoy's mark that the trace is sampled (9; a would say
- * that it was forced: source/extensions/request_id/uuid/config.cc). */
+/* A request id that all spans of a trace share, in the form of a UUID; with Envoy's mark that the trace is sampled (9;
+ * a would say that it was forced: source/extensions/request_id/uuid/config.cc). */
 static void put_uuid(const uint8_t trace_id[16], uint8_t *out) {
     char hex[32];
     weir_hex_encode(trace_id, 16, hex);
@@ -232,7 +242,8 @@ static void put_id(const struct weir_emit_span *span, bool client, enum weir_emi
         return;
     }
     uint64_t number = client || span->parent_id == 0 ? span->span_id : span->parent_id;
-    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10) out[i] = (uint8_t)('0' + number % 10);
+    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10)
+        out[i] = (uint8_t)('0' + number % 10);
 }
 
 static uint8_t *put_span(const struct weir_emit_render *render, const struct weir_emit_span *span, uint8_t *out) {
@@ -255,8 +266,8 @@ static uint8_t *put_span(const struct weir_emit_render *render, const struct wei
 }
 
 /* One ResourceSpans: the spans of the list that begins at `first`. */
-static void put_service(const struct weir_emit_render *render, uint32_t service, const struct weir_emit_span *spans, uint32_t first,
-                        struct weir_buffer *out) {
+static void put_service(const struct weir_emit_render *render, uint32_t service, const struct weir_emit_span *spans,
+                        uint32_t first, struct weir_buffer *out) {
     size_t spans_size = 0;
     for (uint32_t i = first; i != WEIR_EMIT_NONE; i = render->next[i])
         spans_size += render->templates[spans[i].operation].size[spans[i].error];
@@ -270,11 +281,13 @@ static void put_service(const struct weir_emit_render *render, uint32_t service,
     at = weir_wire_put_varint(weir_wire_put_key(at + resource_size, 2, WEIR_WIRE_BYTES), scope_spans_size);
     memcpy(at, render->scope.bytes, render->scope.size);
     at += render->scope.size;
-    for (uint32_t i = first; i != WEIR_EMIT_NONE; i = render->next[i]) at = put_span(render, &spans[i], at);
+    for (uint32_t i = first; i != WEIR_EMIT_NONE; i = render->next[i])
+        at = put_span(render, &spans[i], at);
     out->size = (size_t)(at - out->bytes);
 }
 
-void weir_emit_render_request(struct weir_emit_render *render, const struct weir_emit_span *spans, uint32_t count, struct weir_buffer *out) {
+void weir_emit_render_request(struct weir_emit_render *render, const struct weir_emit_span *spans, uint32_t count,
+                              struct weir_buffer *out) {
     uint32_t services = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t service = render->mesh->operations[spans[i].operation].service;

@@ -3,8 +3,9 @@
  *   ScopeSpans.spans:  12 len │ 0a 10 trace_id │ 12 08 span_id │ [1a trace_state] │ [22 08 parent] │ 2a name │ 30 kind
  *                             │ 39 start │ 41 end │ 4a attribute ... │ [7a 02 18 02 when it failed] │ 85 01 flags
  *
- * Ids, times and request id have fixed sizes, so patching never moves a byte. Source: opentelemetry-proto v1, trace.proto;
- * attributes are named, and all strings, as Envoy's OpenTelemetry tracer sends them (source/extensions/tracers/opentelemetry). */
+ * Ids, times and request id have fixed sizes, so patching never moves a byte. Source: opentelemetry-proto v1,
+ * trace.proto; attributes are named, and all strings, as Envoy's OpenTelemetry tracer sends them
+ * (source/extensions/tracers/opentelemetry). */
 #ifndef WEIR_EMIT_RENDER_H
 #define WEIR_EMIT_RENDER_H
 #include "collector/core/buffer.h"
@@ -41,10 +42,13 @@ struct weir_emit_render {
 };
 
 /* trace_state: of every span, "" = none. WEIR_FULL: no memory. */
-enum weir_status weir_emit_render_init(struct weir_emit_render *render, const struct weir_emit_mesh *mesh, const struct weir_emit_options *options,
-                                       const char *trace_state, struct weir_error *err);
+enum weir_status weir_emit_render_init(struct weir_emit_render *render, const struct weir_emit_mesh *mesh,
+                                       const struct weir_emit_options *options, const char *trace_state,
+                                       struct weir_error *err);
 void weir_emit_render_free(struct weir_emit_render *render);
 
-/* Appends one ExportTraceServiceRequest to `out`; one ResourceSpans for each service among the spans, at most batch + spans per trace. */
-void weir_emit_render_request(struct weir_emit_render *render, const struct weir_emit_span *spans, uint32_t count, struct weir_buffer *out);
+/* Appends one ExportTraceServiceRequest to `out`; one ResourceSpans for each service among the spans, at most batch +
+ * spans per trace. */
+void weir_emit_render_request(struct weir_emit_render *render, const struct weir_emit_span *spans, uint32_t count,
+                              struct weir_buffer *out);
 #endif

@@ -20,8 +20,8 @@ void weir_emit_report_progress(struct weir_emit_report *report, uint64_t now_ns)
     double lately = (double)(counts->acknowledged - report->shown_spans) * 1e9 / (double)(now_ns - report->shown_ns);
     report->shown_ns = now_ns;
     report->shown_spans = counts->acknowledged;
-    fprintf(stderr, "\r%5.0f s  sent %" PRIu64 "  acknowledged %" PRIu64 " (%.0f/s)", (double)(now_ns - counts->began_ns) / 1e9, counts->sent,
-            counts->acknowledged, lately);
+    fprintf(stderr, "\r%5.0f s  sent %" PRIu64 "  acknowledged %" PRIu64 " (%.0f/s)",
+            (double)(now_ns - counts->began_ns) / 1e9, counts->sent, counts->acknowledged, lately);
     uint64_t bad = counts->refused + counts->rejected + counts->unknown;
     if (bad > 0) fprintf(stderr, "  not taken %" PRIu64, bad);
     if (report->options->spans != 0)
@@ -40,7 +40,8 @@ void weir_emit_report_text(const struct weir_emit_report *report) {
     printf("played        %" PRIu64 " spans in %" PRIu64 " traces", truth->spans, truth->traces);
     if (truth->sampled_spans != truth->spans) printf(", %" PRIu64 " spans of them sampled", truth->sampled_spans);
     printf("\nsent          %" PRIu64 " spans in %" PRIu64 " requests", counts->sent, counts->requests);
-    if (counts->sent > 0) printf(", %" PRIu64 " bytes (%.1f a span)", counts->bytes, (double)counts->bytes / (double)counts->sent);
+    if (counts->sent > 0)
+        printf(", %" PRIu64 " bytes (%.1f a span)", counts->bytes, (double)counts->bytes / (double)counts->sent);
     printf("\nacknowledged  %" PRIu64 "\nrefused       %" PRIu64, counts->acknowledged, counts->refused);
     for (int code = 0; code < WEIR_EMIT_CODES; code++) {
         if (counts->refused_by[code] > 0) printf("  %s %" PRIu64, weir_emit_code_name(code), counts->refused_by[code]);
@@ -50,17 +51,19 @@ void weir_emit_report_text(const struct weir_emit_report *report) {
     if (counts->reconnects > 0) printf("reconnected   %" PRIu64 " times\n", counts->reconnects);
     if (counts->message[0] != 0) printf("last reason   %s\n", counts->message);
     if (report->statsd != NULL)
-        printf("statsd        %" PRIu64 " lines in %" PRIu64 " datagrams, %" PRIu64 " not sent\n", report->statsd->lines, report->statsd->datagrams,
-               report->statsd->failed);
-    printf("elapsed       %.3f s, %.0f spans/s; an answer took %.2f ms (median), %.2f ms (99 %%)\n", seconds(counts), rate(counts),
-           (double)weir_emit_wait_quantile(counts, 0.5) / 1e6, (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
+        printf("statsd        %" PRIu64 " lines in %" PRIu64 " datagrams, %" PRIu64 " not sent\n",
+               report->statsd->lines, report->statsd->datagrams, report->statsd->failed);
+    printf("elapsed       %.3f s, %.0f spans/s; an answer took %.2f ms (median), %.2f ms (99 %%)\n", seconds(counts),
+           rate(counts), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
+           (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
 }
 
 static void put_text(struct weir_buffer *out, const char *text) {
     weir_buffer_byte(out, '"');
     for (; *text != 0; text++) {
         if (*text == '"' || *text == '\\') weir_buffer_byte(out, '\\');
-        weir_buffer_byte(out, (uint8_t)*text < 0x80 ? (uint8_t)*text : '?'); /* a cut message may end inside a character */
+        weir_buffer_byte(out,
+                         (uint8_t)*text < 0x80 ? (uint8_t)*text : '?'); /* a cut message may end inside a character */
     }
     weir_buffer_byte(out, '"');
 }
@@ -73,13 +76,15 @@ void weir_emit_report_json(const struct weir_emit_report *report) {
         const char *name;
         uint64_t value;
     } numbers[] = {
-        {"seed", report->options->seed},     {"traces", truth->traces},         {"played", truth->spans},         {"sampled", truth->sampled_spans},
-        {"sent", counts->sent},              {"acknowledged", counts->acknowledged}, {"refused", counts->refused}, {"rejected", counts->rejected},
-        {"unknown", counts->unknown},        {"requests", counts->requests},    {"retried", counts->retried},     {"reconnects", counts->reconnects},
+        {"seed", report->options->seed},   {"traces", truth->traces},      {"played", truth->spans},
+        {"sampled", truth->sampled_spans}, {"sent", counts->sent},         {"acknowledged", counts->acknowledged},
+        {"refused", counts->refused},      {"rejected", counts->rejected}, {"unknown", counts->unknown},
+        {"requests", counts->requests},    {"retried", counts->retried},   {"reconnects", counts->reconnects},
         {"bytes", counts->bytes},
     };
     weir_buffer_byte(&out, '{');
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) weir_buffer_printf(&out, "\"%s\": %" PRIu64 ", ", numbers[i].name, numbers[i].value);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        weir_buffer_printf(&out, "\"%s\": %" PRIu64 ", ", numbers[i].name, numbers[i].value);
     weir_buffer_text(&out, "\"codes\": {");
     const char *between = "";
     for (int code = 0; code < WEIR_EMIT_CODES; code++) {
@@ -90,10 +95,13 @@ void weir_emit_report_json(const struct weir_emit_report *report) {
     weir_buffer_text(&out, "}, \"reason\": ");
     put_text(&out, counts->message);
     if (report->statsd != NULL)
-        weir_buffer_printf(&out, ", \"statsd\": {\"lines\": %" PRIu64 ", \"datagrams\": %" PRIu64 ", \"failed\": %" PRIu64 "}", report->statsd->lines,
-                           report->statsd->datagrams, report->statsd->failed);
-    weir_buffer_printf(&out, ", \"seconds\": %.6f, \"spans_per_second\": %.1f, \"answer_p50_ms\": %.3f, \"answer_p99_ms\": %.3f}\n", seconds(counts),
-                       rate(counts), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6, (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
+        weir_buffer_printf(
+            &out, ", \"statsd\": {\"lines\": %" PRIu64 ", \"datagrams\": %" PRIu64 ", \"failed\": %" PRIu64 "}",
+            report->statsd->lines, report->statsd->datagrams, report->statsd->failed);
+    weir_buffer_printf(
+        &out, ", \"seconds\": %.6f, \"spans_per_second\": %.1f, \"answer_p50_ms\": %.3f, \"answer_p99_ms\": %.3f}\n",
+        seconds(counts), rate(counts), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
+        (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
     if (!out.failed) fwrite(out.bytes, 1, out.size, stdout);
     weir_buffer_free(&out);
 }

@@ -1,10 +1,12 @@
-/* statsd.h - the counters that the mesh's services send beside their spans, as DogStatsD lines; also of what is not sampled.
+/* statsd.h - the counters that the mesh's services send beside their spans, as DogStatsD lines; also of what is not
+ * sampled.
  *
  *   mesh.requests:17|c|#service:cart,operation:GET_/items/list,status:2xx     since the last flush
  *   mesh.latency:12.408|ms|#service:cart                                      one a request
  *   mesh.busy:31|g|#service:cart                                              requests of the last flush
  *
- * Lines are packed into datagrams of up to 1,432 bytes: 1500 (Ethernet) less the IPv6 and UDP heads, with room for options. */
+ * Lines are packed into datagrams of up to 1,432 bytes: 1500 (Ethernet) less the IPv6 and UDP heads, with room for
+ * options. */
 #ifndef WEIR_EMIT_STATSD_H
 #define WEIR_EMIT_STATSD_H
 #include "collector/core/error.h"
@@ -25,8 +27,8 @@ struct weir_emit_statsd {
 };
 
 /* WEIR_IO: err->text names the address. */
-enum weir_status weir_emit_statsd_open(struct weir_emit_statsd *statsd, const struct weir_listen *to, const struct weir_emit_mesh *mesh,
-                                       struct weir_error *err);
+enum weir_status weir_emit_statsd_open(struct weir_emit_statsd *statsd, const struct weir_listen *to,
+                                       const struct weir_emit_mesh *mesh, struct weir_error *err);
 void weir_emit_statsd_request(void *statsd, uint32_t operation, uint64_t ns, bool error); /* a weir_emit_watcher */
 void weir_emit_statsd_flush(struct weir_emit_statsd *statsd);
 void weir_emit_statsd_close(struct weir_emit_statsd *statsd); /* without a flush */

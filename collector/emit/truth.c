@@ -13,7 +13,8 @@ const uint64_t weir_emit_bounds_ns[WEIR_EMIT_BOUNDS] = {
     1 * WEIR_MS,   2500 * WEIR_US, 5 * WEIR_MS,   10 * WEIR_MS, 25 * WEIR_MS,   50 * WEIR_MS, 100 * WEIR_MS,
     250 * WEIR_MS, 500 * WEIR_MS,  750 * WEIR_MS, 1 * WEIR_S,   2500 * WEIR_MS, 5 * WEIR_S,   10 * WEIR_S};
 
-enum weir_status weir_emit_truth_init(struct weir_emit_truth *truth, const struct weir_emit_mesh *mesh, struct weir_error *err) {
+enum weir_status weir_emit_truth_init(struct weir_emit_truth *truth, const struct weir_emit_mesh *mesh,
+                                      struct weir_error *err) {
     memset(truth, 0, sizeof *truth);
     truth->mesh = mesh;
     truth->operations = calloc(mesh->operation_count, sizeof *truth->operations);
@@ -33,38 +34,44 @@ static void put_seconds(struct weir_buffer *out, uint64_t ns) {
     weir_buffer_printf(out, "%llu.%09llu", (unsigned long long)(ns / WEIR_S), (unsigned long long)(ns % WEIR_S));
 }
 
-static void put_operation(struct weir_buffer *out, const struct weir_emit_mesh *mesh, uint32_t index, const struct weir_emit_totals *totals) {
+static void put_operation(struct weir_buffer *out, const struct weir_emit_mesh *mesh, uint32_t index,
+                          const struct weir_emit_totals *totals) {
     const struct weir_emit_operation *operation = &mesh->operations[index];
     char name[64];
     weir_emit_operation_name(operation, name, sizeof name);
-    weir_buffer_printf(out, "    {\"service\": \"%s\", \"operation\": \"%s\", \"kind\": \"%s\", ", mesh->names[operation->service], name,
-                       operation->client ? "client" : "server");
+    weir_buffer_printf(out, "    {\"service\": \"%s\", \"operation\": \"%s\", \"kind\": \"%s\", ",
+                       mesh->names[operation->service], name, operation->client ? "client" : "server");
     if (operation->client) weir_buffer_printf(out, "\"peer\": \"%s\", ", operation->peer);
     weir_buffer_printf(out, "\"spans\": %llu, \"errors\": %llu, \"seconds\": ", (unsigned long long)totals->spans,
                        (unsigned long long)totals->errors);
     put_seconds(out, totals->ns);
     weir_buffer_text(out, ", \"buckets\": [");
-    for (uint32_t i = 0; i <= WEIR_EMIT_BOUNDS; i++) weir_buffer_printf(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)totals->buckets[i]);
+    for (uint32_t i = 0; i <= WEIR_EMIT_BOUNDS; i++)
+        weir_buffer_printf(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)totals->buckets[i]);
     weir_buffer_text(out, "]}");
 }
 
-static void put_edge(struct weir_buffer *out, const struct weir_emit_mesh *mesh, uint32_t index, const struct weir_emit_edge_totals *totals) {
+static void put_edge(struct weir_buffer *out, const struct weir_emit_mesh *mesh, uint32_t index,
+                     const struct weir_emit_edge_totals *totals) {
     const struct weir_emit_edge *edge = &mesh->edges[index];
-    weir_buffer_printf(out, "    {\"client\": \"%s\", \"server\": \"%s\", \"requests\": %llu, \"errors\": %llu, \"client_seconds\": ",
-                       mesh->names[edge->client], mesh->names[edge->server], (unsigned long long)totals->requests,
-                       (unsigned long long)totals->errors);
+    weir_buffer_printf(
+        out, "    {\"client\": \"%s\", \"server\": \"%s\", \"requests\": %llu, \"errors\": %llu, \"client_seconds\": ",
+        mesh->names[edge->client], mesh->names[edge->server], (unsigned long long)totals->requests,
+        (unsigned long long)totals->errors);
     put_seconds(out, totals->client_ns);
     weir_buffer_text(out, ", \"server_seconds\": ");
     put_seconds(out, totals->server_ns);
     weir_buffer_byte(out, '}');
 }
 
-static void put_truth(struct weir_buffer *out, const struct weir_emit_truth *truth, const struct weir_emit_options *options) {
+static void put_truth(struct weir_buffer *out, const struct weir_emit_truth *truth,
+                      const struct weir_emit_options *options) {
     weir_buffer_printf(out,
                        "{\n  \"seed\": %llu,\n  \"traces\": %llu,\n  \"spans\": %llu,\n  \"sampled_traces\": %llu,\n"
                        "  \"sampled_spans\": %llu,\n  \"latency_bounds_seconds\": [",
-                       (unsigned long long)options->seed, (unsigned long long)truth->traces, (unsigned long long)truth->spans,
-                       (unsigned long long)truth->sampled_traces, (unsigned long long)truth->sampled_spans);
+                       (unsigned long long)options->seed, (unsigned long long)truth->traces,
+                       (unsigned long long)truth->spans, (unsigned long long)truth->sampled_traces,
+                       (unsigned long long)truth->sampled_spans);
     for (uint32_t i = 0; i < WEIR_EMIT_BOUNDS; i++) {
         if (i > 0) weir_buffer_text(out, ", ");
         weir_buffer_double(out, (double)weir_emit_bounds_ns[i] / 1e9);
@@ -88,7 +95,8 @@ static void put_truth(struct weir_buffer *out, const struct weir_emit_truth *tru
     weir_buffer_text(out, "\n  ]\n}\n");
 }
 
-enum weir_status weir_emit_truth_write(const struct weir_emit_truth *truth, const struct weir_emit_options *options, struct weir_error *err) {
+enum weir_status weir_emit_truth_write(const struct weir_emit_truth *truth, const struct weir_emit_options *options,
+                                       struct weir_error *err) {
     struct weir_buffer out = {0};
     put_truth(&out, truth, options);
     int failed = out.failed ? ENOMEM : 0;

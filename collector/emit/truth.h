@@ -19,19 +19,21 @@ struct weir_emit_edge_totals {
 
 struct weir_emit_truth {
     const struct weir_emit_mesh *mesh;
-    struct weir_emit_totals *operations;  /* one a mesh operation */
-    struct weir_emit_edge_totals *edges;  /* one a mesh edge */
-    uint64_t traces, spans;               /* played */
+    struct weir_emit_totals *operations;    /* one a mesh operation */
+    struct weir_emit_edge_totals *edges;    /* one a mesh edge */
+    uint64_t traces, spans;                 /* played */
     uint64_t sampled_traces, sampled_spans; /* of these, meant to be sent */
 };
 
-enum weir_status weir_emit_truth_init(struct weir_emit_truth *truth, const struct weir_emit_mesh *mesh, struct weir_error *err);
+enum weir_status weir_emit_truth_init(struct weir_emit_truth *truth, const struct weir_emit_mesh *mesh,
+                                      struct weir_error *err);
 void weir_emit_truth_free(struct weir_emit_truth *truth);
 
 static inline void weir_emit_truth_add(struct weir_emit_truth *truth, uint32_t operation, uint64_t ns, bool error) {
     struct weir_emit_totals *totals = &truth->operations[operation];
     uint32_t bucket = 0;
-    for (uint32_t i = 0; i < WEIR_EMIT_BOUNDS; i++) bucket += ns > weir_emit_bounds_ns[i];
+    for (uint32_t i = 0; i < WEIR_EMIT_BOUNDS; i++)
+        bucket += ns > weir_emit_bounds_ns[i];
     totals->spans++;
     totals->errors += error;
     totals->ns += ns;
@@ -39,5 +41,6 @@ static inline void weir_emit_truth_add(struct weir_emit_truth *truth, uint32_t o
 }
 
 /* Says nothing of time or of answers: the same seed writes the same bytes. WEIR_IO: err->text names the file. */
-enum weir_status weir_emit_truth_write(const struct weir_emit_truth *truth, const struct weir_emit_options *options, struct weir_error *err);
+enum weir_status weir_emit_truth_write(const struct weir_emit_truth *truth, const struct weir_emit_options *options,
+                                       struct weir_error *err);
 #endif

@@ -1,5 +1,5 @@
-/* peer.h - a gRPC server that answers exports by a script, on a port of its own. It is written against nghttp2 alone, so that
- * what it counts owes nothing to the client under test. */
+/* peer.h - a gRPC server that answers exports by a script, on a port of its own. It is written against nghttp2 alone,
+ * so that what it counts owes nothing to the client under test. */
 #ifndef TESTS_EMIT_PEER_H
 #define TESTS_EMIT_PEER_H
 #include <arpa/inet.h>
@@ -32,7 +32,7 @@ struct peer {
     pthread_t thread;
     const enum peer_does *script; /* one an export, in order of arrival; the last goes on */
     uint32_t script_size;
-    uint32_t window; /* of a stream; 0 = 1 MiB */
+    uint32_t window;          /* of a stream; 0 = 1 MiB */
     uint32_t exports, resets; /* after peer_stop(): that arrived whole; RST_STREAM from the client */
     uint64_t bytes;           /* of DATA */
     uint32_t connections;
@@ -41,7 +41,8 @@ struct peer {
     bool hang_up;
 };
 
-#define PEER_NV(name, value) {(uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE}
+#define PEER_NV(name, value)                                                                                           \
+    { (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE }
 
 static inline ssize_t peer_send(nghttp2_session *session, const uint8_t *bytes, size_t size, int flags, void *self) {
     (void)session;
@@ -49,8 +50,8 @@ static inline ssize_t peer_send(nghttp2_session *session, const uint8_t *bytes, 
     ssize_t sent = send(((struct peer *)self)->fd, bytes, size, MSG_NOSIGNAL);
     return sent < 0 ? NGHTTP2_ERR_CALLBACK_FAILURE : sent;
 }
-static inline ssize_t peer_body(nghttp2_session *session, int32_t stream, uint8_t *out, size_t room, uint32_t *flags, nghttp2_data_source *source,
-                                void *self) {
+static inline ssize_t peer_body(nghttp2_session *session, int32_t stream, uint8_t *out, size_t room, uint32_t *flags,
+                                nghttp2_data_source *source, void *self) {
     (void)room;
     (void)self;
     static const uint8_t partial[] = {0, 0, 0, 0, 9, 0x0a, 7, 0x08, 1, 0x12, 3, 'b', 'a', 'd'};
@@ -63,8 +64,9 @@ static inline ssize_t peer_body(nghttp2_session *session, int32_t stream, uint8_
     return (ssize_t)size;
 }
 static inline void peer_refuse(nghttp2_session *session, int32_t stream, const char *code, const char *details) {
-    nghttp2_nv headers[] = {PEER_NV(":status", "200"), PEER_NV("content-type", "application/grpc"), PEER_NV("grpc-status", code),
-                            PEER_NV("grpc-message", "because"), PEER_NV("grpc-status-details-bin", details)};
+    nghttp2_nv headers[] = {PEER_NV(":status", "200"), PEER_NV("content-type", "application/grpc"),
+                            PEER_NV("grpc-status", code), PEER_NV("grpc-message", "because"),
+                            PEER_NV("grpc-status-details-bin", details)};
     nghttp2_submit_response(session, stream, headers, details[0] != 0 ? 5 : 4, NULL);
 }
 static inline void peer_answer(nghttp2_session *session, int32_t stream, struct peer *peer) {
@@ -80,10 +82,14 @@ static inline void peer_answer(nghttp2_session *session, int32_t stream, struct 
     case PEER_EXHAUSTED: peer_refuse(session, stream, "8", ""); break;
     case PEER_EXHAUSTED_RETRY: peer_refuse(session, stream, "8", retry); break;
     case PEER_INVALID: peer_refuse(session, stream, "3", ""); break;
-    case PEER_REFUSED_STREAM: nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_REFUSED_STREAM); break;
+    case PEER_REFUSED_STREAM:
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_REFUSED_STREAM);
+        break;
     case PEER_RESET: nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR); break;
     case PEER_SILENT: break;
-    case PEER_GOAWAY: nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, stream > 2 ? stream - 2 : 0, NGHTTP2_NO_ERROR, NULL, 0); break;
+    case PEER_GOAWAY:
+        nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, stream > 2 ? stream - 2 : 0, NGHTTP2_NO_ERROR, NULL, 0);
+        break;
     case PEER_HANG_UP: peer->hang_up = true; break;
     case PEER_HTTP_503: {
         nghttp2_nv away[] = {PEER_NV(":status", "503"), PEER_NV("content-type", "text/plain")};
@@ -95,22 +101,28 @@ static inline void peer_answer(nghttp2_session *session, int32_t stream, struct 
 static inline int peer_frame(nghttp2_session *session, const nghttp2_frame *frame, void *self) {
     struct peer *peer = self;
     if (frame->hd.type == NGHTTP2_RST_STREAM) peer->resets++;
-    if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+    if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         peer_answer(session, frame->hd.stream_id, peer);
     return 0;
 }
-static inline int peer_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size, const uint8_t *value,
-                              size_t value_size, uint8_t flags, void *self) {
+static inline int peer_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                              size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags, void *self) {
     (void)session, (void)frame, (void)flags;
-    static const char *const wanted[][2] = {{":method", "POST"}, {":scheme", "http"}, {"te", "trailers"}, {"content-type", "application/grpc"},
+    static const char *const wanted[][2] = {{":method", "POST"},
+                                            {":scheme", "http"},
+                                            {"te", "trailers"},
+                                            {"content-type", "application/grpc"},
                                             {":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"}};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         if (strlen(wanted[i][0]) != name_size || memcmp(wanted[i][0], name, name_size) != 0) continue;
-        if (strlen(wanted[i][1]) != value_size || memcmp(wanted[i][1], value, value_size) != 0) ((struct peer *)self)->headers_right = false;
+        if (strlen(wanted[i][1]) != value_size || memcmp(wanted[i][1], value, value_size) != 0)
+            ((struct peer *)self)->headers_right = false;
     }
     return 0;
 }
-static inline int peer_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *bytes, size_t size, void *self) {
+static inline int peer_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *bytes, size_t size,
+                            void *self) {
     (void)session, (void)flags, (void)stream, (void)bytes;
     ((struct peer *)self)->bytes += size;
     return 0;
@@ -126,10 +138,12 @@ static inline void peer_serve(struct peer *peer) {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, peer_data);
     nghttp2_session_server_new(&session, callbacks, peer);
     nghttp2_session_callbacks_del(callbacks);
-    nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, peer->window != 0 ? peer->window : 1 << 20}};
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, peer->window != 0 ? peer->window : 1 << 20}};
     nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 1);
     peer->hang_up = false;
-    while (nghttp2_session_send(session) == 0 && !peer->hang_up && (nghttp2_session_want_read(session) || nghttp2_session_want_write(session))) {
+    while (nghttp2_session_send(session) == 0 && !peer->hang_up &&
+           (nghttp2_session_want_read(session) || nghttp2_session_want_write(session))) {
         ssize_t size = recv(peer->fd, bytes, sizeof bytes, 0);
         if (size <= 0 || nghttp2_session_mem_recv(session, bytes, (size_t)size) < 0) break;
     }

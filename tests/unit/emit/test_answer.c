@@ -4,7 +4,9 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <string.h>
 
@@ -18,9 +20,10 @@ static void test_codes(void **state) {
         const char *http, *grpc;
         int code;
     } rows[] = {
-        {"200", "0", 0},   {"200", "14", 14}, {"200", "8", 8},    {"200", NULL, 2},    {"503", NULL, 14}, {"429", NULL, 14}, {"404", NULL, 12},
-        {"400", NULL, 13}, {"401", NULL, 16}, {"403", NULL, 7},   {"500", NULL, 2},    {NULL, NULL, 2},   {"200", "zero", 2}, {"200", "", 2},
-        {"200", "1234", 2}, {"503", "0", 0},
+        {"200", "0", 0},    {"200", "14", 14}, {"200", "8", 8},    {"200", NULL, 2},
+        {"503", NULL, 14},  {"429", NULL, 14}, {"404", NULL, 12},  {"400", NULL, 13},
+        {"401", NULL, 16},  {"403", NULL, 7},  {"500", NULL, 2},   {NULL, NULL, 2},
+        {"200", "zero", 2}, {"200", "", 2},    {"200", "1234", 2}, {"503", "0", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct weir_emit_answer answer;
@@ -38,7 +41,8 @@ static void test_codes(void **state) {
 static void test_message(void **state) {
     (void)state;
     static const char *const rows[][2] = {
-        {"no room", "no room"}, {"100%25 full", "100% full"}, {"a%0Ab", "a b"}, {"%", "%"}, {"%2", "%2"}, {"%zz", "%zz"}, {"%E2%98%BA", "\xe2\x98\xba"}, {"\x1b[2J", " [2J"},
+        {"no room", "no room"}, {"100%25 full", "100% full"},  {"a%0Ab", "a b"},    {"%", "%"}, {"%2", "%2"},
+        {"%zz", "%zz"},         {"%E2%98%BA", "\xe2\x98\xba"}, {"\x1b[2J", " [2J"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct weir_emit_answer answer;
@@ -62,14 +66,19 @@ static void test_retry_info(void **state) {
         bool found;
         uint64_t ns;
     } rows[] = {
-        {"CA4SBWxhdGVyGjYKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCgoICAEQgMq17gE", true, 1500 * WEIR_MS}, /* unpadded */
+        {"CA4SBWxhdGVyGjYKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCgoICAEQgMq17gE", true,
+         1500 * WEIR_MS}, /* unpadded */
         {"CA4SBWxhdGVyGjMKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBwoFEIDaxAk=", true, 20 * WEIR_MS},
-        {"CA4SBWxhdGVyGioKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8=", true, 0},     /* says nothing of when */
-        {"CA4SBWxhdGVyGjkKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SDQoLCP///////////wE=", true, 0}, /* -1 s */
-        {"CA4SBWxhdGVyGjQKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCAoGCICU69wD", true, 3600 * WEIR_S}, /* 1e9 s */
-        {"CA4SBWxhdGVyGi8KKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SAwoJCA==", true, 0},               /* broken inside */
-        {"CA4SBWxhdGVyGjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5EZWJ1Z0luZm8SBAoCCAE=", false, 0},              /* DebugInfo */
-        {"CA4SBWxhdGVy", false, 0}, /* no details */
+        {"CA4SBWxhdGVyGioKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8=", true,
+         0}, /* says nothing of when */
+        {"CA4SBWxhdGVyGjkKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SDQoLCP///////////wE=", true,
+         0}, /* -1 s */
+        {"CA4SBWxhdGVyGjQKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCAoGCICU69wD", true,
+         3600 * WEIR_S}, /* 1e9 s */
+        {"CA4SBWxhdGVyGi8KKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SAwoJCA==", true,
+         0}, /* broken inside */
+        {"CA4SBWxhdGVyGjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5EZWJ1Z0luZm8SBAoCCAE=", false, 0}, /* DebugInfo */
+        {"CA4SBWxhdGVy", false, 0},                                                                     /* no details */
         {"", false, 0},
         {"!!!", false, 0},
     };
@@ -84,7 +93,8 @@ static void test_retry_info(void **state) {
 
 static bool rejected(const uint8_t *body, size_t size, struct weir_emit_answer *answer, uint64_t *count) {
     weir_emit_answer_reset(answer);
-    for (size_t i = 0; i < size; i++) weir_emit_answer_data(answer, body + i, 1); /* in as many DATA frames */
+    for (size_t i = 0; i < size; i++)
+        weir_emit_answer_data(answer, body + i, 1); /* in as many DATA frames */
     return weir_emit_answer_rejected(answer, count);
 }
 
@@ -94,7 +104,8 @@ static void test_partial_success(void **state) {
     uint64_t count;
     static const uint8_t empty[] = {0, 0, 0, 0, 0};
     static const uint8_t three[] = {0, 0, 0, 0, 9, 0x0a, 7, 0x08, 3, 0x12, 3, 'b', 'a', 'd'};
-    static const uint8_t negative[] = {0, 0, 0, 0, 13, 0x0a, 11, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
+    static const uint8_t negative[] = {0,    0,    0,    0,    13,   0x0a, 11,   0x08, 0xff,
+                                       0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
     static const uint8_t broken[] = {0, 0, 0, 0, 2, 0x0a, 9};
     static const uint8_t inner[] = {0, 0, 0, 0, 3, 0x0a, 1, 0x08};
     static const uint8_t squeezed[] = {1, 0, 0, 0, 0};

@@ -1,13 +1,16 @@
-/* What the client makes of each answer: every span that was sent is counted once, and nothing is sent twice that may have
- * been kept. */
+/* What the client makes of each answer: every span that was sent is counted once, and nothing is sent twice that may
+ * have been kept. */
 #include "collector/emit/client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include "peer.h"
 
 struct outcome {
@@ -26,8 +29,10 @@ static struct outcome run(const char *port, int argc, char **more) {
     struct weir_emit_client_watch watch = {.stop = &running};
     char *argv[24] = {"emit", "--endpoint", (char *)(uintptr_t)port, "--batch", "10"};
     bool help;
-    for (int i = 0; i < argc; i++) argv[5 + i] = more[i];
-    if (weir_emit_options_parse(5 + argc, argv, &options, &help, &outcome.err) != WEIR_OK) fail_msg("%s", outcome.err.text);
+    for (int i = 0; i < argc; i++)
+        argv[5 + i] = more[i];
+    if (weir_emit_options_parse(5 + argc, argv, &options, &help, &outcome.err) != WEIR_OK)
+        fail_msg("%s", outcome.err.text);
     assert_int_equal(weir_emit_play_init(&play, &options, NULL), WEIR_OK);
     outcome.status = weir_emit_client_run(&options, &play, &watch, &outcome.counts, &outcome.err);
     outcome.played = play.truth.spans;
@@ -71,10 +76,10 @@ static void test_each_answer(void **state) {
         struct peer peer = {.script = (const enum peer_does[]){rows[i].does, PEER_OK}, .script_size = 2};
         struct outcome got = RUN(&peer, "--spans", "20", "--in-flight", "1", "--senders", "gateway");
         if (got.status != WEIR_OK) fail_msg("row %zu: %s", i, got.err.text);
-        if (got.counts.refused != rows[i].refused || got.counts.rejected != rows[i].rejected || got.counts.unknown != rows[i].unknown ||
-            peer.exports != rows[i].exports)
-            fail_msg("row %zu: refused %d rejected %d unknown %d exports %d", i, (int)got.counts.refused, (int)got.counts.rejected,
-                     (int)got.counts.unknown, (int)peer.exports);
+        if (got.counts.refused != rows[i].refused || got.counts.rejected != rows[i].rejected ||
+            got.counts.unknown != rows[i].unknown || peer.exports != rows[i].exports)
+            fail_msg("row %zu: refused %d rejected %d unknown %d exports %d", i, (int)got.counts.refused,
+                     (int)got.counts.rejected, (int)got.counts.unknown, (int)peer.exports);
         assert_int_equal(got.counts.sent, 20);
         assert_int_equal(got.counts.refused_by[rows[i].code], rows[i].refused);
         assert_int_equal(got.counts.requests, 2);
@@ -140,7 +145,8 @@ static void test_gzip_is_smaller(void **state) {
 static void test_goaway_under_load(void **state) {
     (void)state;
     enum peer_does script[20];
-    for (int i = 0; i < 20; i++) script[i] = i == 7 ? PEER_GOAWAY : PEER_OK;
+    for (int i = 0; i < 20; i++)
+        script[i] = i == 7 ? PEER_GOAWAY : PEER_OK;
     struct peer peer = {.script = script, .script_size = 20};
     struct outcome got = RUN(&peer, "--spans", "1000", "--senders", "gateway");
     assert_int_equal(got.status, WEIR_OK);
@@ -172,14 +178,10 @@ static void test_rate_is_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_answer),
-        cmocka_unit_test(test_no_retries_when_none_are_asked),
-        cmocka_unit_test(test_retries_end),
-        cmocka_unit_test(test_silence_ends_at_the_time_out),
-        cmocka_unit_test(test_flow_control),
-        cmocka_unit_test(test_gzip_is_smaller),
-        cmocka_unit_test(test_goaway_under_load),
-        cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_each_answer),       cmocka_unit_test(test_no_retries_when_none_are_asked),
+        cmocka_unit_test(test_retries_end),       cmocka_unit_test(test_silence_ends_at_the_time_out),
+        cmocka_unit_test(test_flow_control),      cmocka_unit_test(test_gzip_is_smaller),
+        cmocka_unit_test(test_goaway_under_load), cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_rate_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

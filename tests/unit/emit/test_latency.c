@@ -2,12 +2,13 @@
 #include "collector/emit/latency.h"
 #include "collector/emit/random.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+#include <math.h>
 
 static void test_log_normal(void **state) {
     (void)state;
@@ -29,7 +30,8 @@ static void test_log_normal(void **state) {
         double mean = sum / DRAWS, deviation = sqrt(squares / DRAWS - mean * mean);
         assert_true(fabs(mean) < 0.02 * rows[r].sigma);
         assert_true(fabs(deviation / rows[r].sigma - 1) < 0.02);
-        for (int k = 0; k < WEIR_EMIT_QUANTILES; k++) assert_true(latency.ns[k] <= latency.ns[k + 1]);
+        for (int k = 0; k < WEIR_EMIT_QUANTILES; k++)
+            assert_true(latency.ns[k] <= latency.ns[k + 1]);
     }
 }
 
@@ -50,7 +52,8 @@ static void test_random_is_the_published_one(void **state) {
     (void)state;
     struct weir_emit_random random = {{1, 2, 3, 4}};
     static const uint64_t wanted[] = {11520, 0, 1509978240, 1215971899390074240};
-    for (size_t i = 0; i < 4; i++) assert_int_equal(weir_emit_next(&random), wanted[i]);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(weir_emit_next(&random), wanted[i]);
 }
 
 int main(void) {

@@ -4,11 +4,14 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <string.h>
 
-static enum weir_status parse(const char *one, const char *two, struct weir_emit_options *options, struct weir_error *err) {
+static enum weir_status parse(const char *one, const char *two, struct weir_emit_options *options,
+                              struct weir_error *err) {
     char *argv[] = {"emit", (char *)(uintptr_t)one, (char *)(uintptr_t)two};
     bool help = true;
     memset(err, 0, sizeof *err);
@@ -71,21 +74,36 @@ static void test_values(void **state) {
 static void test_refusals_name_the_option(void **state) {
     (void)state;
     static const char *const rows[][3] = {
-        {"--spans", "0", "--spans 0"},          {"--spans", "many", "--spans many"},
-        {"--spans", "-5", "--spans -5"},        {"--spans", NULL, "--spans"},
-        {"--batch", "0", "--batch 0"},          {"--batch", "10001", "not between 1 and 10000"},
-        {"--in-flight", "0", "--in-flight"},    {"--connections", "257", "--connections"},
-        {"--services", "1001", "--services"},   {"--spans-per-trace", "1001", "--spans-per-trace"},
-        {"--depth", "65", "--depth"},           {"--attributes", "65", "--attributes"},
-        {"--errors", "10", "--errors 10"},      {"--errors", "-1%", "--errors"},
-        {"--sample", "0", "--sample 0"},        {"--sample-independent", "0", "--sample-independent 0"},
-        {"--latency", "5", "--latency 5"},      {"--latency", "5ms:wide", "--latency 5ms:wide"},
-        {"--latency", "5ms:6", "--latency"},    {"--latency", "2h", "--latency 2h"},
-        {"--duration", "10", "--duration 10"},  {"--timeout", "0s", "--timeout"},
-        {"--endpoint", "http://x", "--endpoint"}, {"--endpoint", "127.0.0.1:0", "--endpoint"},
-        {"--endpoint", "off", "--endpoint"},    {"--senders", "all", "--senders all"},
-        {"--json=1", NULL, "--json"},           {"--truth", "", "--truth"},
-        {"--colour", NULL, "--colour"},         {"spans", NULL, "spans"},
+        {"--spans", "0", "--spans 0"},
+        {"--spans", "many", "--spans many"},
+        {"--spans", "-5", "--spans -5"},
+        {"--spans", NULL, "--spans"},
+        {"--batch", "0", "--batch 0"},
+        {"--batch", "10001", "not between 1 and 10000"},
+        {"--in-flight", "0", "--in-flight"},
+        {"--connections", "257", "--connections"},
+        {"--services", "1001", "--services"},
+        {"--spans-per-trace", "1001", "--spans-per-trace"},
+        {"--depth", "65", "--depth"},
+        {"--attributes", "65", "--attributes"},
+        {"--errors", "10", "--errors 10"},
+        {"--errors", "-1%", "--errors"},
+        {"--sample", "0", "--sample 0"},
+        {"--sample-independent", "0", "--sample-independent 0"},
+        {"--latency", "5", "--latency 5"},
+        {"--latency", "5ms:wide", "--latency 5ms:wide"},
+        {"--latency", "5ms:6", "--latency"},
+        {"--latency", "2h", "--latency 2h"},
+        {"--duration", "10", "--duration 10"},
+        {"--timeout", "0s", "--timeout"},
+        {"--endpoint", "http://x", "--endpoint"},
+        {"--endpoint", "127.0.0.1:0", "--endpoint"},
+        {"--endpoint", "off", "--endpoint"},
+        {"--senders", "all", "--senders all"},
+        {"--json=1", NULL, "--json"},
+        {"--truth", "", "--truth"},
+        {"--colour", NULL, "--colour"},
+        {"spans", NULL, "spans"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct weir_emit_options o;

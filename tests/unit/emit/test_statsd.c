@@ -2,12 +2,14 @@
 #include "collector/emit/play.h"
 #include "collector/emit/statsd.h"
 
-#include <arpa/inet.h>
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,15 +32,19 @@ static void test_lines_add_up(void **state) {
     bool help;
     uint32_t spans;
     /* 250 traces make about 1,060 lines and 40 datagrams: they fit any receive buffer. */
-    assert_int_equal(weir_emit_options_parse(5, (char *[]){"emit", "--traces", "250", "--errors", "0.2"}, &options, &help, NULL), WEIR_OK);
+    assert_int_equal(
+        weir_emit_options_parse(5, (char *[]){"emit", "--traces", "250", "--errors", "0.2"}, &options, &help, NULL),
+        WEIR_OK);
     assert_int_equal(weir_emit_play_init(&play, &options, NULL), WEIR_OK);
     play.now_ns = 1700000000000000000;
     assert_int_equal(weir_emit_statsd_open(&statsd, &to, &play.mesh, NULL), WEIR_OK);
     play.watcher = (struct weir_emit_watcher){.self = &statsd, .request = weir_emit_statsd_request};
-    while (weir_emit_play_next(&play, UINT64_MAX, &out, &spans) != WEIR_EMIT_END) weir_buffer_clear(&out);
+    while (weir_emit_play_next(&play, UINT64_MAX, &out, &spans) != WEIR_EMIT_END)
+        weir_buffer_clear(&out);
     weir_emit_statsd_flush(&statsd);
 
-    uint64_t wanted = 0, wanted_errors = 0, wanted_ns = 0, requests = 0, errors = 0, timers = 0, gauges = 0, lines = 0, datagrams = 0;
+    uint64_t wanted = 0, wanted_errors = 0, wanted_ns = 0, requests = 0, errors = 0, timers = 0, gauges = 0, lines = 0,
+             datagrams = 0;
     double ms = 0;
     for (uint32_t i = 0; i < play.mesh.operation_count; i++) {
         if (play.mesh.operations[i].client) continue;
@@ -78,7 +84,8 @@ static void test_lines_add_up(void **state) {
     assert_int_equal(timers, wanted);
     assert_int_equal(errors, wanted_errors);
     assert_true(errors > 0);
-    assert_true(ms <= (double)wanted_ns / 1e6 && ms + 0.001 * (double)timers >= (double)wanted_ns / 1e6); /* each is cut to a microsecond */
+    assert_true(ms <= (double)wanted_ns / 1e6 &&
+                ms + 0.001 * (double)timers >= (double)wanted_ns / 1e6); /* each is cut to a microsecond */
     assert_int_equal(gauges % options.services, 0);
     assert_int_equal(lines, statsd.lines);
     assert_int_equal(datagrams, statsd.datagrams);
@@ -101,6 +108,7 @@ static void test_a_bad_address_is_named(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines_add_up), cmocka_unit_test(test_a_bad_address_is_named)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines_add_up),
+                                       cmocka_unit_test(test_a_bad_address_is_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

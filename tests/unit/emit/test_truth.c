@@ -4,7 +4,9 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <jansson.h>
 #include <math.h>
@@ -28,7 +30,8 @@ static json_t *truth_of(int argc, char **argv, uint64_t now_ns) {
     options.truth = path;
     assert_int_equal(weir_emit_play_init(&play, &options, &err), WEIR_OK);
     play.now_ns = now_ns;
-    while (weir_emit_play_next(&play, UINT64_MAX, &out, &spans) != WEIR_EMIT_END) weir_buffer_clear(&out);
+    while (weir_emit_play_next(&play, UINT64_MAX, &out, &spans) != WEIR_EMIT_END)
+        weir_buffer_clear(&out);
     assert_int_equal(weir_emit_truth_write(&play.truth, &options, &err), WEIR_OK);
     json_error_t where;
     json_t *root = json_load_file(path, 0, &where);
@@ -38,7 +41,8 @@ static json_t *truth_of(int argc, char **argv, uint64_t now_ns) {
     weir_buffer_free(&out);
     return root;
 }
-#define TRUTH(now, ...) truth_of((int)(sizeof(char *[]){"emit", __VA_ARGS__} / sizeof(char *)), (char *[]){"emit", __VA_ARGS__}, now)
+#define TRUTH(now, ...)                                                                                                \
+    truth_of((int)(sizeof(char *[]){"emit", __VA_ARGS__} / sizeof(char *)), (char *[]){"emit", __VA_ARGS__}, now)
 
 static json_int_t number(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
@@ -57,7 +61,8 @@ static void test_it_adds_up(void **state) {
         bool client = strcmp(json_string_value(json_object_get(row, "kind")), "client") == 0;
         spans += number(row, "spans");
         errors += number(row, "errors");
-        if (!client && strcmp(json_string_value(json_object_get(row, "service")), "edge") == 0) roots += number(row, "spans");
+        if (!client && strcmp(json_string_value(json_object_get(row, "service")), "edge") == 0)
+            roots += number(row, "spans");
         assert_true(json_is_string(json_object_get(row, "operation")));
         assert_int_equal(json_is_string(json_object_get(row, "peer")), client);
         assert_true(json_real_value(json_object_get(row, "seconds")) > 0);
@@ -73,7 +78,8 @@ static void test_it_adds_up(void **state) {
     assert_true(json_array_size(json_object_get(root, "edges")) > 10);
     json_array_foreach(json_object_get(root, "edges"), i, row) {
         assert_true(number(row, "requests") >= number(row, "errors"));
-        assert_true(json_real_value(json_object_get(row, "client_seconds")) > json_real_value(json_object_get(row, "server_seconds")));
+        assert_true(json_real_value(json_object_get(row, "client_seconds")) >
+                    json_real_value(json_object_get(row, "server_seconds")));
     }
     json_decref(root);
 }
