@@ -51,9 +51,10 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
         add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s",
                  "batch.max_bytes of all lanes");
     }
-    add_term(terms, &count,
-             aggregate->series_max * (uint64_t)(SERIES_BYTES + BUCKET_BYTES * aggregate->latency_bucket_count),
-             line_at(top, WEIR_SCOPE_TOP, "aggregate.series_max"), "%s", "aggregate.series_max");
+    /* Each lane has cells of its own for every series that it counts. */
+    uint64_t series_bytes = SERIES_BYTES + (uint64_t)BUCKET_BYTES * aggregate->latency_bucket_count;
+    add_term(terms, &count, lanes * aggregate->series_max * series_bytes,
+             line_at(top, WEIR_SCOPE_TOP, "aggregate.series_max"), "%s", "aggregate.series_max of all lanes");
     if (aggregate->service_graph) {
         add_term(terms, &count, (uint64_t)lanes * aggregate->edges_max * EDGE_BYTES,
                  line_at(top, WEIR_SCOPE_TOP, "aggregate.edges_max"), "%s", "aggregate.edges_max of all lanes");

@@ -18,7 +18,7 @@ static const struct group groups[] = {
     {"memory", WEIR_SCOPE_TOP, "memory.",
      "All bounds of a file are added up: `memory.intake`, each exporter's `memory_bytes`, `batch.max_bytes` a lane, "
      "about 430 bytes a\n"
-     "series, 96 an edge a lane and 128 a name. More than the memory limit of the process's cgroup (else of the "
+     "series a lane, 96 an edge a lane and 128 a name. More than the memory limit of the process's cgroup (else of the "
      "machine) is an error.\n"
      "`memory.intake` and `memory_bytes` that a file does not give are first halved, down to 4MiB, until it all fits."},
     {"receivers.statsd", WEIR_SCOPE_TOP, "receivers.statsd.", NULL},

@@ -144,12 +144,12 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     const char *text =
         "memory:\n  intake: 300MiB\nexporters:\n  file:\n    memory_bytes: 512MiB\n  file/b: { directory: b }\n";
     assert_int_equal(parse("weir.yaml", text, 512 * MIB, &config, &err), WEIR_INVALID);
-    /* 300 + 512 + 4 (file/b, shrunk) + 2 + 41.2 + 12 + 8 */
+    /* 300 + 512 + 4 (file/b, shrunk) + 2 + 2 x 41.2 + 12 + 8 */
     assert_string_equal(
         err.text,
-        "weir.yaml:5: all bounds together are 879MiB, the memory limit of the cgroup is 512MiB; the largest: "
-        "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max 41MiB");
-    assert_int_equal(parse("weir.yaml", text, 900 * MIB, &config, &err), WEIR_OK);
+        "weir.yaml:5: all bounds together are 920MiB, the memory limit of the cgroup is 512MiB; the largest: "
+        "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max of all lanes 82MiB");
+    assert_int_equal(parse("weir.yaml", text, 941 * MIB, &config, &err), WEIR_OK);
     assert_int_equal(config->exporters[1].memory_bytes, 16 * MIB);
     weir_config_free(config);
     assert_int_equal(parse("weir.yaml", text, 1024 * MIB, &config, &err), WEIR_OK);
@@ -161,8 +161,9 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     assert_int_equal(parse("weir.yaml", "lanes: 8\n", 32 * MIB, &config, &err), WEIR_INVALID);
     assert_string_equal(
         err.text,
-        "weir.yaml:1: all bounds together are 113MiB, the memory limit of the cgroup is 32MiB; the largest: "
-        "aggregate.edges_max of all lanes 48MiB, aggregate.series_max 41MiB, batch.max_bytes of all lanes 8MiB");
+        "weir.yaml:1: all bounds together are 401MiB, the memory limit of the cgroup is 32MiB; the largest: "
+        "aggregate.series_max of all lanes 330MiB, aggregate.edges_max of all lanes 48MiB, batch.max_bytes of all lanes "
+        "8MiB");
 }
 
 static void test_defaults_shrink(void **state) {
@@ -171,7 +172,7 @@ static void test_defaults_shrink(void **state) {
     struct weir_error err = {0};
     assert_int_equal(parse("", "", 128 * MIB, &config, &err), WEIR_OK);
     assert_true(weir_config_memory(config, 2) <= 128 * MIB);
-    assert_int_equal(config->intake_bytes, 32 * MIB);
+    assert_int_equal(config->intake_bytes, 8 * MIB);
     weir_config_free(config);
     /* Without a file it runs wherever it is put. */
     assert_int_equal(parse("", "", 16 * MIB, &config, &err), WEIR_OK);
@@ -191,7 +192,7 @@ static void test_the_sum(void **state) {
                            "receivers: {}\n",
                            0, &config, &err),
                      WEIR_OK);
-    assert_int_equal(weir_config_memory(config, 2), MIB + 2000 * (320 + 8) + 1024 * 128);
+    assert_int_equal(weir_config_memory(config, 2), MIB + 2 * 2000 * (320 + 8) + 1024 * 128);
     weir_config_free(config);
     /* The largest of everything stays below 2^63. */
     char text[2048] = "lanes: 64\nmemory: { intake: 1TiB, names: 16777216 }\naggregate: { series_max: 10000000, "
