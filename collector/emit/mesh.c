@@ -115,7 +115,8 @@ static bool draw_shape(struct drawing *drawing, struct weir_emit_node *nodes, ui
         if (pair) callee = pick_callee(drawing, caller);
         struct weir_emit_operation client = {.service = caller, .callee = callee, .client = true};
         if (callee != WEIR_EMIT_NONE) {
-            uint32_t index = drawing->turns[callee]++ % drawing->per_service;
+            uint32_t index = drawing->turns[callee];
+            drawing->turns[callee] = index + 1 < drawing->per_service ? index + 1 : 0;
             called = callee * drawing->per_service + index;
             name_operation(&client, callee, index, drawing->ids);
             snprintf(client.peer, sizeof client.peer, "%s", mesh->names[callee]);
@@ -169,8 +170,9 @@ enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct w
         }
     }
     made = made && add_servers(&drawing);
-    for (uint32_t i = 0; made && i < mesh->shapes; i++) {
-        made = draw_shape(&drawing, mesh->nodes + (size_t)i * mesh->nodes_per_shape, i % drawing.per_service);
+    for (uint32_t i = 0, root = 0; made && i < mesh->shapes; i++) {
+        made = draw_shape(&drawing, mesh->nodes + (size_t)i * mesh->nodes_per_shape, root);
+        root = root + 1 < drawing.per_service ? root + 1 : 0;
     }
     free(drawing.turns);
     free(drawing.servers);

@@ -29,7 +29,7 @@ struct weir_emit_statsd {
 /* WEIR_IO: err->text names the address. */
 enum weir_status weir_emit_statsd_open(struct weir_emit_statsd *statsd, const struct weir_listen *to,
                                        const struct weir_emit_mesh *mesh, struct weir_error *err);
-void weir_emit_statsd_request(void *statsd, uint32_t operation, uint64_t ns, bool error); /* a weir_emit_watcher */
+void weir_emit_statsd_request(void *self, uint32_t operation, uint64_t ns, bool error); /* a weir_emit_watcher */
 void weir_emit_statsd_flush(struct weir_emit_statsd *statsd);
 void weir_emit_statsd_close(struct weir_emit_statsd *statsd); /* without a flush */
 #endif
