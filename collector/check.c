@@ -9,7 +9,8 @@ static void print_listen(const char *name, const struct weir_listen *listen) {
     if (!listen->on) {
         printf("  %-10s off\n", name);
     } else {
-        printf("  %-10s %s:%u%s\n", name, listen->host, listen->port, listen->asked ? "" : "   (default; off with a warning if taken)");
+        printf("  %-10s %s:%u%s\n", name, listen->host, listen->port,
+               listen->asked ? "" : "   (default; off with a warning if taken)");
     }
 }
 
@@ -22,7 +23,8 @@ int weir_check(const char *path) {
     struct weir_config *config = NULL;
     struct weir_policy *policy = NULL;
     struct weir_names *names = weir_names_new(65536, 8u << 20);
-    enum weir_status status = names == NULL ? weir_fail(&err, WEIR_FULL, 0, false, "out of memory") : weir_config_load(path, &config, &err);
+    enum weir_status status =
+        names == NULL ? weir_fail(&err, WEIR_FULL, 0, false, "out of memory") : weir_config_load(path, &config, &err);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);
@@ -34,8 +36,10 @@ int weir_check(const char *path) {
         print_listen("statsd", &config->statsd.listen);
         print_listen("admin", &config->admin.listen);
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
-        for (uint32_t i = 0; i < config->exporter_count; i++) printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
-        printf("  %-10s %s\n", "sampling", config->sampling.policy[0] != 0 ? config->sampling.policy : "everything is kept");
+        for (uint32_t i = 0; i < config->exporter_count; i++)
+            printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
+        printf("  %-10s %s\n", "sampling",
+               config->sampling.policy[0] != 0 ? config->sampling.policy : "everything is kept");
         print_bytes(weir_config_memory(config, lanes), "all bounds together");
     }
     weir_policy_unref(policy);

@@ -59,7 +59,9 @@ static int parse(int argc, char **argv, const char *usage, const char **path, bo
             *reference = true;
         } else {
             fprintf(stderr, "weir %s: %s: %s\n\n%s", argv[0], argv[i],
-                    strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0 ? "a file has to follow" : "unknown argument", usage);
+                    strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0 ? "a file has to follow"
+                                                                                   : "unknown argument",
+                    usage);
             return 2;
         }
     }
@@ -139,8 +141,9 @@ int main(int argc, char **argv) {
         const char *name;
         int (*run)(int argc, char **argv);
     } commands[] = {
-        {"run", run}, {"check", check}, {"emit", weir_emit_main}, {"cat", weir_cat_main},
-        {"version", version}, {"--version", version}, {"help", help}, {"--help", help}, {"-h", help},
+        {"run", run},           {"check", check},     {"emit", weir_emit_main},
+        {"cat", weir_cat_main}, {"version", version}, {"--version", version},
+        {"help", help},         {"--help", help},     {"-h", help},
     };
     if (argc < 2) {
         fputs(main_usage, stderr);

@@ -19,12 +19,17 @@ enum { BUILD, LANES, RELOAD_OK, RELOAD_TIME, INTAKE, INTAKE_LIMIT, NAMES, NAMES_
 static const struct weir_metric own_metrics[METRICS] = {
     [BUILD] = {"build_info", "version=\"" WEIR_VERSION "\"", WEIR_GAUGE, "Always 1; the version is in the label."},
     [LANES] = {"lanes", NULL, WEIR_GAUGE, "Lanes that run."},
-    [RELOAD_OK] = {"config_last_reload_successful", NULL, WEIR_GAUGE, "1 when the last reading of the configuration succeeded, else 0."},
-    [RELOAD_TIME] = {"config_last_reload_success_timestamp_seconds", NULL, WEIR_GAUGE_NS, "When a reading of the configuration last succeeded."},
+    [RELOAD_OK] = {"config_last_reload_successful", NULL, WEIR_GAUGE,
+                   "1 when the last reading of the configuration succeeded, else 0."},
+    [RELOAD_TIME] = {"config_last_reload_success_timestamp_seconds", NULL, WEIR_GAUGE_NS,
+                     "When a reading of the configuration last succeeded."},
     [INTAKE] = {"intake_bytes", NULL, WEIR_GAUGE, "Memory held by messages being read, decoded and handed over."},
-    [INTAKE_LIMIT] = {"intake_limit_bytes", NULL, WEIR_GAUGE, "Bound of weir_intake_bytes: from half of it on thresholds rise, beyond it requests are refused."},
+    [INTAKE_LIMIT] =
+        {"intake_limit_bytes", NULL, WEIR_GAUGE,
+         "Bound of weir_intake_bytes: from half of it on thresholds rise, beyond it requests are refused."},
     [NAMES] = {"names", NULL, WEIR_GAUGE, "Distinct services, operations, peers and label values held."},
-    [NAMES_OVERFLOW] = {"names_overflow_total", NULL, WEIR_COUNTER, "Look-ups answered with the name \"overflow\" because memory.names was met."},
+    [NAMES_OVERFLOW] = {"names_overflow_total", NULL, WEIR_COUNTER,
+                        "Look-ups answered with the name \"overflow\" because memory.names was met."},
 };
 
 enum life { STARTING, RUNNING, DRAINING };
@@ -88,7 +93,8 @@ static void refresh(struct weir_metric_set *set, void *self) {
 
 /* ---- configuration ---- */
 
-static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot, struct weir_error *err) {
+static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
+                                      struct weir_error *err) {
     struct weir_config *config = NULL;
     enum weir_status status = weir_config_load(pipeline->path, &config, err);
     if (status != WEIR_OK) return status;
@@ -111,7 +117,8 @@ static void release_snapshot(const struct weir_pipeline *pipeline, struct weir_s
 static void reload_queues(struct weir_pipeline *pipeline, const struct weir_config *config) {
     for (uint32_t i = 0; i < pipeline->queue_count; i++) {
         for (uint32_t k = 0; k < config->exporter_count; k++) {
-            if (strcmp(weir_queue_name(pipeline->queues[i]), config->exporters[k].name) == 0) weir_queue_reload(pipeline->queues[i], &config->exporters[k]);
+            if (strcmp(weir_queue_name(pipeline->queues[i]), config->exporters[k].name) == 0)
+                weir_queue_reload(pipeline->queues[i], &config->exporters[k]);
         }
     }
 }
@@ -142,7 +149,8 @@ bool weir_pipeline_reload(struct weir_pipeline *pipeline, struct weir_buffer *an
         pipeline->now = next;
         release_snapshot(pipeline, before);
         weir_gauge(pipeline->set, RELOAD_TIME, weir_unix_ns(&weir_clock_system));
-        weir_log(WEIR_LOG_INFO, "reloaded policy=%016llx restart_needed=\"%s\"", (unsigned long long)weir_policy_version(next.policy), restart);
+        weir_log(WEIR_LOG_INFO, "reloaded policy=%016llx restart_needed=\"%s\"",
+                 (unsigned long long)weir_policy_version(next.policy), restart);
         weir_buffer_text(answer, "reloaded\n");
         if (*restart != 0) weir_buffer_printf(answer, "only a restart can change: %s\n", restart);
     }
@@ -153,7 +161,8 @@ bool weir_pipeline_reload(struct weir_pipeline *pipeline, struct weir_buffer *an
 /* ---- building ---- */
 
 /* A taken port is fatal when the file asks for it; else the receiver stays off. */
-static enum weir_status claim(const char *key, const struct weir_listen *listen, bool datagram, bool *on, struct weir_error *err) {
+static enum weir_status claim(const char *key, const struct weir_listen *listen, bool datagram, bool *on,
+                              struct weir_error *err) {
     *on = listen->on;
     if (!listen->on) return WEIR_OK;
     enum weir_status status = weir_port_check(key, listen, datagram, err);
@@ -164,7 +173,8 @@ static enum weir_status claim(const char *key, const struct weir_listen *listen,
 }
 
 static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_error *err) {
-    struct weir_exporter_env env = {.names = pipeline->names, .metrics = pipeline->metrics, .clock = &weir_clock_system};
+    struct weir_exporter_env env = {
+        .names = pipeline->names, .metrics = pipeline->metrics, .clock = &weir_clock_system};
     const struct weir_config *config = pipeline->boot;
     for (uint32_t i = 0; i < config->exporter_count; i++) {
         const struct weir_exporter_config *one = &config->exporters[i];
@@ -193,19 +203,24 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
         enum weir_status status = claim(all[i].key, all[i].listen, all[i].datagram, &on, err);
         if (status == WEIR_OK && on) status = weir_lanes_open(pipeline->lanes, all[i].receiver, config, err);
         if (status != WEIR_OK) return status;
-        if (on) weir_log(WEIR_LOG_INFO, "listening receiver=%s address=%s:%u", all[i].receiver->name, all[i].listen->host, all[i].listen->port);
+        if (on)
+            weir_log(WEIR_LOG_INFO, "listening receiver=%s address=%s:%u", all[i].receiver->name, all[i].listen->host,
+                     all[i].listen->port);
     }
     return WEIR_OK;
 }
 
 static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_error *err) {
     const struct weir_listen *listen = &pipeline->boot->admin.listen;
-    const struct weir_admin_calls calls = {.self = pipeline, .expose = expose, .not_ready = not_ready, .reload = reload};
+    const struct weir_admin_calls calls = {
+        .self = pipeline, .expose = expose, .not_ready = not_ready, .reload = reload};
     bool on;
     enum weir_status status = claim("admin.listen", listen, false, &on, err);
     if (status != WEIR_OK || !on) return status;
-    status = weir_admin_open(&pipeline->admin, listen, pipeline->boot->admin.lifecycle, &calls, pipeline->metrics, &weir_clock_system, err);
-    if (status == WEIR_OK) weir_log(WEIR_LOG_INFO, "listening receiver=admin address=%s:%u", listen->host, listen->port);
+    status = weir_admin_open(&pipeline->admin, listen, pipeline->boot->admin.lifecycle, &calls, pipeline->metrics,
+                             &weir_clock_system, err);
+    if (status == WEIR_OK)
+        weir_log(WEIR_LOG_INFO, "listening receiver=admin address=%s:%u", listen->host, listen->port);
     return status;
 }
 
@@ -213,14 +228,22 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
     const struct weir_config *config = pipeline->boot;
     pipeline->lane_count = config->lanes != 0 ? config->lanes : weir_cpu_limit("/sys/fs/cgroup", "/proc/self/cgroup");
     atomic_init(&pipeline->intake.limit_bytes, config->intake_bytes);
-    pipeline->aggregate = weir_aggregate_new(&config->aggregate, pipeline->lane_count, pipeline->names, pipeline->metrics, &weir_clock_system);
+    pipeline->aggregate = weir_aggregate_new(&config->aggregate, pipeline->lane_count, pipeline->names,
+                                             pipeline->metrics, &weir_clock_system);
     pipeline->ledger = weir_ledger_new(pipeline->lane_count);
-    if (pipeline->aggregate == NULL || pipeline->ledger == NULL) return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
+    if (pipeline->aggregate == NULL || pipeline->ledger == NULL)
+        return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     enum weir_status status = open_queues(pipeline, err);
     if (status != WEIR_OK) return status;
     const struct weir_lanes_env env = {
-        .names = pipeline->names, .metrics = pipeline->metrics, .clock = &weir_clock_system, .aggregate = pipeline->aggregate, .ledger = pipeline->ledger,
-        .intake = &pipeline->intake, .queues = pipeline->queues, .queue_count = pipeline->queue_count,
+        .names = pipeline->names,
+        .metrics = pipeline->metrics,
+        .clock = &weir_clock_system,
+        .aggregate = pipeline->aggregate,
+        .ledger = pipeline->ledger,
+        .intake = &pipeline->intake,
+        .queues = pipeline->queues,
+        .queue_count = pipeline->queue_count,
     };
     status = weir_lanes_new(&pipeline->lanes, pipeline->lane_count, &env, &pipeline->now, err);
     if (status == WEIR_OK) status = open_receivers(pipeline, err);
@@ -264,9 +287,11 @@ enum weir_status weir_pipeline_start(struct weir_pipeline **out, const char *pat
         pipeline->names = weir_names_new(pipeline->boot->names_max, (size_t)pipeline->boot->names_max * NAME_BYTES);
         pipeline->metrics = weir_metrics_new();
         if (pipeline->metrics != NULL) pipeline->set = weir_metrics_open(pipeline->metrics, own_metrics, METRICS, NULL);
-        if (pipeline->names == NULL || pipeline->set == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "out of memory");
+        if (pipeline->names == NULL || pipeline->set == NULL)
+            status = weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     }
-    if (status == WEIR_OK) status = weir_policy_load(pipeline->boot->sampling.policy, pipeline->names, &pipeline->now.policy, err);
+    if (status == WEIR_OK)
+        status = weir_policy_load(pipeline->boot->sampling.policy, pipeline->names, &pipeline->now.policy, err);
     if (status == WEIR_OK) status = build(pipeline, err);
     if (status != WEIR_OK) {
         release(pipeline);
@@ -278,7 +303,8 @@ enum weir_status weir_pipeline_start(struct weir_pipeline **out, const char *pat
     weir_gauge(pipeline->set, RELOAD_TIME, weir_unix_ns(&weir_clock_system));
     weir_metrics_refresh(pipeline->metrics, pipeline->set, refresh, pipeline);
     atomic_store(&pipeline->life, RUNNING);
-    weir_log(WEIR_LOG_INFO, "ready version=%s lanes=%u exporters=%u config=\"%s\"", WEIR_VERSION, pipeline->lane_count, pipeline->queue_count, path);
+    weir_log(WEIR_LOG_INFO, "ready version=%s lanes=%u exporters=%u config=\"%s\"", WEIR_VERSION, pipeline->lane_count,
+             pipeline->queue_count, path);
     *out = pipeline;
     return WEIR_OK;
 }
@@ -293,7 +319,8 @@ void weir_pipeline_stop(struct weir_pipeline *pipeline) {
     uint64_t deadline_ns = weir_mono_ns(&weir_clock_system) + timeout_ns;
     weir_log(WEIR_LOG_INFO, "draining timeout=%.1fs", (double)timeout_ns / 1e9);
     weir_lanes_stop(pipeline->lanes, deadline_ns);
-    for (uint32_t i = 0; i < pipeline->queue_count; i++) weir_queue_stop(pipeline->queues[i], deadline_ns);
+    for (uint32_t i = 0; i < pipeline->queue_count; i++)
+        weir_queue_stop(pipeline->queues[i], deadline_ns);
     pipeline->queues_started = 0;
     struct weir_buffer ledger = {0};
     weir_ledger_summary(pipeline->ledger, &ledger);

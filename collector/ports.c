@@ -22,7 +22,8 @@ static unsigned long inode_of(const char *table, unsigned port, bool listening) 
     while (found == 0 && fgets(line, sizeof line, file) != NULL) {
         unsigned local, state;
         unsigned long inode;
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", &local, &state, &inode) != 3) continue;
+        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", &local, &state, &inode) != 3)
+            continue;
         if (local == port && (!listening || state == 0x0a)) found = inode;
     }
     fclose(file);
@@ -69,10 +70,11 @@ static void owner_of(unsigned port, bool datagram, char *out, size_t out_size) {
     closedir(processes);
 }
 
-enum weir_status weir_port_check(const char *key, const struct weir_listen *listen, bool datagram, struct weir_error *err) {
+enum weir_status weir_port_check(const char *key, const struct weir_listen *listen, bool datagram,
+                                 struct weir_error *err) {
     char port[8];
-    struct addrinfo *address = NULL,
-                    hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = datagram ? SOCK_DGRAM : SOCK_STREAM};
+    struct addrinfo *address = NULL, hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+                                              .ai_socktype = datagram ? SOCK_DGRAM : SOCK_STREAM};
     snprintf(port, sizeof port, "%u", listen->port);
     int failed = getaddrinfo(listen->host, port, &hints, &address);
     if (failed != 0) return weir_fail(err, WEIR_IO, 0, false, "%s: %s: %s", key, listen->host, gai_strerror(failed));
@@ -92,8 +94,8 @@ enum weir_status weir_port_check(const char *key, const struct weir_listen *list
             snprintf(reason, sizeof reason, "cannot be bound: %s", strerror(sys));
         }
         const char *open = strchr(listen->host, ':') != NULL ? "[" : "", *close = *open != 0 ? "]" : "";
-        status = weir_fail(err, WEIR_IO, sys, false, "%s: %s%s%s:%u (%s) %s", key, open, listen->host, close, listen->port,
-                           datagram ? "UDP" : "TCP", reason);
+        status = weir_fail(err, WEIR_IO, sys, false, "%s: %s%s%s:%u (%s) %s", key, open, listen->host, close,
+                           listen->port, datagram ? "UDP" : "TCP", reason);
     }
     if (fd >= 0) close(fd);
     freeaddrinfo(address);

@@ -1,6 +1,6 @@
-/* exporter.h - what ends a batch. send() borrows it until it settles the ticket, exactly once, now or later. The queue in
- * front (collector/spool/queue.h) does retry, expiry and drop counting for all of them, on one thread an exporter: every
- * call below is made on that thread. */
+/* exporter.h - what ends a batch. send() borrows it until it settles the ticket, exactly once, now or later. The queue
+ * in front (collector/spool/queue.h) does retry, expiry and drop counting for all of them, on one thread an exporter:
+ * every call below is made on that thread. */
 #ifndef WEIR_EXPORTERS_EXPORTER_H
 #define WEIR_EXPORTERS_EXPORTER_H
 #include "collector/config/config.h"
@@ -33,13 +33,17 @@ struct weir_exporter_env {
 struct weir_exporter {
     const char *type; /* the key under exporters:, before the slash */
     /* Validates and allocates; on failure *self stays NULL and err says why. Connects to nothing that may be away. */
-    enum weir_status (*open)(void **self, const struct weir_exporter_config *config, const struct weir_exporter_env *env, struct weir_error *err);
-    /* Never blocks on the network; may settle before it returns. The batch is read-only and stays until the ticket is settled. */
+    enum weir_status (*open)(void **self, const struct weir_exporter_config *config,
+                             const struct weir_exporter_env *env, struct weir_error *err);
+    /* Never blocks on the network; may settle before it returns. The batch is read-only and stays until the ticket is
+     * settled. */
     void (*send)(void *self, const struct weir_batch *batch, struct weir_ticket *ticket);
-    /* Moves what is in flight, for at most timeout_ms; returns early when something was settled or wake() was called. */
+    /* Moves what is in flight, for at most timeout_ms; returns early when something was settled or wake() was called.
+     */
     void (*drive)(void *self, int timeout_ms);
-    void (*wake)(void *self);  /* any thread: makes drive() return */
-    /* Gives back what is in flight (settles every ticket: RETRY when the outcome is unknown), flushes, frees. Accepts NULL. */
+    void (*wake)(void *self); /* any thread: makes drive() return */
+    /* Gives back what is in flight (settles every ticket: RETRY when the outcome is unknown), flushes, frees. Accepts
+     * NULL. */
     void (*close)(void *self);
 };
 

@@ -66,7 +66,9 @@ uint8_t *weir_json_escape_slow(uint8_t *out, const uint8_t *bytes, size_t size) 
 }
 
 uint8_t *weir_json_u64(uint8_t *out, uint64_t value) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
+        "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
     uint8_t digits[WEIR_JSON_NUMBER_BYTES];
     size_t at = sizeof digits;
     while (value >= 100) {
@@ -96,7 +98,8 @@ void weir_json_put_string(struct weir_buffer *out, const uint8_t *bytes, size_t 
         size_t part = size; /* in parts, so that a large value does not ask for six times its size at once */
         if (part > 4096) {
             part = 4096;
-            while (part > 4093 && (bytes[part] & 0xc0) == 0x80) part--; /* not inside a character */
+            while (part > 4093 && (bytes[part] & 0xc0) == 0x80)
+                part--; /* not inside a character */
         }
         if (!weir_buffer_room(out, WEIR_JSON_GROWTH * part)) return;
         out->size = (size_t)(weir_json_escape(out->bytes + out->size, bytes, part) - out->bytes);
@@ -113,7 +116,8 @@ void weir_json_put_base64(struct weir_buffer *out, const uint8_t *bytes, size_t 
     *at++ = '"';
     for (size_t i = 0; i < size; i += 3) {
         size_t left = size - i;
-        uint32_t word = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
+        uint32_t word =
+            (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
         *at++ = (uint8_t)digits[word >> 18];
         *at++ = (uint8_t)digits[word >> 12 & 63];
         *at++ = left > 1 ? (uint8_t)digits[word >> 6 & 63] : '=';

@@ -1,5 +1,5 @@
-/* json.h - pieces of JSON text, written where the caller has made room. Each returns the first byte behind what it wrote.
- * Source: RFC 8259; what is not UTF-8 becomes U+FFFD, so that the text is valid whatever the bytes are. */
+/* json.h - pieces of JSON text, written where the caller has made room. Each returns the first byte behind what it
+ * wrote. Source: RFC 8259; what is not UTF-8 becomes U+FFFD, so that the text is valid whatever the bytes are. */
 #ifndef WEIR_EXPORTERS_JSON_H
 #define WEIR_EXPORTERS_JSON_H
 #include "collector/core/buffer.h"

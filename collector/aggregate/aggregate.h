@@ -1,6 +1,6 @@
-/* aggregate.h - all series in one table: from spans, StatsD and OTLP metrics. A lane writes its own cells; a scrape adds
- * the lanes up without stopping anybody. Bounded from the first day: beyond series_max or series_per_metric_max values
- * fold into one series a metric labelled overflow="true" and are counted, so that totals stay right. */
+/* aggregate.h - all series in one table: from spans, StatsD and OTLP metrics. A lane writes its own cells; a scrape
+ * adds the lanes up without stopping anybody. Bounded from the first day: beyond series_max or series_per_metric_max
+ * values fold into one series a metric labelled overflow="true" and are counted, so that totals stay right. */
 #ifndef WEIR_AGGREGATE_AGGREGATE_H
 #define WEIR_AGGREGATE_AGGREGATE_H
 #include "collector/config/config.h"
@@ -14,8 +14,9 @@
 struct weir_aggregate; /* the process's */
 struct weir_shard;     /* one lane's; its thread only */
 
-struct weir_aggregate *weir_aggregate_new(const struct weir_aggregate_config *config, uint32_t lanes, struct weir_names *names,
-                                          struct weir_metrics *metrics, const struct weir_clock *clock);
+struct weir_aggregate *weir_aggregate_new(const struct weir_aggregate_config *config, uint32_t lanes,
+                                          struct weir_names *names, struct weir_metrics *metrics,
+                                          const struct weir_clock *clock);
 struct weir_shard *weir_aggregate_shard(struct weir_aggregate *aggregate, uint32_t lane);
 
 /* Counts one span, on the lane that its trace belongs to, by weir_span_weight():
@@ -27,11 +28,15 @@ void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uin
 
 enum weir_point_verdict {
     WEIR_POINT_TAKEN,
-    WEIR_POINT_REFUSED_CONFLICT, /* another type holds this name, or its values cannot be of this type (a counter below 0) */
-    WEIR_POINT_REFUSED_STALE,    /* older than what is held, or of another stream that started earlier under the same labels */
-    WEIR_POINT_REFUSED_FULL,     /* beyond series_max and cannot fold (gauges, cumulative streams: a sum needs the last value of each) */
+    WEIR_POINT_REFUSED_CONFLICT, /* another type holds this name, or its values cannot be of this type (a counter below
+                                    0) */
+    WEIR_POINT_REFUSED_STALE,    /* older than what is held, or of another stream that started earlier under the same
+                                    labels */
+    WEIR_POINT_REFUSED_FULL,     /* beyond series_max and cannot fold (gauges, cumulative streams: a sum needs the last
+                                    value of each) */
 };
-/* Counts one sample; owned kinds (weir_point_owned) only on the lane of their hash. Key and data are only read during the call. */
+/* Counts one sample; owned kinds (weir_point_owned) only on the lane of their hash. Key and data are only read during
+ * the call. */
 enum weir_point_verdict weir_shard_point(struct weir_shard *shard, const struct weir_point *point, uint64_t now_ns);
 
 /* Called by the lane about every 100 ms: expires idle series and unpaired edges; bounded work a call. */

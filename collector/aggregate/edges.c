@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-/* One side of a call that waits for the other. Both know (trace, id of the client's span): the server has it as its parent. */
+/* One side of a call that waits for the other. Both know (trace, id of the client's span): the server has it as its
+ * parent. */
 struct side {
     uint64_t trace_lo, client_id;
     uint64_t duration_ns, born_ns;
@@ -95,7 +96,8 @@ static void enlist(struct weir_waiting *waiting, const struct side *what) {
 static void delist(struct weir_waiting *waiting, uint32_t at) {
     struct side *side = &waiting->sides[at];
     uint32_t *link = slot_of(waiting, side->trace_lo, side->client_id);
-    while (*link != at) link = &waiting->sides[*link].chain;
+    while (*link != at)
+        link = &waiting->sides[*link].chain;
     *link = side->chain;
     *(side->older != 0 ? &waiting->sides[side->older].newer : &waiting->oldest) = side->newer;
     *(side->newer != 0 ? &waiting->sides[side->newer].older : &waiting->newest) = side->older;
@@ -122,8 +124,9 @@ static struct weir_edge_series *series_of(struct weir_shard *shard, uint32_t cli
     name = weir_names_text(shard->names, server, &size);
     labels_size = weir_label_put(labels, labels_size, "server", name, size, shard->config->label_value_bytes_max);
     size_t cells = WEIR_EDGE_BUCKETS + 2u * (shard->config->latency_bucket_count + 1);
-    struct weir_edge_series *series = (struct weir_edge_series *)weir_shard_book(shard, &shard->edges, shard->aggregate->edges, hash, labels, labels_size,
-                                                                               sizeof *series + cells * sizeof(struct weir_cell));
+    struct weir_edge_series *series =
+        (struct weir_edge_series *)weir_shard_book(shard, &shard->edges, shard->aggregate->edges, hash, labels,
+                                                   labels_size, sizeof *series + cells * sizeof(struct weir_cell));
     if (series == NULL) return NULL;
     bool own = series->head.hash == hash;
     series->client = own ? client : UINT32_MAX; /* overflow="true": found by no names */
@@ -131,15 +134,16 @@ static struct weir_edge_series *series_of(struct weir_shard *shard, uint32_t cli
     return series;
 }
 
-static void add_latency(const struct weir_shard *shard, struct weir_edge_series *series, enum weir_edge_cell sum, uint64_t duration_ns, double weight) {
+static void add_latency(const struct weir_shard *shard, struct weir_edge_series *series, enum weir_edge_cell sum,
+                        uint64_t duration_ns, double weight) {
     uint32_t count = shard->config->latency_bucket_count;
     uint32_t first = WEIR_EDGE_BUCKETS + (sum == WEIR_EDGE_CLIENT_NS ? count + 1 : 0);
     weir_cell_add(&series->cells[sum], weight * (double)duration_ns);
     weir_cell_add(&series->cells[first + weir_bucket_of_ns(shard->latency_bounds_ns, count, duration_ns)], weight);
 }
 
-static struct weir_edge_series *count_call(struct weir_shard *shard, uint32_t client, uint32_t server, uint64_t trace_lo, double weight, bool failed,
-                                           uint64_t now_ns) {
+static struct weir_edge_series *count_call(struct weir_shard *shard, uint32_t client, uint32_t server,
+                                           uint64_t trace_lo, double weight, bool failed, uint64_t now_ns) {
     struct weir_edge_series *series = series_of(shard, client, server);
     if (series == NULL) return NULL;
     series->head.used_ns = now_ns;
@@ -157,11 +161,14 @@ static struct weir_edge_series *count_call(struct weir_shard *shard, uint32_t cl
     return series;
 }
 
-static void count_pair(struct weir_shard *shard, const struct side *client, const struct side *server, uint64_t now_ns) {
-    /* Both were kept with the smaller of the two probabilities: consistent sampling keeps by one random number of the trace. */
+static void count_pair(struct weir_shard *shard, const struct side *client, const struct side *server,
+                       uint64_t now_ns) {
+    /* Both were kept with the smaller of the two probabilities: consistent sampling keeps by one random number of the
+     * trace. */
     double weight = client->weight > server->weight ? client->weight : server->weight;
     bool failed = client->failed || server->failed;
-    struct weir_edge_series *series = count_call(shard, client->service, server->service, client->trace_lo, weight, failed, now_ns);
+    struct weir_edge_series *series =
+        count_call(shard, client->service, server->service, client->trace_lo, weight, failed, now_ns);
     if (series == NULL) return;
     add_latency(shard, series, WEIR_EDGE_CLIENT_NS, client->duration_ns, weight);
     add_latency(shard, series, WEIR_EDGE_SERVER_NS, server->duration_ns, weight);
@@ -171,7 +178,8 @@ static void count_pair(struct weir_shard *shard, const struct side *client, cons
 static void count_alone(struct weir_shard *shard, const struct side *side, uint64_t now_ns) {
     weir_count(shard->metrics, side->kind == WEIR_KIND_CLIENT ? WEIR_EDGES_ALONE_CLIENT : WEIR_EDGES_ALONE_SERVER, 1);
     if (side->kind != WEIR_KIND_CLIENT || side->peer == WEIR_NAME_NONE) return;
-    struct weir_edge_series *series = count_call(shard, side->service, side->peer, side->trace_lo, side->weight, side->failed, now_ns);
+    struct weir_edge_series *series =
+        count_call(shard, side->service, side->peer, side->trace_lo, side->weight, side->failed, now_ns);
     if (series != NULL) add_latency(shard, series, WEIR_EDGE_CLIENT_NS, side->duration_ns, side->weight);
 }
 
@@ -195,8 +203,15 @@ void weir_shard_edge(struct weir_shard *shard, const struct weir_span *span, dou
     uint64_t client_id = client ? span->span_id : span->parent_id;
     if (client_id == 0 || (!client && (span->flags & WEIR_SPAN_ROOT) != 0)) return; /* nobody called it */
     struct weir_waiting *waiting = shard->waiting;
-    struct side side = {.trace_lo = span->trace_lo, .client_id = client_id, .duration_ns = span->duration_ns, .born_ns = now_ns, .weight = weight,
-                        .service = span->service, .peer = span->peer, .kind = span->kind, .failed = span->status == WEIR_STATUS_ERROR};
+    struct side side = {.trace_lo = span->trace_lo,
+                        .client_id = client_id,
+                        .duration_ns = span->duration_ns,
+                        .born_ns = now_ns,
+                        .weight = weight,
+                        .service = span->service,
+                        .peer = span->peer,
+                        .kind = span->kind,
+                        .failed = span->status == WEIR_STATUS_ERROR};
     for (uint32_t at = *slot_of(waiting, side.trace_lo, client_id); at != 0; at = waiting->sides[at].chain) {
         const struct side *other = &waiting->sides[at];
         if (other->client_id != client_id || other->trace_lo != side.trace_lo) continue;
@@ -220,6 +235,7 @@ void weir_shard_edges_expire(struct weir_shard *shard, uint32_t count, uint64_t 
         if (now_ns - waiting->sides[waiting->oldest].born_ns < shard->config->edge_wait_ns) break;
         give_up_oldest(shard, now_ns);
     }
-    if (waiting->capacity > CAPACITY_MIN && waiting->count < waiting->capacity / 8) resize(waiting, waiting->capacity / 2);
+    if (waiting->capacity > CAPACITY_MIN && waiting->count < waiting->capacity / 8)
+        resize(waiting, waiting->capacity / 2);
     weir_gauge(shard->metrics, WEIR_EDGES_WAITING, waiting->count);
 }

@@ -1,4 +1,5 @@
-/* The page in Prometheus' text format 0.0.4 (prometheus/docs, "Exposition formats"): families by name, their series by labels. */
+/* The page in Prometheus' text format 0.0.4 (prometheus/docs, "Exposition formats"): families by name, their series by
+ * labels. */
 #include "collector/aggregate/series.h"
 
 #include <stdio.h>
@@ -19,8 +20,15 @@ struct group { /* rows of one family */
 
 enum part {
     PART_WHOLE,
-    PART_CALLS, PART_LATENCY, PART_CALLS_VARIANCE,
-    PART_REQUESTS, PART_FAILED, PART_REQUESTS_VARIANCE, PART_FAILED_VARIANCE, PART_SERVER_SECONDS, PART_CLIENT_SECONDS,
+    PART_CALLS,
+    PART_LATENCY,
+    PART_CALLS_VARIANCE,
+    PART_REQUESTS,
+    PART_FAILED,
+    PART_REQUESTS_VARIANCE,
+    PART_FAILED_VARIANCE,
+    PART_SERVER_SECONDS,
+    PART_CLIENT_SECONDS,
 };
 
 struct unit { /* one family on the page */
@@ -42,8 +50,10 @@ struct scrape {
 
 static size_t list_size(const struct weir_shard *shard, struct weir_series **first) {
     size_t count = 0;
-    *first = atomic_load_explicit(&shard->first, memory_order_acquire); /* what is new after this is for the next scrape */
-    for (const struct weir_series *at = *first; at != NULL; at = atomic_load_explicit(&at->next, memory_order_relaxed)) count++;
+    *first =
+        atomic_load_explicit(&shard->first, memory_order_acquire); /* what is new after this is for the next scrape */
+    for (const struct weir_series *at = *first; at != NULL; at = atomic_load_explicit(&at->next, memory_order_relaxed))
+        count++;
     return count;
 }
 
@@ -52,22 +62,26 @@ static bool gather(struct scrape *scrape) {
     struct weir_aggregate *aggregate = scrape->aggregate;
     struct weir_series *firsts[aggregate->lanes];
     size_t total = 0;
-    for (uint32_t i = 0; i < aggregate->lanes; i++) total += list_size(&aggregate->shards[i], &firsts[i]);
+    for (uint32_t i = 0; i < aggregate->lanes; i++)
+        total += list_size(&aggregate->shards[i], &firsts[i]);
     scrape->rows = malloc((2 * total + 1) * sizeof *scrape->rows);
     if (scrape->rows == NULL) return false;
     scrape->sorted = scrape->rows + total;
     for (uint32_t i = 0; i < aggregate->lanes; i++) {
-        for (const struct weir_series *at = firsts[i]; at != NULL; at = atomic_load_explicit(&at->next, memory_order_relaxed)) {
+        for (const struct weir_series *at = firsts[i]; at != NULL;
+             at = atomic_load_explicit(&at->next, memory_order_relaxed)) {
             scrape->rows[scrape->row_count++] = (struct row){.identity = at->identity, .series = at};
         }
     }
     return true;
 }
 
-/* Counts the rows of each family, by an open-addressed table of the families' addresses, and then puts them side by side. */
+/* Counts the rows of each family, by an open-addressed table of the families' addresses, and then puts them side by
+ * side. */
 static bool group_rows(struct scrape *scrape) {
     size_t slots = 64, families = 0;
-    while (slots < 2 * scrape->row_count) slots *= 2;
+    while (slots < 2 * scrape->row_count)
+        slots *= 2;
     uint32_t *table = calloc(slots, sizeof *table); /* index of the group + 1 */
     uint32_t *group_of = malloc((scrape->row_count + 1) * sizeof *group_of);
     scrape->groups = malloc((scrape->row_count + 1) * sizeof *scrape->groups);
@@ -75,7 +89,8 @@ static bool group_rows(struct scrape *scrape) {
     for (size_t i = 0; made && i < scrape->row_count; i++) {
         const struct weir_family *family = scrape->rows[i].identity->family;
         size_t slot = weir_mix((uint64_t)(uintptr_t)family) & (slots - 1);
-        while (table[slot] != 0 && scrape->groups[table[slot] - 1].family != family) slot = (slot + 1) & (slots - 1);
+        while (table[slot] != 0 && scrape->groups[table[slot] - 1].family != family)
+            slot = (slot + 1) & (slots - 1);
         if (table[slot] == 0) {
             scrape->groups[families] = (struct group){.family = family};
             table[slot] = (uint32_t)++families;
@@ -85,7 +100,8 @@ static bool group_rows(struct scrape *scrape) {
     }
     if (made) {
         struct row *at = scrape->sorted;
-        for (size_t g = 0; g < families; at += scrape->groups[g++].count) scrape->groups[g].rows = at;
+        for (size_t g = 0; g < families; at += scrape->groups[g++].count)
+            scrape->groups[g].rows = at;
         for (size_t i = 0; i < scrape->row_count; i++) {
             struct group *group = &scrape->groups[group_of[i]];
             group->rows[group->filled++] = scrape->rows[i];
@@ -113,7 +129,8 @@ static uint32_t common_prefix(const struct group *group) {
         const struct weir_identity *identity = group->rows[i].identity;
         if (identity->size < common) common = identity->size;
         uint32_t same = 0;
-        while (same < common && identity->labels[same] == first->labels[same]) same++;
+        while (same < common && identity->labels[same] == first->labels[same])
+            same++;
         common = same;
     }
     return common;
@@ -124,7 +141,8 @@ static void sort_group(struct group *group) {
     for (size_t i = 0; i < group->count; i++) {
         const struct weir_identity *identity = group->rows[i].identity;
         uint64_t prefix = 0;
-        for (uint32_t byte = 0; byte < 8; byte++) prefix = prefix << 8 | (common + byte < identity->size ? identity->labels[common + byte] : 0);
+        for (uint32_t byte = 0; byte < 8; byte++)
+            prefix = prefix << 8 | (common + byte < identity->size ? identity->labels[common + byte] : 0);
         group->rows[i].prefix = prefix;
     }
     qsort(group->rows, group->count, sizeof *group->rows, by_labels);
@@ -186,7 +204,8 @@ enum { LE_MAX = 40 };
 
 static void bound_text(char out[LE_MAX], const char *label, double bound) {
     uint8_t bytes[32];
-    struct weir_buffer text = {.bytes = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* as short as the values are written */
+    struct weir_buffer text = {
+        .bytes = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* as short as the values are written */
     weir_buffer_double(&text, bound);
     snprintf(out, LE_MAX, "%s=\"%.*s\"", label, (int)text.size, (const char *)bytes);
 }
@@ -198,7 +217,8 @@ struct histogram {
 };
 
 /* The count is what the buckets add up to, so `+Inf` and _count are the same number at any moment. */
-static void histogram_lines(struct page *page, const char *name, char (*le)[LE_MAX], uint32_t bounds, const struct histogram *histogram) {
+static void histogram_lines(struct page *page, const char *name, char (*le)[LE_MAX], uint32_t bounds,
+                            const struct histogram *histogram) {
     double running = 0;
     for (uint32_t i = 0; i <= bounds; i++) {
         running += histogram->buckets[i];
@@ -217,7 +237,8 @@ static double sum_cells(const struct row *rows, size_t count, enum part part) {
         const struct weir_edge_series *edge = (const void *)rows[i].series;
         switch (part) {
         case PART_CALLS:
-            for (uint32_t b = 0; b <= rows[i].identity->family->bound_count; b++) sum += weir_cell_get(&span->buckets[b]);
+            for (uint32_t b = 0; b <= rows[i].identity->family->bound_count; b++)
+                sum += weir_cell_get(&span->buckets[b]);
             break;
         case PART_CALLS_VARIANCE: sum += weir_cell_get(&span->variance); break;
         case PART_REQUESTS: sum += weir_cell_get(&edge->cells[WEIR_EDGE_REQUESTS]); break;
@@ -230,9 +251,11 @@ static double sum_cells(const struct row *rows, size_t count, enum part part) {
     return sum;
 }
 
-static void add_up(struct histogram *into, const struct weir_cell *sum, double unit, const struct weir_cell *buckets, uint32_t bounds) {
+static void add_up(struct histogram *into, const struct weir_cell *sum, double unit, const struct weir_cell *buckets,
+                   uint32_t bounds) {
     into->sum += weir_cell_get(sum) / unit;
-    for (uint32_t b = 0; b <= bounds; b++) into->buckets[b] += weir_cell_get(&buckets[b]);
+    for (uint32_t b = 0; b <= bounds; b++)
+        into->buckets[b] += weir_cell_get(&buckets[b]);
 }
 
 static void sum_histogram(const struct row *rows, size_t count, enum part part, struct histogram *sum) {
@@ -244,8 +267,12 @@ static void sum_histogram(const struct row *rows, size_t count, enum part part, 
         const struct weir_point_series *point = (const void *)rows[i].series;
         switch (part) {
         case PART_LATENCY: add_up(sum, &span->duration_ns, 1e9, span->buckets, bounds); break;
-        case PART_SERVER_SECONDS: add_up(sum, &edge->cells[WEIR_EDGE_SERVER_NS], 1e9, &edge->cells[WEIR_EDGE_BUCKETS], bounds); break;
-        case PART_CLIENT_SECONDS: add_up(sum, &edge->cells[WEIR_EDGE_CLIENT_NS], 1e9, &edge->cells[WEIR_EDGE_BUCKETS + bounds + 1], bounds); break;
+        case PART_SERVER_SECONDS:
+            add_up(sum, &edge->cells[WEIR_EDGE_SERVER_NS], 1e9, &edge->cells[WEIR_EDGE_BUCKETS], bounds);
+            break;
+        case PART_CLIENT_SECONDS:
+            add_up(sum, &edge->cells[WEIR_EDGE_CLIENT_NS], 1e9, &edge->cells[WEIR_EDGE_BUCKETS + bounds + 1], bounds);
+            break;
         default:
             add_up(sum, &point->cells[0], 1, &point->cells[1], bounds);
             if (atomic_load_explicit(&point->has_sum, memory_order_relaxed)) sum->has_sum = true;
@@ -272,14 +299,16 @@ static void expose_unit(struct page *page, const struct unit *unit) {
     const struct weir_family *family = group->family;
     char le[WEIR_BUCKETS_MAX + 1][LE_MAX];
     if (is_histogram(unit)) {
-        for (uint32_t i = 0; i < family->bound_count; i++) bound_text(le[i], "le", family->bounds[i]);
+        for (uint32_t i = 0; i < family->bound_count; i++)
+            bound_text(le[i], "le", family->bounds[i]);
         snprintf(le[family->bound_count], LE_MAX, "le=\"+Inf\"");
     }
     weir_buffer_printf(page->out, "# HELP %s %s\n# TYPE %s %s\n", unit->name, unit->help, unit->name, unit->type);
     for (size_t i = 0; i < group->count;) {
         const struct row *rows = &group->rows[i];
         size_t same = 1;
-        while (i + same < group->count && rows[same].identity == rows->identity) same++;
+        while (i + same < group->count && rows[same].identity == rows->identity)
+            same++;
         i += same;
         render_labels(page, rows->identity);
         if (is_histogram(unit)) {
@@ -299,29 +328,50 @@ static void expose_unit(struct page *page, const struct unit *unit) {
 static const struct unit span_units[] = {
     {"traces_spanmetrics_calls_total", "counter", "Spans, each by the number that it stands for.", PART_CALLS, NULL},
     {"traces_spanmetrics_latency", "histogram", "Duration of spans in seconds.", PART_LATENCY, NULL},
-    {"weir_spanmetrics_calls_variance_total", "counter", "Variance of traces_spanmetrics_calls_total by sampling; its root is the standard error.",
-     PART_CALLS_VARIANCE, NULL},
+    {"weir_spanmetrics_calls_variance_total", "counter",
+     "Variance of traces_spanmetrics_calls_total by sampling; its root is the standard error.", PART_CALLS_VARIANCE,
+     NULL},
 };
 static const struct unit edge_units[] = {
     {"traces_service_graph_request_total", "counter", "Calls from client to server.", PART_REQUESTS, NULL},
-    {"traces_service_graph_request_failed_total", "counter", "Calls from client to server of which a side says that they failed.", PART_FAILED, NULL},
-    {"traces_service_graph_request_server_seconds", "histogram", "Duration of calls as the server saw it.", PART_SERVER_SECONDS, NULL},
-    {"traces_service_graph_request_client_seconds", "histogram", "Duration of calls as the client saw it.", PART_CLIENT_SECONDS, NULL},
+    {"traces_service_graph_request_failed_total", "counter",
+     "Calls from client to server of which a side says that they failed.", PART_FAILED, NULL},
+    {"traces_service_graph_request_server_seconds", "histogram", "Duration of calls as the server saw it.",
+     PART_SERVER_SECONDS, NULL},
+    {"traces_service_graph_request_client_seconds", "histogram", "Duration of calls as the client saw it.",
+     PART_CLIENT_SECONDS, NULL},
     {"weir_service_graph_request_variance_total", "counter",
-     "Variance of traces_service_graph_request_total by sampling; its root is the standard error.", PART_REQUESTS_VARIANCE, NULL},
+     "Variance of traces_service_graph_request_total by sampling; its root is the standard error.",
+     PART_REQUESTS_VARIANCE, NULL},
     {"weir_service_graph_request_failed_variance_total", "counter",
-     "Variance of traces_service_graph_request_failed_total by sampling; its root is the standard error.", PART_FAILED_VARIANCE, NULL},
+     "Variance of traces_service_graph_request_failed_total by sampling; its root is the standard error.",
+     PART_FAILED_VARIANCE, NULL},
 };
 enum { UNITS_A_GROUP = sizeof edge_units / sizeof *edge_units };
 
 static struct unit unit_of(const struct group *group) {
     struct unit unit = {.name = group->family->name, .part = PART_WHOLE, .group = group};
     switch (group->family->type) {
-    case WEIR_FAMILY_COUNTER: unit.type = "counter"; unit.help = "Counter received from senders."; break;
-    case WEIR_FAMILY_HISTOGRAM: unit.type = "histogram"; unit.help = "Histogram received from senders."; break;
-    case WEIR_FAMILY_SUMMARY: unit.type = "summary"; unit.help = "Summary received from senders."; break;
-    case WEIR_FAMILY_SET: unit.type = "gauge"; unit.help = "Distinct members received from senders in a minute."; break;
-    default: unit.type = "gauge"; unit.help = "Gauge received from senders."; break;
+    case WEIR_FAMILY_COUNTER:
+        unit.type = "counter";
+        unit.help = "Counter received from senders.";
+        break;
+    case WEIR_FAMILY_HISTOGRAM:
+        unit.type = "histogram";
+        unit.help = "Histogram received from senders.";
+        break;
+    case WEIR_FAMILY_SUMMARY:
+        unit.type = "summary";
+        unit.help = "Summary received from senders.";
+        break;
+    case WEIR_FAMILY_SET:
+        unit.type = "gauge";
+        unit.help = "Distinct members received from senders in a minute.";
+        break;
+    default:
+        unit.type = "gauge";
+        unit.help = "Gauge received from senders.";
+        break;
     }
     return unit;
 }
@@ -337,7 +387,8 @@ static size_t add_units(struct unit *units, const struct group *group) {
     } else {
         units[0] = unit_of(group);
     }
-    for (size_t i = 0; i < count; i++) units[i].group = group;
+    for (size_t i = 0; i < count; i++)
+        units[i].group = group;
     return count;
 }
 
@@ -347,7 +398,8 @@ static int by_name(const void *a, const void *b) {
 
 static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
     if (!gather(scrape) || !group_rows(scrape)) return false;
-    struct unit *units = malloc((scrape->group_count + 2 * UNITS_A_GROUP) * sizeof *units); /* two families make more than one */
+    struct unit *units =
+        malloc((scrape->group_count + 2 * UNITS_A_GROUP) * sizeof *units); /* two families make more than one */
     if (units == NULL) return false;
     size_t count = 0;
     for (size_t i = 0; i < scrape->group_count; i++) {
@@ -356,7 +408,8 @@ static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
     }
     qsort(units, count, sizeof *units, by_name);
     struct page page = {.out = out};
-    for (size_t i = 0; i < count; i++) expose_unit(&page, &units[i]);
+    for (size_t i = 0; i < count; i++)
+        expose_unit(&page, &units[i]);
     bool whole = !page.labels.failed;
     weir_buffer_free(&page.labels);
     free(units);
@@ -365,9 +418,11 @@ static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
 
 void weir_aggregate_expose(struct weir_aggregate *aggregate, struct weir_buffer *out) {
     struct scrape scrape = {.aggregate = aggregate};
-    for (uint32_t i = 0; i < aggregate->lanes; i++) pthread_mutex_lock(&aggregate->shards[i].scraping);
+    for (uint32_t i = 0; i < aggregate->lanes; i++)
+        pthread_mutex_lock(&aggregate->shards[i].scraping);
     if (!write_page(&scrape, out)) out->failed = true;
-    for (uint32_t i = 0; i < aggregate->lanes; i++) pthread_mutex_unlock(&aggregate->shards[i].scraping);
+    for (uint32_t i = 0; i < aggregate->lanes; i++)
+        pthread_mutex_unlock(&aggregate->shards[i].scraping);
     free(scrape.rows);
     free(scrape.groups);
 }

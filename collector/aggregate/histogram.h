@@ -8,12 +8,13 @@
 
 enum { WEIR_BOUNDS_MAX = 64 }; /* as many as a configuration may name */
 
-/* For histograms that come without bounds and without a unit (DogStatsD h and d, exponential ones): 1, 2.5, 5 a decade from
- * 0.001 to 10^7, so that milliseconds, bytes and counts all find some. */
+/* For histograms that come without bounds and without a unit (DogStatsD h and d, exponential ones): 1, 2.5, 5 a decade
+ * from 0.001 to 10^7, so that milliseconds, bytes and counts all find some. */
 extern const double weir_sample_bounds[];
 extern const uint32_t weir_sample_bound_count;
 
-/* Index of the first bound that is >= value; `count` when none is. Branch-free inside: the loop's length hangs on count only. */
+/* Index of the first bound that is >= value; `count` when none is. Branch-free inside: the loop's length hangs on count
+ * only. */
 static inline uint32_t weir_bucket_of(const double *bounds, uint32_t count, double value) {
     const double *base = bounds;
     while (count > 1) {
@@ -33,10 +34,10 @@ static inline uint32_t weir_bucket_of_ns(const uint64_t *bounds, uint32_t count,
     return (uint32_t)(base - bounds) + (count == 1 && *base < value);
 }
 
-/* The bounds that a new family takes from its first explicit histogram: all, or, of more than WEIR_BOUNDS_MAX, every n-th.
- * `bounds` has room for WEIR_BOUNDS_MAX. Returns how many. */
+/* The bounds that a new family takes from its first explicit histogram: all, or, of more than WEIR_BOUNDS_MAX, every
+ * n-th. `bounds` has room for WEIR_BOUNDS_MAX. Returns how many. */
 uint32_t weir_bounds_take(const struct weir_point_data *data, double *bounds);
-/* Fills buckets[0..count] with what the point counted, each of its buckets in the one of ours that its upper end lies in:
- * where bounds differ, a quantile read from ours is never too low. */
+/* Fills buckets[0..count] with what the point counted, each of its buckets in the one of ours that its upper end lies
+ * in: where bounds differ, a quantile read from ours is never too low. */
 void weir_buckets_map(const struct weir_point *point, const double *bounds, uint32_t count, double *buckets);
 #endif

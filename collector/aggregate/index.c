@@ -13,7 +13,8 @@ bool weir_index_init(struct weir_index *index) {
 
 static void put(struct weir_index_slot *slots, uint32_t mask, uint64_t hash, struct weir_series *series) {
     uint32_t i = (uint32_t)hash & mask;
-    while (slots[i].series != NULL) i = (i + 1) & mask;
+    while (slots[i].series != NULL)
+        i = (i + 1) & mask;
     slots[i] = (struct weir_index_slot){hash, series};
 }
 
@@ -39,7 +40,8 @@ bool weir_index_add(struct weir_index *index, uint64_t hash, struct weir_series 
 
 void weir_index_remove(struct weir_index *index, const struct weir_series *series) {
     uint32_t hole = (uint32_t)series->hash & index->mask;
-    while (index->slots[hole].series != series) hole = (hole + 1) & index->mask;
+    while (index->slots[hole].series != series)
+        hole = (hole + 1) & index->mask;
     /* Whoever probed past the hole moves into it, so that no marker of the dead is needed. */
     for (uint32_t i = (hole + 1) & index->mask; index->slots[i].series != NULL; i = (i + 1) & index->mask) {
         uint32_t home = (uint32_t)index->slots[i].hash & index->mask;

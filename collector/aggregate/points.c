@@ -19,8 +19,8 @@ static enum weir_family_type type_of(enum weir_point_kind kind) {
     }
 }
 
-/* What would poison a sum for good: NaN, infinity, and what sums up to infinity before the sender is noticed. The other kinds hold what
- * they are given. */
+/* What would poison a sum for good: NaN, infinity, and what sums up to infinity before the sender is noticed. The other
+ * kinds hold what they are given. */
 static bool adds(double value) {
     return fabs(value) <= 1e100; /* false for NaN */
 }
@@ -52,7 +52,8 @@ static bool folds(const struct weir_point *point) {
 
 static struct weir_point_series *find(const struct weir_shard *shard, const struct weir_point *point) {
     struct weir_series *at;
-    for (uint32_t i = weir_index_start(&shard->points, point->hash); (at = weir_index_next(&shard->points, point->hash, &i)) != NULL;) {
+    for (uint32_t i = weir_index_start(&shard->points, point->hash);
+         (at = weir_index_next(&shard->points, point->hash, &i)) != NULL;) {
         struct weir_point_series *series = (struct weir_point_series *)at;
         const struct weir_claim *claim = series->claim;
         if (point->key_size == claim->size + at->identity->size && memcmp(point->key, claim->text, claim->size) == 0 &&
@@ -66,7 +67,8 @@ static struct weir_point_series *find(const struct weir_shard *shard, const stru
 static uint32_t cells_of(const struct weir_family *family, const struct weir_point *point) {
     switch (family->type) {
     case WEIR_FAMILY_HISTOGRAM: return 1 + family->bound_count + 1;
-    case WEIR_FAMILY_SUMMARY: return 2 + 2 * (point->data->bound_count < QUANTILES_MAX ? point->data->bound_count : QUANTILES_MAX);
+    case WEIR_FAMILY_SUMMARY:
+        return 2 + 2 * (point->data->bound_count < QUANTILES_MAX ? point->data->bound_count : QUANTILES_MAX);
     default: return 1;
     }
 }
@@ -77,8 +79,8 @@ static void series_free(struct weir_point_series *series) {
     free(series);
 }
 
-static struct weir_point_series *series_new(const struct weir_point *point, const struct weir_claim *claim, struct weir_identity *identity, uint64_t hash,
-                                            uint64_t now_ns) {
+static struct weir_point_series *series_new(const struct weir_point *point, const struct weir_claim *claim,
+                                            struct weir_identity *identity, uint64_t hash, uint64_t now_ns) {
     uint32_t cells = cells_of(identity->family, point);
     struct weir_point_series *series = calloc(1, sizeof *series + cells * sizeof series->cells[0]);
     if (series == NULL) return NULL;
@@ -101,12 +103,13 @@ static struct weir_point_series *series_new(const struct weir_point *point, cons
     return series;
 }
 
-static enum weir_admission admit(struct weir_shard *shard, const struct weir_point *point, const struct weir_claim **claim,
-                                 struct weir_identity **identity) {
+static enum weir_admission admit(struct weir_shard *shard, const struct weir_point *point,
+                                 const struct weir_claim **claim, struct weir_identity **identity) {
     const uint8_t *labels = memchr(point->key, WEIR_KEY_SEPARATOR, point->key_size);
     uint32_t name_size = labels == NULL ? point->key_size : (uint32_t)(labels - point->key);
     double bounds[WEIR_BOUNDS_MAX];
-    struct weir_metric_ask ask = {.name = point->key, .name_size = name_size, .type = type_of(point->kind), .folds = folds(point)};
+    struct weir_metric_ask ask = {
+        .name = point->key, .name_size = name_size, .type = type_of(point->kind), .folds = folds(point)};
     switch (point->kind) {
     case WEIR_POINT_TIMER:
         ask.bounds = shard->config->latency_buckets;
@@ -125,12 +128,14 @@ static enum weir_admission admit(struct weir_shard *shard, const struct weir_poi
         break;
     default: break;
     }
-    return weir_registry_admit(shard->registry, &ask, point->key + name_size, point->key_size - name_size, claim, identity);
+    return weir_registry_admit(shard->registry, &ask, point->key + name_size, point->key_size - name_size, claim,
+                               identity);
 }
 
 static struct weir_point_series *find_overflow(const struct weir_shard *shard, const struct weir_identity *identity) {
     struct weir_series *at;
-    for (uint32_t i = weir_index_start(&shard->points, identity->hash); (at = weir_index_next(&shard->points, identity->hash, &i)) != NULL;) {
+    for (uint32_t i = weir_index_start(&shard->points, identity->hash);
+         (at = weir_index_next(&shard->points, identity->hash, &i)) != NULL;) {
         if (at->identity == identity) return (struct weir_point_series *)at;
     }
     return NULL;
@@ -141,7 +146,8 @@ static enum weir_point_verdict refusal(enum weir_admission admission) {
 }
 
 /* A series that this lane does not have yet: its own, the metric's overflow, or none and *verdict says why. */
-static struct weir_point_series *book(struct weir_shard *shard, const struct weir_point *point, uint64_t now_ns, enum weir_point_verdict *verdict) {
+static struct weir_point_series *book(struct weir_shard *shard, const struct weir_point *point, uint64_t now_ns,
+                                      enum weir_point_verdict *verdict) {
     /* The answer hangs on the kind too: what conflicts as a gauge may be known as a counter. */
     uint64_t asked = point->hash ^ (uint64_t)(1 + point->kind * 2u + folds(point)) * 0x9e3779b97f4a7c15ull;
     const struct weir_refusal_slot *refused = weir_shard_refused(shard, asked);
@@ -185,9 +191,11 @@ static bool is_stale(const struct weir_point_series *series, const struct weir_p
 
 enum stream { STREAM_BEGINS, STREAM_GOES_ON, STREAM_STALE };
 
-/* OpenTelemetry "Metrics Data Model", Resets and Gaps: a later start, or a total that went down, is a new stream whose whole value is
- * new. An older start is another stream under the same labels: what it says cannot be told from what we have. */
-static enum stream stream_of(const struct weir_point_series *series, const struct weir_point *point, double now, double before) {
+/* OpenTelemetry "Metrics Data Model", Resets and Gaps: a later start, or a total that went down, is a new stream whose
+ * whole value is new. An older start is another stream under the same labels: what it says cannot be told from what we
+ * have. */
+static enum stream stream_of(const struct weir_point_series *series, const struct weir_point *point, double now,
+                             double before) {
     if (!series->begun) return STREAM_BEGINS;
     bool starts_known = point->start_ns != 0 && series->start_ns != 0;
     if (is_stale(series, point) || (starts_known && point->start_ns < series->start_ns)) return STREAM_STALE;
@@ -231,14 +239,16 @@ static enum weir_point_verdict add_histogram(struct weir_point_series *series, c
     if (series->last_buckets == NULL) series->last_buckets = calloc(count + 1, sizeof(double));
     if (series->last_buckets == NULL) return WEIR_POINT_REFUSED_FULL;
     double *last = series->last_buckets, all = 0;
-    for (uint32_t i = 0; i <= count; i++) all += buckets[i];
+    for (uint32_t i = 0; i <= count; i++)
+        all += buckets[i];
     enum stream stream = stream_of(series, point, all, last[count]);
     if (stream == STREAM_STALE) return WEIR_POINT_REFUSED_STALE;
     if (stream == STREAM_BEGINS) {
         memset(last, 0, (count + 1) * sizeof *last);
         series->last_sum = 0;
     }
-    /* Added up from the lowest on, and never down: an exponential histogram that becomes coarser moves counts upwards. */
+    /* Added up from the lowest on, and never down: an exponential histogram that becomes coarser moves counts upwards.
+     */
     double running = 0, moved_before = 0;
     for (uint32_t i = 0; i <= count; i++) {
         running += buckets[i];
@@ -280,10 +290,12 @@ static enum weir_point_verdict set_gauge(struct weir_point_series *series, const
     return WEIR_POINT_TAKEN;
 }
 
-static enum weir_point_verdict add_member(struct weir_shard *shard, struct weir_point_series *series, const struct weir_point *point, uint64_t now_ns) {
+static enum weir_point_verdict add_member(struct weir_shard *shard, struct weir_point_series *series,
+                                          const struct weir_point *point, uint64_t now_ns) {
     bool folded = series->head.hash != point->hash; /* then a member counts once a folded series */
     weir_set_roll(series->members, shard->set_window_ns, now_ns);
-    if (!weir_set_add(series->members, folded ? weir_mix(point->member ^ point->hash) : point->member)) return WEIR_POINT_REFUSED_FULL;
+    if (!weir_set_add(series->members, folded ? weir_mix(point->member ^ point->hash) : point->member))
+        return WEIR_POINT_REFUSED_FULL;
     weir_cell_set(&series->cells[0], weir_set_value(series->members));
     return WEIR_POINT_TAKEN;
 }

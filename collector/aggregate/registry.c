@@ -6,10 +6,12 @@
 
 static const char overflow_labels[] = "\x1foverflow\x1ftrue";
 
-bool weir_registry_init(struct weir_registry *registry, const struct weir_aggregate_config *config, const struct weir_names *names) {
+bool weir_registry_init(struct weir_registry *registry, const struct weir_aggregate_config *config,
+                        const struct weir_names *names) {
     *registry = (struct weir_registry){.config = config, .names = names, .claim_slots = 256, .identity_slots = 1024};
     pthread_mutex_init(&registry->lock, NULL);
-    /* Each metric has a series, so this many only when each has no more than two; keeps room for what they are made of. */
+    /* Each metric has a series, so this many only when each has no more than two; keeps room for what they are made of.
+     */
     registry->families_max = config->series_max / 2 < 64 ? 64 : config->series_max / 2;
     registry->claims = calloc(registry->claim_slots, sizeof(struct weir_claim *));
     registry->identities = calloc(registry->identity_slots, sizeof(struct weir_identity *));
@@ -20,7 +22,8 @@ bool weir_registry_init(struct weir_registry *registry, const struct weir_aggreg
 
 static struct weir_claim *claim_find(const struct weir_registry *registry, const void *text, size_t size) {
     uint64_t hash = weir_names_hash(registry->names, text, size);
-    for (struct weir_claim *claim = registry->claims[hash & (registry->claim_slots - 1)]; claim != NULL; claim = claim->next) {
+    for (struct weir_claim *claim = registry->claims[hash & (registry->claim_slots - 1)]; claim != NULL;
+         claim = claim->next) {
         if (claim->hash == hash && claim->size == size && memcmp(claim->text, text, size) == 0) return claim;
     }
     return NULL;
@@ -42,10 +45,12 @@ static void claims_grow(struct weir_registry *registry) {
     registry->claim_slots = slots;
 }
 
-static struct weir_claim *claim_add(struct weir_registry *registry, struct weir_family *family, const void *text, size_t size, bool base) {
+static struct weir_claim *claim_add(struct weir_registry *registry, struct weir_family *family, const void *text,
+                                    size_t size, bool base) {
     struct weir_claim *claim = malloc(sizeof *claim + size + 1);
     if (claim == NULL) return NULL;
-    *claim = (struct weir_claim){.family = family, .hash = weir_names_hash(registry->names, text, size), .base = base, .size = (uint32_t)size};
+    *claim = (struct weir_claim){
+        .family = family, .hash = weir_names_hash(registry->names, text, size), .base = base, .size = (uint32_t)size};
     memcpy(claim->text, text, size);
     claim->text[size] = 0;
     if (registry->claim_count >= registry->claim_slots) claims_grow(registry);
@@ -64,7 +69,8 @@ static void claims_drop(struct weir_registry *registry, struct weir_family *fami
     for (struct weir_claim *claim = family->claims, *next; claim != NULL; claim = next) {
         next = claim->next_of_family;
         struct weir_claim **at = &registry->claims[claim->hash & (registry->claim_slots - 1)];
-        while (*at != claim) at = &(*at)->next;
+        while (*at != claim)
+            at = &(*at)->next;
         *at = claim->next;
         registry->claim_count--;
         free(claim);
@@ -89,15 +95,16 @@ static void family_drop(struct weir_registry *registry, struct weir_family *fami
 
 /* The names that a metric takes on the page besides its own. */
 static const char *const *suffixes_of(enum weir_family_type type) {
-    static const char *const none[] = {NULL}, *const histogram[] = {"_bucket", "_sum", "_count", NULL}, *const summary[] = {"_sum", "_count", NULL};
+    static const char *const none[] = {NULL}, *const histogram[] = {"_bucket", "_sum", "_count", NULL},
+                             *const summary[] = {"_sum", "_count", NULL};
     return type == WEIR_FAMILY_HISTOGRAM ? histogram : type == WEIR_FAMILY_SUMMARY ? summary : none;
 }
 
 enum { PAGE_NAME_MAX = 1024 };
 
 /* Claims `stem` + each suffix; a taken one is fatal, and only looked for in the first pass. */
-static bool claim_suffixes(struct weir_registry *registry, struct weir_family *family, const char *stem, size_t size, enum weir_family_type type,
-                           bool add) {
+static bool claim_suffixes(struct weir_registry *registry, struct weir_family *family, const char *stem, size_t size,
+                           enum weir_family_type type, bool add) {
     char text[PAGE_NAME_MAX];
     for (const char *const *suffix = suffixes_of(type); *suffix != NULL; suffix++) {
         size_t suffix_size = strlen(*suffix);
@@ -128,7 +135,8 @@ static bool ends_in_total(const char *name, size_t size) {
     return size > TOTAL_SIZE && memcmp(name + size - TOTAL_SIZE, total, TOTAL_SIZE) == 0;
 }
 
-static struct weir_family *family_new(struct weir_registry *registry, const struct weir_metric_ask *ask, const char *name, size_t size) {
+static struct weir_family *family_new(struct weir_registry *registry, const struct weir_metric_ask *ask,
+                                      const char *name, size_t size) {
     struct weir_family *family = calloc(1, sizeof *family);
     if (family == NULL) return NULL;
     family->type = ask->type;
@@ -142,7 +150,8 @@ static struct weir_family *family_new(struct weir_registry *registry, const stru
     memcpy(family->name, name, size);
     family->name[size] = 0;
     family->name_size = (uint32_t)size;
-    if (claim_add(registry, family, name, size, true) == NULL || !claim_suffixes(registry, family, name, size, ask->type, true)) {
+    if (claim_add(registry, family, name, size, true) == NULL ||
+        !claim_suffixes(registry, family, name, size, ask->type, true)) {
         family_drop(registry, family);
         return NULL;
     }
@@ -154,7 +163,8 @@ static bool fits(const struct weir_claim *claim, enum weir_family_type type) {
 }
 
 /* The claim for the name that was asked for, made when it is new. *is_new: the family is, and has no identity yet. */
-static enum weir_admission claim_get(struct weir_registry *registry, const struct weir_metric_ask *ask, const struct weir_claim **out, bool *is_new) {
+static enum weir_admission claim_get(struct weir_registry *registry, const struct weir_metric_ask *ask,
+                                     const struct weir_claim **out, bool *is_new) {
     *is_new = false;
     struct weir_claim *claim = claim_find(registry, ask->name, ask->name_size);
     if (claim != NULL) {
@@ -162,7 +172,8 @@ static enum weir_admission claim_get(struct weir_registry *registry, const struc
         return fits(claim, ask->type) ? WEIR_ADMITTED : WEIR_NOT_ADMITTED_CONFLICT;
     }
     static const char own[] = "weir_"; /* what Weir says of itself has one source */
-    if (ask->name_size >= sizeof own - 1 && memcmp(ask->name, own, sizeof own - 1) == 0) return WEIR_NOT_ADMITTED_CONFLICT;
+    if (ask->name_size >= sizeof own - 1 && memcmp(ask->name, own, sizeof own - 1) == 0)
+        return WEIR_NOT_ADMITTED_CONFLICT;
 
     char page[PAGE_NAME_MAX];
     size_t size = ask->name_size;
@@ -184,7 +195,8 @@ static enum weir_admission claim_get(struct weir_registry *registry, const struc
         if (family == NULL) return WEIR_NOT_ADMITTED_FULL;
         *is_new = true;
     }
-    claim = alias ? claim_add(registry, family, ask->name, ask->name_size, true) : claim_find(registry, ask->name, ask->name_size);
+    claim = alias ? claim_add(registry, family, ask->name, ask->name_size, true)
+                  : claim_find(registry, ask->name, ask->name_size);
     if (claim == NULL) {
         if (*is_new) family_drop(registry, family);
         return WEIR_NOT_ADMITTED_FULL;
@@ -211,7 +223,8 @@ static void identities_grow(struct weir_registry *registry) {
     registry->identity_slots = slots;
 }
 
-static struct weir_identity *identity_new(struct weir_registry *registry, struct weir_family *family, uint64_t hash, const void *labels, uint32_t size) {
+static struct weir_identity *identity_new(struct weir_registry *registry, struct weir_family *family, uint64_t hash,
+                                          const void *labels, uint32_t size) {
     struct weir_identity *identity = malloc(sizeof *identity + size);
     if (identity == NULL) return NULL;
     *identity = (struct weir_identity){.family = family, .hash = hash, .refs = 1, .size = size};
@@ -225,19 +238,23 @@ static struct weir_identity *identity_new(struct weir_registry *registry, struct
     return identity;
 }
 
-static struct weir_identity *identity_find(const struct weir_registry *registry, const struct weir_family *family, uint64_t hash, const void *labels,
-                                           uint32_t size) {
-    for (struct weir_identity *at = registry->identities[hash & (registry->identity_slots - 1)]; at != NULL; at = at->next) {
-        if (at->hash == hash && at->family == family && at->size == size && memcmp(at->labels, labels, size) == 0) return at;
+static struct weir_identity *identity_find(const struct weir_registry *registry, const struct weir_family *family,
+                                           uint64_t hash, const void *labels, uint32_t size) {
+    for (struct weir_identity *at = registry->identities[hash & (registry->identity_slots - 1)]; at != NULL;
+         at = at->next) {
+        if (at->hash == hash && at->family == family && at->size == size && memcmp(at->labels, labels, size) == 0)
+            return at;
     }
     return NULL;
 }
 
-static uint64_t identity_hash(const struct weir_registry *registry, const struct weir_family *family, const void *labels, uint32_t size) {
+static uint64_t identity_hash(const struct weir_registry *registry, const struct weir_family *family,
+                              const void *labels, uint32_t size) {
     return weir_names_hash(registry->names, labels, size) ^ family->seed;
 }
 
-static enum weir_admission admit_overflow(struct weir_registry *registry, struct weir_family *family, struct weir_identity **out) {
+static enum weir_admission admit_overflow(struct weir_registry *registry, struct weir_family *family,
+                                          struct weir_identity **out) {
     if (family->overflow != NULL) {
         family->overflow->refs++;
     } else {
@@ -250,8 +267,8 @@ static enum weir_admission admit_overflow(struct weir_registry *registry, struct
     return WEIR_ADMITTED_OVERFLOW;
 }
 
-static enum weir_admission admit(struct weir_registry *registry, struct weir_family *family, const void *labels, uint32_t size, bool folds,
-                                 struct weir_identity **out) {
+static enum weir_admission admit(struct weir_registry *registry, struct weir_family *family, const void *labels,
+                                 uint32_t size, bool folds, struct weir_identity **out) {
     uint64_t hash = identity_hash(registry, family, labels, size);
     struct weir_identity *identity = identity_find(registry, family, hash, labels, size);
     if (identity != NULL) {
@@ -271,8 +288,9 @@ static enum weir_admission admit(struct weir_registry *registry, struct weir_fam
     return WEIR_ADMITTED;
 }
 
-enum weir_admission weir_registry_admit(struct weir_registry *registry, const struct weir_metric_ask *ask, const void *labels, uint32_t size,
-                                        const struct weir_claim **claim, struct weir_identity **identity) {
+enum weir_admission weir_registry_admit(struct weir_registry *registry, const struct weir_metric_ask *ask,
+                                        const void *labels, uint32_t size, const struct weir_claim **claim,
+                                        struct weir_identity **identity) {
     bool is_new;
     pthread_mutex_lock(&registry->lock);
     enum weir_admission admission = claim_get(registry, ask, claim, &is_new);
@@ -284,8 +302,8 @@ enum weir_admission weir_registry_admit(struct weir_registry *registry, const st
     return admission;
 }
 
-enum weir_admission weir_registry_admit_to(struct weir_registry *registry, struct weir_family *family, const void *labels, uint32_t size,
-                                           struct weir_identity **identity) {
+enum weir_admission weir_registry_admit_to(struct weir_registry *registry, struct weir_family *family,
+                                           const void *labels, uint32_t size, struct weir_identity **identity) {
     pthread_mutex_lock(&registry->lock);
     enum weir_admission admission = admit(registry, family, labels, size, true, identity);
     pthread_mutex_unlock(&registry->lock);
@@ -297,7 +315,8 @@ void weir_registry_release(struct weir_registry *registry, struct weir_identity 
     if (--identity->refs == 0) {
         struct weir_family *family = identity->family;
         struct weir_identity **at = &registry->identities[identity->hash & (registry->identity_slots - 1)];
-        while (*at != identity) at = &(*at)->next;
+        while (*at != identity)
+            at = &(*at)->next;
         *at = identity->next;
         registry->identity_count--;
         if (family->overflow == identity) {
@@ -316,11 +335,12 @@ void weir_registry_release(struct weir_registry *registry, struct weir_identity 
 /* ---- what stands from the beginning ---- */
 
 bool weir_registry_reserve(struct weir_registry *registry, const char *name) {
-    return claim_find(registry, name, strlen(name)) != NULL || claim_add(registry, NULL, name, strlen(name), false) != NULL;
+    return claim_find(registry, name, strlen(name)) != NULL ||
+           claim_add(registry, NULL, name, strlen(name), false) != NULL;
 }
 
-struct weir_family *weir_registry_build_in(struct weir_registry *registry, const char *const *names, enum weir_family_type type,
-                                           const double *bounds, uint32_t bound_count) {
+struct weir_family *weir_registry_build_in(struct weir_registry *registry, const char *const *names,
+                                           enum weir_family_type type, const double *bounds, uint32_t bound_count) {
     struct weir_metric_ask ask = {.type = type, .bounds = bounds, .bound_count = bound_count, .keeps_bounds = true};
     struct weir_family *family = family_new(registry, &ask, names[0], strlen(names[0]));
     if (family == NULL) return NULL;

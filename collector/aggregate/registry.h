@@ -4,7 +4,8 @@
  *   family    one metric: type, name on the page, bucket bounds; lives while it has an identity
  *   identity  one label set of a family, shared by the lanes that hold a series of it; a scrape merges by it
  *
- * Behind a mutex, which a lane takes when it meets a series for the first time or forgets one: never for a known series. */
+ * Behind a mutex, which a lane takes when it meets a series for the first time or forgets one: never for a known
+ * series. */
 #ifndef WEIR_AGGREGATE_REGISTRY_H
 #define WEIR_AGGREGATE_REGISTRY_H
 #include "collector/config/config.h"
@@ -26,7 +27,7 @@ enum weir_family_type {
 };
 
 struct weir_claim {
-    struct weir_claim *next;           /* of the same slot */
+    struct weir_claim *next; /* of the same slot */
     struct weir_claim *next_of_family;
     struct weir_family *family; /* NULL: a name that the process exposes itself */
     uint64_t hash;
@@ -90,19 +91,21 @@ struct weir_metric_ask {
     bool folds; /* may be added to overflow="true" */
 };
 
-bool weir_registry_init(struct weir_registry *registry, const struct weir_aggregate_config *config, const struct weir_names *names);
+bool weir_registry_init(struct weir_registry *registry, const struct weir_aggregate_config *config,
+                        const struct weir_names *names);
 void weir_registry_free(struct weir_registry *registry);
 /* A family that stands from the beginning. names: all that it has on the page, NULL at the end; points under them, and
  * under those that a histogram adds, are a conflict. NULL: out of memory. */
-struct weir_family *weir_registry_build_in(struct weir_registry *registry, const char *const *names, enum weir_family_type type,
-                                           const double *bounds, uint32_t bound_count);
+struct weir_family *weir_registry_build_in(struct weir_registry *registry, const char *const *names,
+                                           enum weir_family_type type, const double *bounds, uint32_t bound_count);
 /* Keeps a name for the process. */
 bool weir_registry_reserve(struct weir_registry *registry, const char *name);
 /* On ADMITTED and OVERFLOW the caller holds one reference of *identity, and *claim lives as long. */
-enum weir_admission weir_registry_admit(struct weir_registry *registry, const struct weir_metric_ask *ask, const void *labels, uint32_t labels_size,
-                                        const struct weir_claim **claim, struct weir_identity **identity);
+enum weir_admission weir_registry_admit(struct weir_registry *registry, const struct weir_metric_ask *ask,
+                                        const void *labels, uint32_t labels_size, const struct weir_claim **claim,
+                                        struct weir_identity **identity);
 /* The same for a built-in family. */
-enum weir_admission weir_registry_admit_to(struct weir_registry *registry, struct weir_family *family, const void *labels, uint32_t labels_size,
-                                           struct weir_identity **identity);
+enum weir_admission weir_registry_admit_to(struct weir_registry *registry, struct weir_family *family,
+                                           const void *labels, uint32_t labels_size, struct weir_identity **identity);
 void weir_registry_release(struct weir_registry *registry, struct weir_identity *identity);
 #endif

@@ -25,7 +25,8 @@ uint32_t weir_repeats_next(struct weir_repeats *repeats, uint64_t trace_lo, uint
     uint64_t *keys = repeats->sets[key >> 32 & (SETS - 1)].keys;
     uint32_t *counts = repeats->sets[key >> 32 & (SETS - 1)].counts;
     uint32_t way = 0, count = 0;
-    while (way < WAYS - 1 && keys[way] != key) way++;
+    while (way < WAYS - 1 && keys[way] != key)
+        way++;
     if (keys[way] == key) count = counts[way];
     for (; way > 0; way--) {
         keys[way] = keys[way - 1];

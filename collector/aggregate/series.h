@@ -27,8 +27,15 @@ struct weir_span_series {
     struct weir_cell variance, duration_ns, buckets[];
 };
 
-enum weir_edge_cell { WEIR_EDGE_REQUESTS, WEIR_EDGE_FAILED, WEIR_EDGE_REQUESTS_VARIANCE, WEIR_EDGE_FAILED_VARIANCE, WEIR_EDGE_SERVER_NS,
-                      WEIR_EDGE_CLIENT_NS, WEIR_EDGE_BUCKETS /* of the server, then of the client */ };
+enum weir_edge_cell {
+    WEIR_EDGE_REQUESTS,
+    WEIR_EDGE_FAILED,
+    WEIR_EDGE_REQUESTS_VARIANCE,
+    WEIR_EDGE_FAILED_VARIANCE,
+    WEIR_EDGE_SERVER_NS,
+    WEIR_EDGE_CLIENT_NS,
+    WEIR_EDGE_BUCKETS /* of the server, then of the client */
+};
 struct weir_edge_series {
     struct weir_series head;
     uint32_t client, server;
@@ -56,8 +63,8 @@ static inline uint64_t weir_mix(uint64_t value) { /* the finalizer of MurmurHash
     return value ^ value >> 33;
 }
 
-/* repeats.c: which span of its trace in one series is this, counted from 1? Bounded: the pair seen longest ago is forgotten, and then
- * counts from 1 again. */
+/* repeats.c: which span of its trace in one series is this, counted from 1? Bounded: the pair seen longest ago is
+ * forgotten, and then counts from 1 again. */
 uint32_t weir_repeats_next(struct weir_repeats *repeats, uint64_t trace_lo, uint64_t series_hash);
 struct weir_repeats *weir_repeats_new(void);
 void weir_repeats_free(struct weir_repeats *repeats); /* accepts NULL */

@@ -38,7 +38,8 @@ void weir_set_free(struct weir_set *set) {
 /* The slot that holds the member, or the free one that it belongs into. */
 static uint32_t slot_of(const uint64_t *slots, uint32_t slot_count, uint64_t member) {
     uint32_t i = (uint32_t)(member >> 32) & (slot_count - 1);
-    while (slots[i] != 0 && slots[i] != member) i = (i + 1) & (slot_count - 1);
+    while (slots[i] != 0 && slots[i] != member)
+        i = (i + 1) & (slot_count - 1);
     return i;
 }
 

@@ -1,5 +1,6 @@
-/* set.h - how many distinct members came in a window (StatsD sets), in bounded memory: exact up to 256, then HyperLogLog with
- * 4,096 registers (4 KiB, standard error 1.6 %). Source: Flajolet et al., "HyperLogLog", 2007; linear counting below 2.5 m. */
+/* set.h - how many distinct members came in a window (StatsD sets), in bounded memory: exact up to 256, then
+ * HyperLogLog with 4,096 registers (4 KiB, standard error 1.6 %). Source: Flajolet et al., "HyperLogLog", 2007; linear
+ * counting below 2.5 m. */
 #ifndef WEIR_AGGREGATE_SET_H
 #define WEIR_AGGREGATE_SET_H
 #include <stdbool.h>

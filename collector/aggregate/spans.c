@@ -3,28 +3,34 @@
 
 /* As OpenTelemetry's spanmetrics connector writes them, which dashboards match. */
 static const char *const kind_names[] = {
-    [WEIR_KIND_UNSPECIFIED] = "SPAN_KIND_UNSPECIFIED", [WEIR_KIND_INTERNAL] = "SPAN_KIND_INTERNAL", [WEIR_KIND_SERVER] = "SPAN_KIND_SERVER",
-    [WEIR_KIND_CLIENT] = "SPAN_KIND_CLIENT",           [WEIR_KIND_PRODUCER] = "SPAN_KIND_PRODUCER", [WEIR_KIND_CONSUMER] = "SPAN_KIND_CONSUMER",
+    [WEIR_KIND_UNSPECIFIED] = "SPAN_KIND_UNSPECIFIED", [WEIR_KIND_INTERNAL] = "SPAN_KIND_INTERNAL",
+    [WEIR_KIND_SERVER] = "SPAN_KIND_SERVER",           [WEIR_KIND_CLIENT] = "SPAN_KIND_CLIENT",
+    [WEIR_KIND_PRODUCER] = "SPAN_KIND_PRODUCER",       [WEIR_KIND_CONSUMER] = "SPAN_KIND_CONSUMER",
 };
-static const char *const status_names[] = {
-    [WEIR_STATUS_UNSET] = "STATUS_CODE_UNSET", [WEIR_STATUS_OK] = "STATUS_CODE_OK", [WEIR_STATUS_ERROR] = "STATUS_CODE_ERROR"};
+static const char *const status_names[] = {[WEIR_STATUS_UNSET] = "STATUS_CODE_UNSET",
+                                           [WEIR_STATUS_OK] = "STATUS_CODE_OK",
+                                           [WEIR_STATUS_ERROR] = "STATUS_CODE_ERROR"};
 
 enum { SPAN_LABELS_MAX = 4 * (2 + 16 + WEIR_NAME_BYTES_MAX) };
 
-static struct weir_span_series *book(struct weir_shard *shard, const struct weir_span *span, uint64_t hash, uint8_t kind, uint8_t status) {
+static struct weir_span_series *book(struct weir_shard *shard, const struct weir_span *span, uint64_t hash,
+                                     uint8_t kind, uint8_t status) {
     uint8_t labels[SPAN_LABELS_MAX];
     uint32_t value_max = shard->config->label_value_bytes_max;
     size_t size;
     const char *service = weir_names_text(shard->names, span->service, &size);
     uint32_t labels_size = weir_label_put(labels, 0, "service", service, size, value_max);
-    labels_size = weir_label_put(labels, labels_size, "span_kind", kind_names[kind], strlen(kind_names[kind]), WEIR_NAME_BYTES_MAX);
+    labels_size = weir_label_put(labels, labels_size, "span_kind", kind_names[kind], strlen(kind_names[kind]),
+                                 WEIR_NAME_BYTES_MAX);
     const char *operation = weir_names_text(shard->names, span->operation, &size);
     labels_size = weir_label_put(labels, labels_size, "span_name", operation, size, value_max);
-    labels_size = weir_label_put(labels, labels_size, "status_code", status_names[status], strlen(status_names[status]), WEIR_NAME_BYTES_MAX);
+    labels_size = weir_label_put(labels, labels_size, "status_code", status_names[status], strlen(status_names[status]),
+                                 WEIR_NAME_BYTES_MAX);
 
-    size_t bytes = sizeof(struct weir_span_series) + (shard->config->latency_bucket_count + 1) * sizeof(struct weir_cell);
-    struct weir_span_series *series =
-        (struct weir_span_series *)weir_shard_book(shard, &shard->spans, shard->aggregate->spans, hash, labels, labels_size, bytes);
+    size_t bytes =
+        sizeof(struct weir_span_series) + (shard->config->latency_bucket_count + 1) * sizeof(struct weir_cell);
+    struct weir_span_series *series = (struct weir_span_series *)weir_shard_book(
+        shard, &shard->spans, shard->aggregate->spans, hash, labels, labels_size, bytes);
     if (series == NULL) return NULL;
     if (series->head.hash == hash) {
         series->service = span->service;
@@ -44,12 +50,15 @@ static struct weir_span_series *series_of(struct weir_shard *shard, const struct
     struct weir_series *at;
     for (uint32_t i = weir_index_start(&shard->spans, hash); (at = weir_index_next(&shard->spans, hash, &i)) != NULL;) {
         struct weir_span_series *series = (struct weir_span_series *)at;
-        if (series->service == span->service && series->operation == span->operation && series->kind == kind && series->status == status) return series;
+        if (series->service == span->service && series->operation == span->operation && series->kind == kind &&
+            series->status == status)
+            return series;
     }
     return book(shard, span, hash, kind, status);
 }
 
-/* A prior is what a sender says of itself. 2^56 is the most that a threshold can make of a span; its square still adds up. */
+/* A prior is what a sender says of itself. 2^56 is the most that a threshold can make of a span; its square still adds
+ * up. */
 static double weight_of(const struct weir_span *span) {
     double weight = weir_span_weight(span);
     if (!(weight >= 1)) return 1;
@@ -60,11 +69,14 @@ void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uin
     double weight = weight_of(span);
     struct weir_span_series *series = series_of(shard, span);
     if (series != NULL) {
-        uint32_t bucket = weir_bucket_of_ns(shard->latency_bounds_ns, shard->config->latency_bucket_count, span->duration_ns);
+        uint32_t bucket =
+            weir_bucket_of_ns(shard->latency_bounds_ns, shard->config->latency_bucket_count, span->duration_ns);
         series->head.used_ns = now_ns;
         weir_cell_add(&series->buckets[bucket], weight);
         weir_cell_add(&series->duration_ns, weight * (double)span->duration_ns);
-        if (weight > 1) weir_cell_add(&series->variance, weir_shard_variance(shard, span->trace_lo, series->head.hash, weight));
+        if (weight > 1)
+            weir_cell_add(&series->variance, weir_shard_variance(shard, span->trace_lo, series->head.hash, weight));
     }
-    if (shard->waiting != NULL && (span->kind == WEIR_KIND_CLIENT || span->kind == WEIR_KIND_SERVER)) weir_shard_edge(shard, span, weight, now_ns);
+    if (shard->waiting != NULL && (span->kind == WEIR_KIND_CLIENT || span->kind == WEIR_KIND_SERVER))
+        weir_shard_edge(shard, span, weight, now_ns);
 }

@@ -22,23 +22,26 @@ const struct weir_refusal_slot *weir_shard_refused(const struct weir_shard *shar
     return slot->hash == hash && slot->epoch == epoch_of(shard) ? slot : NULL;
 }
 
-void weir_shard_refuse(struct weir_shard *shard, uint64_t hash, enum weir_admission verdict, struct weir_series *overflow) {
+void weir_shard_refuse(struct weir_shard *shard, uint64_t hash, enum weir_admission verdict,
+                       struct weir_series *overflow) {
     if (shard->refusals == NULL) shard->refusals = calloc(WEIR_REFUSALS_KEPT, sizeof *shard->refusals);
     if (shard->refusals == NULL) return;
-    shard->refusals[hash >> 20 & (WEIR_REFUSALS_KEPT - 1)] = (struct weir_refusal_slot){hash, epoch_of(shard), overflow, verdict};
+    shard->refusals[hash >> 20 & (WEIR_REFUSALS_KEPT - 1)] =
+        (struct weir_refusal_slot){hash, epoch_of(shard), overflow, verdict};
 }
 
 /* This lane's series of an overflow identity, if there is one. */
 static struct weir_series *find_identity(const struct weir_index *index, const struct weir_identity *identity) {
     struct weir_series *series;
-    for (uint32_t at = weir_index_start(index, identity->hash); (series = weir_index_next(index, identity->hash, &at)) != NULL;) {
+    for (uint32_t at = weir_index_start(index, identity->hash);
+         (series = weir_index_next(index, identity->hash, &at)) != NULL;) {
         if (series->identity == identity) return series;
     }
     return NULL;
 }
 
-struct weir_series *weir_shard_book(struct weir_shard *shard, struct weir_index *index, struct weir_family *family, uint64_t hash, const uint8_t *labels,
-                                    uint32_t labels_size, size_t series_bytes) {
+struct weir_series *weir_shard_book(struct weir_shard *shard, struct weir_index *index, struct weir_family *family,
+                                    uint64_t hash, const uint8_t *labels, uint32_t labels_size, size_t series_bytes) {
     const struct weir_refusal_slot *refused = weir_shard_refused(shard, hash);
     if (refused != NULL) {
         weir_count(shard->metrics, WEIR_SERIES_FOLDED, 1);
@@ -91,7 +94,8 @@ static void forget(struct weir_shard *shard, struct weir_series *series) {
 
 static void look_at_set(const struct weir_shard *shard, struct weir_series *series, uint64_t now_ns) {
     struct weir_point_series *point = (struct weir_point_series *)series;
-    if (weir_set_roll(point->members, shard->set_window_ns, now_ns)) weir_cell_set(&point->cells[0], weir_set_value(point->members));
+    if (weir_set_roll(point->members, shard->set_window_ns, now_ns))
+        weir_cell_set(&point->cells[0], weir_set_value(point->members));
 }
 
 void weir_shard_expire(struct weir_shard *shard, uint32_t count, uint64_t now_ns) {
@@ -104,7 +108,8 @@ void weir_shard_expire(struct weir_shard *shard, uint32_t count, uint64_t now_ns
             break;
         }
         if (now_ns > series->used_ns && now_ns - series->used_ns > shard->config->idle_expiry_ns) {
-            atomic_store_explicit(link, atomic_load_explicit(&series->next, memory_order_relaxed), memory_order_relaxed);
+            atomic_store_explicit(link, atomic_load_explicit(&series->next, memory_order_relaxed),
+                                  memory_order_relaxed);
             forget(shard, series);
             continue;
         }
@@ -114,10 +119,12 @@ void weir_shard_expire(struct weir_shard *shard, uint32_t count, uint64_t now_ns
     pthread_mutex_unlock(&shard->scraping);
 }
 
-uint32_t weir_label_put(uint8_t *out, uint32_t size, const char *label, const char *value, size_t value_size, uint32_t value_max) {
+uint32_t weir_label_put(uint8_t *out, uint32_t size, const char *label, const char *value, size_t value_size,
+                        uint32_t value_max) {
     if (value_size > value_max) {
         value_size = value_max;
-        for (int i = 0; i < 3 && value_size > 0 && ((uint8_t)value[value_size] & 0xc0) == 0x80; i++) value_size--; /* not inside a character */
+        for (int i = 0; i < 3 && value_size > 0 && ((uint8_t)value[value_size] & 0xc0) == 0x80; i++)
+            value_size--; /* not inside a character */
     }
     if (value_size == 0) return size; /* Prometheus: an empty value is no label */
     uint8_t *at = out + size;
@@ -126,6 +133,7 @@ uint32_t weir_label_put(uint8_t *out, uint32_t size, const char *label, const ch
     memcpy(at, label, label_size);
     at += label_size;
     *at++ = WEIR_KEY_SEPARATOR;
-    for (size_t i = 0; i < value_size; i++) *at++ = (uint8_t)value[i] < 0x20 ? ' ' : (uint8_t)value[i];
+    for (size_t i = 0; i < value_size; i++)
+        *at++ = (uint8_t)value[i] < 0x20 ? ' ' : (uint8_t)value[i];
     return (uint32_t)(at - out);
 }

@@ -3,8 +3,8 @@
  *   index (lane only)   hash ─> series          grows and shrinks; the scraper never looks at it
  *   list (any thread)   first ─> next ─> ...    a new series goes to the head, whole, with a release store
  *
- * Cells have one writer, the lane, and are read while it writes. Only forgetting needs the scraper away: the lane tries the
- * scrape lock and, when a scrape is under way, forgets at a later tick. So neither waits for the other for long. */
+ * Cells have one writer, the lane, and are read while it writes. Only forgetting needs the scraper away: the lane tries
+ * the scrape lock and, when a scrape is under way, forgets at a later tick. So neither waits for the other for long. */
 #ifndef WEIR_AGGREGATE_TABLE_H
 #define WEIR_AGGREGATE_TABLE_H
 #include "collector/aggregate/aggregate.h"
@@ -47,7 +47,8 @@ struct weir_index {
     uint32_t mask, count;
 };
 bool weir_index_init(struct weir_index *index);
-bool weir_index_add(struct weir_index *index, uint64_t hash, struct weir_series *series); /* false: out of memory, unchanged */
+bool weir_index_add(struct weir_index *index, uint64_t hash,
+                    struct weir_series *series); /* false: out of memory, unchanged */
 void weir_index_remove(struct weir_index *index, const struct weir_series *series);
 /* Walks the series of one hash: *at starts at weir_index_start(). NULL: no more. */
 static inline uint32_t weir_index_start(const struct weir_index *index, uint64_t hash) {
@@ -71,8 +72,15 @@ struct weir_refusal_slot {
 enum { WEIR_REFUSALS_KEPT = 4096 };
 
 enum weir_table_metric {
-    WEIR_SERIES_EXPIRED, WEIR_SERIES_FOLDED, WEIR_SERIES_UNBOOKED, WEIR_EDGES_WAITING, WEIR_EDGES_PAIRED, WEIR_EDGES_ALONE_CLIENT,
-    WEIR_EDGES_ALONE_SERVER, WEIR_EDGES_EARLY, WEIR_TABLE_METRICS
+    WEIR_SERIES_EXPIRED,
+    WEIR_SERIES_FOLDED,
+    WEIR_SERIES_UNBOOKED,
+    WEIR_EDGES_WAITING,
+    WEIR_EDGES_PAIRED,
+    WEIR_EDGES_ALONE_CLIENT,
+    WEIR_EDGES_ALONE_SERVER,
+    WEIR_EDGES_EARLY,
+    WEIR_TABLE_METRICS
 };
 
 struct weir_shard {
@@ -85,24 +93,26 @@ struct weir_shard {
     pthread_mutex_t scraping; /* held by a scrape, and by the lane while it takes a series off the list */
     struct weir_index points, spans, edges;
     struct weir_refusal_slot *refusals; /* [WEIR_REFUSALS_KEPT] from the first refusal on */
-    struct weir_series *cursor;         /* of the search for idle ones: the one before the next to look at; NULL: the head */
-    struct weir_repeats *repeats;       /* from the first weighted span on */
-    struct weir_waiting *waiting;       /* sides of calls */
-    const uint64_t *latency_bounds_ns;  /* of the aggregate */
+    struct weir_series *cursor;   /* of the search for idle ones: the one before the next to look at; NULL: the head */
+    struct weir_repeats *repeats; /* from the first weighted span on */
+    struct weir_waiting *waiting; /* sides of calls */
+    const uint64_t *latency_bounds_ns; /* of the aggregate */
     uint64_t set_window_ns;
 };
 
 /* The series becomes visible. `index` finds it by its hash. False: out of memory; not listed. */
 bool weir_shard_list(struct weir_shard *shard, struct weir_index *index, struct weir_series *series);
 const struct weir_refusal_slot *weir_shard_refused(const struct weir_shard *shard, uint64_t hash);
-void weir_shard_refuse(struct weir_shard *shard, uint64_t hash, enum weir_admission verdict, struct weir_series *overflow);
+void weir_shard_refuse(struct weir_shard *shard, uint64_t hash, enum weir_admission verdict,
+                       struct weir_series *overflow);
 /* Looks at up to `count` series and forgets those that are idle. */
 void weir_shard_expire(struct weir_shard *shard, uint32_t count, uint64_t now_ns);
 
-/* Where spans and calls put what comes as (labels, family) for the first time: a series of their own, an overflow one, or
- * NULL. make: a zeroed series of this family. */
-struct weir_series *weir_shard_book(struct weir_shard *shard, struct weir_index *index, struct weir_family *family, uint64_t hash, const uint8_t *labels,
-                                    uint32_t labels_size, size_t series_bytes);
+/* Where spans and calls put what comes as (labels, family) for the first time: a series of their own, an overflow one,
+ * or NULL. make: a zeroed series of this family. */
+struct weir_series *weir_shard_book(struct weir_shard *shard, struct weir_index *index, struct weir_family *family,
+                                    uint64_t hash, const uint8_t *labels, uint32_t labels_size, size_t series_bytes);
 /* Appends 0x1f label 0x1f value; the value cut, and without control characters. Returns the new size. */
-uint32_t weir_label_put(uint8_t *out, uint32_t size, const char *label, const char *value, size_t value_size, uint32_t value_max);
+uint32_t weir_label_put(uint8_t *out, uint32_t size, const char *label, const char *value, size_t value_size,
+                        uint32_t value_max);
 #endif

@@ -23,7 +23,8 @@ struct weir_batch *weir_batch_new(struct weir_budget *budget, size_t bytes_capac
 }
 
 /* Grows one of the batch's arrays by reservation first, memory second, so that a refusal changes nothing. */
-static enum weir_status grow(struct weir_batch *batch, void **array, size_t element, size_t old_count, size_t new_count) {
+static enum weir_status grow(struct weir_batch *batch, void **array, size_t element, size_t old_count,
+                             size_t new_count) {
     size_t more = (new_count - old_count) * element;
     if (!weir_budget_reserve(batch->budget, more)) return WEIR_FULL;
     void *grown = realloc(*array, new_count * element);
@@ -41,7 +42,8 @@ enum weir_status weir_batch_room(struct weir_batch *batch, size_t bytes) {
     size_t want = batch->size + bytes;
     if (want < bytes || want > UINT32_MAX) return WEIR_FULL; /* offsets have 32 bits */
     size_t capacity = batch->capacity < 4096 ? 4096 : batch->capacity;
-    while (capacity < want) capacity *= 2;
+    while (capacity < want)
+        capacity *= 2;
     void *array = batch->bytes;
     if (grow(batch, &array, 1, batch->capacity, capacity) != WEIR_OK) {
         if (grow(batch, &array, 1, batch->capacity, want) != WEIR_OK) return WEIR_FULL;
@@ -56,7 +58,8 @@ enum weir_status weir_batch_span_room(struct weir_batch *batch, uint32_t spans) 
     if (spans <= batch->span_capacity - batch->span_count) return WEIR_OK;
     uint64_t want = (uint64_t)batch->span_count + spans;
     uint64_t capacity = batch->span_capacity < 16 ? 16 : batch->span_capacity;
-    while (capacity < want) capacity *= 2;
+    while (capacity < want)
+        capacity *= 2;
     if (capacity > UINT32_MAX / 2) return WEIR_FULL;
     void *array = batch->spans;
     if (grow(batch, &array, sizeof *batch->spans, batch->span_capacity, capacity) != WEIR_OK) return WEIR_FULL;
@@ -116,7 +119,8 @@ enum weir_status weir_batch_copy(struct weir_batch *to, const struct weir_batch 
 }
 
 void weir_batch_truncate(struct weir_batch *batch, uint32_t span_count, size_t size) {
-    while (batch->span_count > span_count) batch->span_bytes -= batch->spans[--batch->span_count].size;
+    while (batch->span_count > span_count)
+        batch->span_bytes -= batch->spans[--batch->span_count].size;
     if (batch->size > size) batch->size = size;
 }
 
@@ -154,7 +158,8 @@ struct weir_batch *weir_batch_ref(struct weir_batch *batch) {
 
 void weir_batch_unref(struct weir_batch *batch) {
     if (batch == NULL || atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) != 1) return;
-    for (uint32_t i = 0; i < batch->origin_count; i++) weir_origin_unref(batch->origins[i]);
+    for (uint32_t i = 0; i < batch->origin_count; i++)
+        weir_origin_unref(batch->origins[i]);
     free((void *)batch->origins);
     free(batch->spans);
     free(batch->bytes);

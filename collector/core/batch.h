@@ -5,7 +5,8 @@
  *   origins[]  the resources and scopes that spans[] refer to, each counted
  *
  * Mutable means one owner; passing moves. Sealed (by handing it to several) means shared: read-only and counted.
- * All memory is drawn from a budget, so that what waits anywhere is bounded; a failed call leaves the batch as it was. */
+ * All memory is drawn from a budget, so that what waits anywhere is bounded; a failed call leaves the batch as it was.
+ */
 #ifndef WEIR_CORE_BATCH_H
 #define WEIR_CORE_BATCH_H
 #include "collector/core/budget.h"
@@ -36,7 +37,8 @@ struct weir_batch {
 
 /* bytes_capacity may be 0. NULL: the budget or the memory is used up. One reference, the caller's. */
 struct weir_batch *weir_batch_new(struct weir_budget *budget, size_t bytes_capacity);
-/* Room for so many more bytes / spans. WEIR_FULL: nothing changed. Offsets stay right, pointers into bytes[] may move. */
+/* Room for so many more bytes / spans. WEIR_FULL: nothing changed. Offsets stay right, pointers into bytes[] may move.
+ */
 enum weir_status weir_batch_room(struct weir_batch *batch, size_t bytes);
 enum weir_status weir_batch_span_room(struct weir_batch *batch, uint32_t spans);
 /* Appends a view whose bytes already stand at span->offset. WEIR_FULL when views cannot grow. */

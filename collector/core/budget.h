@@ -13,7 +13,8 @@ struct weir_budget {
 static inline bool weir_budget_reserve(struct weir_budget *budget, size_t bytes) {
     if (budget == NULL) return true;
     size_t limit = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
-    if (bytes > limit) return false; /* before it is added: others would see it in use for a moment, and refuse or thin out */
+    if (bytes > limit)
+        return false; /* before it is added: others would see it in use for a moment, and refuse or thin out */
     size_t before = atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
     if (before <= limit - bytes) return true;
     atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);

@@ -15,7 +15,8 @@ bool weir_buffer_room(struct weir_buffer *buffer, size_t bytes) {
         return false;
     }
     size_t capacity = buffer->capacity < 256 ? 256 : buffer->capacity;
-    while (capacity < want) capacity *= 2;
+    while (capacity < want)
+        capacity *= 2;
     if (buffer->limit != 0 && capacity > buffer->limit) capacity = buffer->limit;
     uint8_t *grown = realloc(buffer->bytes, capacity);
     if (grown == NULL) {

@@ -1,4 +1,5 @@
-/* buffer.h - bytes that grow up to a bound. The first failure (memory, bound) sticks: check `failed` once at the end. */
+/* buffer.h - bytes that grow up to a bound. The first failure (memory, bound) sticks: check `failed` once at the end.
+ */
 #ifndef WEIR_CORE_BUFFER_H
 #define WEIR_CORE_BUFFER_H
 #include <stdbool.h>

@@ -20,7 +20,7 @@ struct weir_error {
 };
 
 /* Fills `err` (may be NULL) and returns `status`, so that a caller writes `return weir_fail(...)`. */
-enum weir_status weir_fail(struct weir_error *err, enum weir_status status, int sys, bool retryable, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+enum weir_status weir_fail(struct weir_error *err, enum weir_status status, int sys, bool retryable, const char *format,
+                           ...) __attribute__((format(printf, 5, 6)));
 const char *weir_status_name(enum weir_status status);
 #endif

@@ -10,7 +10,8 @@ const char *const weir_refusal_names[WEIR_REFUSALS] = {"invalid", "memory", "clo
 const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector"};
 const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter"};
 const char *const weir_queue_drop_names[WEIR_QUEUE_DROPS] = {"full", "expired", "rejected", "shutdown"};
-const char *const weir_point_refusal_names[WEIR_POINT_REFUSALS] = {"malformed", "unsupported", "conflict", "stale", "full"};
+const char *const weir_point_refusal_names[WEIR_POINT_REFUSALS] = {"malformed", "unsupported", "conflict", "stale",
+                                                                   "full"};
 
 enum { WORDS = sizeof(struct weir_lane_row) / sizeof(uint64_t), EXPORTERS_MAX = 32 };
 
@@ -57,7 +58,8 @@ void weir_ledger_publish(struct weir_ledger *ledger, uint32_t lane, const struct
     uint32_t version = atomic_load_explicit(&to->version, memory_order_relaxed);
     atomic_store_explicit(&to->version, version + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    for (int i = 0; i < WORDS; i++) atomic_store_explicit(&to->words[i], words[i], memory_order_relaxed);
+    for (int i = 0; i < WORDS; i++)
+        atomic_store_explicit(&to->words[i], words[i], memory_order_relaxed);
     atomic_store_explicit(&to->version, version + 2, memory_order_release);
 }
 
@@ -67,16 +69,19 @@ void weir_ledger_read(const struct weir_ledger *ledger, uint32_t lane, struct we
     uint32_t before, after;
     do {
         before = atomic_load_explicit(&from->version, memory_order_acquire);
-        for (int i = 0; i < WORDS; i++) words[i] = atomic_load_explicit(&from->words[i], memory_order_relaxed);
+        for (int i = 0; i < WORDS; i++)
+            words[i] = atomic_load_explicit(&from->words[i], memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
         after = atomic_load_explicit(&from->version, memory_order_relaxed);
     } while (before != after || before % 2 != 0);
     memcpy(row, words, sizeof words);
 }
 
-void weir_ledger_add_exporter(struct weir_ledger *ledger, const char *name, void (*read)(void *self, struct weir_queue_row *row), void *self) {
+void weir_ledger_add_exporter(struct weir_ledger *ledger, const char *name,
+                              void (*read)(void *self, struct weir_queue_row *row), void *self) {
     pthread_mutex_lock(&ledger->lock);
-    if (ledger->exporter_count < EXPORTERS_MAX) ledger->exporters[ledger->exporter_count++] = (struct exporter){name, read, self};
+    if (ledger->exporter_count < EXPORTERS_MAX)
+        ledger->exporters[ledger->exporter_count++] = (struct exporter){name, read, self};
     pthread_mutex_unlock(&ledger->lock);
 }
 
@@ -100,14 +105,16 @@ struct view {
 
 static void read_view(struct weir_ledger *ledger, struct view *view) {
     memset(view, 0, sizeof *view);
-    for (uint32_t e = 0; e < ledger->exporter_count; e++) ledger->exporters[e].read(ledger->exporters[e].self, &view->queues[e]);
+    for (uint32_t e = 0; e < ledger->exporter_count; e++)
+        ledger->exporters[e].read(ledger->exporters[e].self, &view->queues[e]);
     uint64_t sum[WORDS] = {0};
     for (uint32_t lane = 0; lane < ledger->lanes; lane++) {
         struct weir_lane_row row;
         uint64_t words[WORDS];
         weir_ledger_read(ledger, lane, &row);
         memcpy(words, &row, sizeof words);
-        for (int i = 0; i < WORDS; i++) sum[i] += words[i];
+        for (int i = 0; i < WORDS; i++)
+            sum[i] += words[i];
     }
     memcpy(&view->total, sum, sizeof view->total);
     view->held_handover = (int64_t)(view->total.handed_over - view->total.taken_over);
@@ -116,17 +123,20 @@ static void read_view(struct weir_ledger *ledger, struct view *view) {
 
 static uint64_t sum_of(const uint64_t *values, int count) {
     uint64_t sum = 0;
-    for (int i = 0; i < count; i++) sum += values[i];
+    for (int i = 0; i < count; i++)
+        sum += values[i];
     return sum;
 }
 
 /* received - everything that is accounted for; `queue` may be NULL: no exporter. */
 static int64_t imbalance(const struct view *view, const struct weir_queue_row *queue) {
     const struct weir_lane_row *t = &view->total;
-    int64_t missing = (int64_t)(sum_of(t->received, WEIR_RECEIVERS) - sum_of(t->sampled_out, WEIR_STAGES) - sum_of(t->dropped, WEIR_DROPS));
+    int64_t missing = (int64_t)(sum_of(t->received, WEIR_RECEIVERS) - sum_of(t->sampled_out, WEIR_STAGES) -
+                                sum_of(t->dropped, WEIR_DROPS));
     missing -= view->held_handover + view->held_batch;
     if (queue != NULL) {
-        missing -= (int64_t)(queue->queued + queue->in_flight + queue->delivered + sum_of(queue->dropped, WEIR_QUEUE_DROPS));
+        missing -=
+            (int64_t)(queue->queued + queue->in_flight + queue->delivered + sum_of(queue->dropped, WEIR_QUEUE_DROPS));
     }
     return missing;
 }
@@ -139,13 +149,15 @@ static void expose_points(const struct view *view, struct weir_buffer *out) {
     const struct weir_lane_row *t = &view->total;
     family(out, "points_received_total", "counter", "Metric samples that were understood, by receiver.");
     for (int r = 0; r < WEIR_RECEIVERS; r++) {
-        weir_buffer_printf(out, "weir_points_received_total{receiver=\"%s\"} %llu\n", weir_receiver_names[r], (unsigned long long)t->points_received[r]);
+        weir_buffer_printf(out, "weir_points_received_total{receiver=\"%s\"} %llu\n", weir_receiver_names[r],
+                           (unsigned long long)t->points_received[r]);
     }
     family(out, "points_rejected_total", "counter", "Metric samples that became no series, by receiver and reason.");
     for (int r = 0; r < WEIR_RECEIVERS; r++) {
         for (int i = 0; i < WEIR_POINT_REFUSALS; i++) {
-            weir_buffer_printf(out, "weir_points_rejected_total{receiver=\"%s\",reason=\"%s\"} %llu\n", weir_receiver_names[r],
-                               weir_point_refusal_names[i], (unsigned long long)t->points_rejected[r][i]);
+            weir_buffer_printf(out, "weir_points_rejected_total{receiver=\"%s\",reason=\"%s\"} %llu\n",
+                               weir_receiver_names[r], weir_point_refusal_names[i],
+                               (unsigned long long)t->points_rejected[r][i]);
         }
     }
     family(out, "points_held", "gauge", "Metric samples on their way to the lane that owns their series.");
@@ -157,18 +169,22 @@ static void expose_intake(const struct view *view, struct weir_buffer *out) {
     family(out, "spans_received_total", "counter", "Spans accepted, by receiver.");
     for (int r = 0; r < WEIR_RECEIVERS; r++) {
         if (r == WEIR_RECEIVER_STATSD) continue; /* carries no spans */
-        weir_buffer_printf(out, "weir_spans_received_total{receiver=\"%s\"} %llu\n", weir_receiver_names[r], (unsigned long long)t->received[r]);
+        weir_buffer_printf(out, "weir_spans_received_total{receiver=\"%s\"} %llu\n", weir_receiver_names[r],
+                           (unsigned long long)t->received[r]);
     }
-    family(out, "spans_refused_total", "counter", "Spans that were not accepted and whose sender was told so, by receiver and reason.");
+    family(out, "spans_refused_total", "counter",
+           "Spans that were not accepted and whose sender was told so, by receiver and reason.");
     for (int r = 0; r < WEIR_RECEIVERS; r++) {
         for (int i = 0; i < WEIR_REFUSALS && r != WEIR_RECEIVER_STATSD; i++) {
-            weir_buffer_printf(out, "weir_spans_refused_total{receiver=\"%s\",reason=\"%s\"} %llu\n", weir_receiver_names[r],
-                               weir_refusal_names[i], (unsigned long long)t->refused[r][i]);
+            weir_buffer_printf(out, "weir_spans_refused_total{receiver=\"%s\",reason=\"%s\"} %llu\n",
+                               weir_receiver_names[r], weir_refusal_names[i], (unsigned long long)t->refused[r][i]);
         }
     }
-    family(out, "spans_sampled_out_total", "counter", "Spans that sampling left out, by stage; exporter=\"\" is common to all.");
+    family(out, "spans_sampled_out_total", "counter",
+           "Spans that sampling left out, by stage; exporter=\"\" is common to all.");
     for (int i = 0; i < WEIR_STAGES; i++) {
-        weir_buffer_printf(out, "weir_spans_sampled_out_total{exporter=\"\",stage=\"%s\"} %llu\n", weir_stage_names[i], (unsigned long long)t->sampled_out[i]);
+        weir_buffer_printf(out, "weir_spans_sampled_out_total{exporter=\"\",stage=\"%s\"} %llu\n", weir_stage_names[i],
+                           (unsigned long long)t->sampled_out[i]);
     }
 }
 
@@ -180,35 +196,41 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
     expose_points(&view, out);
     expose_intake(&view, out);
 
-    family(out, "spans_dropped_total", "counter", "Accepted spans that were lost, by where and why; exporter=\"\" is common to all.");
+    family(out, "spans_dropped_total", "counter",
+           "Accepted spans that were lost, by where and why; exporter=\"\" is common to all.");
     for (int i = 0; i < WEIR_DROPS; i++) {
-        weir_buffer_printf(out, "weir_spans_dropped_total{exporter=\"\",where=\"%s\",reason=\"%s\"} %llu\n", drop_where[i], weir_drop_names[i],
-                           (unsigned long long)view.total.dropped[i]);
+        weir_buffer_printf(out, "weir_spans_dropped_total{exporter=\"\",where=\"%s\",reason=\"%s\"} %llu\n",
+                           drop_where[i], weir_drop_names[i], (unsigned long long)view.total.dropped[i]);
     }
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         for (int i = 0; i < WEIR_QUEUE_DROPS; i++) {
-            weir_buffer_printf(out, "weir_spans_dropped_total{exporter=\"%s\",where=\"queue\",reason=\"%s\"} %llu\n", ledger->exporters[e].name,
-                               weir_queue_drop_names[i], (unsigned long long)view.queues[e].dropped[i]);
+            weir_buffer_printf(out, "weir_spans_dropped_total{exporter=\"%s\",where=\"queue\",reason=\"%s\"} %llu\n",
+                               ledger->exporters[e].name, weir_queue_drop_names[i],
+                               (unsigned long long)view.queues[e].dropped[i]);
         }
     }
     family(out, "spans_held", "gauge", "Spans that are in Weir now, by where; exporter=\"\" is common to all.");
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"handover\"} %lld\n", (long long)view.held_handover);
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"batch\"} %lld\n", (long long)view.held_batch);
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
-        weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"queue\"} %llu\n", ledger->exporters[e].name, (unsigned long long)view.queues[e].queued);
+        weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"queue\"} %llu\n", ledger->exporters[e].name,
+                           (unsigned long long)view.queues[e].queued);
         weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"exporter\"} %llu\n", ledger->exporters[e].name,
                            (unsigned long long)view.queues[e].in_flight);
     }
     family(out, "spans_delivered_total", "counter", "Spans that the back end has confirmed.");
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
-        weir_buffer_printf(out, "weir_spans_delivered_total{exporter=\"%s\"} %llu\n", ledger->exporters[e].name, (unsigned long long)view.queues[e].delivered);
+        weir_buffer_printf(out, "weir_spans_delivered_total{exporter=\"%s\"} %llu\n", ledger->exporters[e].name,
+                           (unsigned long long)view.queues[e].delivered);
     }
-    family(out, "ledger_imbalance_spans", "gauge", "Received spans less those accounted for; 0 when nothing is moving.");
+    family(out, "ledger_imbalance_spans", "gauge",
+           "Received spans less those accounted for; 0 when nothing is moving.");
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         weir_buffer_printf(out, "weir_ledger_imbalance_spans{exporter=\"%s\"} %lld\n", ledger->exporters[e].name,
                            (long long)imbalance(&view, &view.queues[e]));
     }
-    if (ledger->exporter_count == 0) weir_buffer_printf(out, "weir_ledger_imbalance_spans{exporter=\"\"} %lld\n", (long long)imbalance(&view, NULL));
+    if (ledger->exporter_count == 0)
+        weir_buffer_printf(out, "weir_ledger_imbalance_spans{exporter=\"\"} %lld\n", (long long)imbalance(&view, NULL));
     pthread_mutex_unlock(&ledger->lock);
 }
 
@@ -216,15 +238,18 @@ void weir_ledger_summary(struct weir_ledger *ledger, struct weir_buffer *out) {
     struct view view;
     pthread_mutex_lock(&ledger->lock);
     read_view(ledger, &view);
-    weir_buffer_printf(out, "received=%llu sampled_out=%llu dropped=%llu held=%lld", (unsigned long long)sum_of(view.total.received, WEIR_RECEIVERS),
-                       (unsigned long long)sum_of(view.total.sampled_out, WEIR_STAGES), (unsigned long long)sum_of(view.total.dropped, WEIR_DROPS),
+    weir_buffer_printf(out, "received=%llu sampled_out=%llu dropped=%llu held=%lld",
+                       (unsigned long long)sum_of(view.total.received, WEIR_RECEIVERS),
+                       (unsigned long long)sum_of(view.total.sampled_out, WEIR_STAGES),
+                       (unsigned long long)sum_of(view.total.dropped, WEIR_DROPS),
                        (long long)(view.held_handover + view.held_batch));
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         const struct weir_queue_row *queue = &view.queues[e];
         const char *name = ledger->exporters[e].name;
-        weir_buffer_printf(out, " delivered{%s}=%llu dropped{%s}=%llu held{%s}=%llu imbalance{%s}=%lld", name, (unsigned long long)queue->delivered, name,
-                           (unsigned long long)sum_of(queue->dropped, WEIR_QUEUE_DROPS), name, (unsigned long long)(queue->queued + queue->in_flight), name,
-                           (long long)imbalance(&view, queue));
+        weir_buffer_printf(
+            out, " delivered{%s}=%llu dropped{%s}=%llu held{%s}=%llu imbalance{%s}=%lld", name,
+            (unsigned long long)queue->delivered, name, (unsigned long long)sum_of(queue->dropped, WEIR_QUEUE_DROPS),
+            name, (unsigned long long)(queue->queued + queue->in_flight), name, (long long)imbalance(&view, queue));
     }
     pthread_mutex_unlock(&ledger->lock);
 }

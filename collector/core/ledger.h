@@ -1,9 +1,10 @@
 /* ledger.h - every span that Weir accepted is in exactly one place, and /metrics says where (docs/architecture.md).
  *
- *   received == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}    for each exporter E
+ *   received == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}    for
+ * each exporter E
  *
- * A lane counts into a row of its own and publishes it once a round as one consistent snapshot (a seqlock); an exporter's
- * queue keeps its row under its own lock. `held` is kept by its holder, never computed as the remainder. */
+ * A lane counts into a row of its own and publishes it once a round as one consistent snapshot (a seqlock); an
+ * exporter's queue keeps its row under its own lock. `held` is kept by its holder, never computed as the remainder. */
 #ifndef WEIR_CORE_LEDGER_H
 #define WEIR_CORE_LEDGER_H
 #include "collector/core/buffer.h"
@@ -13,9 +14,26 @@
 enum weir_receiver_id { WEIR_RECEIVER_GRPC, WEIR_RECEIVER_STATSD, WEIR_RECEIVERS };
 enum weir_refusal { WEIR_REFUSED_INVALID, WEIR_REFUSED_MEMORY, WEIR_REFUSED_CLOSING, WEIR_REFUSALS };
 enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGES };
-enum weir_drop { WEIR_DROP_MEMORY /* no room to batch it for export */, WEIR_DROP_NO_EXPORTER /* `exporters: {}`: it lives on in the series */, WEIR_DROPS };
-enum weir_queue_drop { WEIR_QUEUE_FULL, WEIR_QUEUE_EXPIRED, WEIR_QUEUE_REJECTED, WEIR_QUEUE_SHUTDOWN, WEIR_QUEUE_DROPS };
-enum weir_point_refusal { WEIR_POINT_MALFORMED, WEIR_POINT_UNSUPPORTED, WEIR_POINT_CONFLICT /* another type holds this name */, WEIR_POINT_STALE /* older than what is held */, WEIR_POINT_FULL /* no room on the way to its owner lane */, WEIR_POINT_REFUSALS };
+enum weir_drop {
+    WEIR_DROP_MEMORY /* no room to batch it for export */,
+    WEIR_DROP_NO_EXPORTER /* `exporters: {}`: it lives on in the series */,
+    WEIR_DROPS
+};
+enum weir_queue_drop {
+    WEIR_QUEUE_FULL,
+    WEIR_QUEUE_EXPIRED,
+    WEIR_QUEUE_REJECTED,
+    WEIR_QUEUE_SHUTDOWN,
+    WEIR_QUEUE_DROPS
+};
+enum weir_point_refusal {
+    WEIR_POINT_MALFORMED,
+    WEIR_POINT_UNSUPPORTED,
+    WEIR_POINT_CONFLICT /* another type holds this name */,
+    WEIR_POINT_STALE /* older than what is held */,
+    WEIR_POINT_FULL /* no room on the way to its owner lane */,
+    WEIR_POINT_REFUSALS
+};
 
 extern const char *const weir_receiver_names[WEIR_RECEIVERS];
 extern const char *const weir_refusal_names[WEIR_REFUSALS];
@@ -45,8 +63,8 @@ struct weir_queue_row {
     uint64_t dropped[WEIR_QUEUE_DROPS];
 };
 
-/* Every increment of the ledger goes through here, so that a build with WEIR_MUTANTS can take one of them away by its name
- * (environment WEIR_MUTANT) and the tests can see the balance break. */
+/* Every increment of the ledger goes through here, so that a build with WEIR_MUTANTS can take one of them away by its
+ * name (environment WEIR_MUTANT) and the tests can see the balance break. */
 #ifdef WEIR_MUTANTS
 #include <stdbool.h>
 bool weir_mutated(const char *counter);
@@ -62,7 +80,8 @@ struct weir_ledger *weir_ledger_new(uint32_t lanes);
 void weir_ledger_publish(struct weir_ledger *ledger, uint32_t lane, const struct weir_lane_row *row);
 void weir_ledger_read(const struct weir_ledger *ledger, uint32_t lane, struct weir_lane_row *row); /* any thread */
 /* `read` answers the queue's row, consistent in itself; scraper's thread. name is kept by reference. */
-void weir_ledger_add_exporter(struct weir_ledger *ledger, const char *name, void (*read)(void *self, struct weir_queue_row *row), void *self);
+void weir_ledger_add_exporter(struct weir_ledger *ledger, const char *name,
+                              void (*read)(void *self, struct weir_queue_row *row), void *self);
 void weir_ledger_remove_exporter(struct weir_ledger *ledger, const char *name);
 /* The families weir_spans_*, weir_points_* and weir_ledger_imbalance_spans{exporter}. */
 void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out);

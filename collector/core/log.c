@@ -23,11 +23,13 @@ static void write_line(enum weir_log_level level, uint64_t swallowed, const char
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     size_t n = strftime(line, sizeof line, "time=%Y-%m-%dT%H:%M:%S", &tm);
-    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ level=%s event=", now.tv_nsec / 1000000, level_names[level]);
+    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ level=%s event=", now.tv_nsec / 1000000,
+                          level_names[level]);
     int wrote = vsnprintf(line + n, sizeof line - n - 1, format, args);
     if (wrote > 0) n += (size_t)wrote;
     if (n > sizeof line - 40) n = sizeof line - 40;
-    if (swallowed > 0) n += (size_t)snprintf(line + n, sizeof line - n, " repeated=%llu", (unsigned long long)swallowed);
+    if (swallowed > 0)
+        n += (size_t)snprintf(line + n, sizeof line - n, " repeated=%llu", (unsigned long long)swallowed);
     for (size_t i = 0; i < n; i++) { /* whatever a peer put into a value, one event stays one line */
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = ' ';
     }

@@ -8,7 +8,8 @@
 enum weir_log_level { WEIR_LOG_DEBUG, WEIR_LOG_INFO, WEIR_LOG_WARN, WEIR_LOG_ERROR };
 
 void weir_log_set_level(enum weir_log_level level);
-/* `format` starts with the event's name: weir_log(WEIR_LOG_INFO, "lane_started lane=%u", n). One write(2) a line; any thread. */
+/* `format` starts with the event's name: weir_log(WEIR_LOG_INFO, "lane_started lane=%u", n). One write(2) a line; any
+ * thread. */
 void weir_log(enum weir_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* For what may repeat: one static struct per place; any thread. At most one line per 10 s. */

@@ -43,7 +43,8 @@ struct weir_loop *weir_loop_new(const struct weir_clock *clock, struct weir_erro
     return loop;
 }
 
-enum weir_status weir_loop_watch(struct weir_loop *loop, struct weir_watch *watch, uint32_t events, struct weir_error *err) {
+enum weir_status weir_loop_watch(struct weir_loop *loop, struct weir_watch *watch, uint32_t events,
+                                 struct weir_error *err) {
     struct epoll_event event = {.events = events, .data.ptr = watch};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) != 0) {
         return weir_fail(err, WEIR_IO, errno, false, "loop: epoll_ctl add");

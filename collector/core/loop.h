@@ -11,7 +11,8 @@
 
 struct weir_loop;
 
-/* Embedded in what waits for a descriptor. `ready` may unwatch and free this watch or any other. events: EPOLLIN, ... */
+/* Embedded in what waits for a descriptor. `ready` may unwatch and free this watch or any other. events: EPOLLIN, ...
+ */
 struct weir_watch {
     int fd;
     void (*ready)(struct weir_watch *watch, uint32_t events);
@@ -25,11 +26,13 @@ struct weir_timer {
 };
 
 struct weir_loop *weir_loop_new(const struct weir_clock *clock, struct weir_error *err);
-enum weir_status weir_loop_watch(struct weir_loop *loop, struct weir_watch *watch, uint32_t events, struct weir_error *err);
-void weir_loop_rewatch(struct weir_loop *loop, struct weir_watch *watch, uint32_t events); /* other events, same descriptor */
-void weir_loop_unwatch(struct weir_loop *loop, struct weir_watch *watch);                  /* before close(fd) */
-void weir_loop_set(struct weir_loop *loop, struct weir_timer *timer, uint64_t due_ns);     /* sets or moves */
-void weir_loop_unset(struct weir_loop *loop, struct weir_timer *timer);                    /* also when not set */
+enum weir_status weir_loop_watch(struct weir_loop *loop, struct weir_watch *watch, uint32_t events,
+                                 struct weir_error *err);
+void weir_loop_rewatch(struct weir_loop *loop, struct weir_watch *watch,
+                       uint32_t events);                                  /* other events, same descriptor */
+void weir_loop_unwatch(struct weir_loop *loop, struct weir_watch *watch); /* before close(fd) */
+void weir_loop_set(struct weir_loop *loop, struct weir_timer *timer, uint64_t due_ns); /* sets or moves */
+void weir_loop_unset(struct weir_loop *loop, struct weir_timer *timer);                /* also when not set */
 /* Called once a round, after descriptors, timers and letters, before the loop sleeps; may post letters to itself. */
 void weir_loop_each_round(struct weir_loop *loop, void (*round)(void *self), void *self);
 uint64_t weir_loop_now(const struct weir_loop *loop); /* monotonic, read once a round */

@@ -15,7 +15,7 @@ struct weir_mailbox {
     pthread_mutex_t lock;
     pthread_t owner; /* a letter from the owner to itself wakes nobody: it is read before the loop sleeps */
     bool owned;
-    bool to_self; /* owner's: it posted to itself since it last read, and nothing will wake it */
+    bool to_self;                    /* owner's: it posted to itself since it last read, and nothing will wake it */
     struct weir_mail *first, **last; /* under lock */
     int wake_fd;
 };
@@ -26,7 +26,8 @@ void weir_mailbox_post(struct weir_mailbox *box, struct weir_mail *mail);
 /* Delivers what was posted before the call; what delivering posts waits for the next one, so that letters that beget
  * letters starve nobody. Returns how many. Owner thread. */
 unsigned weir_mailbox_read(struct weir_mailbox *box);
-bool weir_mailbox_to_self(const struct weir_mailbox *box); /* must the owner read again before it sleeps? Owner thread */
+bool weir_mailbox_to_self(
+    const struct weir_mailbox *box);                    /* must the owner read again before it sleeps? Owner thread */
 void weir_mailbox_clear_wake(struct weir_mailbox *box); /* after wake_fd became readable */
 void weir_mailbox_close(struct weir_mailbox *box);
 #endif

@@ -16,7 +16,8 @@ struct weir_metrics *weir_metrics_new(void) {
     return metrics;
 }
 
-struct weir_metric_set *weir_metrics_open(struct weir_metrics *metrics, const struct weir_metric *table, uint32_t count, const char *labels) {
+struct weir_metric_set *weir_metrics_open(struct weir_metrics *metrics, const struct weir_metric *table, uint32_t count,
+                                          const char *labels) {
     struct weir_metric_set *set = calloc(1, sizeof *set + count * sizeof set->cells[0]);
     if (set == NULL) return NULL;
     set->table = table;
@@ -29,7 +30,8 @@ struct weir_metric_set *weir_metrics_open(struct weir_metrics *metrics, const st
     return set;
 }
 
-void weir_metrics_refresh(struct weir_metrics *metrics, struct weir_metric_set *set, void (*refresh)(struct weir_metric_set *, void *), void *self) {
+void weir_metrics_refresh(struct weir_metrics *metrics, struct weir_metric_set *set,
+                          void (*refresh)(struct weir_metric_set *, void *), void *self) {
     pthread_mutex_lock(&metrics->lock);
     set->refresh = refresh;
     set->self = self;
@@ -80,7 +82,8 @@ static void expose_rows(const struct row *rows, size_t count, struct weir_buffer
         const struct row *row = &rows[i];
         enum weir_metric_kind kind = row->metric->kind;
         if (i == 0 || strcmp(rows[i - 1].metric->name, row->metric->name) != 0) {
-            weir_buffer_printf(out, "# HELP weir_%s %s\n# TYPE weir_%s %s\n", row->metric->name, row->metric->help, row->metric->name,
+            weir_buffer_printf(out, "# HELP weir_%s %s\n# TYPE weir_%s %s\n", row->metric->name, row->metric->help,
+                               row->metric->name,
                                kind == WEIR_COUNTER || kind == WEIR_COUNTER_NS ? "counter" : "gauge");
         }
         uint64_t value = row->value;
@@ -94,7 +97,8 @@ static void expose_rows(const struct row *rows, size_t count, struct weir_buffer
         const char *own = text_of(row->metric->labels);
         weir_buffer_printf(out, "weir_%s", row->metric->name);
         if (row->set_labels[0] != 0 || own[0] != 0) {
-            weir_buffer_printf(out, "{%s%s%s}", row->set_labels, row->set_labels[0] != 0 && own[0] != 0 ? "," : "", own);
+            weir_buffer_printf(out, "{%s%s%s}", row->set_labels, row->set_labels[0] != 0 && own[0] != 0 ? "," : "",
+                               own);
         }
         weir_buffer_byte(out, ' ');
         expose_value(out, kind, value);
@@ -118,7 +122,8 @@ void weir_metrics_expose(struct weir_metrics *metrics, struct weir_buffer *out) 
     size_t n = 0;
     for (struct weir_metric_set *set = metrics->first; set != NULL; set = set->next) {
         for (uint32_t i = 0; i < set->count; i++) {
-            rows[n++] = (struct row){&set->table[i], set->labels, atomic_load_explicit(&set->cells[i], memory_order_relaxed)};
+            rows[n++] =
+                (struct row){&set->table[i], set->labels, atomic_load_explicit(&set->cells[i], memory_order_relaxed)};
         }
     }
     qsort(rows, n, sizeof *rows, by_name_and_labels);
@@ -129,7 +134,8 @@ void weir_metrics_expose(struct weir_metrics *metrics, struct weir_buffer *out) 
 
 void weir_metrics_free(struct weir_metrics *metrics) {
     if (metrics == NULL) return;
-    while (metrics->first != NULL) weir_metrics_close(metrics, metrics->first);
+    while (metrics->first != NULL)
+        weir_metrics_close(metrics, metrics->first);
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);
 }

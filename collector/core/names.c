@@ -21,11 +21,11 @@ struct weir_names {
     uint32_t count_max;
     uint32_t slot_mask;
     size_t bytes_max;
-    size_t bytes;                     /* under insert */
+    size_t bytes; /* under insert */
     _Atomic uint32_t count;
     _Atomic uint64_t overflows;
-    struct name *_Atomic *by_id;      /* [count_max] */
-    _Atomic uint32_t *slots;          /* open addressing, 0 = empty, else id + 1; never more than half full */
+    struct name *_Atomic *by_id; /* [count_max] */
+    _Atomic uint32_t *slots;     /* open addressing, 0 = empty, else id + 1; never more than half full */
 };
 
 static struct name *name_new(uint64_t hash, const void *bytes, size_t size) {
@@ -43,7 +43,8 @@ struct weir_names *weir_names_new(uint32_t count_max, size_t bytes_max) {
     if (names == NULL) return NULL;
     if (count_max < 16) count_max = 16;
     uint32_t slots = 64;
-    while (slots < 2 * count_max) slots *= 2;
+    while (slots < 2 * count_max)
+        slots *= 2;
     pthread_mutex_init(&names->insert, NULL);
     if (getrandom(&names->seed, sizeof names->seed, 0) != sizeof names->seed) names->seed = (uint64_t)(uintptr_t)names;
     names->count_max = count_max;
@@ -73,7 +74,8 @@ static uint32_t lookup(const struct weir_names *names, uint64_t hash, const void
             return UINT32_MAX;
         }
         const struct name *name = atomic_load_explicit(&names->by_id[held - 1], memory_order_relaxed);
-        if (name->hash == hash && name->size == size && (size == 0 || memcmp(name->text, bytes, size) == 0)) return held - 1;
+        if (name->hash == hash && name->size == size && (size == 0 || memcmp(name->text, bytes, size) == 0))
+            return held - 1;
     }
 }
 
@@ -81,7 +83,8 @@ static size_t cut(const void *bytes, size_t size) {
     if (size <= WEIR_NAME_BYTES_MAX) return size;
     const uint8_t *text = bytes;
     size = WEIR_NAME_BYTES_MAX;
-    while (size > 0 && (text[size] & 0xc0) == 0x80) size--; /* do not end inside a UTF-8 sequence */
+    while (size > 0 && (text[size] & 0xc0) == 0x80)
+        size--; /* do not end inside a UTF-8 sequence */
     return size;
 }
 
@@ -140,7 +143,8 @@ uint64_t weir_names_overflows(const struct weir_names *names) {
 void weir_names_free(struct weir_names *names) {
     if (names == NULL) return;
     if (names->by_id != NULL) {
-        for (uint32_t i = 0; i < names->count_max; i++) free(atomic_load(&names->by_id[i]));
+        for (uint32_t i = 0; i < names->count_max; i++)
+            free(atomic_load(&names->by_id[i]));
     }
     free((void *)names->by_id);
     free((void *)names->slots);

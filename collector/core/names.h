@@ -1,6 +1,6 @@
-/* names.h - strings that repeat (services, operations, peers, label values) as small numbers, one table for the process.
- * Reading is lock-free for any thread; a new name takes a mutex. A name is never moved, and an id means the same in
- * every lane. Bounded in count and in bytes: beyond, weir_names_intern() answers WEIR_NAME_OVERFLOW and counts.
+/* names.h - strings that repeat (services, operations, peers, label values) as small numbers, one table for the
+ * process. Reading is lock-free for any thread; a new name takes a mutex. A name is never moved, and an id means the
+ * same in every lane. Bounded in count and in bytes: beyond, weir_names_intern() answers WEIR_NAME_OVERFLOW and counts.
  * The hash is keyed at random, so that no sender can make its names collide. */
 #ifndef WEIR_CORE_NAMES_H
 #define WEIR_CORE_NAMES_H

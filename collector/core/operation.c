@@ -42,7 +42,8 @@ size_t weir_operation_template(const uint8_t *name, size_t size, char *out, size
     }
     while (at < size) {
         size_t end = at;
-        while (end < size && name[end] != '/' && name[end] != ' ' && name[end] != '?' && name[end] != '#') end++;
+        while (end < size && name[end] != '/' && name[end] != ' ' && name[end] != '?' && name[end] != '#')
+            end++;
         const uint8_t *segment = name + at;
         size_t length = end - at;
         bool behind_slash = at > 0 && name[at - 1] == '/';

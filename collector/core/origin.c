@@ -16,7 +16,8 @@ struct weir_origins {
 
 struct weir_origins *weir_origins_new(uint32_t count_max) {
     uint32_t slots = 16;
-    while (slots < count_max) slots *= 2;
+    while (slots < count_max)
+        slots *= 2;
     struct weir_origins *origins = calloc(1, sizeof *origins + slots * sizeof origins->slots[0]);
     if (origins != NULL) origins->mask = slots - 1;
     return origins;
@@ -84,6 +85,7 @@ void weir_origin_unref(struct weir_origin *origin) {
 
 void weir_origins_free(struct weir_origins *origins) {
     if (origins == NULL) return;
-    for (uint32_t i = 0; i <= origins->mask; i++) weir_origin_unref(origins->slots[i]);
+    for (uint32_t i = 0; i <= origins->mask; i++)
+        weir_origin_unref(origins->slots[i]);
     free(origins);
 }

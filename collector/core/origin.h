@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The four parts stand one behind the other in bytes[]: message bodies of Resource and InstrumentationScope, and the two
- * schema URLs as text. Any may be empty. */
+/* The four parts stand one behind the other in bytes[]: message bodies of Resource and InstrumentationScope, and the
+ * two schema URLs as text. Any may be empty. */
 struct weir_origin_parts {
     const uint8_t *resource, *scope, *resource_url, *scope_url;
     uint32_t resource_size, scope_size, resource_url_size, scope_url_size;
@@ -25,9 +25,9 @@ struct weir_origin {
 struct weir_origins; /* a bounded table; one thread */
 
 struct weir_origins *weir_origins_new(uint32_t count_max);
-/* The origin with just these bytes, known or new; the caller owns one reference. A new one has service WEIR_NAME_NONE and
- * *is_new = 1: the caller reads service.name and sets it before anybody else sees it. NULL: out of memory.
- * When its place in the table is taken the one there is forgotten (it lives on while batches hold it). One larger than
+/* The origin with just these bytes, known or new; the caller owns one reference. A new one has service WEIR_NAME_NONE
+ * and *is_new = 1: the caller reads service.name and sets it before anybody else sees it. NULL: out of memory. When its
+ * place in the table is taken the one there is forgotten (it lives on while batches hold it). One larger than
  * WEIR_ORIGIN_KEPT_BYTES is never kept, so that the table is bounded in bytes: it is new each time. */
 enum { WEIR_ORIGIN_KEPT_BYTES = 16 * 1024 };
 struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct weir_origin_parts *parts, int *is_new);

@@ -12,28 +12,29 @@
 #define WEIR_KEY_SEPARATOR 0x1f
 
 enum weir_point_kind {
-    WEIR_POINT_COUNT,      /* value: what was added (already divided by its rate); any lane */
-    WEIR_POINT_TIMER,      /* value: seconds observed, weight: how many it stands for; any lane */
-    WEIR_POINT_SAMPLE,     /* value: as given (histogram or distribution without unit), weight; any lane */
-    WEIR_POINT_GAUGE,      /* value: the new value; owner lane */
-    WEIR_POINT_GAUGE_ADD,  /* value: signed change; owner lane */
-    WEIR_POINT_SET,        /* member: 64-bit hash of the member; owner lane */
-    WEIR_POINT_CUMULATIVE, /* value: running total since start_ns of one monotonic stream; owner lane */
-    WEIR_POINT_HISTOGRAM,  /* explicit buckets, `data`; delta: any lane; cumulative: owner lane */
+    WEIR_POINT_COUNT,       /* value: what was added (already divided by its rate); any lane */
+    WEIR_POINT_TIMER,       /* value: seconds observed, weight: how many it stands for; any lane */
+    WEIR_POINT_SAMPLE,      /* value: as given (histogram or distribution without unit), weight; any lane */
+    WEIR_POINT_GAUGE,       /* value: the new value; owner lane */
+    WEIR_POINT_GAUGE_ADD,   /* value: signed change; owner lane */
+    WEIR_POINT_SET,         /* member: 64-bit hash of the member; owner lane */
+    WEIR_POINT_CUMULATIVE,  /* value: running total since start_ns of one monotonic stream; owner lane */
+    WEIR_POINT_HISTOGRAM,   /* explicit buckets, `data`; delta: any lane; cumulative: owner lane */
     WEIR_POINT_EXPONENTIAL, /* exponential buckets, `data`; delta: any lane; cumulative: owner lane */
-    WEIR_POINT_SUMMARY,    /* quantiles with count and sum, `data`; owner lane */
+    WEIR_POINT_SUMMARY,     /* quantiles with count and sum, `data`; owner lane */
 };
 
-/* Bucket or quantile payload; little-endian arrays of 8 bytes, not aligned: read with memcpy. Lives as long as the key. */
+/* Bucket or quantile payload; little-endian arrays of 8 bytes, not aligned: read with memcpy. Lives as long as the key.
+ */
 struct weir_point_data {
     uint64_t count;
     double sum;
     bool has_sum;
-    const uint8_t *bounds;   /* HISTOGRAM: double upper bounds, `bound_count`; SUMMARY: quantiles */
-    const uint8_t *counts;   /* HISTOGRAM: uint64, bound_count + 1 of them; SUMMARY: double values */
+    const uint8_t *bounds; /* HISTOGRAM: double upper bounds, `bound_count`; SUMMARY: quantiles */
+    const uint8_t *counts; /* HISTOGRAM: uint64, bound_count + 1 of them; SUMMARY: double values */
     uint32_t bound_count;
-    /* EXPONENTIAL (OTLP ExponentialHistogramDataPoint): bucket i of `positive` covers (base^(offset+i), base^(offset+i+1)],
-     * base = 2^(2^-scale) */
+    /* EXPONENTIAL (OTLP ExponentialHistogramDataPoint): bucket i of `positive` covers (base^(offset+i),
+     * base^(offset+i+1)], base = 2^(2^-scale) */
     int32_t scale, positive_offset, negative_offset;
     uint32_t positive_count, negative_count; /* numbers of uint64 counts */
     const uint8_t *positive, *negative;
@@ -48,7 +49,7 @@ struct weir_point {
     bool cumulative; /* for HISTOGRAM, EXPONENTIAL */
     double value, weight;
     uint64_t member;
-    uint64_t start_ns, time_ns; /* 0 = not said */
+    uint64_t start_ns, time_ns;         /* 0 = not said */
     const struct weir_point_data *data; /* NULL but for HISTOGRAM, EXPONENTIAL, SUMMARY */
 };
 

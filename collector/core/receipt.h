@@ -21,8 +21,9 @@ struct weir_receipt {
 };
 
 /* `parts` >= 1; the caller of init holds one of them and settles it when the request is handed on. */
-void weir_receipt_init(struct weir_receipt *receipt, struct weir_mailbox *home, void (*deliver)(struct weir_mail *mail), uint32_t parts);
-void weir_receipt_add(struct weir_receipt *receipt, uint32_t parts); /* only while holding a part */
+void weir_receipt_init(struct weir_receipt *receipt, struct weir_mailbox *home, void (*deliver)(struct weir_mail *mail),
+                       uint32_t parts);
+void weir_receipt_add(struct weir_receipt *receipt, uint32_t parts);               /* only while holding a part */
 void weir_receipt_settle(struct weir_receipt *receipt, enum weir_outcome outcome); /* one part; any thread */
 enum weir_outcome weir_receipt_outcome(const struct weir_receipt *receipt);        /* in deliver */
 #endif

@@ -10,9 +10,9 @@ struct weir_sink {
     void *self;
     struct weir_budget *budget; /* what a message is read into is drawn from it before its first byte is read */
     /* A decoded request, admitted whole or not at all.
-     *   WEIR_OK    *batch is NULL now; it is reordered, counted, handed on; its receipt (if any) is settled exactly once,
-     *              perhaps before this returns (deliver always comes later, by letter)
-     *   WEIR_FULL  refused: nothing was kept or counted but the refusal; the batch and its receipt are still the caller's */
+     *   WEIR_OK    *batch is NULL now; it is reordered, counted, handed on; its receipt (if any) is settled exactly
+     * once, perhaps before this returns (deliver always comes later, by letter) WEIR_FULL  refused: nothing was kept or
+     * counted but the refusal; the batch and its receipt are still the caller's */
     enum weir_status (*spans)(void *self, enum weir_receiver_id receiver, struct weir_batch **batch);
     /* Spans that were skipped in a sound message (id of a wrong length, zero ids), or in one that was refused. */
     void (*spans_refused)(void *self, enum weir_receiver_id receiver, enum weir_refusal reason, uint64_t count);

@@ -6,18 +6,26 @@
 #include <stdint.h>
 
 /* As in OTLP, Span.SpanKind and Status.StatusCode. */
-enum weir_kind { WEIR_KIND_UNSPECIFIED, WEIR_KIND_INTERNAL, WEIR_KIND_SERVER, WEIR_KIND_CLIENT, WEIR_KIND_PRODUCER, WEIR_KIND_CONSUMER };
+enum weir_kind {
+    WEIR_KIND_UNSPECIFIED,
+    WEIR_KIND_INTERNAL,
+    WEIR_KIND_SERVER,
+    WEIR_KIND_CLIENT,
+    WEIR_KIND_PRODUCER,
+    WEIR_KIND_CONSUMER
+};
 enum weir_span_status { WEIR_STATUS_UNSET, WEIR_STATUS_OK, WEIR_STATUS_ERROR };
 
 enum weir_span_flag {
-    WEIR_SPAN_ROOT = 1 << 0,           /* no parent, or its own parent (Linkerd 1) */
-    WEIR_SPAN_FORCED = 1 << 1,         /* B3 or Finagle debug, x-envoy-force-trace, sampling.priority > 0: kept before any rule */
-    WEIR_SPAN_TH = 1 << 2,             /* the span came with `ot=th` */
-    WEIR_SPAN_RV = 1 << 3,             /* the span came with `ot=rv`: it is in `randomness` */
-    WEIR_SPAN_PRIOR = 1 << 4,          /* the span came with the attribute weir.prior_weight */
-    WEIR_SPAN_TH_CHANGED = 1 << 5,     /* `threshold` was raised here: the bytes' tracestate is stale */
-    WEIR_SPAN_PRIOR_CHANGED = 1 << 6,  /* `prior` was set here: the bytes lack the attribute */
-    WEIR_SPAN_DEBUG = 1 << 7,          /* the source said debug (B3 flags=1): leaves as Zipkin's `debug` */
+    WEIR_SPAN_ROOT = 1 << 0, /* no parent, or its own parent (Linkerd 1) */
+    WEIR_SPAN_FORCED =
+        1 << 1,            /* B3 or Finagle debug, x-envoy-force-trace, sampling.priority > 0: kept before any rule */
+    WEIR_SPAN_TH = 1 << 2, /* the span came with `ot=th` */
+    WEIR_SPAN_RV = 1 << 3, /* the span came with `ot=rv`: it is in `randomness` */
+    WEIR_SPAN_PRIOR = 1 << 4,         /* the span came with the attribute weir.prior_weight */
+    WEIR_SPAN_TH_CHANGED = 1 << 5,    /* `threshold` was raised here: the bytes' tracestate is stale */
+    WEIR_SPAN_PRIOR_CHANGED = 1 << 6, /* `prior` was set here: the bytes lack the attribute */
+    WEIR_SPAN_DEBUG = 1 << 7,         /* the source said debug (B3 flags=1): leaves as Zipkin's `debug` */
 };
 
 #define WEIR_THRESHOLD_MAX (1ull << 56) /* exclusive; T is in [0, 2^56) */
@@ -27,16 +35,16 @@ struct weir_span {
     uint64_t span_id, parent_id; /* parent_id 0 = none */
     uint64_t start_ns;           /* Unix epoch; 0 = unknown */
     uint64_t duration_ns;
-    uint64_t threshold;  /* T: kept when R >= T; 0 = everything was kept */
-    uint64_t randomness; /* R, 56 bits */
-    double prior;        /* product of 1/p of samplers independent of R; 1 = none */
+    uint64_t threshold;    /* T: kept when R >= T; 0 = everything was kept */
+    uint64_t randomness;   /* R, 56 bits */
+    double prior;          /* product of 1/p of samplers independent of R; 1 = none */
     uint32_t offset, size; /* of the Span body in the batch's bytes */
-    uint32_t service;    /* name ids */
-    uint32_t operation;  /* templated: number- and UUID-like path segments are replaced */
-    uint32_t peer;       /* who was called, by name or address; WEIR_NAME_NONE when not said */
-    uint16_t origin;     /* index into the batch's origins */
-    uint16_t http_status; /* 0 = not said */
-    uint8_t kind, status; /* status is ERROR also where it was UNSET and the HTTP status is 5xx */
+    uint32_t service;      /* name ids */
+    uint32_t operation;    /* templated: number- and UUID-like path segments are replaced */
+    uint32_t peer;         /* who was called, by name or address; WEIR_NAME_NONE when not said */
+    uint16_t origin;       /* index into the batch's origins */
+    uint16_t http_status;  /* 0 = not said */
+    uint8_t kind, status;  /* status is ERROR also where it was UNSET and the HTTP status is 5xx */
     uint8_t flags;
     uint8_t receiver; /* enum weir_receiver_id of ledger.h */
 };

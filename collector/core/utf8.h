@@ -7,6 +7,7 @@
 
 /* Well-formed by Unicode 15 table 3-7 (no surrogates, no over-long forms). ASCII is checked eight bytes at a time. */
 bool weir_utf8_valid(const uint8_t *bytes, size_t size);
-/* Writes `bytes` with each ill-formed maximal part replaced by U+FFFD. `out` has room for 3 * size. Returns the size written. */
+/* Writes `bytes` with each ill-formed maximal part replaced by U+FFFD. `out` has room for 3 * size. Returns the size
+ * written. */
 size_t weir_utf8_repair(const uint8_t *bytes, size_t size, uint8_t *out);
 #endif

@@ -1,6 +1,7 @@
 /* wire.h - protobuf wire format, read in place and written. Source: protobuf.dev "Encoding".
  *
- *   key = field number << 3 | wire type      0 varint · 1 fixed 64 · 2 length + bytes · 5 fixed 32 (3, 4: groups, refused)
+ *   key = field number << 3 | wire type      0 varint · 1 fixed 64 · 2 length + bytes · 5 fixed 32 (3, 4: groups,
+ * refused)
  *
  * Reading never allocates and never goes past `end`; a nested message is a cursor of its own, so that depth is the
  * caller's own count. */
@@ -53,7 +54,8 @@ static inline bool weir_wire_varint(struct weir_wire *wire, uint64_t *value) {
 }
 
 /* The next field, or false: at the end (why == NULL) or on broken bytes (why says what; `at` is where). */
-__attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wire *wire, struct weir_wire_field *field) {
+__attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wire *wire,
+                                                                 struct weir_wire_field *field) {
     if (wire->at >= wire->end) return false;
     const uint8_t *start = wire->at;
     uint64_t key;
@@ -90,7 +92,10 @@ __attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wir
         wire->at += 4;
         return true;
     }
-    default: wire->at = start; wire->why = "wire type is not one of 0, 1, 2, 5"; return false;
+    default:
+        wire->at = start;
+        wire->why = "wire type is not one of 0, 1, 2, 5";
+        return false;
     }
     wire->at = start;
     wire->why = "truncated fixed-size field";

@@ -72,13 +72,15 @@ static bool is(const uint8_t *name, uint32_t size, const char *text) {
 }
 
 static bool reserved(const uint8_t *name, uint32_t size) {
-    return (size >= 2 && name[0] == '_' && name[1] == '_') || is(name, size, "le") || is(name, size, "quantile") || is(name, size, "overflow");
+    return (size >= 2 && name[0] == '_' && name[1] == '_') || is(name, size, "le") || is(name, size, "quantile") ||
+           is(name, size, "overflow");
 }
 
 static size_t cut(const uint8_t *value, size_t size, size_t max) {
     if (size <= max) return size;
     size = max;
-    for (int i = 0; i < 3 && size > 0 && (value[size] & 0xc0) == 0x80; i++) size--; /* do not end inside a UTF-8 sequence */
+    for (int i = 0; i < 3 && size > 0 && (value[size] & 0xc0) == 0x80; i++)
+        size--; /* do not end inside a UTF-8 sequence */
     return size;
 }
 
@@ -137,7 +139,8 @@ static void sort(struct weir_key *key) {
     for (uint32_t i = 1; i < key->label_count; i++) {
         struct label label = key->labels[i];
         uint32_t j = i;
-        for (; j > 0 && by_name(key, &key->labels[j - 1], &label) > 0; j--) key->labels[j] = key->labels[j - 1];
+        for (; j > 0 && by_name(key, &key->labels[j - 1], &label) > 0; j--)
+            key->labels[j] = key->labels[j - 1];
         key->labels[j] = label;
     }
 }

@@ -9,14 +9,15 @@
 #include <string.h>
 
 const char *const weir_statsd_refusal_names[WEIR_STATSD_REFUSALS] = {
-    [WEIR_STATSD_NO_VALUE] = "no_value",     [WEIR_STATSD_BAD_NAME] = "bad_name", [WEIR_STATSD_BAD_VALUE] = "bad_value",
-    [WEIR_STATSD_NEGATIVE] = "negative",     [WEIR_STATSD_BAD_TYPE] = "bad_type", [WEIR_STATSD_BAD_RATE] = "bad_rate",
-    [WEIR_STATSD_BAD_TAG] = "bad_tag",       [WEIR_STATSD_BAD_SECTION] = "bad_section",
+    [WEIR_STATSD_NO_VALUE] = "no_value",   [WEIR_STATSD_BAD_NAME] = "bad_name",
+    [WEIR_STATSD_BAD_VALUE] = "bad_value", [WEIR_STATSD_NEGATIVE] = "negative",
+    [WEIR_STATSD_BAD_TYPE] = "bad_type",   [WEIR_STATSD_BAD_RATE] = "bad_rate",
+    [WEIR_STATSD_BAD_TAG] = "bad_tag",     [WEIR_STATSD_BAD_SECTION] = "bad_section",
     [WEIR_STATSD_EVENT] = "event",
 };
 
-/* 8192 entries in pairs: a pair holds two lines of one hash, so that of some thousand live lines few displace each other.
- * An entry longer than KNOWN_BYTES_MAX (its raw pieces and its key) is made anew each time. */
+/* 8192 entries in pairs: a pair holds two lines of one hash, so that of some thousand live lines few displace each
+ * other. An entry longer than KNOWN_BYTES_MAX (its raw pieces and its key) is made anew each time. */
 enum { KNOWN = 8192, KNOWN_BYTES_MAX = 512, ACCEPTED = -1 };
 
 struct piece {
@@ -67,7 +68,8 @@ struct weir_statsd *weir_statsd_new(const struct weir_names *names, uint32_t lab
 void weir_statsd_free(struct weir_statsd *statsd) {
     if (statsd == NULL) return;
     weir_key_free(statsd->key);
-    for (uint32_t i = 0; statsd->known != NULL && i < KNOWN; i++) free(statsd->known[i].bytes);
+    for (uint32_t i = 0; statsd->known != NULL && i < KNOWN; i++)
+        free(statsd->known[i].bytes);
     free(statsd->known);
     free(statsd);
 }
@@ -80,7 +82,8 @@ static bool add_tags(struct weir_key *key, struct piece tags) {
         const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma == NULL ? end : comma;
         if (at < stop && *at == '#') at++; /* Datadog's PHP client writes one before each tag */
         const uint8_t *colon = memchr(at, ':', (size_t)(stop - at));
-        if (colon != NULL && !weir_key_label(key, at, (size_t)(colon - at), colon + 1, (size_t)(stop - colon - 1))) return false;
+        if (colon != NULL && !weir_key_label(key, at, (size_t)(colon - at), colon + 1, (size_t)(stop - colon - 1)))
+            return false;
         at = comma == NULL ? end : comma + 1;
     }
     return true;
@@ -88,11 +91,14 @@ static bool add_tags(struct weir_key *key, struct piece tags) {
 
 static int make_key(struct weir_statsd *statsd, const struct line *line, const uint8_t **bytes, uint32_t *size) {
     const struct piece *name = &line->pieces[NAME], *tags = &line->pieces[TAGS], *container = &line->pieces[CONTAINER];
-    if (memchr(name->bytes, '|', name->size) != NULL || !weir_utf8_valid(name->bytes, name->size)) return WEIR_STATSD_BAD_NAME;
+    if (memchr(name->bytes, '|', name->size) != NULL || !weir_utf8_valid(name->bytes, name->size))
+        return WEIR_STATSD_BAD_NAME;
     if (!weir_key_name(statsd->key, name->bytes, name->size)) return WEIR_STATSD_BAD_NAME;
-    if (!weir_utf8_valid(tags->bytes, tags->size) || !weir_utf8_valid(container->bytes, container->size)) return WEIR_STATSD_BAD_TAG;
+    if (!weir_utf8_valid(tags->bytes, tags->size) || !weir_utf8_valid(container->bytes, container->size))
+        return WEIR_STATSD_BAD_TAG;
     if (!add_tags(statsd->key, *tags)) return WEIR_STATSD_BAD_TAG;
-    if (container->size > 0 && !weir_key_label(statsd->key, "container_id", 12, container->bytes, container->size)) return WEIR_STATSD_BAD_TAG;
+    if (container->size > 0 && !weir_key_label(statsd->key, "container_id", 12, container->bytes, container->size))
+        return WEIR_STATSD_BAD_TAG;
     struct piece source = line->pieces[SOURCE];
     if (source.size > 0) {
         uint32_t host_size;
@@ -118,7 +124,8 @@ static bool same(const struct known *known, const struct line *line) {
 /* Into the pair's first place; what was there moves to the second. */
 static void remember(struct known *pair, uint64_t raw_hash, const struct line *line, const struct weir_point *point) {
     size_t size = point->key_size;
-    for (int i = 0; i < PIECES; i++) size += line->pieces[i].size;
+    for (int i = 0; i < PIECES; i++)
+        size += line->pieces[i].size;
     if (size > KNOWN_BYTES_MAX) return;
     struct known known = pair[1]; /* its memory is used again */
     pair[1] = pair[0];
@@ -149,14 +156,16 @@ static int find_key(struct weir_statsd *statsd, const struct line *line, struct 
     const struct piece *name = &line->pieces[NAME], *tags = &line->pieces[TAGS], *container = &line->pieces[CONTAINER];
     uint64_t hash = weir_names_hash(statsd->names, name->bytes, name->size) + line->source_hash;
     if (tags->size > 0) hash = hash * 0x9e3779b97f4a7c15ull + weir_names_hash(statsd->names, tags->bytes, tags->size);
-    if (container->size > 0) hash = hash * 0x9e3779b97f4a7c15ull + weir_names_hash(statsd->names, container->bytes, container->size);
+    if (container->size > 0)
+        hash = hash * 0x9e3779b97f4a7c15ull + weir_names_hash(statsd->names, container->bytes, container->size);
     struct known *pair = &statsd->known[(hash % (KNOWN / 2)) * 2];
     for (int i = 0; i < 2; i++) {
         const struct known *known = &pair[i];
         if (known->raw_hash != hash || known->bytes == NULL || !same(known, line)) continue;
         point->hash = known->key_hash;
         point->key_size = known->key_size;
-        point->key = known->bytes + known->sizes[NAME] + known->sizes[TAGS] + known->sizes[CONTAINER] + known->sizes[SOURCE];
+        point->key =
+            known->bytes + known->sizes[NAME] + known->sizes[TAGS] + known->sizes[CONTAINER] + known->sizes[SOURCE];
         return ACCEPTED;
     }
     int verdict = make_key(statsd, line, &point->key, &point->key_size);
@@ -194,7 +203,8 @@ static int read_section(struct line *line, struct piece section, unsigned *seen)
     switch (section.bytes[0]) {
     case '@':
         which = SEEN_RATE;
-        if (weir_number_read(body.bytes, body.bytes + body.size, &line->rate) != body.bytes + body.size) return WEIR_STATSD_BAD_RATE;
+        if (weir_number_read(body.bytes, body.bytes + body.size, &line->rate) != body.bytes + body.size)
+            return WEIR_STATSD_BAD_RATE;
         if (!(line->rate > 0 && line->rate <= 1) || !isfinite(1 / line->rate)) return WEIR_STATSD_BAD_RATE;
         break;
     case '#':
@@ -246,7 +256,8 @@ static struct piece up_to_bar(const uint8_t *at, const uint8_t *end) {
 /*   name ':' value {':' value} '|' type {'|' section} */
 static int read_line(const uint8_t *at, const uint8_t *end, struct line *line) {
     size_t size = (size_t)(end - at);
-    if (at[0] == '_' && ((size >= 3 && memcmp(at, "_e{", 3) == 0) || (size >= 4 && memcmp(at, "_sc|", 4) == 0))) return WEIR_STATSD_EVENT;
+    if (at[0] == '_' && ((size >= 3 && memcmp(at, "_e{", 3) == 0) || (size >= 4 && memcmp(at, "_sc|", 4) == 0)))
+        return WEIR_STATSD_EVENT;
     const uint8_t *colon = memchr(at, ':', size);
     if (colon == NULL) return WEIR_STATSD_NO_VALUE;
     line->pieces[NAME] = (struct piece){at, (uint32_t)(colon - at)};
@@ -297,7 +308,8 @@ static int read_value(const struct line *line, const uint8_t **at, struct weir_p
     return ACCEPTED;
 }
 
-static int give_values(struct weir_statsd *statsd, const struct line *line, struct weir_point *point, const struct weir_statsd_calls *calls) {
+static int give_values(struct weir_statsd *statsd, const struct line *line, struct weir_point *point,
+                       const struct weir_statsd_calls *calls) {
     const uint8_t *at = line->values;
     int verdict = read_value(line, &at, point);
     if (verdict != ACCEPTED) return verdict;
@@ -319,9 +331,13 @@ static int give_values(struct weir_statsd *statsd, const struct line *line, stru
     return ACCEPTED;
 }
 
-static int take_line(struct weir_statsd *statsd, const uint8_t *at, const uint8_t *end, struct line *line, const struct weir_statsd_calls *calls) {
-    static const uint8_t kinds[] = {[COUNTER] = WEIR_POINT_COUNT, [GAUGE] = WEIR_POINT_GAUGE, [TIMER] = WEIR_POINT_TIMER,
-                                    [SAMPLE] = WEIR_POINT_SAMPLE, [SET] = WEIR_POINT_SET};
+static int take_line(struct weir_statsd *statsd, const uint8_t *at, const uint8_t *end, struct line *line,
+                     const struct weir_statsd_calls *calls) {
+    static const uint8_t kinds[] = {[COUNTER] = WEIR_POINT_COUNT,
+                                    [GAUGE] = WEIR_POINT_GAUGE,
+                                    [TIMER] = WEIR_POINT_TIMER,
+                                    [SAMPLE] = WEIR_POINT_SAMPLE,
+                                    [SET] = WEIR_POINT_SET};
     int verdict = read_line(at, end, line);
     if (verdict != ACCEPTED) return verdict;
     struct weir_point point = {.kind = kinds[line->type], .weight = 1};
@@ -336,8 +352,8 @@ static int take_line(struct weir_statsd *statsd, const uint8_t *at, const uint8_
     return ACCEPTED;
 }
 
-size_t weir_statsd_decode(struct weir_statsd *statsd, const uint8_t *bytes, size_t size, struct weir_statsd_source source,
-                          const struct weir_statsd_calls *calls) {
+size_t weir_statsd_decode(struct weir_statsd *statsd, const uint8_t *bytes, size_t size,
+                          struct weir_statsd_source source, const struct weir_statsd_calls *calls) {
     struct line line = {.prefer_host_tag = source.prefer_host_tag};
     if (source.address != NULL) {
         line.pieces[SOURCE] = (struct piece){(const uint8_t *)source.address, (uint32_t)strlen(source.address)};

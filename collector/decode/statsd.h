@@ -1,9 +1,9 @@
 /* statsd.h - StatsD and DogStatsD lines into points.
  *   name:value[:value...]|type[|@rate][|#tag:value,...][|c:container][|T<unix seconds>]      type: c g ms h d s
- * Sources: statsd docs/metric_types.md; DogStatsD datagram format 1.0-1.3 (docs.datadoghq.com, datagram_shell); of later
- * ones the sections |e: and |card: are understood and say nothing about the series.
- * As statsd_exporter does: a tag without a value is left out, a container becomes the label container_id, timers become
- * seconds, a rate on a gauge means nothing. Unlike it: a rate on a timer is a weight, a bad rate refuses the line. */
+ * Sources: statsd docs/metric_types.md; DogStatsD datagram format 1.0-1.3 (docs.datadoghq.com, datagram_shell); of
+ * later ones the sections |e: and |card: are understood and say nothing about the series. As statsd_exporter does: a
+ * tag without a value is left out, a container becomes the label container_id, timers become seconds, a rate on a gauge
+ * means nothing. Unlike it: a rate on a timer is a weight, a bad rate refuses the line. */
 #ifndef WEIR_DECODE_STATSD_H
 #define WEIR_DECODE_STATSD_H
 #include "collector/core/names.h"
@@ -26,7 +26,8 @@ enum weir_statsd_refusal {
 extern const char *const weir_statsd_refusal_names[WEIR_STATSD_REFUSALS];
 
 /* What one lane's decoder keeps between lines: canonical keys of the lines seen last, by the hash of their raw name and
- * tags, so that a known line costs one hash each. Bounded (4 MiB, when every entry is of the longest kind); one thread. */
+ * tags, so that a known line costs one hash each. Bounded (4 MiB, when every entry is of the longest kind); one thread.
+ */
 struct weir_statsd;
 struct weir_statsd *weir_statsd_new(const struct weir_names *names, uint32_t label_value_bytes_max);
 void weir_statsd_free(struct weir_statsd *statsd);
@@ -43,6 +44,6 @@ struct weir_statsd_source {
 };
 /* One datagram: lines split by \n, an empty line is skipped, a bad line is refused and its neighbours are kept. Packed
  * values make a point each; one bad value refuses its line. Returns the number of lines that were not empty. */
-size_t weir_statsd_decode(struct weir_statsd *statsd, const uint8_t *bytes, size_t size, struct weir_statsd_source source,
-                          const struct weir_statsd_calls *calls);
+size_t weir_statsd_decode(struct weir_statsd *statsd, const uint8_t *bytes, size_t size,
+                          struct weir_statsd_source source, const struct weir_statsd_calls *calls);
 #endif

@@ -14,12 +14,16 @@
 enum { LANE_BUSY, LANE_SPANS_FOREIGN, LANE_METRICS };
 static const struct weir_metric lane_metrics[LANE_METRICS] = {
     [LANE_BUSY] = {"lane_busy_seconds_total", NULL, WEIR_COUNTER_NS, "Time that the lane's thread did not sleep."},
-    [LANE_SPANS_FOREIGN] = {"lane_foreign_spans_total", NULL, WEIR_COUNTER, "Spans that arrived here and belong to another lane."},
+    [LANE_SPANS_FOREIGN] = {"lane_foreign_spans_total", NULL, WEIR_COUNTER,
+                            "Spans that arrived here and belong to another lane."},
 };
 static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
-    [WEIR_WEIGHT_CARRIED] = {"spans_weight_source_total", "source=\"carried\"", WEIR_COUNTER, "Where the weight of a span came from."},
-    [WEIR_WEIGHT_DECLARED] = {"spans_weight_source_total", "source=\"declared\"", WEIR_COUNTER, "Where the weight of a span came from."},
-    [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER, "Where the weight of a span came from."},
+    [WEIR_WEIGHT_CARRIED] = {"spans_weight_source_total", "source=\"carried\"", WEIR_COUNTER,
+                             "Where the weight of a span came from."},
+    [WEIR_WEIGHT_DECLARED] = {"spans_weight_source_total", "source=\"declared\"", WEIR_COUNTER,
+                              "Where the weight of a span came from."},
+    [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER,
+                             "Where the weight of a span came from."},
 };
 
 struct lane;
@@ -80,7 +84,8 @@ static void close_batch(struct lane *lane) {
     WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
     weir_batch_trim(batch); /* queues count what it holds: a trickle must not fill them with empty room */
     lane->row_changed = true;
-    for (uint32_t i = 0; i < lane->all->env.queue_count; i++) weir_queue_push(lane->all->env.queues[i], batch);
+    for (uint32_t i = 0; i < lane->all->env.queue_count; i++)
+        weir_queue_push(lane->all->env.queues[i], batch);
     weir_batch_unref(batch);
 }
 
@@ -99,7 +104,8 @@ static bool open_batch(struct lane *lane) {
     return true;
 }
 
-/* Has the open batch no room for span i? Its origins count too: they leave with it, and are as large as senders make them. */
+/* Has the open batch no room for span i? Its origins count too: they leave with it, and are as large as senders make
+ * them. */
 static bool is_over(const struct weir_batch *open, const struct weir_batch *batch, uint32_t i, uint64_t max_bytes) {
     const struct weir_origin *origin = batch->origins[batch->spans[i].origin];
     if (open->size + batch->spans[i].size > max_bytes) return true;
@@ -108,7 +114,8 @@ static bool is_over(const struct weir_batch *open, const struct weir_batch *batc
 
 static bool copy(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
     bool changed = (batch->spans[i].flags & WEIR_SPAN_CHANGED) != 0;
-    return open_batch(lane) && (changed ? weir_otlp_restate(lane->open, batch, i) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
+    return open_batch(lane) &&
+           (changed ? weir_otlp_restate(lane->open, batch, i) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
 }
 
 static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
@@ -179,7 +186,8 @@ static void take_parcel(struct lane *lane, const struct weir_parcel *parcel) {
     } else {
         struct weir_point point;
         struct weir_point_data data;
-        for (size_t at = 0; weir_points_next(parcel->points, &at, &point, &data);) take_point(lane, parcel->points->receiver, &point);
+        for (size_t at = 0; weir_points_next(parcel->points, &at, &point, &data);)
+            take_point(lane, parcel->points->receiver, &point);
         WEIR_TALLY("points_taken_over", lane->row.points_taken_over, parcel->points->count);
         weir_points_free(parcel->points);
     }
@@ -214,14 +222,17 @@ static void flush_points(struct lane *lane) {
 
 /* ---- the sink: what this lane's receivers call ---- */
 
-enum { SCRATCH_KEPT = 8192 }; /* spans; a larger request has its scratch drawn from the intake, for as long as it is sorted */
+enum {
+    SCRATCH_KEPT = 8192
+}; /* spans; a larger request has its scratch drawn from the intake, for as long as it is sorted */
 
 static size_t scratch_bytes(uint32_t count) {
     return count * (sizeof(struct weir_span) + sizeof(uint8_t));
 }
 
 static void scratch_free(struct lane *lane) {
-    if (lane->scratch_count > SCRATCH_KEPT) weir_budget_release(lane->all->env.intake, scratch_bytes(lane->scratch_count));
+    if (lane->scratch_count > SCRATCH_KEPT)
+        weir_budget_release(lane->all->env.intake, scratch_bytes(lane->scratch_count));
     free(lane->scratch);
     free(lane->targets);
     lane->scratch = NULL;
@@ -250,7 +261,8 @@ static bool admit_span(struct lane *lane, const char *receiver, uint64_t overloa
 
 /* Sorts the request's views by the lane that they belong to; those that overload leaves out come last and are cut off.
  * starts[n] .. starts[n+1] is lane n's share. */
-static void partition(struct lane *lane, const char *receiver, uint64_t overload, struct weir_batch *batch, uint32_t *starts) {
+static void partition(struct lane *lane, const char *receiver, uint64_t overload, struct weir_batch *batch,
+                      uint32_t *starts) {
     uint32_t lanes = lane->all->count, counts[WEIR_LANES_MAX + 1] = {0};
     for (uint32_t i = 0; i < batch->span_count; i++) {
         struct weir_span *span = &batch->spans[i];
@@ -259,12 +271,14 @@ static void partition(struct lane *lane, const char *receiver, uint64_t overload
         counts[target]++;
     }
     starts[0] = 0;
-    for (uint32_t n = 0; n < lanes; n++) starts[n + 1] = starts[n] + counts[n];
+    for (uint32_t n = 0; n < lanes; n++)
+        starts[n + 1] = starts[n] + counts[n];
     if (counts[lane->index] == batch->span_count) return; /* all our own: they stay where they are */
     uint32_t next[WEIR_LANES_MAX + 1];
     memcpy(next, starts, (lanes + 1) * sizeof next[0]);
     memcpy(lane->scratch, batch->spans, batch->span_count * sizeof batch->spans[0]);
-    for (uint32_t i = 0; i < batch->span_count; i++) batch->spans[next[lane->targets[i]]++] = lane->scratch[i];
+    for (uint32_t i = 0; i < batch->span_count; i++)
+        batch->spans[next[lane->targets[i]]++] = lane->scratch[i];
 }
 
 static bool rings_have_room(const struct lane *lane) {
@@ -303,7 +317,8 @@ static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, s
         if (batch->receipt != NULL) weir_receipt_add(batch->receipt, 1);
         WEIR_TALLY("handed_over", lane->row.handed_over, count);
         weir_count(lane->metrics, LANE_SPANS_FOREIGN, count);
-        weir_ring_push(&crossing->ring, (struct weir_parcel){.batch = weir_batch_ref(batch), .first = starts[to], .count = count});
+        weir_ring_push(&crossing->ring,
+                       (struct weir_parcel){.batch = weir_batch_ref(batch), .first = starts[to], .count = count});
         poke(crossing);
     }
     take(lane, batch, starts[lane->index], starts[lane->index + 1] - starts[lane->index]);
@@ -313,7 +328,8 @@ static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, s
     return WEIR_OK;
 }
 
-static void sink_points_rejected(void *self, enum weir_receiver_id receiver, enum weir_point_refusal reason, uint64_t count) {
+static void sink_points_rejected(void *self, enum weir_receiver_id receiver, enum weir_point_refusal reason,
+                                 uint64_t count) {
     struct lane *lane = self;
     WEIR_TALLY("points_rejected", lane->row.points_rejected[receiver][reason], count);
     lane->row_changed = true;
@@ -387,36 +403,42 @@ static void carry_out(struct weir_mail *mail) {
 }
 
 /* Has every running lane do the same, and returns when all have. Control thread only, one at a time. */
-static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what), const void *what) {
+static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what),
+                      const void *what) {
     struct order orders[WEIR_LANES_MAX];
     uint32_t sent = 0;
     all->acks = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         if (!all->lanes[i].running) continue;
-        orders[sent] = (struct order){.mail.deliver = carry_out, .lane = &all->lanes[i], .carry_out = what_to_do, .what = what};
+        orders[sent] =
+            (struct order){.mail.deliver = carry_out, .lane = &all->lanes[i], .carry_out = what_to_do, .what = what};
         weir_mailbox_post(weir_loop_mailbox(all->lanes[i].loop), &orders[sent++].mail);
     }
     pthread_mutex_lock(&all->lock);
-    while (all->acks < sent) pthread_cond_wait(&all->acknowledged, &all->lock);
+    while (all->acks < sent)
+        pthread_cond_wait(&all->acknowledged, &all->lock);
     pthread_mutex_unlock(&all->lock);
 }
 
 static void swap_snapshot(struct lane *lane, const void *what) {
     lane->snapshot = *(const struct weir_snapshot *)what;
     for (uint32_t i = 0; i < lane->receiver_count; i++) {
-        if (lane->receivers[i]->reload != NULL) lane->receivers[i]->reload(lane->receiver_selves[i], lane->snapshot.config);
+        if (lane->receivers[i]->reload != NULL)
+            lane->receivers[i]->reload(lane->receiver_selves[i], lane->snapshot.config);
     }
 }
 
 static void stop_receivers(struct lane *lane, const void *what) {
     (void)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->stop(lane->receiver_selves[i]);
+    for (uint32_t i = 0; i < lane->receiver_count; i++)
+        lane->receivers[i]->stop(lane->receiver_selves[i]);
     lane->stopping = true;
 }
 
 static void close_receivers(struct lane *lane, const void *what) {
     (void)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->close(lane->receiver_selves[i]);
+    for (uint32_t i = 0; i < lane->receiver_count; i++)
+        lane->receivers[i]->close(lane->receiver_selves[i]);
     lane->receiver_count = 0;
     if (lane->all->count > 1) flush_points(lane);
 }
@@ -426,7 +448,8 @@ static void flush(struct lane *lane, const void *what) {
     for (uint32_t from = 0; from < lane->all->count; from++) {
         struct crossing *crossing = crossing_of(&lane->all->lanes[from], lane->index);
         struct weir_parcel parcel;
-        while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel)) take_parcel(lane, &parcel);
+        while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel))
+            take_parcel(lane, &parcel);
     }
     close_batch(lane);
 }
@@ -461,14 +484,15 @@ static enum weir_status lane_open(struct lane *lane, struct weir_error *err) {
     lane->shard = weir_aggregate_shard(all->env.aggregate, lane->index);
     lane->metrics = weir_metrics_open(all->env.metrics, lane_metrics, LANE_METRICS, labels);
     lane->weights = weir_metrics_open(all->env.metrics, weight_metrics, WEIR_WEIGHT_SOURCES, NULL);
-    if (lane->metrics == NULL || lane->weights == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+    if (lane->metrics == NULL || lane->weights == NULL)
+        return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
     weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
     weir_loop_each_round(lane->loop, round_done, lane);
     return WEIR_OK;
 }
 
-enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const struct weir_lanes_env *env, const struct weir_snapshot *snapshot,
-                                struct weir_error *err) {
+enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const struct weir_lanes_env *env,
+                                const struct weir_snapshot *snapshot, struct weir_error *err) {
     assert(count >= 1 && count <= WEIR_LANES_MAX);
     struct weir_lanes *all = calloc(1, sizeof *all);
     if (all == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
@@ -479,7 +503,8 @@ enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const s
     all->lanes = calloc(count, sizeof *all->lanes);
     all->crossings = calloc((size_t)count * count, sizeof *all->crossings);
     enum weir_status status = WEIR_OK;
-    if (all->lanes == NULL || all->crossings == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
+    if (all->lanes == NULL || all->crossings == NULL)
+        status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
     for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
         all->lanes[i].index = i;
         all->lanes[i].all = all;
@@ -507,16 +532,26 @@ enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const s
 }
 
 struct weir_sink weir_lanes_sink(struct weir_lanes *all, uint32_t lane) {
-    return (struct weir_sink){.self = &all->lanes[lane], .budget = all->env.intake, .spans = sink_spans, .spans_refused = sink_refused,
-                              .point = sink_point, .points_rejected = sink_points_rejected};
+    return (struct weir_sink){.self = &all->lanes[lane],
+                              .budget = all->env.intake,
+                              .spans = sink_spans,
+                              .spans_refused = sink_refused,
+                              .point = sink_point,
+                              .points_rejected = sink_points_rejected};
 }
 
-enum weir_status weir_lanes_open(struct weir_lanes *all, const struct weir_receiver *receiver, const struct weir_config *config, struct weir_error *err) {
+enum weir_status weir_lanes_open(struct weir_lanes *all, const struct weir_receiver *receiver,
+                                 const struct weir_config *config, struct weir_error *err) {
     for (uint32_t i = 0; i < all->count; i++) {
         struct lane *lane = &all->lanes[i];
         assert(lane->receiver_count < WEIR_LANE_RECEIVERS_MAX);
-        struct weir_receiver_env env = {.lane = i, .lanes = all->count, .loop = lane->loop, .sink = weir_lanes_sink(all, i),
-                                        .names = all->env.names, .metrics = all->env.metrics, .clock = all->env.clock};
+        struct weir_receiver_env env = {.lane = i,
+                                        .lanes = all->count,
+                                        .loop = lane->loop,
+                                        .sink = weir_lanes_sink(all, i),
+                                        .names = all->env.names,
+                                        .metrics = all->env.metrics,
+                                        .clock = all->env.clock};
         void *self = NULL;
         enum weir_status status = receiver->open(&self, &env, config, err);
         if (status != WEIR_OK) return status;
@@ -601,7 +636,8 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
 }
 
 static void lane_close(struct lane *lane) {
-    for (uint32_t i = 0; i < lane->receiver_count; i++) lane->receivers[i]->close(lane->receiver_selves[i]);
+    for (uint32_t i = 0; i < lane->receiver_count; i++)
+        lane->receivers[i]->close(lane->receiver_selves[i]);
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
     weir_metrics_close(lane->all->env.metrics, lane->weights);
     weir_loop_free(lane->loop); /* its last letters may open a batch */
@@ -622,7 +658,8 @@ void weir_lanes_free(struct weir_lanes *all) {
             weir_batch_unref(parcel.batch);
             weir_points_free(parcel.points);
         }
-        for (uint32_t r = 0; r < WEIR_RECEIVERS; r++) weir_points_free(crossing->points[r]);
+        for (uint32_t r = 0; r < WEIR_RECEIVERS; r++)
+            weir_points_free(crossing->points[r]);
         free(crossing);
     }
     pthread_mutex_destroy(&all->lock);

@@ -1,7 +1,7 @@
 /* lane.h - one of N identical lanes: its loop, its receivers, its shard of the series, its open export batch.
  *
- *   receiver ─sink─> admit ─┬─ own spans ──────────────> take: series, collector sampling, open batch ─> exporters' queues
- *                           └─ foreign spans ─ ring ──>  take on the lane that the trace's identity hashes to
+ *   receiver ─sink─> admit ─┬─ own spans ──────────────> take: series, collector sampling, open batch ─> exporters'
+ * queues └─ foreign spans ─ ring ──>  take on the lane that the trace's identity hashes to
  *
  * Lanes share nothing but the rings between them, the names (lock-free) and what is immutable. */
 #ifndef WEIR_LANE_LANE_H
@@ -36,16 +36,17 @@ struct weir_lanes_env {
 };
 
 /* Builds `count` lanes; opens nothing, starts nothing. */
-enum weir_status weir_lanes_new(struct weir_lanes **lanes, uint32_t count, const struct weir_lanes_env *env, const struct weir_snapshot *snapshot,
-                                struct weir_error *err);
+enum weir_status weir_lanes_new(struct weir_lanes **lanes, uint32_t count, const struct weir_lanes_env *env,
+                                const struct weir_snapshot *snapshot, struct weir_error *err);
 /* Opens the receiver on every lane. Before start. */
-enum weir_status weir_lanes_open(struct weir_lanes *lanes, const struct weir_receiver *receiver, const struct weir_config *config, struct weir_error *err);
+enum weir_status weir_lanes_open(struct weir_lanes *lanes, const struct weir_receiver *receiver,
+                                 const struct weir_config *config, struct weir_error *err);
 /* Starts the threads; each starts its receivers. On failure those that run are stopped. */
 enum weir_status weir_lanes_start(struct weir_lanes *lanes, struct weir_error *err);
 /* Posts a snapshot to each lane; returns after all of them swapped: the one before may be freed then. */
 void weir_lanes_reload(struct weir_lanes *lanes, const struct weir_snapshot *snapshot);
-/* From the head: no new work, at most until deadline_ns for what is under way; then hands over what is between lanes, closes
- * the open batches into the queues, joins the threads. */
+/* From the head: no new work, at most until deadline_ns for what is under way; then hands over what is between lanes,
+ * closes the open batches into the queues, joins the threads. */
 void weir_lanes_stop(struct weir_lanes *lanes, uint64_t deadline_ns);
 void weir_lanes_free(struct weir_lanes *lanes); /* accepts NULL; after stop */
 

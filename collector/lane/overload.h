@@ -1,5 +1,5 @@
-/* overload.h - the first step of the overload ladder: before a request is refused, T rises for all of them, so that what is
- * kept stays a fair and weighted sample. Measure: how much of memory.intake is in use. */
+/* overload.h - the first step of the overload ladder: before a request is refused, T rises for all of them, so that
+ * what is kept stays a fair and weighted sample. Measure: how much of memory.intake is in use. */
 #ifndef WEIR_LANE_OVERLOAD_H
 #define WEIR_LANE_OVERLOAD_H
 #include "collector/core/budget.h"

@@ -70,7 +70,8 @@ static const uint8_t *array(const uint8_t **at, const uint8_t *held, size_t size
     return here;
 }
 
-bool weir_points_next(const struct weir_points *points, size_t *offset, struct weir_point *point, struct weir_point_data *data) {
+bool weir_points_next(const struct weir_points *points, size_t *offset, struct weir_point *point,
+                      struct weir_point_data *data) {
     if (*offset >= points->size) return false;
     const uint8_t *at = points->bytes + *offset;
     memcpy(point, at, sizeof *point);

@@ -1,4 +1,5 @@
-/* points.h - a block of metric samples on its way to the lane that owns their series: deep copies, one behind the other. */
+/* points.h - a block of metric samples on its way to the lane that owns their series: deep copies, one behind the
+ * other. */
 #ifndef WEIR_LANE_POINTS_H
 #define WEIR_LANE_POINTS_H
 #include "collector/core/budget.h"
@@ -22,6 +23,7 @@ struct weir_points *weir_points_new(struct weir_budget *budget, uint32_t receive
 /* Copies point, key and data. False: the block is full and unchanged. */
 bool weir_points_add(struct weir_points *points, const struct weir_point *point);
 /* Walks: *at starts at 0. The point's key and data point into the block. */
-bool weir_points_next(const struct weir_points *points, size_t *at, struct weir_point *point, struct weir_point_data *data);
+bool weir_points_next(const struct weir_points *points, size_t *at, struct weir_point *point,
+                      struct weir_point_data *data);
 void weir_points_free(struct weir_points *points); /* accepts NULL */
 #endif

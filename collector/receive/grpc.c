@@ -9,19 +9,35 @@
 #include <string.h>
 
 enum {
-    PREFIX_BYTES = 5,               /* flag 1 | length 4, big endian */
-    FIRST_ROOM = 256 * 1024,        /* of a larger message memory is drawn as it comes: a length alone costs its sender nothing */
+    PREFIX_BYTES = 5, /* flag 1 | length 4, big endian */
+    FIRST_ROOM =
+        256 * 1024, /* of a larger message memory is drawn as it comes: a length alone costs its sender nothing */
     RETRY_MS = 1000,
-    TEXT_BYTES = 400,               /* of grpc-message, before escaping */
+    TEXT_BYTES = 400, /* of grpc-message, before escaping */
 };
 
 enum { CODES = 17, CODE_ROWS = CODES, REQUESTS_OPEN = CODE_ROWS, MESSAGE_BYTES, METRICS };
-#define CODE(number, label) \
-    [number] = {"grpc_requests_total", "code=\"" label "\"", WEIR_COUNTER, "gRPC requests answered, by status code; cancelled: the caller left before."}
+#define CODE(number, label)                                                                                            \
+    [number] = {"grpc_requests_total", "code=\"" label "\"", WEIR_COUNTER,                                             \
+                "gRPC requests answered, by status code; cancelled: the caller left before."}
 static const struct weir_metric metrics[METRICS] = {
-    CODE(0, "OK"), CODE(1, "CANCELLED"), CODE(2, "UNKNOWN"), CODE(3, "INVALID_ARGUMENT"), CODE(4, "DEADLINE_EXCEEDED"), CODE(5, "NOT_FOUND"),
-    CODE(6, "ALREADY_EXISTS"), CODE(7, "PERMISSION_DENIED"), CODE(8, "RESOURCE_EXHAUSTED"), CODE(9, "FAILED_PRECONDITION"), CODE(10, "ABORTED"),
-    CODE(11, "OUT_OF_RANGE"), CODE(12, "UNIMPLEMENTED"), CODE(13, "INTERNAL"), CODE(14, "UNAVAILABLE"), CODE(15, "DATA_LOSS"), CODE(16, "UNAUTHENTICATED"),
+    CODE(0, "OK"),
+    CODE(1, "CANCELLED"),
+    CODE(2, "UNKNOWN"),
+    CODE(3, "INVALID_ARGUMENT"),
+    CODE(4, "DEADLINE_EXCEEDED"),
+    CODE(5, "NOT_FOUND"),
+    CODE(6, "ALREADY_EXISTS"),
+    CODE(7, "PERMISSION_DENIED"),
+    CODE(8, "RESOURCE_EXHAUSTED"),
+    CODE(9, "FAILED_PRECONDITION"),
+    CODE(10, "ABORTED"),
+    CODE(11, "OUT_OF_RANGE"),
+    CODE(12, "UNIMPLEMENTED"),
+    CODE(13, "INTERNAL"),
+    CODE(14, "UNAVAILABLE"),
+    CODE(15, "DATA_LOSS"),
+    CODE(16, "UNAUTHENTICATED"),
     [REQUESTS_OPEN] = {"grpc_requests_open", NULL, WEIR_GAUGE, "gRPC requests that came and are not answered."},
     [MESSAGE_BYTES] = {"grpc_message_bytes_total", NULL, WEIR_COUNTER, "Bytes of gRPC messages, after inflating."},
 };
@@ -90,7 +106,8 @@ static void receipt_delivered(struct weir_mail *mail) {
     release_if_done(call);
 }
 
-struct weir_receipt *weir_grpc_receipt(struct weir_grpc_call *call, void (*settled)(void *self, struct weir_grpc_call *call)) {
+struct weir_receipt *weir_grpc_receipt(struct weir_grpc_call *call,
+                                       void (*settled)(void *self, struct weir_grpc_call *call)) {
     assert(!call->receipt_open);
     call->settled = settled;
     call->receipt_open = true;
@@ -104,8 +121,11 @@ void weir_grpc_receipt_drop(struct weir_grpc_call *call) {
 
 /* ---- answers ---- */
 
-#define NV(header, text, size_of_text) \
-    {.name = (uint8_t *)(uintptr_t)(header), .namelen = sizeof(header) - 1, .value = (uint8_t *)(uintptr_t)(text), .valuelen = (size_of_text), .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME}
+#define NV(header, text, size_of_text)                                                                                 \
+    {                                                                                                                  \
+        .name = (uint8_t *)(uintptr_t)(header), .namelen = sizeof(header) - 1, .value = (uint8_t *)(uintptr_t)(text),  \
+        .valuelen = (size_of_text), .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME                                              \
+    }
 
 /* grpc doc/PROTOCOL-HTTP2.md, Percent-Encoded: bytes outside 0x20..0x7e and '%' as %XX. */
 static size_t percent_encode(const char *text, char *out, size_t out_size) {
@@ -128,7 +148,8 @@ static size_t base64(const uint8_t *bytes, size_t size, char *out) { /* without 
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t n = 0;
     for (size_t i = 0; i < size; i += 3) {
-        uint32_t three = (uint32_t)bytes[i] << 16 | (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0);
+        uint32_t three = (uint32_t)bytes[i] << 16 | (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (i + 2 < size ? bytes[i + 2] : 0);
         size_t left = size - i;
         out[n++] = digits[three >> 18];
         out[n++] = digits[three >> 12 & 63];
@@ -138,7 +159,8 @@ static size_t base64(const uint8_t *bytes, size_t size, char *out) { /* without 
     return n;
 }
 
-/* google.rpc.Status{1 code, 2 message, 3 details: Any{1 type_url, 2 value: RetryInfo{1 retry_delay: Duration{1 seconds, 2 nanos}}}} */
+/* google.rpc.Status{1 code, 2 message, 3 details: Any{1 type_url, 2 value: RetryInfo{1 retry_delay: Duration{1 seconds,
+ * 2 nanos}}}} */
 static size_t retry_info(const struct weir_grpc_call *call, char *out) {
     static const char type[] = "type.googleapis.com/google.rpc.RetryInfo";
     uint8_t duration[24], info[32], any[128], status[TEXT_BYTES + 192], *at = duration;
@@ -174,7 +196,8 @@ static void make_trailers(const struct weir_grpc_call *call, struct trailers *tr
 }
 
 /* nghttp2 asks for more of the body. */
-static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t size, uint32_t *flags, nghttp2_data_source *source, void *user) {
+static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t size, uint32_t *flags,
+                         nghttp2_data_source *source, void *user) {
     struct weir_grpc_call *call = source->ptr;
     (void)user;
     size_t left = call->out.size - call->out_at;
@@ -188,7 +211,8 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *b
         struct trailers trailers;
         make_trailers(call, &trailers);
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, stream_id, trailers.fields, trailers.count) != 0) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        if (nghttp2_submit_trailer(session, stream_id, trailers.fields, trailers.count) != 0)
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     return (ssize_t)size;
 }
@@ -196,7 +220,8 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *b
 static void submit_body(struct weir_grpc_call *call) {
     const nghttp2_nv headers[] = {NV(":status", "200", 3), NV("content-type", "application/grpc", 16)};
     nghttp2_data_provider provider = {.source.ptr = call, .read_callback = read_body};
-    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, 2, &provider);
+    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, 2,
+                            &provider);
 }
 
 static void finish(struct weir_grpc_call *call, enum weir_grpc_code code) {
@@ -207,7 +232,8 @@ static void finish(struct weir_grpc_call *call, enum weir_grpc_code code) {
 }
 
 static bool put_message(struct weir_grpc_call *call, const uint8_t *message, size_t size) {
-    uint8_t prefix[PREFIX_BYTES] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    uint8_t prefix[PREFIX_BYTES] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
+                                    (uint8_t)size};
     weir_buffer_put(&call->out, prefix, sizeof prefix);
     if (size > 0) weir_buffer_put(&call->out, message, size);
     return !call->out.failed;
@@ -237,7 +263,8 @@ void weir_grpc_refuse(struct weir_grpc_call *call, enum weir_grpc_code code, con
     memcpy(headers + 2, trailers.fields, trailers.count * sizeof headers[0]);
     size_t count = 2 + trailers.count;
     if (call->other_encoding) headers[count++] = (nghttp2_nv)NV("grpc-accept-encoding", "identity,gzip", 13);
-    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, count, NULL);
+    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, count,
+                            NULL);
     weir_http2_flush(call->request.connection);
 }
 
@@ -274,7 +301,8 @@ static void answer_http(struct weir_grpc_call *call, const char *status) {
 static void deadline_due(struct weir_timer *timer) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)((char *)timer - offsetof(struct weir_grpc_call, deadline));
     if (call->stage == STREAMING) {
-        nghttp2_submit_rst_stream(weir_http2_session(call->request.connection), NGHTTP2_FLAG_NONE, call->request.stream_id, NGHTTP2_CANCEL);
+        nghttp2_submit_rst_stream(weir_http2_session(call->request.connection), NGHTTP2_FLAG_NONE,
+                                  call->request.stream_id, NGHTTP2_CANCEL);
         weir_http2_flush(call->request.connection);
     } else {
         weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the caller's grpc-timeout has passed", 0);
@@ -314,22 +342,27 @@ static bool read_timeout(const uint8_t *text, size_t size, uint64_t *timeout_ns)
 }
 
 #define IS(bytes, size, literal) ((size) == sizeof(literal) - 1 && memcmp(bytes, literal, sizeof(literal) - 1) == 0)
-static bool header(struct weir_http2_request *request, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) {
+static bool header(struct weir_http2_request *request, const uint8_t *name, size_t name_size, const uint8_t *value,
+                   size_t value_size) {
     enum { HEADER_BYTES_MAX = 32 * 1024 };
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     call->header_bytes += (uint32_t)(name_size + value_size);
     if (call->header_bytes > HEADER_BYTES_MAX) return false;
     if (IS(name, name_size, ":path")) {
         for (const struct weir_grpc_method *method = call->grpc->options.methods; method->path != NULL; method++) {
-            if (strlen(method->path) == value_size && memcmp(method->path, value, value_size) == 0) call->method = method;
+            if (strlen(method->path) == value_size && memcmp(method->path, value, value_size) == 0)
+                call->method = method;
         }
-        if (call->method == NULL) snprintf(call->text, sizeof call->text, "unknown method %.*s", (int)(value_size < 200 ? value_size : 200), (const char *)value);
+        if (call->method == NULL)
+            snprintf(call->text, sizeof call->text, "unknown method %.*s", (int)(value_size < 200 ? value_size : 200),
+                     (const char *)value);
     } else if (IS(name, name_size, ":method")) {
         call->is_post = IS(value, value_size, "POST");
     } else if (IS(name, name_size, "content-type")) {
         /* application/grpc, with +proto or ;charset behind it. Other formats (+json) are not ours. */
-        call->is_grpc = value_size >= 16 && memcmp(value, "application/grpc", 16) == 0 &&
-                        (value_size == 16 || value[16] == ';' || (value_size >= 22 && memcmp(value + 16, "+proto", 6) == 0));
+        call->is_grpc =
+            value_size >= 16 && memcmp(value, "application/grpc", 16) == 0 &&
+            (value_size == 16 || value[16] == ';' || (value_size >= 22 && memcmp(value + 16, "+proto", 6) == 0));
     } else if (IS(name, name_size, "grpc-encoding")) {
         call->gzip = IS(value, value_size, "gzip");
         call->other_encoding = !call->gzip && !IS(value, value_size, "identity");
@@ -364,7 +397,8 @@ static void refuse_memory(struct weir_grpc_call *call) {
 
 static void refuse_size(struct weir_grpc_call *call, const char *what) {
     char text[120];
-    snprintf(text, sizeof text, "the message has more than max_message_bytes (%llu)%s", (unsigned long long)call->grpc->options.max_message_bytes, what);
+    snprintf(text, sizeof text, "the message has more than max_message_bytes (%llu)%s",
+             (unsigned long long)call->grpc->options.max_message_bytes, what);
     weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, text, 0);
 }
 
@@ -375,11 +409,13 @@ static void prefix_came(struct weir_grpc_call *call) {
     if (p[0] > 1) {
         weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "the message's flag is neither 0 nor 1", 0);
     } else if (call->compressed && !call->gzip) {
-        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "the message is flagged as compressed, and grpc-encoding does not say how", 0);
+        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL,
+                         "the message is flagged as compressed, and grpc-encoding does not say how", 0);
     } else if (call->length > call->grpc->options.max_message_bytes) {
         refuse_size(call, "");
     } else {
-        call->message = weir_batch_new(call->grpc->options.budget, call->length < FIRST_ROOM ? (size_t)call->length : FIRST_ROOM);
+        call->message =
+            weir_batch_new(call->grpc->options.budget, call->length < FIRST_ROOM ? (size_t)call->length : FIRST_ROOM);
         if (call->message == NULL) refuse_memory(call);
     }
 }
@@ -416,7 +452,8 @@ static bool inflate_message(struct weir_grpc_call *call) {
     struct weir_batch *plain = NULL;
     struct weir_error err;
     enum weir_gunzip_status status =
-        weir_gunzip(grpc->gunzip, call->message->bytes, call->message->size, (size_t)grpc->options.max_message_bytes, grpc->options.budget, &plain, &err);
+        weir_gunzip(grpc->gunzip, call->message->bytes, call->message->size, (size_t)grpc->options.max_message_bytes,
+                    grpc->options.budget, &plain, &err);
     switch (status) {
     case WEIR_GUNZIP_OK:
         weir_batch_unref(call->message);
@@ -432,7 +469,8 @@ static void end(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     if (call->stage != READING) return;
     if (call->prefix_size < PREFIX_BYTES || call->message->size < call->length) {
-        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, call->prefix_size == 0 ? "no message in the call" : "the call ended within its message", 0);
+        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL,
+                         call->prefix_size == 0 ? "no message in the call" : "the call ended within its message", 0);
         return;
     }
     if (call->compressed && !inflate_message(call)) return;
@@ -446,7 +484,8 @@ static void end(struct weir_http2_request *request) {
 
 static void stalled(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    if (call->stage == READING) weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "nothing came for half a minute", 0);
+    if (call->stage == READING)
+        weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "nothing came for half a minute", 0);
 }
 
 static void gone(struct weir_http2_request *request) {
@@ -462,8 +501,9 @@ static void gone(struct weir_http2_request *request) {
 
 /* ---- the server ---- */
 
-enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, struct weir_metrics *registry, const struct weir_grpc_options *options,
-                               const struct weir_http2_limits *limits, struct weir_error *err) {
+enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, struct weir_metrics *registry,
+                               const struct weir_grpc_options *options, const struct weir_http2_limits *limits,
+                               struct weir_error *err) {
     struct weir_grpc *grpc = calloc(1, sizeof *grpc);
     if (grpc == NULL) return weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     grpc->options = *options;
@@ -471,10 +511,17 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
     grpc->registry = registry;
     grpc->set = weir_metrics_open(registry, metrics, METRICS, NULL);
     grpc->gunzip = weir_gunzip_new();
-    const struct weir_http2_handler handler = {.self = grpc, .begin = begin, .header = header, .headers_end = headers_end, .data = data,
-                                               .end = end, .stalled = stalled, .gone = gone};
-    enum weir_status status = grpc->set == NULL || grpc->gunzip == NULL ? weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory")
-                                                                         : weir_http2_lane_new(&grpc->http2, loop, registry, &handler, limits, err);
+    const struct weir_http2_handler handler = {.self = grpc,
+                                               .begin = begin,
+                                               .header = header,
+                                               .headers_end = headers_end,
+                                               .data = data,
+                                               .end = end,
+                                               .stalled = stalled,
+                                               .gone = gone};
+    enum weir_status status = grpc->set == NULL || grpc->gunzip == NULL
+                                  ? weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory")
+                                  : weir_http2_lane_new(&grpc->http2, loop, registry, &handler, limits, err);
     if (status != WEIR_OK) {
         weir_grpc_free(grpc);
         return status;

@@ -35,15 +35,17 @@ static enum weir_gunzip_status fill(z_stream *z, size_t max_bytes, struct weir_b
         }
         if (status != Z_OK || (z->avail_in == 0 && z->avail_out > 0)) {
             if (status == Z_MEM_ERROR) return WEIR_GUNZIP_MEMORY;
-            weir_fail(err, WEIR_INVALID, 0, false, "gzip: byte %lu: %s", z->total_in, z->msg != NULL ? z->msg : "truncated");
+            weir_fail(err, WEIR_INVALID, 0, false, "gzip: byte %lu: %s", z->total_in,
+                      z->msg != NULL ? z->msg : "truncated");
             return WEIR_GUNZIP_BROKEN;
         }
     }
 }
 
-enum weir_gunzip_status weir_gunzip(struct weir_gunzip *gunzip, const uint8_t *bytes, size_t size, size_t max_bytes, struct weir_budget *budget,
-                                    struct weir_batch **plain, struct weir_error *err) {
-    if (!gunzip->open && inflateInit2(&gunzip->z, 15 + 16) != Z_OK) return WEIR_GUNZIP_MEMORY; /* 16: gzip's header and trailer */
+enum weir_gunzip_status weir_gunzip(struct weir_gunzip *gunzip, const uint8_t *bytes, size_t size, size_t max_bytes,
+                                    struct weir_budget *budget, struct weir_batch **plain, struct weir_error *err) {
+    if (!gunzip->open && inflateInit2(&gunzip->z, 15 + 16) != Z_OK)
+        return WEIR_GUNZIP_MEMORY; /* 16: gzip's header and trailer */
     gunzip->open = true;
     if (inflateReset(&gunzip->z) != Z_OK) return WEIR_GUNZIP_MEMORY;
     gunzip->z.next_in = (Bytef *)(uintptr_t)bytes;

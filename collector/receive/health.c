@@ -5,8 +5,8 @@
 #include <string.h>
 
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus status_code;
-#define SERVING GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-#define NOT_SERVING GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+#define SERVING         GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+#define NOT_SERVING     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
 #define SERVICE_UNKNOWN GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
 
 enum { WATCHERS_MAX = 1024 };
@@ -29,14 +29,17 @@ void weir_health_free(struct weir_health *health) {
 }
 
 /* 0: the request does not read, and the call is answered. */
-static bool status_of(const struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *message, status_code *status) {
-    Grpc__Health__V1__HealthCheckRequest *request = grpc__health__v1__health_check_request__unpack(NULL, message->size, message->bytes);
+static bool status_of(const struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *message,
+                      status_code *status) {
+    Grpc__Health__V1__HealthCheckRequest *request =
+        grpc__health__v1__health_check_request__unpack(NULL, message->size, message->bytes);
     if (request == NULL) {
         weir_grpc_refuse(call, WEIR_GRPC_INVALID_ARGUMENT, "not a HealthCheckRequest", 0);
         return false;
     }
     bool known = request->service[0] == 0;
-    for (const char *const *name = health->services; *name != NULL; name++) known |= strcmp(*name, request->service) == 0;
+    for (const char *const *name = health->services; *name != NULL; name++)
+        known |= strcmp(*name, request->service) == 0;
     grpc__health__v1__health_check_request__free_unpacked(request, NULL);
     *status = !known ? SERVICE_UNKNOWN : health->stopped ? NOT_SERVING : SERVING;
     return true;

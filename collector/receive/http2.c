@@ -6,29 +6,36 @@
 #include <sys/epoll.h>
 
 enum {
-    READ_BYTES = 256 * 1024,          /* a round's share of one connection */
-    WRITE_BYTES = 64 * 1024,          /* gathered before a write; what waits for a slow reader is hardly more */
-    STREAM_WINDOW = 1024 * 1024,      /* a request of 100 spans is 40 KiB: a sender never waits for us because of it */
+    READ_BYTES = 256 * 1024,     /* a round's share of one connection */
+    WRITE_BYTES = 64 * 1024,     /* gathered before a write; what waits for a slow reader is hardly more */
+    STREAM_WINDOW = 1024 * 1024, /* a request of 100 spans is 40 KiB: a sender never waits for us because of it */
     CONNECTION_WINDOW = 4 * 1024 * 1024,
-    FRAME_BYTES = 256 * 1024,         /* SETTINGS_MAX_FRAME_SIZE: fewer frames for large requests */
-    HEADER_BYTES = 32 * 1024,         /* of one request, names and values; gRPC suggests 8 KiB */
-    PREFACE_S = 10,                   /* to say that it speaks HTTP/2 at all */
-    STALL_S = 30,                     /* a request of which nothing comes, an answer of which nothing is read */
-    CHORE_MS = 1000, DRAIN_CHORE_MS = 50,
-    LINGER_MS = 200,                  /* after the last GOAWAY: a socket closed over unread bytes takes the answers on their way with it */
-    PING_STRIKES = 2,                 /* gRPC core's default; the third one is too many */
-    RESETS_BURST = 1000, RESETS_A_SECOND = 100, /* CVE-2023-44487: streams opened only to be reset */
+    FRAME_BYTES = 256 * 1024, /* SETTINGS_MAX_FRAME_SIZE: fewer frames for large requests */
+    HEADER_BYTES = 32 * 1024, /* of one request, names and values; gRPC suggests 8 KiB */
+    PREFACE_S = 10,           /* to say that it speaks HTTP/2 at all */
+    STALL_S = 30,             /* a request of which nothing comes, an answer of which nothing is read */
+    CHORE_MS = 1000,
+    DRAIN_CHORE_MS = 50,
+    LINGER_MS =
+        200, /* after the last GOAWAY: a socket closed over unread bytes takes the answers on their way with it */
+    PING_STRIKES = 2, /* gRPC core's default; the third one is too many */
+    RESETS_BURST = 1000,
+    RESETS_A_SECOND = 100, /* CVE-2023-44487: streams opened only to be reset */
 };
 
 enum { OPEN, ACCEPTED, REFUSED, BYTES_IN, BYTES_OUT, GOAWAYS, PROTOCOL_ERRORS, METRICS };
 static const struct weir_metric metrics[METRICS] = {
     [OPEN] = {"grpc_connections", NULL, WEIR_GAUGE, "gRPC connections that are open."},
-    [ACCEPTED] = {"grpc_connections_total", "outcome=\"accepted\"", WEIR_COUNTER, "gRPC connections that came, by outcome; refused ones met max_connections."},
-    [REFUSED] = {"grpc_connections_total", "outcome=\"refused\"", WEIR_COUNTER, "gRPC connections that came, by outcome; refused ones met max_connections."},
+    [ACCEPTED] = {"grpc_connections_total", "outcome=\"accepted\"", WEIR_COUNTER,
+                  "gRPC connections that came, by outcome; refused ones met max_connections."},
+    [REFUSED] = {"grpc_connections_total", "outcome=\"refused\"", WEIR_COUNTER,
+                 "gRPC connections that came, by outcome; refused ones met max_connections."},
     [BYTES_IN] = {"grpc_received_bytes_total", NULL, WEIR_COUNTER, "Bytes read from gRPC connections."},
     [BYTES_OUT] = {"grpc_sent_bytes_total", NULL, WEIR_COUNTER, "Bytes written to gRPC connections."},
-    [GOAWAYS] = {"grpc_too_many_pings_total", NULL, WEIR_COUNTER, "gRPC connections ended because they sent PINGs more often than keepalive_min."},
-    [PROTOCOL_ERRORS] = {"grpc_protocol_errors_total", NULL, WEIR_COUNTER, "gRPC connections ended because what they sent was not HTTP/2."},
+    [GOAWAYS] = {"grpc_too_many_pings_total", NULL, WEIR_COUNTER,
+                 "gRPC connections ended because they sent PINGs more often than keepalive_min."},
+    [PROTOCOL_ERRORS] = {"grpc_protocol_errors_total", NULL, WEIR_COUNTER,
+                         "gRPC connections ended because what they sent was not HTTP/2."},
 };
 
 struct weir_http2_lane {
@@ -46,7 +53,8 @@ struct weir_http2_lane {
     uint8_t read[READ_BYTES];
 };
 
-/* How far the end of a connection is: the first GOAWAY says that one is coming, and a PING finds out when the peer knows. */
+/* How far the end of a connection is: the first GOAWAY says that one is coming, and a PING finds out when the peer
+ * knows. */
 enum ending { NOT_ENDING, ANNOUNCED, GONE_AWAY };
 
 struct weir_http2 {
@@ -109,7 +117,8 @@ static void end(struct weir_http2 *connection) {
 /* Writes what is gathered. False: the connection broke. */
 static bool drain_out(struct weir_http2 *connection) {
     while (connection->out_at < connection->out_size) {
-        ssize_t n = connection->stream->kind->write(connection->stream, connection->out + connection->out_at, connection->out_size - connection->out_at);
+        ssize_t n = connection->stream->kind->write(connection->stream, connection->out + connection->out_at,
+                                                    connection->out_size - connection->out_at);
         if (n == WEIR_STREAM_LATER) return true;
         if (n < 0) return false;
         connection->out_at += (size_t)n;
@@ -150,7 +159,8 @@ static bool write_all(struct weir_http2 *connection) {
 }
 
 static bool is_over(const struct weir_http2 *connection) {
-    return connection->out_size == 0 && !nghttp2_session_want_read(connection->session) && !nghttp2_session_want_write(connection->session);
+    return connection->out_size == 0 && !nghttp2_session_want_read(connection->session) &&
+           !nghttp2_session_want_write(connection->session);
 }
 
 /* Writes, then waits for what is next, or ends. The connection may be gone afterwards. */
@@ -200,9 +210,11 @@ static void ready(struct weir_watch *watch, uint32_t events) {
             weir_count(lane->set, BYTES_IN, (uint64_t)n);
             ssize_t took = nghttp2_session_mem_recv(connection->session, lane->read, (size_t)n);
             if (took < 0) {
-                /* Not HTTP/2, or out of memory. nghttp2 has queued a GOAWAY where that makes sense; it is sent as far as it goes. */
+                /* Not HTTP/2, or out of memory. nghttp2 has queued a GOAWAY where that makes sense; it is sent as far
+                 * as it goes. */
                 weir_count(lane->set, PROTOCOL_ERRORS, 1);
-                if (took == NGHTTP2_ERR_BAD_CLIENT_MAGIC) nghttp2_session_terminate_session(connection->session, NGHTTP2_PROTOCOL_ERROR);
+                if (took == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+                    nghttp2_session_terminate_session(connection->session, NGHTTP2_PROTOCOL_ERROR);
                 write_all(connection);
                 end(connection);
                 return;
@@ -238,16 +250,19 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size,
-                     uint8_t flags, void *user) {
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                     const uint8_t *value, size_t value_size, uint8_t flags, void *user) {
     struct weir_http2 *connection = user;
     struct weir_http2_request *request = request_of(session, frame->hd.stream_id);
     (void)flags;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST || request == NULL) return 0;
-    return connection->lane->handler.header(request, name, name_size, value, value_size) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return connection->lane->handler.header(request, name, name_size, value, value_size)
+               ? 0
+               : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes, size_t size, void *user) {
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes, size_t size,
+                         void *user) {
     struct weir_http2 *connection = user;
     struct weir_http2_request *request = request_of(session, stream_id);
     (void)flags;
@@ -261,19 +276,22 @@ static void ping_came(struct weir_http2 *connection) {
     uint64_t now_ns = now_of(connection), since_ns = now_ns - connection->pinged_ns;
     bool first = connection->pinged_ns == 0;
     connection->pinged_ns = now_ns;
-    /* grpc-go, Java and C++ send PINGs beside data to measure the path: only those of a connection without streams count. */
+    /* grpc-go, Java and C++ send PINGs beside data to measure the path: only those of a connection without streams
+     * count. */
     if (connection->requests != NULL || first || since_ns >= connection->lane->limits.keepalive_min_ns) return;
     if (++connection->strikes <= PING_STRIKES) return;
     static const char why[] = "too_many_pings"; /* grpc doc/keepalive.md: clients know these words */
     weir_count(connection->lane->set, GOAWAYS, 1);
-    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(connection->session), NGHTTP2_ENHANCE_YOUR_CALM,
+    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(connection->session), NGHTTP2_ENHANCE_YOUR_CALM,
                           (const uint8_t *)why, sizeof why - 1);
     connection->ending = GONE_AWAY;
     connection->ended_ns = now_ns;
 }
 
 static void go_away(struct weir_http2 *connection) {
-    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(connection->session), NGHTTP2_NO_ERROR, NULL, 0);
+    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(connection->session), NGHTTP2_NO_ERROR, NULL, 0);
     connection->ending = GONE_AWAY;
     connection->ended_ns = now_of(connection);
 }
@@ -307,7 +325,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     (void)user;
     if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     struct weir_http2_request *request = request_of(session, frame->hd.stream_id);
-    if (request != NULL && !request->half_closed) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    if (request != NULL && !request->half_closed)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -328,12 +347,14 @@ static void look_after(struct weir_http2 *connection) {
     struct weir_http2_lane *lane = connection->lane;
     bool silent = !connection->spoke && now_ns - connection->born_ns > PREFACE_S * WEIR_S;
     bool unread = connection->out_size > 0 && now_ns - connection->wrote_ns > stall_ns;
-    bool over = connection->ending == GONE_AWAY && connection->requests == NULL && now_ns - connection->ended_ns > LINGER_MS * WEIR_MS;
+    bool over = connection->ending == GONE_AWAY && connection->requests == NULL &&
+                now_ns - connection->ended_ns > LINGER_MS * WEIR_MS;
     if (silent || unread || over) {
         end(connection);
         return;
     }
-    if (connection->ending == ANNOUNCED && now_ns - connection->ended_ns > WEIR_S) go_away(connection); /* no answer to the PING */
+    if (connection->ending == ANNOUNCED && now_ns - connection->ended_ns > WEIR_S)
+        go_away(connection); /* no answer to the PING */
     for (struct weir_http2_request *request = connection->requests, *next; request != NULL; request = next) {
         next = request->next;
         if (!request->half_closed && now_ns - request->heard_ns > stall_ns) lane->handler.stalled(request);
@@ -347,7 +368,9 @@ static void chores_due(struct weir_timer *timer) {
         next = connection->next;
         look_after(connection);
     }
-    if (lane->first != NULL) weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + (lane->draining ? DRAIN_CHORE_MS : CHORE_MS) * WEIR_MS);
+    if (lane->first != NULL)
+        weir_loop_set(lane->loop, timer,
+                      weir_loop_now(lane->loop) + (lane->draining ? DRAIN_CHORE_MS : CHORE_MS) * WEIR_MS);
 }
 
 /* ---- the beginning ---- */
@@ -364,8 +387,9 @@ static nghttp2_session_callbacks *callbacks_new(void) {
     return callbacks;
 }
 
-enum weir_status weir_http2_lane_new(struct weir_http2_lane **out, struct weir_loop *loop, struct weir_metrics *registry,
-                                     const struct weir_http2_handler *handler, const struct weir_http2_limits *limits, struct weir_error *err) {
+enum weir_status weir_http2_lane_new(struct weir_http2_lane **out, struct weir_loop *loop,
+                                     struct weir_metrics *registry, const struct weir_http2_handler *handler,
+                                     const struct weir_http2_limits *limits, struct weir_error *err) {
     struct weir_http2_lane *lane = malloc(sizeof *lane);
     if (lane == NULL) return weir_fail(err, WEIR_FULL, 0, false, "http2: out of memory");
     memset(lane, 0, offsetof(struct weir_http2_lane, read)); /* pages of `read` that no request fills cost nothing */
@@ -396,8 +420,10 @@ static bool greet(struct weir_http2 *connection) {
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADER_BYTES},
     };
-    return nghttp2_session_server_new2(&connection->session, connection->lane->callbacks, connection, connection->lane->option) == 0 &&
-           nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof settings[0]) == 0 &&
+    return nghttp2_session_server_new2(&connection->session, connection->lane->callbacks, connection,
+                                       connection->lane->option) == 0 &&
+           nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings,
+                                   sizeof settings / sizeof settings[0]) == 0 &&
            nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) == 0;
 }
 
@@ -405,7 +431,8 @@ void weir_http2_accept(struct weir_http2_lane *lane, struct weir_stream *stream)
     static struct weir_log_limit limit;
     if (lane->count >= lane->limits.max_connections || lane->draining) {
         weir_count(lane->set, REFUSED, 1);
-        weir_log_limited(&limit, WEIR_LOG_WARN, "connection_refused receiver=grpc connections=%u max_connections=%u", lane->count, lane->limits.max_connections);
+        weir_log_limited(&limit, WEIR_LOG_WARN, "connection_refused receiver=grpc connections=%u max_connections=%u",
+                         lane->count, lane->limits.max_connections);
         stream->kind->close(stream);
         return;
     }
@@ -447,7 +474,8 @@ void weir_http2_drain(struct weir_http2_lane *lane) {
         connection->ended_ns = now_of(connection);
         weir_http2_flush(connection);
     }
-    if (lane->first != NULL) weir_loop_set(lane->loop, &lane->chores, weir_loop_now(lane->loop) + DRAIN_CHORE_MS * WEIR_MS);
+    if (lane->first != NULL)
+        weir_loop_set(lane->loop, &lane->chores, weir_loop_now(lane->loop) + DRAIN_CHORE_MS * WEIR_MS);
 }
 
 bool weir_http2_idle(const struct weir_http2_lane *lane) {

@@ -1,5 +1,5 @@
-/* http2.h - the server side of HTTP/2 connections on one lane, on nghttp2 (RFC 9113): reading and writing, limits, patience, the end.
- * What a request means is the handler's (grpc.h). All calls are for the lane's thread. */
+/* http2.h - the server side of HTTP/2 connections on one lane, on nghttp2 (RFC 9113): reading and writing, limits,
+ * patience, the end. What a request means is the handler's (grpc.h). All calls are for the lane's thread. */
 #ifndef WEIR_RECEIVE_HTTP2_H
 #define WEIR_RECEIVE_HTTP2_H
 #include "collector/core/loop.h"
@@ -18,10 +18,10 @@ struct weir_http2_limits {
 
 /* Embedded as the first member in what the handler keeps of a request. */
 struct weir_http2_request {
-    struct weir_http2 *connection; /* NULL once the stream is gone */
+    struct weir_http2 *connection;           /* NULL once the stream is gone */
     struct weir_http2_request *next, **slot; /* http2.c's: all of a connection */
     int32_t stream_id;
-    bool half_closed; /* the peer has ended its side */
+    bool half_closed;  /* the peer has ended its side */
     uint64_t heard_ns; /* when bytes of it last came */
 };
 
@@ -29,7 +29,8 @@ struct weir_http2_handler {
     void *self;
     struct weir_http2_request *(*begin)(void *self); /* NULL: refuse the stream */
     /* False: reset the stream. */
-    bool (*header)(struct weir_http2_request *request, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size);
+    bool (*header)(struct weir_http2_request *request, const uint8_t *name, size_t name_size, const uint8_t *value,
+                   size_t value_size);
     void (*headers_end)(struct weir_http2_request *request);
     void (*data)(struct weir_http2_request *request, const uint8_t *bytes, size_t size);
     void (*end)(struct weir_http2_request *request);
@@ -39,9 +40,11 @@ struct weir_http2_handler {
     void (*gone)(struct weir_http2_request *request);
 };
 
-enum weir_status weir_http2_lane_new(struct weir_http2_lane **lane, struct weir_loop *loop, struct weir_metrics *metrics,
-                                     const struct weir_http2_handler *handler, const struct weir_http2_limits *limits, struct weir_error *err);
-void weir_http2_set_limits(struct weir_http2_lane *lane, const struct weir_http2_limits *limits); /* for connections to come */
+enum weir_status weir_http2_lane_new(struct weir_http2_lane **lane, struct weir_loop *loop,
+                                     struct weir_metrics *metrics, const struct weir_http2_handler *handler,
+                                     const struct weir_http2_limits *limits, struct weir_error *err);
+void weir_http2_set_limits(struct weir_http2_lane *lane,
+                           const struct weir_http2_limits *limits); /* for connections to come */
 /* A new connection; the stream is owned from here on. */
 void weir_http2_accept(struct weir_http2_lane *lane, struct weir_stream *stream);
 /* GOAWAY to all; each is closed when its requests are answered. */

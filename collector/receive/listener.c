@@ -54,10 +54,12 @@ static void ready(struct weir_watch *watch, uint32_t events) {
 
 static void resume(struct weir_timer *timer) {
     struct weir_listener *listener = (struct weir_listener *)((char *)timer - offsetof(struct weir_listener, pause));
-    if (weir_listener_start(listener, NULL) != WEIR_OK) weir_loop_set(listener->loop, timer, weir_loop_now(listener->loop) + PAUSE_MS * WEIR_MS);
+    if (weir_listener_start(listener, NULL) != WEIR_OK)
+        weir_loop_set(listener->loop, timer, weir_loop_now(listener->loop) + PAUSE_MS * WEIR_MS);
 }
 
-static enum weir_status listen_on(struct weir_listener *listener, const struct addrinfo *info, const struct weir_listen *listen_at, struct weir_error *err) {
+static enum weir_status listen_on(struct weir_listener *listener, const struct addrinfo *info,
+                                  const struct weir_listen *listen_at, struct weir_error *err) {
     int on = 1;
     listener->watch.fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->watch.fd < 0) return weir_fail(err, WEIR_IO, errno, false, "%s: socket", listener->name);
@@ -66,24 +68,33 @@ static enum weir_status listen_on(struct weir_listener *listener, const struct a
         return weir_fail(err, WEIR_IO, errno, false, "%s: SO_REUSEPORT", listener->name);
     }
     if (bind(listener->watch.fd, info->ai_addr, info->ai_addrlen) != 0 || listen(listener->watch.fd, BACKLOG) != 0) {
-        return weir_fail(err, WEIR_IO, errno, false, "%s: listen on %s port %u", listener->name, listen_at->host, listen_at->port);
+        return weir_fail(err, WEIR_IO, errno, false, "%s: listen on %s port %u", listener->name, listen_at->host,
+                         listen_at->port);
     }
     return WEIR_OK;
 }
 
-enum weir_status weir_listener_open(struct weir_listener **out, const char *name, const struct weir_listen *listen_at, struct weir_loop *loop,
-                                    void (*accepted)(void *self, int fd), void *self, struct weir_error *err) {
+enum weir_status weir_listener_open(struct weir_listener **out, const char *name, const struct weir_listen *listen_at,
+                                    struct weir_loop *loop, void (*accepted)(void *self, int fd), void *self,
+                                    struct weir_error *err) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list = NULL;
     char port[8];
     snprintf(port, sizeof port, "%u", listen_at->port);
     int code = getaddrinfo(listen_at->host[0] == 0 ? NULL : listen_at->host, port, &hints, &list);
-    if (code != 0) return weir_fail(err, WEIR_IO, 0, false, "%s: %s does not resolve: %s", name, listen_at->host, gai_strerror(code));
+    if (code != 0)
+        return weir_fail(err, WEIR_IO, 0, false, "%s: %s does not resolve: %s", name, listen_at->host,
+                         gai_strerror(code));
     struct weir_listener *listener = calloc(1, sizeof *listener);
     enum weir_status status = WEIR_FULL;
     if (listener == NULL) {
         weir_fail(err, status, 0, false, "%s: out of memory", name);
     } else {
-        *listener = (struct weir_listener){.watch = {.fd = -1, .ready = ready}, .pause.fire = resume, .loop = loop, .accepted = accepted, .self = self, .name = name};
+        *listener = (struct weir_listener){.watch = {.fd = -1, .ready = ready},
+                                           .pause.fire = resume,
+                                           .loop = loop,
+                                           .accepted = accepted,
+                                           .self = self,
+                                           .name = name};
         status = listen_on(listener, list, listen_at, err);
     }
     freeaddrinfo(list);

@@ -25,10 +25,12 @@ struct otlp_receiver {
     bool stopping;
 };
 
-static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry.proto.collector.metrics.v1.MetricsService",
+static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService",
+                                       "opentelemetry.proto.collector.metrics.v1.MetricsService",
                                        "grpc.health.v1.Health", NULL};
 
-/* Export{Trace,Metrics}ServiceResponse{1 partial_success{1 rejected_spans, rejected_data_points; 2 error_message}}; empty when all is well. */
+/* Export{Trace,Metrics}ServiceResponse{1 partial_success{1 rejected_spans, rejected_data_points; 2 error_message}};
+ * empty when all is well. */
 static void answer(struct weir_grpc_call *call) {
     const struct weir_grpc_note *note = weir_grpc_note(call);
     uint8_t partial[16 + sizeof note->reason], response[32 + sizeof partial], *at = response;
@@ -55,7 +57,8 @@ static void spans_owned(void *self, struct weir_grpc_call *call) {
 
 /* Only once the request is taken: one that is refused comes again. */
 static void count_skipped(struct otlp_receiver *receiver, uint32_t skipped) {
-    if (skipped > 0) receiver->sink.spans_refused(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_REFUSED_INVALID, skipped);
+    if (skipped > 0)
+        receiver->sink.spans_refused(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_REFUSED_INVALID, skipped);
 }
 
 static void export_traces(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
@@ -75,7 +78,8 @@ static void export_traces(void *self, struct weir_grpc_call *call, struct weir_b
         answer(call);
         return;
     }
-    for (uint32_t i = 0; i < batch->span_count; i++) batch->spans[i].receiver = WEIR_RECEIVER_GRPC;
+    for (uint32_t i = 0; i < batch->span_count; i++)
+        batch->spans[i].receiver = WEIR_RECEIVER_GRPC;
     batch->receipt = weir_grpc_receipt(call, spans_owned);
     if (receiver->sink.spans(receiver->sink.self, WEIR_RECEIVER_GRPC, message) == WEIR_OK) {
         count_skipped(receiver, counts.skipped);
@@ -100,11 +104,13 @@ static void export_metrics(void *self, struct weir_grpc_call *call, struct weir_
     const struct weir_otlp_metrics_calls calls = {.self = receiver, .point = take_point};
     struct weir_otlp_metrics_counts counts = {0};
     struct weir_error err;
-    if (weir_otlp_metrics_decode(receiver->metrics, (*message)->bytes, (*message)->size, &calls, &counts, &err) != WEIR_OK) {
+    if (weir_otlp_metrics_decode(receiver->metrics, (*message)->bytes, (*message)->size, &calls, &counts, &err) !=
+        WEIR_OK) {
         refuse(call, &err);
         return;
     }
-    if (counts.malformed > 0) receiver->sink.points_rejected(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_POINT_MALFORMED, counts.malformed);
+    if (counts.malformed > 0)
+        receiver->sink.points_rejected(receiver->sink.self, WEIR_RECEIVER_GRPC, WEIR_POINT_MALFORMED, counts.malformed);
     struct weir_grpc_note *note = weir_grpc_note(call);
     note->rejected = counts.rejected;
     snprintf(note->reason, sizeof note->reason, "%s", counts.reason);
@@ -140,7 +146,8 @@ static void accepted(void *self, int fd) {
 }
 
 static struct weir_http2_limits limits_of(const struct weir_config *config) {
-    return (struct weir_http2_limits){.max_connections = config->grpc.max_connections, .max_concurrent_streams = config->grpc.max_concurrent_streams,
+    return (struct weir_http2_limits){.max_connections = config->grpc.max_connections,
+                                      .max_concurrent_streams = config->grpc.max_concurrent_streams,
                                       .keepalive_min_ns = config->grpc.keepalive_min_ns};
 }
 
@@ -155,19 +162,26 @@ static void close_all(void *self) {
     free(receiver);
 }
 
-static enum weir_status open_one(void **self, const struct weir_receiver_env *env, const struct weir_config *config, struct weir_error *err) {
+static enum weir_status open_one(void **self, const struct weir_receiver_env *env, const struct weir_config *config,
+                                 struct weir_error *err) {
     struct otlp_receiver *receiver = calloc(1, sizeof *receiver);
     if (receiver == NULL) return weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     receiver->sink = env->sink;
     receiver->health = weir_health_new(services);
     receiver->traces = weir_otlp_new(env->names);
     receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
-    const struct weir_grpc_options options = {.methods = methods, .self = receiver, .budget = env->sink.budget, .max_message_bytes = config->grpc.max_message_bytes};
+    const struct weir_grpc_options options = {.methods = methods,
+                                              .self = receiver,
+                                              .budget = env->sink.budget,
+                                              .max_message_bytes = config->grpc.max_message_bytes};
     struct weir_http2_limits limits = limits_of(config);
     enum weir_status status = WEIR_OK;
-    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
+    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL)
+        status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     if (status == WEIR_OK) status = weir_grpc_new(&receiver->grpc, env->loop, env->metrics, &options, &limits, err);
-    if (status == WEIR_OK) status = weir_listener_open(&receiver->listener, "grpc", &config->grpc.listen, env->loop, accepted, receiver, err);
+    if (status == WEIR_OK)
+        status =
+            weir_listener_open(&receiver->listener, "grpc", &config->grpc.listen, env->loop, accepted, receiver, err);
     if (status != WEIR_OK) {
         close_all(receiver);
         return status;
@@ -199,5 +213,11 @@ static bool idle(void *self) {
 }
 
 const struct weir_receiver weir_receive_grpc = {
-    .name = "grpc", .open = open_one, .start = start, .reload = reload, .stop = stop, .idle = idle, .close = close_all,
+    .name = "grpc",
+    .open = open_one,
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .idle = idle,
+    .close = close_all,
 };

@@ -21,7 +21,8 @@ struct weir_receiver_env {
 struct weir_receiver {
     const char *name; /* the key under receivers: */
     /* Validates, binds, allocates; on failure *self stays NULL and err says why. Starts nothing. */
-    enum weir_status (*open)(void **self, const struct weir_receiver_env *env, const struct weir_config *config, struct weir_error *err);
+    enum weir_status (*open)(void **self, const struct weir_receiver_env *env, const struct weir_config *config,
+                             struct weir_error *err);
     enum weir_status (*start)(void *self, struct weir_error *err);
     /* A new configuration snapshot; takes what it can change live. Lane's thread. May be NULL. */
     void (*reload)(void *self, const struct weir_config *config);

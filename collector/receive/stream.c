@@ -38,7 +38,11 @@ static void plain_close(struct weir_stream *stream) {
 }
 
 static const struct weir_stream_kind plain_kind = {
-    .read = plain_read, .write = plain_write, .wants = plain_wants, .fd = plain_fd, .close = plain_close,
+    .read = plain_read,
+    .write = plain_write,
+    .wants = plain_wants,
+    .fd = plain_fd,
+    .close = plain_close,
 };
 
 struct weir_stream *weir_stream_plain(int fd) {

@@ -1,5 +1,5 @@
-/* stream.h - bytes to and from a peer. Protocol code reads and writes through this and touches no descriptor, so that TLS
- * is one more kind of stream. */
+/* stream.h - bytes to and from a peer. Protocol code reads and writes through this and touches no descriptor, so that
+ * TLS is one more kind of stream. */
 #ifndef WEIR_RECEIVE_STREAM_H
 #define WEIR_RECEIVE_STREAM_H
 #include <stddef.h>

@@ -26,9 +26,12 @@ enum { BULK = 64, ROUND_DATAGRAMS = 1024, ROUND_BYTES = 512 * 1024, DRAIN_BYTES 
 enum { UDP_RECEIVED, UDP_LOST_KERNEL, UDP_LOST_TRUNCATED, UDP_BUFFER_BYTES, UDP_METRICS };
 static const struct weir_metric table[UDP_METRICS] = {
     [UDP_RECEIVED] = {"datagrams_received_total", NULL, WEIR_COUNTER, "Datagrams read from the receiver's sockets."},
-    [UDP_LOST_KERNEL] = {"datagrams_lost_total", "reason=\"kernel\"", WEIR_COUNTER, "Datagrams that were not read whole, by reason."},
-    [UDP_LOST_TRUNCATED] = {"datagrams_lost_total", "reason=\"truncated\"", WEIR_COUNTER, "Datagrams that were not read whole, by reason."},
-    [UDP_BUFFER_BYTES] = {"udp_receive_buffer_bytes", NULL, WEIR_GAUGE_MAX, "Receive buffer that the kernel granted each socket."},
+    [UDP_LOST_KERNEL] = {"datagrams_lost_total", "reason=\"kernel\"", WEIR_COUNTER,
+                         "Datagrams that were not read whole, by reason."},
+    [UDP_LOST_TRUNCATED] = {"datagrams_lost_total", "reason=\"truncated\"", WEIR_COUNTER,
+                            "Datagrams that were not read whole, by reason."},
+    [UDP_BUFFER_BYTES] = {"udp_receive_buffer_bytes", NULL, WEIR_GAUGE_MAX,
+                          "Receive buffer that the kernel granted each socket."},
 };
 
 struct weir_udp {
@@ -56,8 +59,9 @@ struct weir_udp {
 
 /* ---- opening ---- */
 
-/* Linux grants twice what is asked, for its own bookkeeping, and tells that number (socket(7)): half of it is told here, so
- * that it compares with the configuration. SO_RCVBUFFORCE needs CAP_NET_ADMIN and is not bound by net.core.rmem_max. */
+/* Linux grants twice what is asked, for its own bookkeeping, and tells that number (socket(7)): half of it is told
+ * here, so that it compares with the configuration. SO_RCVBUFFORCE needs CAP_NET_ADMIN and is not bound by
+ * net.core.rmem_max. */
 static void ask_for_buffer(struct weir_udp *udp, uint64_t wanted_bytes) {
     int wanted = wanted_bytes > 1u << 30 ? 1 << 30 : (int)wanted_bytes, got = 0;
     socklen_t size = sizeof got;
@@ -67,8 +71,10 @@ static void ask_for_buffer(struct weir_udp *udp, uint64_t wanted_bytes) {
     getsockopt(udp->watch.fd, SOL_SOCKET, SO_RCVBUF, &got, &size);
     weir_gauge(udp->set, UDP_BUFFER_BYTES, (uint64_t)got / 2);
     if (got / 2 < wanted) {
-        weir_log(WEIR_LOG_WARN, "receive_buffer_small receiver=%s wanted_bytes=%d got_bytes=%d hint=\"sysctl -w net.core.rmem_max=%d\"", udp->name,
-                 wanted, got / 2, wanted);
+        weir_log(
+            WEIR_LOG_WARN,
+            "receive_buffer_small receiver=%s wanted_bytes=%d got_bytes=%d hint=\"sysctl -w net.core.rmem_max=%d\"",
+            udp->name, wanted, got / 2, wanted);
     }
 }
 
@@ -82,7 +88,8 @@ static void read_drops(struct weir_metric_set *set, void *self) {
     udp->kernel_drops = info[SK_MEMINFO_DROPS];
 }
 
-static enum weir_status bind_one(struct weir_udp *udp, const struct addrinfo *info, const struct weir_listen *listen, struct weir_error *err) {
+static enum weir_status bind_one(struct weir_udp *udp, const struct addrinfo *info, const struct weir_listen *listen,
+                                 struct weir_error *err) {
     int on = 1;
     udp->watch.fd = socket(info->ai_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (udp->watch.fd < 0) return weir_fail(err, WEIR_IO, errno, false, "%s: socket", udp->name);
@@ -101,7 +108,9 @@ static enum weir_status bind_to(struct weir_udp *udp, const struct weir_listen *
     char port[8];
     snprintf(port, sizeof port, "%u", listen->port);
     int code = getaddrinfo(listen->host[0] == 0 ? NULL : listen->host, port, &hints, &list);
-    if (code != 0) return weir_fail(err, WEIR_IO, 0, false, "%s: %s does not resolve: %s", udp->name, listen->host, gai_strerror(code));
+    if (code != 0)
+        return weir_fail(err, WEIR_IO, 0, false, "%s: %s does not resolve: %s", udp->name, listen->host,
+                         gai_strerror(code));
     enum weir_status status = bind_one(udp, list, listen, err);
     freeaddrinfo(list);
     return status;
@@ -114,17 +123,22 @@ static enum weir_status allocate(struct weir_udp *udp, struct weir_error *err) {
     snprintf(labels, sizeof labels, "receiver=\"%s\"", udp->name);
     udp->bytes = malloc((size_t)BULK * udp->datagram_bytes_max);
     udp->set = weir_metrics_open(udp->metrics, table, UDP_METRICS, labels);
-    if (udp->bytes == NULL || udp->set == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, false, "%s: no memory for the buffers", udp->name);
+    if (udp->bytes == NULL || udp->set == NULL)
+        return weir_fail(err, WEIR_FULL, ENOMEM, false, "%s: no memory for the buffers", udp->name);
     for (uint32_t i = 0; i < BULK; i++) {
-        udp->vectors[i] = (struct iovec){.iov_base = udp->bytes + (size_t)i * udp->datagram_bytes_max, .iov_len = udp->datagram_bytes_max};
-        udp->messages[i].msg_hdr = (struct msghdr){.msg_iov = &udp->vectors[i], .msg_iovlen = 1, .msg_control = udp->controls[i].bytes,
+        udp->vectors[i] = (struct iovec){.iov_base = udp->bytes + (size_t)i * udp->datagram_bytes_max,
+                                         .iov_len = udp->datagram_bytes_max};
+        udp->messages[i].msg_hdr = (struct msghdr){.msg_iov = &udp->vectors[i],
+                                                   .msg_iovlen = 1,
+                                                   .msg_control = udp->controls[i].bytes,
                                                    .msg_controllen = sizeof udp->controls[i].bytes};
     }
     return WEIR_OK;
 }
 
-enum weir_status weir_udp_open(struct weir_udp **self, const struct weir_receiver_env *env, const struct weir_udp_options *options,
-                               const struct weir_udp_calls *calls, struct weir_error *err) {
+enum weir_status weir_udp_open(struct weir_udp **self, const struct weir_receiver_env *env,
+                               const struct weir_udp_options *options, const struct weir_udp_calls *calls,
+                               struct weir_error *err) {
     struct weir_udp *udp = calloc(1, sizeof *udp);
     if (udp == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, false, "%s: no memory", options->name);
     udp->watch = (struct weir_watch){.fd = -1, .ready = ready};
@@ -173,17 +187,19 @@ uint16_t weir_udp_port(const struct weir_udp *udp) {
  * change from one datagram to the next, so the last one is kept. */
 static const char *sender_text(struct weir_udp *udp, const struct sockaddr_storage *sender) {
     if (sender->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)sender, *last = (const struct sockaddr_in *)&udp->last_sender;
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)sender,
+                                 *last = (const struct sockaddr_in *)&udp->last_sender;
         if (last->sin_family != AF_INET || last->sin_addr.s_addr != v4->sin_addr.s_addr) {
             inet_ntop(AF_INET, &v4->sin_addr, udp->last_text, sizeof udp->last_text);
             memcpy(&udp->last_sender, v4, sizeof *v4);
         }
     } else if (sender->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sender, *last = (const struct sockaddr_in6 *)&udp->last_sender;
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sender,
+                                  *last = (const struct sockaddr_in6 *)&udp->last_sender;
         if (last->sin6_family != AF_INET6 || memcmp(&last->sin6_addr, &v6->sin6_addr, sizeof v6->sin6_addr) != 0) {
             bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
-            inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? &v6->sin6_addr.s6_addr[12] : (const void *)&v6->sin6_addr, udp->last_text,
-                      sizeof udp->last_text);
+            inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? &v6->sin6_addr.s6_addr[12] : (const void *)&v6->sin6_addr,
+                      udp->last_text, sizeof udp->last_text);
             memcpy(&udp->last_sender, v6, sizeof *v6);
         }
     } else {
@@ -204,7 +220,8 @@ static size_t segment_size(struct msghdr *header) {
 }
 
 /* Gives out the datagrams of one message. `size` is what was sent, also where the buffer was shorter (MSG_TRUNC). */
-static uint32_t give(struct weir_udp *udp, const uint8_t *bytes, size_t size, size_t segment, const char *from, uint32_t *truncated) {
+static uint32_t give(struct weir_udp *udp, const uint8_t *bytes, size_t size, size_t segment, const char *from,
+                     uint32_t *truncated) {
     uint32_t given = 0;
     size_t at = 0;
     do {
@@ -227,7 +244,8 @@ static int read_bulk(struct weir_udp *udp, uint32_t *datagrams, size_t *bytes) {
         /* ICMP errors are not told to a socket that is not connected; whatever else it is, the watch comes back. */
         if (count < 0 && errno != EAGAIN && errno != EINTR) {
             static struct weir_log_limit limit;
-            weir_log_limited(&limit, WEIR_LOG_WARN, "datagram_read_failed receiver=%s error=\"%s\"", udp->name, strerror(errno));
+            weir_log_limited(&limit, WEIR_LOG_WARN, "datagram_read_failed receiver=%s error=\"%s\"", udp->name,
+                             strerror(errno));
         }
         return -1;
     }

@@ -36,12 +36,14 @@ static const char index_page[] =
     "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em;color:#1d2733}"
     "code{background:#eef2f5;padding:.1em .35em;border-radius:3px}li{margin:.4em 0}</style></head><body>"
     "<h1>Weir</h1><p>A telemetry collector for service meshes.</p><ul>"
-    "<li><a href=\"/metrics\">/metrics</a> &mdash; every series, for Prometheus (scrape with <code>honor_labels: true</code>)</li>"
+    "<li><a href=\"/metrics\">/metrics</a> &mdash; every series, for Prometheus (scrape with <code>honor_labels: "
+    "true</code>)</li>"
     "<li><a href=\"/-/ready\">/-/ready</a> &mdash; 200 while Weir takes work</li>"
     "<li><a href=\"/-/healthy\">/-/healthy</a> &mdash; 200 while the process runs</li>"
     "<li><code>POST /-/reload</code> &mdash; read the configuration again</li></ul></body></html>\n";
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type, struct MHD_Response *response) {
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
+                              struct MHD_Response *response) {
     if (response == NULL) return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     enum MHD_Result result = MHD_queue_response(connection, status, response);
@@ -50,7 +52,8 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 }
 
 static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status, const char *text) {
-    return answer(connection, status, "text/plain; charset=utf-8", MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY));
+    return answer(connection, status, "text/plain; charset=utf-8",
+                  MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY));
 }
 
 /* Does Accept-Encoding take gzip? RFC 9110 12.5.3: a list of codings, each perhaps with ;q=, where q=0 refuses. */
@@ -59,7 +62,8 @@ static bool takes_gzip(struct MHD_Connection *connection) {
     const char *at = accepts == NULL ? NULL : strstr(accepts, "gzip");
     if (at == NULL) return false;
     at += 4;
-    while (*at == ' ') at++;
+    while (*at == ' ')
+        at++;
     if (*at != ';') return true;
     double q = 1;
     return sscanf(at, "; q = %lf", &q) != 1 || q > 0;
@@ -95,7 +99,8 @@ static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Conne
     weir_gauge(admin->set, SCRAPE_BYTES, page.size);
     if (page.failed) {
         weir_buffer_free(&page);
-        weir_log(WEIR_LOG_ERROR, "scrape_failed reason=\"the page is larger than %d bytes or memory is used up\"", PAGE_BYTES_MAX);
+        weir_log(WEIR_LOG_ERROR, "scrape_failed reason=\"the page is larger than %d bytes or memory is used up\"",
+                 PAGE_BYTES_MAX);
         return answer_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the page is too large\n");
     }
     size_t size = page.size;
@@ -115,7 +120,8 @@ static bool is_loopback(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info == NULL) return false;
     const struct sockaddr *address = info->client_addr;
-    if (address->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
+    if (address->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
     if (address->sa_family != AF_INET6) return false;
     const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
     return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
@@ -123,13 +129,14 @@ static bool is_loopback(struct MHD_Connection *connection) {
 
 static enum MHD_Result answer_reload(struct weir_admin *admin, struct MHD_Connection *connection) {
     if (!atomic_load(&admin->lifecycle) && !is_loopback(connection)) {
-        return answer_text(connection, MHD_HTTP_FORBIDDEN, "reload is for loopback only; set admin.lifecycle: true to allow it from elsewhere\n");
+        return answer_text(connection, MHD_HTTP_FORBIDDEN,
+                           "reload is for loopback only; set admin.lifecycle: true to allow it from elsewhere\n");
     }
     struct weir_buffer text = {0};
     bool ok = admin->calls.reload(admin->calls.self, &text);
     weir_buffer_byte(&text, 0);
-    enum MHD_Result result =
-        answer_text(connection, ok ? MHD_HTTP_OK : MHD_HTTP_BAD_REQUEST, text.failed ? "out of memory\n" : (const char *)text.bytes);
+    enum MHD_Result result = answer_text(connection, ok ? MHD_HTTP_OK : MHD_HTTP_BAD_REQUEST,
+                                         text.failed ? "out of memory\n" : (const char *)text.bytes);
     weir_buffer_free(&text);
     return result;
 }
@@ -141,8 +148,8 @@ static enum MHD_Result answer_ready(struct weir_admin *admin, struct MHD_Connect
     return answer_text(connection, why == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
 
-static enum MHD_Result handle(void *self, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                              const char *upload, size_t *upload_size, void **state) {
+static enum MHD_Result handle(void *self, struct MHD_Connection *connection, const char *url, const char *method,
+                              const char *version, const char *upload, size_t *upload_size, void **state) {
     struct weir_admin *admin = self;
     (void)version;
     (void)upload;
@@ -161,17 +168,20 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
     }
     if (!get) return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
     if (strcmp(url, "/metrics") == 0) return answer_metrics(admin, connection);
-    if (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0) return answer_text(connection, MHD_HTTP_OK, "healthy\n");
+    if (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0)
+        return answer_text(connection, MHD_HTTP_OK, "healthy\n");
     if (strcmp(url, "/-/ready") == 0 || strcmp(url, "/readyz") == 0) return answer_ready(admin, connection);
     if (strcmp(url, "/") == 0) {
         return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
-                      MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page, MHD_RESPMEM_PERSISTENT));
+                      MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page,
+                                                      MHD_RESPMEM_PERSISTENT));
     }
     return answer_text(connection, MHD_HTTP_NOT_FOUND, "no such page; see /\n");
 }
 
-enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_listen *listen, bool lifecycle, const struct weir_admin_calls *calls,
-                                 struct weir_metrics *metrics, const struct weir_clock *clock, struct weir_error *err) {
+enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_listen *listen, bool lifecycle,
+                                 const struct weir_admin_calls *calls, struct weir_metrics *metrics,
+                                 const struct weir_clock *clock, struct weir_error *err) {
     char port[8];
     struct addrinfo *address = NULL, hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     snprintf(port, sizeof port, "%u", listen->port);
@@ -187,11 +197,13 @@ enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_list
     admin->clock = clock;
     atomic_init(&admin->lifecycle, lifecycle);
     admin->set = weir_metrics_open(metrics, admin_metrics, ADMIN_METRICS, NULL);
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+    unsigned flags =
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
     if (admin->set != NULL) {
-        admin->daemon = MHD_start_daemon(flags, listen->port, NULL, NULL, handle, admin, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-                                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                         (unsigned)IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+        admin->daemon =
+            MHD_start_daemon(flags, listen->port, NULL, NULL, handle, admin, MHD_OPTION_SOCK_ADDR, address->ai_addr,
+                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                             (unsigned)IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
     }
     int sys = errno;
     freeaddrinfo(address);

@@ -15,14 +15,15 @@ struct weir_admin;
 
 struct weir_admin_calls {
     void *self;
-    void (*expose)(void *self, struct weir_buffer *out);          /* all series of /metrics */
-    const char *(*not_ready)(void *self);                         /* NULL = ready */
-    bool (*reload)(void *self, struct weir_buffer *answer);       /* text for the caller; false = 400 */
+    void (*expose)(void *self, struct weir_buffer *out);    /* all series of /metrics */
+    const char *(*not_ready)(void *self);                   /* NULL = ready */
+    bool (*reload)(void *self, struct weir_buffer *answer); /* text for the caller; false = 400 */
 };
 
 /* Listens and serves at once. *admin stays NULL on failure. */
-enum weir_status weir_admin_open(struct weir_admin **admin, const struct weir_listen *listen, bool lifecycle, const struct weir_admin_calls *calls,
-                                 struct weir_metrics *metrics, const struct weir_clock *clock, struct weir_error *err);
+enum weir_status weir_admin_open(struct weir_admin **admin, const struct weir_listen *listen, bool lifecycle,
+                                 const struct weir_admin_calls *calls, struct weir_metrics *metrics,
+                                 const struct weir_clock *clock, struct weir_error *err);
 void weir_admin_set_lifecycle(struct weir_admin *admin, bool lifecycle); /* live */
 void weir_admin_close(struct weir_admin *admin);                         /* accepts NULL */
 #endif

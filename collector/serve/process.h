@@ -1,4 +1,5 @@
-/* process.h - process_* as every Prometheus client exposes them (prometheus.io, "Writing client libraries", process metrics). */
+/* process.h - process_* as every Prometheus client exposes them (prometheus.io, "Writing client libraries", process
+ * metrics). */
 #ifndef WEIR_SERVE_PROCESS_H
 #define WEIR_SERVE_PROCESS_H
 #include "collector/core/buffer.h"

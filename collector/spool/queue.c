@@ -5,8 +5,8 @@
  *               │    └──────────── retry ─────────┘   back to its place in the order
  *               └─> full, expired, shutdown
  *
- * While the back end fails, the whole queue pauses (exponential back-off, full jitter) and then sends one batch as a probe;
- * a batch that fails while others get through waits by itself, so that one poisoned batch holds up nobody. */
+ * While the back end fails, the whole queue pauses (exponential back-off, full jitter) and then sends one batch as a
+ * probe; a batch that fails while others get through waits by itself, so that one poisoned batch holds up nobody. */
 #define _GNU_SOURCE /* pthread_setname_np */
 #include "collector/spool/queue.h"
 #include "collector/core/log.h"
@@ -25,15 +25,30 @@ enum {
 };
 #define RETRY_AFTER_MAX (5 * 60 * WEIR_S) /* a back end may not silence us for longer: its header may be a mistake */
 
-enum { QUEUE_BYTES, QUEUE_LIMIT, SENDS_DELIVERED, SENDS_RETRY, SENDS_REJECTED, SEND_SECONDS, OLDEST_AGE, QUEUE_METRICS };
+enum {
+    QUEUE_BYTES,
+    QUEUE_LIMIT,
+    SENDS_DELIVERED,
+    SENDS_RETRY,
+    SENDS_REJECTED,
+    SEND_SECONDS,
+    OLDEST_AGE,
+    QUEUE_METRICS
+};
 static const struct weir_metric metrics[QUEUE_METRICS] = {
-    [QUEUE_BYTES] = {"exporter_queue_bytes", NULL, WEIR_GAUGE, "Memory of the batches that an exporter's queue holds, those in flight included."},
+    [QUEUE_BYTES] = {"exporter_queue_bytes", NULL, WEIR_GAUGE,
+                     "Memory of the batches that an exporter's queue holds, those in flight included."},
     [QUEUE_LIMIT] = {"exporter_queue_limit_bytes", NULL, WEIR_GAUGE, "Bound of weir_exporter_queue_bytes."},
-    [SENDS_DELIVERED] = {"exporter_sends_total", "outcome=\"delivered\"", WEIR_COUNTER, "Batches that an exporter settled, by outcome."},
-    [SENDS_RETRY] = {"exporter_sends_total", "outcome=\"retry\"", WEIR_COUNTER, "Batches that an exporter settled, by outcome."},
-    [SENDS_REJECTED] = {"exporter_sends_total", "outcome=\"rejected\"", WEIR_COUNTER, "Batches that an exporter settled, by outcome."},
-    [SEND_SECONDS] = {"exporter_send_seconds_total", NULL, WEIR_COUNTER_NS, "Time from sending a batch to its settlement, summed over batches."},
-    [OLDEST_AGE] = {"exporter_oldest_age_seconds", NULL, WEIR_GAUGE_NS, "Age of the oldest batch that an exporter holds; 0 when it holds none."},
+    [SENDS_DELIVERED] = {"exporter_sends_total", "outcome=\"delivered\"", WEIR_COUNTER,
+                         "Batches that an exporter settled, by outcome."},
+    [SENDS_RETRY] = {"exporter_sends_total", "outcome=\"retry\"", WEIR_COUNTER,
+                     "Batches that an exporter settled, by outcome."},
+    [SENDS_REJECTED] = {"exporter_sends_total", "outcome=\"rejected\"", WEIR_COUNTER,
+                        "Batches that an exporter settled, by outcome."},
+    [SEND_SECONDS] = {"exporter_send_seconds_total", NULL, WEIR_COUNTER_NS,
+                      "Time from sending a batch to its settlement, summed over batches."},
+    [OLDEST_AGE] = {"exporter_oldest_age_seconds", NULL, WEIR_GAUGE_NS,
+                    "Age of the oldest batch that an exporter holds; 0 when it holds none."},
 };
 
 struct item {
@@ -71,7 +86,7 @@ struct weir_queue {
     uint64_t random;
     struct weir_queue_row row;
     bool sleeping, driving, woken;
-    bool closed;          /* nothing is taken any more: pushed is dropped */
+    bool closed; /* nothing is taken any more: pushed is dropped */
     bool stopping;
     uint64_t deadline_ns; /* when stopping */
     uint32_t failures;    /* retries in a row, without a delivery between */
@@ -92,7 +107,8 @@ static void list_remove(struct list *list, struct item *item) {
 /* From the end: what is new goes last, and what comes back goes before what came after it. */
 static void list_insert(struct list *list, struct item *item) {
     struct item *after = list->last;
-    while (after != NULL && after->sequence > item->sequence) after = after->previous;
+    while (after != NULL && after->sequence > item->sequence)
+        after = after->previous;
     item->previous = after;
     item->next = after != NULL ? after->next : list->first;
     *(item->previous != NULL ? &item->previous->next : &list->first) = item;
@@ -137,7 +153,8 @@ static void book_drop(struct weir_queue *queue, const struct item *item, enum we
 }
 
 /* Takes a waiting batch out and puts it on the caller's list of what to free. */
-static void drop_waiting(struct weir_queue *queue, struct item *item, enum weir_queue_drop reason, struct item **garbage) {
+static void drop_waiting(struct weir_queue *queue, struct item *item, enum weir_queue_drop reason,
+                         struct item **garbage) {
     list_remove(&queue->waiting, item);
     queue->row.queued -= item->batch->span_count;
     queue->memory -= item->memory;
@@ -168,7 +185,8 @@ static void expire(struct weir_queue *queue, uint64_t now, struct item **garbage
  * Source: AWS Architecture Blog, "Exponential Backoff And Jitter". */
 static uint64_t back_off(struct weir_queue *queue, uint32_t failures) {
     uint64_t delay = queue->config.retry_initial_ns, max = queue->config.retry_max_ns;
-    for (uint32_t i = 1; i < failures && delay < max; i++) delay *= 2;
+    for (uint32_t i = 1; i < failures && delay < max; i++)
+        delay *= 2;
     if (delay > max) delay = max;
     queue->random ^= queue->random << 13; /* xorshift64; needs no better */
     queue->random ^= queue->random >> 7;
@@ -243,14 +261,16 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
 
     const char *name = queue->config.name;
     if (how == WEIR_RETRY) {
-        weir_log_limited(&queue->failed_limit, WEIR_LOG_WARN, "export_failed exporter=%s why=\"%s\" held=%llu retry_in_ms=%llu", name,
+        weir_log_limited(&queue->failed_limit, WEIR_LOG_WARN,
+                         "export_failed exporter=%s why=\"%s\" held=%llu retry_in_ms=%llu", name,
                          why != NULL ? why : "", (unsigned long long)held, (unsigned long long)wait_ms);
     } else if (how == WEIR_REJECTED || rejected_of(item) > 0) {
-        weir_log_limited(&queue->rejected_limit, WEIR_LOG_WARN, "export_rejected exporter=%s why=\"%s\" spans=%u", name, why != NULL ? why : "",
-                         how == WEIR_REJECTED ? spans : rejected_of(item));
+        weir_log_limited(&queue->rejected_limit, WEIR_LOG_WARN, "export_rejected exporter=%s why=\"%s\" spans=%u", name,
+                         why != NULL ? why : "", how == WEIR_REJECTED ? spans : rejected_of(item));
     }
     if (recovered) {
-        weir_log_limited(&queue->recovered_limit, WEIR_LOG_INFO, "export_recovered exporter=%s held=%llu", name, (unsigned long long)held);
+        weir_log_limited(&queue->recovered_limit, WEIR_LOG_INFO, "export_recovered exporter=%s held=%llu", name,
+                         (unsigned long long)held);
     }
     free_items(garbage);
 }
@@ -258,7 +278,8 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
 /* ---- sending ---- */
 
 static struct item *choose(struct weir_queue *queue, uint64_t now) {
-    if (now < queue->resume_ns || queue->flying_count >= (queue->failures > 0 ? 1 : queue->config.max_in_flight)) return NULL;
+    if (now < queue->resume_ns || queue->flying_count >= (queue->failures > 0 ? 1 : queue->config.max_in_flight))
+        return NULL;
     struct item *best = NULL;
     for (struct item *item = queue->waiting.first; item != NULL; item = item->next) {
         if (item->retry_ns > now) continue;
@@ -349,11 +370,14 @@ static void shut(struct weir_queue *queue) {
     queue->closed = true;
     assert(queue->flying.first == NULL);
     uint64_t before = queue->row.dropped[WEIR_QUEUE_SHUTDOWN];
-    while (queue->waiting.first != NULL) drop_waiting(queue, queue->waiting.first, WEIR_QUEUE_SHUTDOWN, &garbage);
+    while (queue->waiting.first != NULL)
+        drop_waiting(queue, queue->waiting.first, WEIR_QUEUE_SHUTDOWN, &garbage);
     uint64_t dropped = queue->row.dropped[WEIR_QUEUE_SHUTDOWN] - before;
     show_memory(queue);
     pthread_mutex_unlock(&queue->lock);
-    if (dropped > 0) weir_log(WEIR_LOG_WARN, "export_cut exporter=%s reason=shutdown spans=%llu", queue->config.name, (unsigned long long)dropped);
+    if (dropped > 0)
+        weir_log(WEIR_LOG_WARN, "export_cut exporter=%s reason=shutdown spans=%llu", queue->config.name,
+                 (unsigned long long)dropped);
     free_items(garbage);
 }
 
@@ -414,8 +438,9 @@ static void label_of(const char *name, char *out, size_t size) {
     snprintf(out + n, size - n, "\"");
 }
 
-enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_exporter *exporter, const struct weir_exporter_config *config,
-                                 const struct weir_exporter_env *env, struct weir_error *err) {
+enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_exporter *exporter,
+                                 const struct weir_exporter_config *config, const struct weir_exporter_env *env,
+                                 struct weir_error *err) {
     struct weir_queue *made = calloc(1, sizeof *made);
     if (made == NULL) return weir_fail(err, WEIR_FULL, 0, false, "exporter %s: out of memory", config->name);
     made->exporter = exporter;
@@ -455,7 +480,8 @@ enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *e
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&queue->thread, NULL, run, queue);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) return weir_fail(err, WEIR_IO, failed, true, "exporter %s: thread: %s", queue->config.name, strerror(failed));
+    if (failed != 0)
+        return weir_fail(err, WEIR_IO, failed, true, "exporter %s: thread: %s", queue->config.name, strerror(failed));
     char name[16];
     snprintf(name, sizeof name, "exp-%.11s", queue->config.name);
     pthread_setname_np(queue->thread, name);
@@ -526,7 +552,8 @@ void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns) {
     queue->stopping = true;
     queue->deadline_ns = deadline_ns;
     queue->resume_ns = 0; /* a last try at once, whatever the back-off says */
-    for (struct item *item = queue->waiting.first; item != NULL; item = item->next) item->retry_ns = 0;
+    for (struct item *item = queue->waiting.first; item != NULL; item = item->next)
+        item->retry_ns = 0;
     rouse(queue);
     pthread_mutex_unlock(&queue->lock);
     if (queue->started) {

@@ -1,6 +1,7 @@
 /* queue.h - the bounded queue in front of one exporter, and the thread that empties it: order, retry with back-off and
- * jitter, expiry by age, drop counting, the exporter's row of the ledger. Behind it nothing is refused: when memory_bytes
- * is met the oldest waiting batch is dropped and counted (reason="full"), so that a dead back end never reaches a receiver. */
+ * jitter, expiry by age, drop counting, the exporter's row of the ledger. Behind it nothing is refused: when
+ * memory_bytes is met the oldest waiting batch is dropped and counted (reason="full"), so that a dead back end never
+ * reaches a receiver. */
 #ifndef WEIR_SPOOL_QUEUE_H
 #define WEIR_SPOOL_QUEUE_H
 #include "collector/core/ledger.h"
@@ -9,11 +10,12 @@
 struct weir_queue;
 
 /* Opens the exporter; starts nothing. *queue stays NULL on failure. config is copied. */
-enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_exporter *exporter, const struct weir_exporter_config *config,
-                                 const struct weir_exporter_env *env, struct weir_error *err);
+enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_exporter *exporter,
+                                 const struct weir_exporter_config *config, const struct weir_exporter_env *env,
+                                 struct weir_error *err);
 enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *err); /* its thread */
-/* What the thread does over and over: expire, send, settle. Waits for nothing. Returns the ns until there may be something
- * to do. For tests, with a clock of their own, on a queue that was not started. */
+/* What the thread does over and over: expire, send, settle. Waits for nothing. Returns the ns until there may be
+ * something to do. For tests, with a clock of their own, on a queue that was not started. */
 uint64_t weir_queue_round(struct weir_queue *queue);
 /* Takes a reference of its own. Never refuses, never blocks for longer than its short lock. Any thread. */
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch);
@@ -21,7 +23,8 @@ const char *weir_queue_name(const struct weir_queue *queue);
 void weir_queue_row(void *queue, struct weir_queue_row *row); /* for weir_ledger_add_exporter() */
 /* What can change live (bounds, retry, in flight). */
 void weir_queue_reload(struct weir_queue *queue, const struct weir_exporter_config *config);
-/* Sends what is held until deadline_ns (monotonic); what is left then is dropped as reason="shutdown". Joins the thread. */
+/* Sends what is held until deadline_ns (monotonic); what is left then is dropped as reason="shutdown". Joins the
+ * thread. */
 void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns);
 void weir_queue_free(struct weir_queue *queue); /* after stop, or when never started; accepts NULL */
 #endif

@@ -77,7 +77,9 @@ static int on_request(void *self, const uint8_t *bytes, size_t size, uint64_t of
     struct weir_error err;
     if (weir_otlp_json_lines(bytes, size, &cat->out, &counts, &err) != WEIR_OK) {
         on_broken(cat, offset, err.text);
-        if (counts.broken > 1) fprintf(stderr, "weir cat: %s: offset %llu: %llu spans in all\n", cat->path, (unsigned long long)offset, (unsigned long long)counts.broken);
+        if (counts.broken > 1)
+            fprintf(stderr, "weir cat: %s: offset %llu: %llu spans in all\n", cat->path, (unsigned long long)offset,
+                    (unsigned long long)counts.broken);
     }
     if (cat->out.size >= FLUSH_BYTES) flush(cat);
     return cat->gone;
@@ -106,10 +108,12 @@ static void cat_folder(struct cat *cat, const char *folder) {
     cat->path = folder;
     int count = scandir(folder, &entries, is_trace_file, versionsort); /* ...-9 before ...-10 */
     if (count < 0) complain(cat, strerror(errno));
-    if (count == 0) fprintf(stderr, "weir cat: %s: no %s*%s in this folder\n", folder, WEIR_FILE_PREFIX, WEIR_FILE_SUFFIX);
+    if (count == 0)
+        fprintf(stderr, "weir cat: %s: no %s*%s in this folder\n", folder, WEIR_FILE_PREFIX, WEIR_FILE_SUFFIX);
     for (int i = 0; i < count; i++) {
         char path[PATH_MAX];
-        int size = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", entries[i]->d_name);
+        int size = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+                            entries[i]->d_name);
         if (size >= (int)sizeof path) {
             complain(cat, strerror(ENAMETOOLONG));
         } else if (!cat->gone) {

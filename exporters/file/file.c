@@ -13,8 +13,10 @@ enum { PLAIN_BYTES, WRITTEN_BYTES, REMOVED_FILES, REMOVED_BYTES, HELD_BYTES, FIL
 static const struct weir_metric metrics[FILE_METRICS] = {
     [PLAIN_BYTES] = {"file_plain_bytes_total", NULL, WEIR_COUNTER, "Bytes of OTLP given to compression."},
     [WRITTEN_BYTES] = {"file_written_bytes_total", NULL, WEIR_COUNTER, "Bytes written to trace files."},
-    [REMOVED_FILES] = {"file_removed_files_total", NULL, WEIR_COUNTER, "Oldest trace files that were removed to keep to max_total_bytes."},
-    [REMOVED_BYTES] = {"file_removed_bytes_total", NULL, WEIR_COUNTER, "Bytes of the oldest trace files that were removed to keep to max_total_bytes."},
+    [REMOVED_FILES] = {"file_removed_files_total", NULL, WEIR_COUNTER,
+                       "Oldest trace files that were removed to keep to max_total_bytes."},
+    [REMOVED_BYTES] = {"file_removed_bytes_total", NULL, WEIR_COUNTER,
+                       "Bytes of the oldest trace files that were removed to keep to max_total_bytes."},
     [HELD_BYTES] = {"file_bytes", NULL, WEIR_GAUGE, "Bytes of all trace files in the directory."},
 };
 
@@ -44,17 +46,21 @@ static enum weir_status set_up_zstd(struct file *file, int level, struct weir_er
     if (file->zstd == NULL) return weir_fail(err, WEIR_FULL, 0, false, "file: out of memory");
     size_t code = ZSTD_CCtx_setParameter(file->zstd, ZSTD_c_compressionLevel, level);
     if (!ZSTD_isError(code)) code = ZSTD_CCtx_setParameter(file->zstd, ZSTD_c_checksumFlag, 1);
-    if (!ZSTD_isError(code) && ZSTD_maxCLevel() >= 20 && level >= 20) { /* from here on windows outgrow what readers take */
+    if (!ZSTD_isError(code) && ZSTD_maxCLevel() >= 20 &&
+        level >= 20) { /* from here on windows outgrow what readers take */
         code = ZSTD_CCtx_setParameter(file->zstd, ZSTD_c_windowLog, WEIR_FILE_WINDOW_LOG_MAX);
     }
-    if (ZSTD_isError(code)) return weir_fail(err, WEIR_INVALID, 0, false, "file: compression_level %d: %s", level, ZSTD_getErrorName(code));
+    if (ZSTD_isError(code))
+        return weir_fail(err, WEIR_INVALID, 0, false, "file: compression_level %d: %s", level, ZSTD_getErrorName(code));
     return WEIR_OK;
 }
 
-static enum weir_status file_open(void **self, const struct weir_exporter_config *config, const struct weir_exporter_env *env, struct weir_error *err) {
+static enum weir_status file_open(void **self, const struct weir_exporter_config *config,
+                                  const struct weir_exporter_env *env, struct weir_error *err) {
     struct file *file = calloc(1, sizeof *file);
     if (file == NULL) return weir_fail(err, WEIR_FULL, 0, false, "file: out of memory");
-    struct weir_store_limits limits = {config->file.max_file_bytes, config->file.max_total_bytes, config->file.max_file_age_ns};
+    struct weir_store_limits limits = {config->file.max_file_bytes, config->file.max_total_bytes,
+                                       config->file.max_file_age_ns};
     char labels[160];
     snprintf(labels, sizeof labels, "exporter=\"%s\"", config->name);
     enum weir_status status = set_up_zstd(file, config->file.compression_level, err);
@@ -74,7 +80,8 @@ static enum weir_status file_open(void **self, const struct weir_exporter_config
 }
 
 static void put_length(uint8_t *at, size_t size) {
-    for (int i = 0; i < 4; i++) at[i] = (uint8_t)(size >> (24 - 8 * i));
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(size >> (24 - 8 * i));
 }
 
 /* The batch as one frame in file->frame. */

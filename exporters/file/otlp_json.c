@@ -5,7 +5,19 @@
 
 enum { DEPTH_MAX = 160 /* messages; an AnyValue in a list costs two or three, and decoders stop at 64 of those */ };
 
-enum kind { END, TEXT, HEX, BASE64, BOOL, NUMBER /* varint or fixed 32, up to 32 bits */, TEXT_U64 /* as a string */, TEXT_I64, DOUBLE, MESSAGE, MESSAGES };
+enum kind {
+    END,
+    TEXT,
+    HEX,
+    BASE64,
+    BOOL,
+    NUMBER /* varint or fixed 32, up to 32 bits */,
+    TEXT_U64 /* as a string */,
+    TEXT_I64,
+    DOUBLE,
+    MESSAGE,
+    MESSAGES
+};
 
 struct member {
     uint32_t number;
@@ -20,29 +32,59 @@ static const struct member key_value[] = {{1, TEXT, "key", 0}, {2, MESSAGE, "val
 static const struct member array_value[] = {{1, MESSAGES, "values", any_value}, {0}};
 static const struct member map_value[] = {{1, MESSAGES, "values", key_value}, {0}};
 static const struct member any_value[] = {
-    {1, TEXT, "stringValue", 0},   {2, BOOL, "boolValue", 0},
-    {3, TEXT_I64, "intValue", 0},  {4, DOUBLE, "doubleValue", 0},
-    {5, MESSAGE, "arrayValue", array_value}, {6, MESSAGE, "kvlistValue", map_value},
-    {7, BASE64, "bytesValue", 0},  {0},
+    {1, TEXT, "stringValue", 0},
+    {2, BOOL, "boolValue", 0},
+    {3, TEXT_I64, "intValue", 0},
+    {4, DOUBLE, "doubleValue", 0},
+    {5, MESSAGE, "arrayValue", array_value},
+    {6, MESSAGE, "kvlistValue", map_value},
+    {7, BASE64, "bytesValue", 0},
+    {0},
 };
 static const struct member event[] = {
-    {1, TEXT_U64, "timeUnixNano", 0}, {2, TEXT, "name", 0}, {3, MESSAGES, "attributes", key_value}, {4, NUMBER, "droppedAttributesCount", 0}, {0},
+    {1, TEXT_U64, "timeUnixNano", 0},
+    {2, TEXT, "name", 0},
+    {3, MESSAGES, "attributes", key_value},
+    {4, NUMBER, "droppedAttributesCount", 0},
+    {0},
 };
 static const struct member span_link[] = {
-    {1, HEX, "traceId", 0}, {2, HEX, "spanId", 0}, {3, TEXT, "traceState", 0}, {4, MESSAGES, "attributes", key_value},
-    {5, NUMBER, "droppedAttributesCount", 0}, {6, NUMBER, "flags", 0}, {0},
+    {1, HEX, "traceId", 0},
+    {2, HEX, "spanId", 0},
+    {3, TEXT, "traceState", 0},
+    {4, MESSAGES, "attributes", key_value},
+    {5, NUMBER, "droppedAttributesCount", 0},
+    {6, NUMBER, "flags", 0},
+    {0},
 };
 static const struct member status[] = {{2, TEXT, "message", 0}, {3, NUMBER, "code", 0}, {0}};
 static const struct member span[] = {
-    {1, HEX, "traceId", 0}, {2, HEX, "spanId", 0}, {3, TEXT, "traceState", 0}, {4, HEX, "parentSpanId", 0}, {16, NUMBER, "flags", 0},
-    {5, TEXT, "name", 0}, {6, NUMBER, "kind", 0}, {7, TEXT_U64, "startTimeUnixNano", 0}, {8, TEXT_U64, "endTimeUnixNano", 0},
-    {9, MESSAGES, "attributes", key_value}, {10, NUMBER, "droppedAttributesCount", 0}, {11, MESSAGES, "events", event},
-    {12, NUMBER, "droppedEventsCount", 0}, {13, MESSAGES, "links", span_link}, {14, NUMBER, "droppedLinksCount", 0},
-    {15, MESSAGE, "status", status}, {0},
+    {1, HEX, "traceId", 0},
+    {2, HEX, "spanId", 0},
+    {3, TEXT, "traceState", 0},
+    {4, HEX, "parentSpanId", 0},
+    {16, NUMBER, "flags", 0},
+    {5, TEXT, "name", 0},
+    {6, NUMBER, "kind", 0},
+    {7, TEXT_U64, "startTimeUnixNano", 0},
+    {8, TEXT_U64, "endTimeUnixNano", 0},
+    {9, MESSAGES, "attributes", key_value},
+    {10, NUMBER, "droppedAttributesCount", 0},
+    {11, MESSAGES, "events", event},
+    {12, NUMBER, "droppedEventsCount", 0},
+    {13, MESSAGES, "links", span_link},
+    {14, NUMBER, "droppedLinksCount", 0},
+    {15, MESSAGE, "status", status},
+    {0},
 };
-static const struct member resource[] = {{1, MESSAGES, "attributes", key_value}, {2, NUMBER, "droppedAttributesCount", 0}, {0}};
+static const struct member resource[] = {
+    {1, MESSAGES, "attributes", key_value}, {2, NUMBER, "droppedAttributesCount", 0}, {0}};
 static const struct member scope[] = {
-    {1, TEXT, "name", 0}, {2, TEXT, "version", 0}, {3, MESSAGES, "attributes", key_value}, {4, NUMBER, "droppedAttributesCount", 0}, {0},
+    {1, TEXT, "name", 0},
+    {2, TEXT, "version", 0},
+    {3, MESSAGES, "attributes", key_value},
+    {4, NUMBER, "droppedAttributesCount", 0},
+    {0},
 };
 
 struct writer {
@@ -71,7 +113,8 @@ static void put_hex(struct weir_buffer *out, const struct weir_wire_field *field
     weir_buffer_byte(out, '"');
 }
 
-static void put_value(struct writer *writer, const struct member *member, const struct weir_wire_field *field, unsigned depth) {
+static void put_value(struct writer *writer, const struct member *member, const struct weir_wire_field *field,
+                      unsigned depth) {
     struct weir_buffer *out = writer->out;
     switch (member->kind) {
     case TEXT: weir_json_put_string(out, field->bytes, field->value); break;
@@ -99,7 +142,8 @@ static void put_name(struct writer *writer, const char *name, bool *first) {
 }
 
 /* One member: of several the last counts, or all in a list. */
-static void put_member(struct writer *writer, struct weir_wire wire, const struct member *member, unsigned depth, bool *first) {
+static void put_member(struct writer *writer, struct weir_wire wire, const struct member *member, unsigned depth,
+                       bool *first) {
     struct weir_wire_field field, last = {0};
     bool list = member->kind == MESSAGES, any = false;
     while (weir_wire_next(&wire, &field)) {
@@ -119,7 +163,8 @@ static void put_member(struct writer *writer, struct weir_wire wire, const struc
 }
 
 /* The members of a message, in the table's order, without its braces. */
-static void put_members(struct writer *writer, struct weir_wire wire, const struct member *members, unsigned depth, bool *first) {
+static void put_members(struct writer *writer, struct weir_wire wire, const struct member *members, unsigned depth,
+                        bool *first) {
     struct weir_wire check = wire;
     struct weir_wire_field field;
     uint32_t chosen = 0;
@@ -132,7 +177,8 @@ static void put_members(struct writer *writer, struct weir_wire wire, const stru
         if (writer->why == NULL) writer->why = check.why != NULL ? check.why : "nested too deep";
         return;
     }
-    for (const struct member *member = members; member->kind != END && writer->why == NULL && !writer->out->failed; member++) {
+    for (const struct member *member = members; member->kind != END && writer->why == NULL && !writer->out->failed;
+         member++) {
         if (members == any_value && member->number != chosen) continue; /* a oneof: the last counts */
         put_member(writer, wire, member, depth, first);
     }
@@ -179,8 +225,8 @@ struct place {
 
 static void invalid(struct place *place, const char *what, const char *why) {
     if (place->status != WEIR_OK) return;
-    place->status = weir_fail(place->err, WEIR_INVALID, 0, false, "resource_spans[%u].scope_spans[%u].%s[%u]: %s", place->resource_spans, place->scope_spans, what,
-                              place->spans, why);
+    place->status = weir_fail(place->err, WEIR_INVALID, 0, false, "resource_spans[%u].scope_spans[%u].%s[%u]: %s",
+                              place->resource_spans, place->scope_spans, what, place->spans, why);
 }
 
 static void put_span(struct place *place, struct weir_wire wire) {
@@ -205,7 +251,8 @@ static void put_span(struct place *place, struct weir_wire wire) {
 }
 
 /* Calls `each` for every field `number` of the message. */
-static void for_each(struct place *place, struct weir_wire wire, uint32_t number, unsigned *index, void (*each)(struct place *, struct weir_wire)) {
+static void for_each(struct place *place, struct weir_wire wire, uint32_t number, unsigned *index,
+                     void (*each)(struct place *, struct weir_wire)) {
     struct weir_wire_field field;
     *index = 0;
     while (!place->out->failed && weir_wire_next(&wire, &field)) {
@@ -228,7 +275,8 @@ static void put_resource_spans(struct place *place, struct weir_wire wire) {
     for_each(place, wire, 2, &place->scope_spans, put_scope_spans);
 }
 
-enum weir_status weir_otlp_json_lines(const uint8_t *bytes, size_t size, struct weir_buffer *out, struct weir_otlp_json_counts *counts, struct weir_error *err) {
+enum weir_status weir_otlp_json_lines(const uint8_t *bytes, size_t size, struct weir_buffer *out,
+                                      struct weir_otlp_json_counts *counts, struct weir_error *err) {
     struct place place = {.out = out, .counts = counts, .status = WEIR_OK, .err = err};
     for_each(&place, weir_wire_of(bytes, size), 1, &place.resource_spans, put_resource_spans);
     if (out->failed) return weir_fail(err, WEIR_FULL, 0, false, "out of memory");

@@ -42,7 +42,8 @@ static void broken(struct state *state, const char *why) {
 static void tell_broken(struct state *state) {
     char why[160];
     if (state->broken_why[0] == 0) return;
-    snprintf(why, sizeof why, "%s, %llu bytes skipped", state->broken_why, (unsigned long long)(state->offset - state->broken_from));
+    snprintf(why, sizeof why, "%s, %llu bytes skipped", state->broken_why,
+             (unsigned long long)(state->offset - state->broken_from));
     state->broken_why[0] = 0;
     state->reader->broken(state->reader->self, state->broken_from, why);
 }
@@ -64,7 +65,8 @@ static bool read_more(struct state *state) {
         state->input.size -= state->at;
         state->at = 0;
     }
-    size_t want = state->input.size > READ_BYTES ? state->input.size : READ_BYTES; /* doubles, so that a large frame is looked at seldom */
+    size_t want = state->input.size > READ_BYTES ? state->input.size
+                                                 : READ_BYTES; /* doubles, so that a large frame is looked at seldom */
     if (!weir_buffer_room(&state->input, want)) {
         broken(state, "out of memory");
         state->end = true;
@@ -171,12 +173,14 @@ static int give_records(struct state *state) {
 static bool is_foreign(const struct state *state, size_t size) {
     static const uint8_t header[WEIR_FILE_HEADER_BYTES] = WEIR_FILE_HEADER;
     const uint8_t *bytes = state->input.bytes + state->at;
-    return size == WEIR_FILE_HEADER_BYTES && memcmp(bytes, header, WEIR_FILE_VERSION_AT) == 0 && bytes[WEIR_FILE_VERSION_AT] != header[WEIR_FILE_VERSION_AT];
+    return size == WEIR_FILE_HEADER_BYTES && memcmp(bytes, header, WEIR_FILE_VERSION_AT) == 0 &&
+           bytes[WEIR_FILE_VERSION_AT] != header[WEIR_FILE_VERSION_AT];
 }
 
 static int read_frames(struct state *state) {
     for (;;) {
-        while (held(state) < MAGIC_BYTES && read_more(state)) {}
+        while (held(state) < MAGIC_BYTES && read_more(state)) {
+        }
         if (held(state) == 0) return 0;
         if (held(state) < MAGIC_BYTES) {
             broken(state, "frame is cut short (still being written, or left by a crash)");
@@ -201,7 +205,8 @@ static int read_frames(struct state *state) {
 }
 
 void weir_reader_run(const struct weir_reader *reader) {
-    struct state state = {.reader = reader, .limit = reader->frame_bytes_max > 0 ? reader->frame_bytes_max : FRAME_BYTES_MAX};
+    struct state state = {.reader = reader,
+                          .limit = reader->frame_bytes_max > 0 ? reader->frame_bytes_max : FRAME_BYTES_MAX};
     state.zstd = ZSTD_createDCtx();
     if (state.zstd == NULL) {
         reader->broken(reader->self, 0, "out of memory");

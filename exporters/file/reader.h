@@ -9,7 +9,8 @@
 struct weir_reader {
     void *self;
     ssize_t (*read)(void *self, void *bytes, size_t size); /* as read(2): 0 = end, -1 = error in errno */
-    /* One ExportTraceServiceRequest of a frame that is whole and passed its checksum; the frame starts at `offset`. Not 0: stop. */
+    /* One ExportTraceServiceRequest of a frame that is whole and passed its checksum; the frame starts at `offset`. Not
+     * 0: stop. */
     int (*request)(void *self, const uint8_t *bytes, size_t size, uint64_t offset);
     void (*broken)(void *self, uint64_t offset, const char *why);
     size_t frame_bytes_max; /* compressed or not; larger is broken. 0 = 256 MiB */

@@ -30,10 +30,12 @@ static size_t text_size(size_t size) {
     return size == 0 ? 0 : field_size(size);
 }
 
-enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch, struct weir_buffer *out) {
+enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch,
+                                    struct weir_buffer *out) {
     if (!room(splice, batch->origin_count, batch->span_count)) return WEIR_FULL;
     /* Counting sort by origin: how many bytes each needs, where its spans start in `order`. */
-    for (uint32_t i = 0; i < batch->origin_count; i++) splice->bytes[i] = splice->starts[i] = 0;
+    for (uint32_t i = 0; i < batch->origin_count; i++)
+        splice->bytes[i] = splice->starts[i] = 0;
     for (uint32_t i = 0; i < batch->span_count; i++) {
         splice->bytes[batch->spans[i].origin] += field_size(batch->spans[i].size);
         splice->starts[batch->spans[i].origin]++;
@@ -44,13 +46,15 @@ enum weir_status weir_splice_encode(struct weir_splice *splice, const struct wei
         splice->starts[i] = start;
         start += count;
     }
-    for (uint32_t i = 0; i < batch->span_count; i++) splice->order[splice->starts[batch->spans[i].origin]++] = i;
+    for (uint32_t i = 0; i < batch->span_count; i++)
+        splice->order[splice->starts[batch->spans[i].origin]++] = i;
     uint32_t next = 0;
     for (uint32_t i = 0; i < batch->origin_count; i++) {
         if (splice->bytes[i] == 0) continue;
         const struct weir_origin_parts *parts = &batch->origins[i]->parts;
         size_t scope_spans = text_size(parts->scope_size) + splice->bytes[i] + text_size(parts->scope_url_size);
-        size_t resource_spans = text_size(parts->resource_size) + field_size(scope_spans) + text_size(parts->resource_url_size);
+        size_t resource_spans =
+            text_size(parts->resource_size) + field_size(scope_spans) + text_size(parts->resource_url_size);
         if (!weir_buffer_room(out, field_size(resource_spans))) return WEIR_FULL;
         uint8_t *at = out->bytes + out->size;
         at = weir_wire_put_varint(weir_wire_put_key(at, 1, WEIR_WIRE_BYTES), resource_spans);
@@ -62,7 +66,8 @@ enum weir_status weir_splice_encode(struct weir_splice *splice, const struct wei
             at = weir_wire_put_bytes(at, 2, batch->bytes + span->offset, span->size);
         }
         if (parts->scope_url_size > 0) at = weir_wire_put_bytes(at, 3, parts->scope_url, parts->scope_url_size);
-        if (parts->resource_url_size > 0) at = weir_wire_put_bytes(at, 3, parts->resource_url, parts->resource_url_size);
+        if (parts->resource_url_size > 0)
+            at = weir_wire_put_bytes(at, 3, parts->resource_url, parts->resource_url_size);
         out->size = (size_t)(at - out->bytes);
     }
     return WEIR_OK;

@@ -11,6 +11,7 @@ struct weir_splice { /* scratch, kept between batches; zeroed at first */
 };
 
 /* Appends to `out`. WEIR_FULL: out of memory. */
-enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch, struct weir_buffer *out);
+enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch,
+                                    struct weir_buffer *out);
 void weir_splice_free(struct weir_splice *splice);
 #endif

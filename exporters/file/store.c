@@ -105,13 +105,15 @@ static void prune(struct weir_store *store, uint64_t more) {
     while (survey(store, oldest, &size) && store->closed_bytes + store->size + more > store->limits.max_total_bytes) {
         if (unlink(oldest) != 0) {
             if (errno == ENOENT) continue;
-            weir_log_limited(&store->removed_limit, WEIR_LOG_WARN, "file_remove_failed path=%s why=\"%s\"", oldest, strerror(errno));
+            weir_log_limited(&store->removed_limit, WEIR_LOG_WARN, "file_remove_failed path=%s why=\"%s\"", oldest,
+                             strerror(errno));
             return;
         }
         store->closed_bytes -= size;
         store->counts.removed_files++;
         store->counts.removed_bytes += size;
-        weir_log_limited(&store->removed_limit, WEIR_LOG_INFO, "file_removed path=%s bytes=%" PRIu64 " reason=max_total_bytes", oldest, size);
+        weir_log_limited(&store->removed_limit, WEIR_LOG_INFO,
+                         "file_removed path=%s bytes=%" PRIu64 " reason=max_total_bytes", oldest, size);
     }
 }
 
@@ -155,11 +157,13 @@ static enum weir_status open_current(struct weir_store *store, struct weir_error
     gmtime_r(&seconds, &tm);
     strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
     for (int tries = 0; store->fd < 0; tries++) {
-        snprintf(store->path, sizeof store->path, "%s/" WEIR_FILE_PREFIX "%s-%u" WEIR_FILE_SUFFIX, store->directory, stamp, store->serial);
+        snprintf(store->path, sizeof store->path, "%s/" WEIR_FILE_PREFIX "%s-%u" WEIR_FILE_SUFFIX, store->directory,
+                 stamp, store->serial);
         store->fd = open(store->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (store->fd >= 0) break;
         int why = errno;
-        if (why == EEXIST && tries < 10000) { /* another instance, or this one before its restart, within the same second */
+        if (why == EEXIST &&
+            tries < 10000) { /* another instance, or this one before its restart, within the same second */
             store->serial++;
         } else if (why == ENOENT && tries == 0) { /* the folder was removed */
             if (make_directory(store->directory, err) != WEIR_OK) return WEIR_IO;
@@ -181,7 +185,8 @@ static enum weir_status open_current(struct weir_store *store, struct weir_error
 }
 
 enum weir_status weir_store_append(struct weir_store *store, const void *bytes, size_t size, struct weir_error *err) {
-    if (store->fd >= 0 && store->size + size > store->limits.max_file_bytes && store->size > WEIR_FILE_HEADER_BYTES) close_current(store);
+    if (store->fd >= 0 && store->size + size > store->limits.max_file_bytes && store->size > WEIR_FILE_HEADER_BYTES)
+        close_current(store);
     prune(store, size + WEIR_FILE_HEADER_BYTES);
     if (store->fd < 0) {
         enum weir_status status = open_current(store, err);
@@ -212,11 +217,13 @@ const char *weir_store_current(const struct weir_store *store) {
     return store->path;
 }
 
-enum weir_status weir_store_open(struct weir_store **store, const char *directory, const struct weir_store_limits *limits,
-                                 const struct weir_clock *clock, struct weir_error *err) {
+enum weir_status weir_store_open(struct weir_store **store, const char *directory,
+                                 const struct weir_store_limits *limits, const struct weir_clock *clock,
+                                 struct weir_error *err) {
     if (directory[0] == 0) return weir_fail(err, WEIR_INVALID, 0, false, "file: directory is empty");
     if (limits->max_file_bytes > limits->max_total_bytes) {
-        return weir_fail(err, WEIR_INVALID, 0, false, "file: max_file_bytes %" PRIu64 " is more than max_total_bytes %" PRIu64,
+        return weir_fail(err, WEIR_INVALID, 0, false,
+                         "file: max_file_bytes %" PRIu64 " is more than max_total_bytes %" PRIu64,
                          limits->max_file_bytes, limits->max_total_bytes);
     }
     enum weir_status status = make_directory(directory, err);

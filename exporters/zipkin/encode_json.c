@@ -5,14 +5,17 @@
 
 /* Room of what is not text: punctuation, member names, ids, times, flags of one span, with some to spare.
  * Longest: {"traceId":"32","parentId":"16","id":"16","kind":"PRODUCER","name":"","timestamp":20,"duration":20,
- * "localEndpoint":{"serviceName":""},"remoteEndpoint":{"serviceName":"","ipv6":"45","port":5},"annotations":[],"tags":{},"debug":true} */
+ * "localEndpoint":{"serviceName":""},"remoteEndpoint":{"serviceName":"","ipv6":"45","port":5},"annotations":[],"tags":{},"debug":true}
+ */
 enum { SPAN_ROOM = 512, TAG_ROOM = 6 /* "":"", */, ANNOTATION_ROOM = 52 /* {"timestamp":20,"value":""}, */ };
 
 /* By enum weir_kind; INTERNAL has none (zipkin.md, "SpanKind"). */
 static const struct weir_zipkin_text kinds[] = {
-#define KIND(name) {.bytes = (const uint8_t *)",\"kind\":\"" name "\"", .size = sizeof(",\"kind\":\"" name "\"") - 1}
-    [WEIR_KIND_UNSPECIFIED] = {0},       [WEIR_KIND_INTERNAL] = {0},          [WEIR_KIND_SERVER] = KIND("SERVER"),
-    [WEIR_KIND_CLIENT] = KIND("CLIENT"), [WEIR_KIND_PRODUCER] = KIND("PRODUCER"), [WEIR_KIND_CONSUMER] = KIND("CONSUMER"),
+#define KIND(name)                                                                                                     \
+    { .bytes = (const uint8_t *)",\"kind\":\"" name "\"", .size = sizeof(",\"kind\":\"" name "\"") - 1 }
+    [WEIR_KIND_UNSPECIFIED] = {0},           [WEIR_KIND_INTERNAL] = {0},
+    [WEIR_KIND_SERVER] = KIND("SERVER"),     [WEIR_KIND_CLIENT] = KIND("CLIENT"),
+    [WEIR_KIND_PRODUCER] = KIND("PRODUCER"), [WEIR_KIND_CONSUMER] = KIND("CONSUMER"),
 #undef KIND
 };
 
@@ -90,7 +93,9 @@ static uint8_t *put_annotations(uint8_t *out, const struct weir_zipkin_span *spa
 
 static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin) {
     struct weir_buffer *buffer = &scratch->encoded;
-    if (!weir_buffer_room(buffer, WEIR_JSON_GROWTH * (origin->text_bytes + origin->service.size) + TAG_ROOM * (size_t)origin->tag_count + 64)) return false;
+    if (!weir_buffer_room(buffer, WEIR_JSON_GROWTH * (origin->text_bytes + origin->service.size) +
+                                      TAG_ROOM * (size_t)origin->tag_count + 64))
+        return false;
     uint8_t *start = buffer->bytes + buffer->size, *out = start;
     for (uint32_t k = 0; k < origin->tag_count; k++) {
         struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
@@ -103,7 +108,8 @@ static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipki
     return true;
 }
 
-static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span) {
+static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch,
+                                const struct weir_zipkin_span *span) {
     const struct weir_zipkin_origin *origin = span->origin;
     if (origin->encoded_size == 0) return out;
     if (!span->repeats_origin) return put(out, scratch->encoded.bytes + origin->encoded_at, origin->encoded_size);
@@ -126,7 +132,8 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
     out = PUT(out, "\",\"id\":\"");
     out = put_id(out, view->span_id);
     *out++ = '"';
-    if (view->kind < sizeof kinds / sizeof kinds[0] && kinds[view->kind].size > 0) out = put(out, kinds[view->kind].bytes, kinds[view->kind].size);
+    if (view->kind < sizeof kinds / sizeof kinds[0] && kinds[view->kind].size > 0)
+        out = put(out, kinds[view->kind].bytes, kinds[view->kind].size);
     if (span->name.size > 0) {
         out = PUT(out, ",\"name\":\"");
         out = put_text(out, span->name);
@@ -148,7 +155,8 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
     if (span->tag_count > 0 || span->origin->tag_count > 0) {
         out = PUT(out, ",\"tags\":{");
         out = put_origin_tags(out, scratch, span);
-        for (uint32_t i = 0; i < span->tag_count; i++) out = put_tag(out, &span->tags[i]);
+        for (uint32_t i = 0; i < span->tag_count; i++)
+            out = put_tag(out, &span->tags[i]);
         out[-1] = '}'; /* the last comma */
     }
     if ((view->flags & WEIR_SPAN_DEBUG) != 0) out = PUT(out, ",\"debug\":true");
@@ -158,18 +166,21 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
 
 static size_t bound_of(const struct weir_zipkin_span *span) {
     const struct weir_zipkin_origin *origin = span->origin;
-    return SPAN_ROOM + WEIR_JSON_GROWTH * (span->text_bytes + origin->service.size) + TAG_ROOM * (size_t)span->tag_count +
-           ANNOTATION_ROOM * (size_t)span->annotation_count + origin->encoded_size;
+    return SPAN_ROOM + WEIR_JSON_GROWTH * (span->text_bytes + origin->service.size) +
+           TAG_ROOM * (size_t)span->tag_count + ANNOTATION_ROOM * (size_t)span->annotation_count + origin->encoded_size;
 }
 
-uint32_t weir_zipkin_encode_json(struct weir_zipkin_scratch *scratch, uint32_t first, size_t max_bytes, struct weir_buffer *out) {
+uint32_t weir_zipkin_encode_json(struct weir_zipkin_scratch *scratch, uint32_t first, size_t max_bytes,
+                                 struct weir_buffer *out) {
     uint32_t i = first;
     size_t start = out->size;
     weir_buffer_byte(out, '[');
     for (; i < scratch->batch->span_count; i++) {
         struct weir_zipkin_span span;
         struct weir_zipkin_origin *fresh;
-        if (!weir_zipkin_read(scratch, i, &span, &fresh) || (fresh != NULL && !encode_origin(scratch, fresh)) || !weir_buffer_room(out, bound_of(&span))) break;
+        if (!weir_zipkin_read(scratch, i, &span, &fresh) || (fresh != NULL && !encode_origin(scratch, fresh)) ||
+            !weir_buffer_room(out, bound_of(&span)))
+            break;
         uint8_t *at = out->bytes + out->size;
         if (i > first) *at++ = ',';
         at = put_span(at, scratch, &span);

@@ -4,11 +4,26 @@
 /* Fields of zipkin.proto. */
 enum {
     LIST_SPANS = 1,
-    SPAN_TRACE_ID = 1, SPAN_PARENT_ID, SPAN_ID, SPAN_KIND, SPAN_NAME, SPAN_TIMESTAMP, SPAN_DURATION, SPAN_LOCAL_ENDPOINT, SPAN_REMOTE_ENDPOINT,
-    SPAN_ANNOTATIONS, SPAN_TAGS, SPAN_DEBUG,
-    ENDPOINT_SERVICE_NAME = 1, ENDPOINT_IPV4, ENDPOINT_IPV6, ENDPOINT_PORT,
-    ANNOTATION_TIMESTAMP = 1, ANNOTATION_VALUE,
-    ENTRY_KEY = 1, ENTRY_VALUE,
+    SPAN_TRACE_ID = 1,
+    SPAN_PARENT_ID,
+    SPAN_ID,
+    SPAN_KIND,
+    SPAN_NAME,
+    SPAN_TIMESTAMP,
+    SPAN_DURATION,
+    SPAN_LOCAL_ENDPOINT,
+    SPAN_REMOTE_ENDPOINT,
+    SPAN_ANNOTATIONS,
+    SPAN_TAGS,
+    SPAN_DEBUG,
+    ENDPOINT_SERVICE_NAME = 1,
+    ENDPOINT_IPV4,
+    ENDPOINT_IPV6,
+    ENDPOINT_PORT,
+    ANNOTATION_TIMESTAMP = 1,
+    ANNOTATION_VALUE,
+    ENTRY_KEY = 1,
+    ENTRY_VALUE,
 };
 
 /* Room of what is not text: keys, lengths (at most 5 bytes each), ids, times, flags of one span. */
@@ -54,7 +69,9 @@ static uint8_t *put_remote(uint8_t *out, const struct weir_zipkin_endpoint *endp
     out = weir_wire_put_key(out, SPAN_REMOTE_ENDPOINT, WEIR_WIRE_BYTES);
     out = weir_wire_put_varint(out, size);
     if (endpoint->name.size > 0) out = put_text(out, ENDPOINT_SERVICE_NAME, endpoint->name);
-    if (endpoint->ip_size > 0) out = weir_wire_put_bytes(out, endpoint->ip_size == 4 ? ENDPOINT_IPV4 : ENDPOINT_IPV6, endpoint->ip, endpoint->ip_size);
+    if (endpoint->ip_size > 0)
+        out = weir_wire_put_bytes(out, endpoint->ip_size == 4 ? ENDPOINT_IPV4 : ENDPOINT_IPV6, endpoint->ip,
+                                  endpoint->ip_size);
     if (endpoint->port > 0) out = weir_wire_put_uint(out, ENDPOINT_PORT, endpoint->port);
     return out;
 }
@@ -82,7 +99,8 @@ static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipki
     return true;
 }
 
-static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span) {
+static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch,
+                                const struct weir_zipkin_span *span) {
     const struct weir_zipkin_origin *origin = span->origin;
     if (!span->repeats_origin) {
         if (origin->encoded_size > 0) memcpy(out, scratch->encoded.bytes + origin->encoded_at, origin->encoded_size);
@@ -120,9 +138,11 @@ static uint8_t *put_body(uint8_t *out, const struct weir_zipkin_scratch *scratch
     out = weir_wire_put_varint(out, field_size(span->origin->service.size));
     out = put_text(out, ENDPOINT_SERVICE_NAME, span->origin->service);
     if (span->remote.name.size > 0 || span->remote.ip_size > 0) out = put_remote(out, &span->remote);
-    for (uint32_t i = 0; i < span->annotation_count; i++) out = put_annotation(out, &span->annotations[i]);
+    for (uint32_t i = 0; i < span->annotation_count; i++)
+        out = put_annotation(out, &span->annotations[i]);
     out = put_origin_tags(out, scratch, span);
-    for (uint32_t i = 0; i < span->tag_count; i++) out = put_tag(out, &span->tags[i]);
+    for (uint32_t i = 0; i < span->tag_count; i++)
+        out = put_tag(out, &span->tags[i]);
     if ((view->flags & WEIR_SPAN_DEBUG) != 0) out = weir_wire_put_uint(out, SPAN_DEBUG, 1);
     return out;
 }
@@ -141,13 +161,16 @@ static size_t bound_of(const struct weir_zipkin_span *span) {
            ANNOTATION_ROOM * (size_t)span->annotation_count + span->origin->encoded_size;
 }
 
-uint32_t weir_zipkin_encode_proto3(struct weir_zipkin_scratch *scratch, uint32_t first, size_t max_bytes, struct weir_buffer *out) {
+uint32_t weir_zipkin_encode_proto3(struct weir_zipkin_scratch *scratch, uint32_t first, size_t max_bytes,
+                                   struct weir_buffer *out) {
     uint32_t i = first;
     size_t start = out->size;
     for (; i < scratch->batch->span_count; i++) {
         struct weir_zipkin_span span;
         struct weir_zipkin_origin *fresh;
-        if (!weir_zipkin_read(scratch, i, &span, &fresh) || (fresh != NULL && !encode_origin(scratch, fresh)) || !weir_buffer_room(out, bound_of(&span))) break;
+        if (!weir_zipkin_read(scratch, i, &span, &fresh) || (fresh != NULL && !encode_origin(scratch, fresh)) ||
+            !weir_buffer_room(out, bound_of(&span)))
+            break;
         size_t size = (size_t)(put_span(out->bytes + out->size, scratch, &span) - out->bytes);
         if (i > first && size - start > max_bytes) break;
         out->size = size;

@@ -36,7 +36,8 @@ static uint64_t key_bit(struct weir_zipkin_text key) {
 static bool grow(void **array, uint32_t *capacity, uint32_t want, size_t element) {
     if (want <= *capacity) return true;
     uint32_t more = *capacity < 32 ? 32 : *capacity;
-    while (more < want) more *= 2;
+    while (more < want)
+        more *= 2;
     void *grown = realloc(*array, more * element);
     if (grown == NULL) return false;
     *array = grown;
@@ -88,7 +89,8 @@ static void read_value(struct weir_wire wire, struct weir_buffer *buffer, struct
 }
 
 /* One KeyValue. */
-static inline void read_attribute(const uint8_t *bytes, size_t size, struct weir_buffer *buffer, struct attribute *attribute) {
+static inline void read_attribute(const uint8_t *bytes, size_t size, struct weir_buffer *buffer,
+                                  struct attribute *attribute) {
     attribute->number = 0;
     attribute->is_false = false;
     /* 0a KK key 12 VV 0a SS string: a string below 126 bytes, what nearly every attribute is */
@@ -107,7 +109,8 @@ static inline void read_attribute(const uint8_t *bytes, size_t size, struct weir
     attribute->key = attribute->value = (struct weir_zipkin_text){0};
     while (weir_wire_next(&wire, &field)) {
         if (field.type != WEIR_WIRE_BYTES) continue;
-        if (field.number == 1) attribute->key = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
+        if (field.number == 1)
+            attribute->key = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
         if (field.number == 2) value = weir_wire_of(field.bytes, field.value);
     }
     read_value(value, buffer, attribute);
@@ -115,9 +118,11 @@ static inline void read_attribute(const uint8_t *bytes, size_t size, struct weir
 
 /* ---- what an origin gives ---- */
 
-static bool add_origin_tag(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin, struct weir_zipkin_text key, struct weir_zipkin_text value) {
+static bool add_origin_tag(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin,
+                           struct weir_zipkin_text key, struct weir_zipkin_text value) {
     void *array = scratch->origin_tags;
-    if (!grow(&array, &scratch->origin_tag_capacity, scratch->origin_tag_count + 1, sizeof *scratch->origin_tags)) return false;
+    if (!grow(&array, &scratch->origin_tag_capacity, scratch->origin_tag_count + 1, sizeof *scratch->origin_tags))
+        return false;
     scratch->origin_tags = array;
     scratch->origin_tags[scratch->origin_tag_count++] = (struct weir_zipkin_tag){key, value};
     origin->tag_count++;
@@ -126,7 +131,8 @@ static bool add_origin_tag(struct weir_zipkin_scratch *scratch, struct weir_zipk
     return true;
 }
 
-static bool add_origin_attributes(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin, struct weir_wire wire, uint32_t number) {
+static bool add_origin_attributes(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin,
+                                  struct weir_wire wire, uint32_t number) {
     struct weir_wire_field field;
     while (weir_wire_next(&wire, &field)) {
         if (field.number != number || field.type != WEIR_WIRE_BYTES) continue;
@@ -134,7 +140,8 @@ static bool add_origin_attributes(struct weir_zipkin_scratch *scratch, struct we
         read_attribute(field.bytes, field.value, &scratch->origin_text, &attribute);
         if (scratch->origin_text.failed) return false;
         if (number == 1 && IS(attribute.key, "service.name")) {
-            if (attribute.value.bytes != NULL && attribute.value.size > 0) origin->service = attribute.value; /* a string, as it must be */
+            if (attribute.value.bytes != NULL && attribute.value.size > 0)
+                origin->service = attribute.value; /* a string, as it must be */
         } else if (!add_origin_tag(scratch, origin, attribute.key, attribute.value)) {
             return false;
         }
@@ -148,22 +155,27 @@ static bool add_scope(struct weir_zipkin_scratch *scratch, struct weir_zipkin_or
         if ((field.number != 1 && field.number != 2) || field.type != WEIR_WIRE_BYTES || field.value == 0) continue;
         struct weir_zipkin_text value = {.bytes = field.bytes, .size = (uint32_t)field.value};
         /* The deprecated aliases MUST be reported too (mapping-to-non-otlp.md, InstrumentationScope). */
-        if (!add_origin_tag(scratch, origin, field.number == 1 ? TEXT("otel.scope.name") : TEXT("otel.scope.version"), value) ||
-            !add_origin_tag(scratch, origin, field.number == 1 ? TEXT("otel.library.name") : TEXT("otel.library.version"), value)) {
+        if (!add_origin_tag(scratch, origin, field.number == 1 ? TEXT("otel.scope.name") : TEXT("otel.scope.version"),
+                            value) ||
+            !add_origin_tag(scratch, origin,
+                            field.number == 1 ? TEXT("otel.library.name") : TEXT("otel.library.version"), value)) {
             return false;
         }
     }
     return add_origin_attributes(scratch, origin, wire, 3);
 }
 
-static bool meet_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin, const struct weir_origin_parts *parts) {
-    origin->service = TEXT("unknown_service"); /* OpenTelemetry specification, resource/sdk.md: the default service.name */
+static bool meet_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin,
+                        const struct weir_origin_parts *parts) {
+    origin->service =
+        TEXT("unknown_service"); /* OpenTelemetry specification, resource/sdk.md: the default service.name */
     origin->first_tag = scratch->origin_tag_count;
     return add_origin_attributes(scratch, origin, weir_wire_of(parts->resource, parts->resource_size), 1) &&
            add_scope(scratch, origin, weir_wire_of(parts->scope, parts->scope_size));
 }
 
-struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_origin *origin, uint32_t k) {
+struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch,
+                                              const struct weir_zipkin_origin *origin, uint32_t k) {
     struct weir_zipkin_tag tag = scratch->origin_tags[origin->first_tag + k];
     tag.value = resolved(tag.value, &scratch->origin_text);
     return tag;
@@ -178,7 +190,8 @@ bool weir_zipkin_repeated(const struct weir_zipkin_span *span, const struct weir
 
 /* ---- what a span gives ---- */
 
-static bool add_tag(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_zipkin_text key, struct weir_zipkin_text value) {
+static bool add_tag(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_zipkin_text key,
+                    struct weir_zipkin_text value) {
     if (span->tag_count == scratch->tag_capacity) {
         void *array = scratch->tags;
         if (!grow(&array, &scratch->tag_capacity, span->tag_count + 1, sizeof *scratch->tags)) return false;
@@ -190,7 +203,8 @@ static bool add_tag(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span
     return true;
 }
 
-static bool add_number(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_zipkin_text key, uint64_t number) {
+static bool add_number(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_zipkin_text key,
+                       uint64_t number) {
     if (number == 0) return true;
     size_t start = scratch->text.size;
     weir_buffer_u64(&scratch->text, number);
@@ -211,7 +225,8 @@ static bool put_attributes(struct weir_buffer *out, struct weir_wire wire, uint3
     return any;
 }
 
-/* An event without attributes is an annotation of its name; with them, of "name":{"key":value} (zipkin.md, "Events"). */
+/* An event without attributes is an annotation of its name; with them, of "name":{"key":value} (zipkin.md, "Events").
+ */
 static bool add_event(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_wire wire) {
     struct weir_wire_field field;
     struct weir_zipkin_text name = {.bytes = (const uint8_t *)""};
@@ -219,12 +234,14 @@ static bool add_event(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
     bool attributes = false;
     for (struct weir_wire at = wire; weir_wire_next(&at, &field);) {
         if (field.number == 1 && field.type == WEIR_WIRE_FIXED64) time_ns = field.value;
-        if (field.number == 2 && field.type == WEIR_WIRE_BYTES) name = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
+        if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
+            name = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
         if (field.number == 3 && field.type == WEIR_WIRE_BYTES) attributes = true;
         if (field.number == 4 && field.type == WEIR_WIRE_VARINT) dropped = field.value;
     }
     void *array = scratch->annotations;
-    if (!grow(&array, &scratch->annotation_capacity, span->annotation_count + 1, sizeof *scratch->annotations)) return false;
+    if (!grow(&array, &scratch->annotation_capacity, span->annotation_count + 1, sizeof *scratch->annotations))
+        return false;
     scratch->annotations = array;
     struct weir_zipkin_annotation *annotation = &scratch->annotations[span->annotation_count++];
     annotation->timestamp_us = time_ns >= 1000 ? time_ns / 1000 : span->timestamp_us > 0 ? span->timestamp_us : 1;
@@ -255,7 +272,8 @@ static void put_hex(struct weir_buffer *out, const struct weir_wire_field *id) {
 
 /* otlp.link.N = trace id|span id|tracestate|attributes as JSON|dropped attributes
  * Source: opentelemetry-collector-contrib, pkg/translator/zipkin/zipkinv2/from_translator.go. */
-static bool add_link(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_wire wire, unsigned number) {
+static bool add_link(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_wire wire,
+                     unsigned number) {
     struct weir_buffer *out = &scratch->text;
     struct weir_wire_field field, part[3] = {0};
     uint64_t dropped = 0;
@@ -288,15 +306,18 @@ struct status {
 static void read_status(struct weir_wire wire, struct status *status) {
     struct weir_wire_field field;
     while (weir_wire_next(&wire, &field)) {
-        if (field.number == 2 && field.type == WEIR_WIRE_BYTES) status->message = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
+        if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
+            status->message = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
         if (field.number == 3 && field.type == WEIR_WIRE_VARINT) status->code = field.value;
     }
 }
 
-static bool add_status(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, const struct status *status) {
+static bool add_status(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span,
+                       const struct status *status) {
     if (status->code == WEIR_STATUS_OK) return add_tag(scratch, span, TEXT("otel.status_code"), TEXT("OK"));
     if (status->code != WEIR_STATUS_ERROR) return true;
-    return add_tag(scratch, span, TEXT("otel.status_code"), TEXT("ERROR")) && add_tag(scratch, span, TEXT("error"), status->message);
+    return add_tag(scratch, span, TEXT("otel.status_code"), TEXT("ERROR")) &&
+           add_tag(scratch, span, TEXT("error"), status->message);
 }
 
 /* The tags that a status or a changed weight replaces. */
@@ -339,8 +360,12 @@ static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
             if (!add_tag(scratch, span, attribute.key, attribute.value)) return false;
             if (calls) weir_zipkin_remote_offer(&remote, attribute.key, attribute.value, attribute.number);
             break;
-        case SPAN_NAME: span->name = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value}; break;
-        case SPAN_TRACE_STATE: tracestate = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value}; break;
+        case SPAN_NAME:
+            span->name = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
+            break;
+        case SPAN_TRACE_STATE:
+            tracestate = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
+            break;
         case SPAN_EVENTS:
             if (!add_event(scratch, span, weir_wire_of(field.bytes, field.value))) return false;
             break;
@@ -358,9 +383,11 @@ static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
         span->text_bytes += remote.endpoint.name.size;
     }
     span->text_bytes += span->name.size;
-    return add_status(scratch, span, &status) && add_number(scratch, span, TEXT("otel.dropped_attributes_count"), dropped[0]) &&
+    return add_status(scratch, span, &status) &&
+           add_number(scratch, span, TEXT("otel.dropped_attributes_count"), dropped[0]) &&
            add_number(scratch, span, TEXT("otel.dropped_events_count"), dropped[1]) &&
-           add_number(scratch, span, TEXT("otel.dropped_links_count"), dropped[2]) && (tracestate.size == 0 || add_tag(scratch, span, TEXT("w3c.tracestate"), tracestate));
+           add_number(scratch, span, TEXT("otel.dropped_links_count"), dropped[2]) &&
+           (tracestate.size == 0 || add_tag(scratch, span, TEXT("w3c.tracestate"), tracestate));
 }
 
 /* Rendered texts get their addresses; those of tags and annotations only, for nothing else is rendered. */
@@ -389,7 +416,8 @@ bool weir_zipkin_begin(struct weir_zipkin_scratch *scratch, const struct weir_ba
     return true;
 }
 
-bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct weir_zipkin_span *span, struct weir_zipkin_origin **fresh) {
+bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct weir_zipkin_span *span,
+                      struct weir_zipkin_origin **fresh) {
     const struct weir_span *view = &scratch->batch->spans[i];
     struct weir_zipkin_origin *origin = &scratch->origins[view->origin];
     *fresh = NULL;
@@ -403,8 +431,11 @@ bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct we
     span->origin = origin;
     /* Microseconds, and a duration of at least one: zero means unknown there (zipkin.proto, Span.duration). */
     span->timestamp_us = view->start_ns / 1000;
-    span->duration_us = view->duration_ns >= 1000 ? view->duration_ns / 1000 : view->start_ns > 0 || view->duration_ns > 0;
-    if (!read_body(scratch, span, weir_wire_of(scratch->batch->bytes + view->offset, view->size)) || scratch->text.failed) return false;
+    span->duration_us =
+        view->duration_ns >= 1000 ? view->duration_ns / 1000 : view->start_ns > 0 || view->duration_ns > 0;
+    if (!read_body(scratch, span, weir_wire_of(scratch->batch->bytes + view->offset, view->size)) ||
+        scratch->text.failed)
+        return false;
     if (scratch->text.size > 0) resolve(scratch, span);
     span->tags = scratch->tags;
     span->annotations = scratch->annotations;

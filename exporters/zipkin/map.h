@@ -1,8 +1,8 @@
 /* map.h - OTLP spans as Zipkin sees them, before any encoding.
  * Sources: OpenTelemetry specification, trace/sdk_exporters/zipkin.md and common/mapping-to-non-otlp.md; zipkin-api,
  * zipkin.proto and zipkin2-api.yaml. What those leave open: resource attributes and scope attributes become tags, a
- * span's own tag wins over one of its resource; links become tags otlp.link.N as the OpenTelemetry Collector writes them;
- * tracestate becomes the tag w3c.tracestate. */
+ * span's own tag wins over one of its resource; links become tags otlp.link.N as the OpenTelemetry Collector writes
+ * them; tracestate becomes the tag w3c.tracestate. */
 #ifndef WEIR_EXPORTERS_ZIPKIN_MAP_H
 #define WEIR_EXPORTERS_ZIPKIN_MAP_H
 #include "collector/core/batch.h"
@@ -69,9 +69,11 @@ struct weir_zipkin_scratch {
 /* Before the spans of another batch. False: out of memory. */
 bool weir_zipkin_begin(struct weir_zipkin_scratch *scratch, const struct weir_batch *batch);
 /* Maps span i. *fresh: its origin is met for the first time, and its tags are to be encoded. False: out of memory. */
-bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct weir_zipkin_span *span, struct weir_zipkin_origin **fresh);
+bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct weir_zipkin_span *span,
+                      struct weir_zipkin_origin **fresh);
 /* Tag k of an origin, k < origin->tag_count; texts are valid until the next origin is met. */
-struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_origin *origin, uint32_t k);
+struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch,
+                                              const struct weir_zipkin_origin *origin, uint32_t k);
 /* Does the span have a tag of its own by the name of this one of its origin's? */
 bool weir_zipkin_repeated(const struct weir_zipkin_span *span, const struct weir_zipkin_tag *origin_tag);
 void weir_zipkin_scratch_free(struct weir_zipkin_scratch *scratch);

@@ -11,7 +11,8 @@ struct rule {
     uint8_t rank;  /* of the specification's table; 0: a port */
     uint8_t group; /* enum port_group */
 };
-#define RULE(key, rank, group) {key, sizeof key - 1, rank, group}
+#define RULE(key, rank, group)                                                                                         \
+    { key, sizeof key - 1, rank, group }
 static const struct rule rules[] = {
     RULE("peer.service", 1, PORT_SERVER),
     RULE("server.address", 2, PORT_SERVER),
@@ -85,7 +86,8 @@ static void offer_address(struct weir_zipkin_remote *remote, const struct rule *
     }
 }
 
-void weir_zipkin_remote_offer(struct weir_zipkin_remote *remote, struct weir_zipkin_text key, struct weir_zipkin_text value, uint64_t number) {
+void weir_zipkin_remote_offer(struct weir_zipkin_remote *remote, struct weir_zipkin_text key,
+                              struct weir_zipkin_text value, uint64_t number) {
     if (key.size > 21 || (SIZES >> key.size & 1) == 0 || value.size == 0) return;
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const struct rule *rule = &rules[i];
@@ -93,7 +95,9 @@ void weir_zipkin_remote_offer(struct weir_zipkin_remote *remote, struct weir_zip
         if (rule->rank != 0) {
             if (number == 0 && value.bytes != NULL) offer_address(remote, rule, value);
         } else {
-            remote->ports[rule->group] = number != 0 ? (uint16_t)(number <= UINT16_MAX ? number : 0) : value.bytes != NULL ? port_of(value.bytes, value.size) : 0;
+            remote->ports[rule->group] = number != 0           ? (uint16_t)(number <= UINT16_MAX ? number : 0)
+                                         : value.bytes != NULL ? port_of(value.bytes, value.size)
+                                                               : 0;
         }
         return;
     }

@@ -1,6 +1,7 @@
 /* zipkin.c - batches to Zipkin's POST /api/v2/spans, on libcurl's multi interface.
  * A batch is cut into bodies of max_body_bytes, sent one after the other; how far it got stays in the ticket, so that a
- * retry goes on behind the last body that was answered. Several batches are under way at once, as the queue sends them. */
+ * retry goes on behind the last body that was answered. Several batches are under way at once, as the queue sends them.
+ */
 #include "collector/core/log.h"
 #include "exporters/exporter.h"
 #include "exporters/zipkin/encode.h"
@@ -16,11 +17,16 @@ enum { REPLY_BYTES = 160 /* of a refusal, for the log */ };
 enum { SENT_BYTES, ANSWERED_2XX, ANSWERED_4XX, ANSWERED_5XX, ANSWERED_OTHER, NOT_ANSWERED, ZIPKIN_METRICS };
 static const struct weir_metric metrics[ZIPKIN_METRICS] = {
     [SENT_BYTES] = {"zipkin_body_bytes_total", NULL, WEIR_COUNTER, "Bytes of the bodies that Zipkin answered."},
-    [ANSWERED_2XX] = {"zipkin_posts_total", "answer=\"2xx\"", WEIR_COUNTER, "POST requests to Zipkin, by the class of its answer."},
-    [ANSWERED_4XX] = {"zipkin_posts_total", "answer=\"4xx\"", WEIR_COUNTER, "POST requests to Zipkin, by the class of its answer."},
-    [ANSWERED_5XX] = {"zipkin_posts_total", "answer=\"5xx\"", WEIR_COUNTER, "POST requests to Zipkin, by the class of its answer."},
-    [ANSWERED_OTHER] = {"zipkin_posts_total", "answer=\"other\"", WEIR_COUNTER, "POST requests to Zipkin, by the class of its answer."},
-    [NOT_ANSWERED] = {"zipkin_posts_total", "answer=\"none\"", WEIR_COUNTER, "POST requests to Zipkin, by the class of its answer."},
+    [ANSWERED_2XX] = {"zipkin_posts_total", "answer=\"2xx\"", WEIR_COUNTER,
+                      "POST requests to Zipkin, by the class of its answer."},
+    [ANSWERED_4XX] = {"zipkin_posts_total", "answer=\"4xx\"", WEIR_COUNTER,
+                      "POST requests to Zipkin, by the class of its answer."},
+    [ANSWERED_5XX] = {"zipkin_posts_total", "answer=\"5xx\"", WEIR_COUNTER,
+                      "POST requests to Zipkin, by the class of its answer."},
+    [ANSWERED_OTHER] = {"zipkin_posts_total", "answer=\"other\"", WEIR_COUNTER,
+                        "POST requests to Zipkin, by the class of its answer."},
+    [NOT_ANSWERED] = {"zipkin_posts_total", "answer=\"none\"", WEIR_COUNTER,
+                      "POST requests to Zipkin, by the class of its answer."},
 };
 
 struct zipkin;
@@ -67,7 +73,8 @@ static bool add_header(struct zipkin *zipkin, const char *text) {
 }
 
 static enum weir_status set_headers(struct zipkin *zipkin, struct weir_error *err) {
-    bool good = add_header(zipkin, zipkin->json ? "Content-Type: application/json" : "Content-Type: application/x-protobuf");
+    bool good =
+        add_header(zipkin, zipkin->json ? "Content-Type: application/json" : "Content-Type: application/x-protobuf");
     good = good && add_header(zipkin, "Expect:"); /* no round trip before a body */
     for (uint32_t i = 0; good && i < zipkin->config.zipkin.header_count; i++) {
         const struct weir_header *header = &zipkin->config.zipkin.headers[i];
@@ -75,7 +82,8 @@ static enum weir_status set_headers(struct zipkin *zipkin, struct weir_error *er
         if (header->name[0] == 0 || strpbrk(header->name, ":\r\n ") != NULL || strpbrk(header->value, "\r\n") != NULL) {
             return weir_fail(err, WEIR_INVALID, 0, false, "zipkin: headers: \"%s\" is not a header", header->name);
         }
-        snprintf(line, sizeof line, "%s%s%s", header->name, header->value[0] != 0 ? ": " : ";", header->value); /* "Name;" is one without value */
+        snprintf(line, sizeof line, "%s%s%s", header->name, header->value[0] != 0 ? ": " : ";",
+                 header->value); /* "Name;" is one without value */
         good = add_header(zipkin, line);
     }
     return good ? WEIR_OK : weir_fail(err, WEIR_FULL, 0, false, "zipkin: out of memory");
@@ -89,7 +97,8 @@ static enum weir_status check_url(const char *url, struct weir_error *err) {
     if (code == CURLUE_OK) code = curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0);
     enum weir_status status = WEIR_OK;
     if (code != CURLUE_OK) {
-        status = weir_fail(err, WEIR_INVALID, 0, false, "zipkin: url: %s", curl_url_strerror(code)); /* not the url: it may hold a password */
+        status = weir_fail(err, WEIR_INVALID, 0, false, "zipkin: url: %s",
+                           curl_url_strerror(code)); /* not the url: it may hold a password */
     } else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
         status = weir_fail(err, WEIR_INVALID, 0, false, "zipkin: url: scheme %s is neither http nor https", scheme);
     }
@@ -127,7 +136,8 @@ static struct post *post_new(struct zipkin *zipkin) {
     if (timeout_ms < 1) timeout_ms = 1;
     curl_easy_setopt(easy, CURLOPT_URL, zipkin->config.zipkin.url);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* no proxy by an inherited environment variable: traces go where the file says */
+    curl_easy_setopt(easy, CURLOPT_PROXY,
+                     ""); /* no proxy by an inherited environment variable: traces go where the file says */
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < 5000 ? timeout_ms : 5000L);
@@ -166,13 +176,15 @@ static void send_next(struct post *post) {
     struct zipkin *zipkin = post->zipkin;
     uint32_t first = post->ticket->settled_spans;
     if (first >= post->batch->span_count) {
-        settle(post, post->ticket->rejected_spans >= post->batch->span_count ? WEIR_REJECTED : WEIR_DELIVERED, 0, post->why);
+        settle(post, post->ticket->rejected_spans >= post->batch->span_count ? WEIR_REJECTED : WEIR_DELIVERED, 0,
+               post->why);
         return;
     }
     weir_buffer_clear(&post->body);
     post->end = first;
     if (weir_zipkin_begin(&zipkin->scratch, post->batch)) {
-        post->end = (zipkin->json ? weir_zipkin_encode_json : weir_zipkin_encode_proto3)(&zipkin->scratch, first, zipkin->max_body_bytes, &post->body);
+        post->end = (zipkin->json ? weir_zipkin_encode_json : weir_zipkin_encode_proto3)(
+            &zipkin->scratch, first, zipkin->max_body_bytes, &post->body);
     }
     if (post->end == first || post->body.failed) {
         settle(post, WEIR_RETRY, 0, "zipkin: out of memory");
@@ -182,7 +194,8 @@ static void send_next(struct post *post) {
     post->error[0] = 0;
     curl_easy_setopt(post->easy, CURLOPT_POSTFIELDS, (char *)post->body.bytes); /* not copied */
     curl_easy_setopt(post->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body.size);
-    if (curl_multi_add_handle(zipkin->multi, post->easy) != CURLM_OK) settle(post, WEIR_RETRY, 0, "zipkin: out of memory");
+    if (curl_multi_add_handle(zipkin->multi, post->easy) != CURLM_OK)
+        settle(post, WEIR_RETRY, 0, "zipkin: out of memory");
 }
 
 /* What Zipkin said, fit for a line of the log. */
@@ -208,7 +221,12 @@ static void finished(struct post *post, CURLcode code) {
     }
     long status = 0;
     curl_easy_getinfo(post->easy, CURLINFO_RESPONSE_CODE, &status);
-    weir_count(zipkin->set, status / 100 == 2 ? ANSWERED_2XX : status / 100 == 4 ? ANSWERED_4XX : status / 100 == 5 ? ANSWERED_5XX : ANSWERED_OTHER, 1);
+    weir_count(zipkin->set,
+               status / 100 == 2   ? ANSWERED_2XX
+               : status / 100 == 4 ? ANSWERED_4XX
+               : status / 100 == 5 ? ANSWERED_5XX
+                                   : ANSWERED_OTHER,
+               1);
     weir_count(zipkin->set, SENT_BYTES, post->body.size);
     if (status == 408 || status == 429 || status / 100 == 5) {
         curl_off_t retry_after_s = 0; /* also when the header is a date */
@@ -287,7 +305,8 @@ static void zipkin_close(void *self) {
     free(zipkin);
 }
 
-static enum weir_status zipkin_open(void **self, const struct weir_exporter_config *config, const struct weir_exporter_env *env, struct weir_error *err) {
+static enum weir_status zipkin_open(void **self, const struct weir_exporter_config *config,
+                                    const struct weir_exporter_env *env, struct weir_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_curl);
     struct zipkin *zipkin = calloc(1, sizeof *zipkin);
@@ -303,7 +322,8 @@ static enum weir_status zipkin_open(void **self, const struct weir_exporter_conf
     if (status == WEIR_OK) {
         zipkin->multi = curl_multi_init();
         zipkin->set = weir_metrics_open(env->metrics, metrics, ZIPKIN_METRICS, labels);
-        if (zipkin->multi == NULL || zipkin->set == NULL) status = weir_fail(err, WEIR_FULL, 0, false, "zipkin: out of memory");
+        if (zipkin->multi == NULL || zipkin->set == NULL)
+            status = weir_fail(err, WEIR_FULL, 0, false, "zipkin: out of memory");
     }
     if (status != WEIR_OK) {
         zipkin_close(zipkin);

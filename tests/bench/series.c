@@ -1,6 +1,7 @@
 /* series.c - what the series table costs: nanoseconds a span and a point on one thread, milliseconds a scrape.
  *   series_bench [--spans N]          one line of JSON on stdout, medians of 5 runs
- * 40 services of 25 operations each; traces of 8 spans, in which 3 calls have both sides, client first, and 2 spans are INTERNAL. */
+ * 40 services of 25 operations each; traces of 8 spans, in which 3 calls have both sides, client first, and 2 spans are
+ * INTERNAL. */
 #include "collector/aggregate/aggregate.h"
 
 #include <stdio.h>
@@ -38,9 +39,16 @@ struct stand {
 };
 
 static struct stand stand_up(bool edges, uint32_t per_metric_max) {
-    struct weir_aggregate_config config = {.series_max = 100000, .series_per_metric_max = per_metric_max, .label_value_bytes_max = 128,
-                                           .idle_expiry_ns = 3600 * WEIR_S, .latency_buckets = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10},
-                                           .latency_bucket_count = 14, .service_graph = edges, .edge_wait_ns = 10 * WEIR_S, .edges_max = 65536};
+    struct weir_aggregate_config config = {
+        .series_max = 100000,
+        .series_per_metric_max = per_metric_max,
+        .label_value_bytes_max = 128,
+        .idle_expiry_ns = 3600 * WEIR_S,
+        .latency_buckets = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10},
+        .latency_bucket_count = 14,
+        .service_graph = edges,
+        .edge_wait_ns = 10 * WEIR_S,
+        .edges_max = 65536};
     struct stand stand = {.names = weir_names_new(65536, 16 << 20), .metrics = weir_metrics_new()};
     stand.aggregate = weir_aggregate_new(&config, 1, stand.names, stand.metrics, &weir_clock_system);
     if (stand.aggregate == NULL) exit(1);
@@ -58,7 +66,8 @@ static void make_spans(struct stand *stand, struct weir_span *spans) {
     for (int s = 0; s < SERVICES; s++) {
         services[s] = weir_names_intern(stand->names, text, (size_t)snprintf(text, sizeof text, "service-%d", s));
         for (int o = 0; o < OPERATIONS; o++) {
-            operations[s][o] = weir_names_intern(stand->names, text, (size_t)snprintf(text, sizeof text, "GET /service-%d/operation-%d", s, o));
+            operations[s][o] = weir_names_intern(
+                stand->names, text, (size_t)snprintf(text, sizeof text, "GET /service-%d/operation-%d", s, o));
         }
     }
     uint64_t state = 88172645463325252ull;
@@ -66,8 +75,12 @@ static void make_spans(struct stand *stand, struct weir_span *spans) {
         uint32_t place = i % TRACE_SPANS;
         uint32_t s = (uint32_t)(random_next(&state) % SERVICES);
         struct weir_span *span = &spans[i];
-        *span = (struct weir_span){.trace_lo = i / TRACE_SPANS, .span_id = i + 1, .duration_ns = random_next(&state) % (200 * WEIR_MS), .prior = 1,
-                                   .service = services[s], .operation = operations[s][random_next(&state) % OPERATIONS]};
+        *span = (struct weir_span){.trace_lo = i / TRACE_SPANS,
+                                   .span_id = i + 1,
+                                   .duration_ns = random_next(&state) % (200 * WEIR_MS),
+                                   .prior = 1,
+                                   .service = services[s],
+                                   .operation = operations[s][random_next(&state) % OPERATIONS]};
         span->status = random_next(&state) % 50 == 0 ? WEIR_STATUS_ERROR : WEIR_STATUS_UNSET;
         if (place >= 6) {
             span->kind = WEIR_KIND_INTERNAL;
@@ -104,15 +117,21 @@ static double time_points(struct stand *stand, enum weir_point_kind kind, uint64
     static char keys[POINTS][KEY_MAX];
     struct weir_point points[POINTS];
     for (int i = 0; i < POINTS; i++) {
-        int size = snprintf(keys[i], KEY_MAX, "bench_kind%d_metric%d%cinstance%chost-%d%czone%ceu-1", (int)kind, i % 20, 0x1f, 0x1f, i, 0x1f, 0x1f);
-        points[i] = (struct weir_point){.kind = (uint8_t)kind, .key = (const uint8_t *)keys[i], .key_size = (uint32_t)size, .value = 0.02, .weight = 1,
+        int size = snprintf(keys[i], KEY_MAX, "bench_kind%d_metric%d%cinstance%chost-%d%czone%ceu-1", (int)kind, i % 20,
+                            0x1f, 0x1f, i, 0x1f, 0x1f);
+        points[i] = (struct weir_point){.kind = (uint8_t)kind,
+                                        .key = (const uint8_t *)keys[i],
+                                        .key_size = (uint32_t)size,
+                                        .value = 0.02,
+                                        .weight = 1,
                                         .hash = weir_names_hash(stand->names, keys[i], (size_t)size)};
     }
     double runs[RUNS];
     for (int run = 0; run < RUNS; run++) {
         uint64_t begin = now_ns(), done = 0;
         for (; done < count; done += POINTS) {
-            for (int i = 0; i < POINTS; i++) weir_shard_point(shard, &points[i], begin);
+            for (int i = 0; i < POINTS; i++)
+                weir_shard_point(shard, &points[i], begin);
         }
         runs[run] = (double)(now_ns() - begin) / (double)done;
     }
@@ -130,7 +149,8 @@ static double time_scrape(struct stand *stand, size_t *lines, size_t *bytes) {
     }
     *lines = 0;
     *bytes = out.size;
-    for (size_t i = 0; i < out.size; i++) *lines += out.bytes[i] == '\n';
+    for (size_t i = 0; i < out.size; i++)
+        *lines += out.bytes[i] == '\n';
     weir_buffer_free(&out);
     return median(runs);
 }
@@ -148,9 +168,11 @@ int main(int argc, char **argv) {
     stand = stand_up(true, 10000);
     make_spans(&stand, spans);
     printf(", \"span_with_edges_ns\": %.1f", time_spans(&stand, spans, count));
-    for (uint32_t i = 0; i < HELD_SPANS; i++) spans[i].prior = 10;
+    for (uint32_t i = 0; i < HELD_SPANS; i++)
+        spans[i].prior = 10;
     printf(", \"weighted_span_with_edges_ns\": %.1f", time_spans(&stand, spans, count));
-    printf(", \"counter_ns\": %.1f, \"timer_ns\": %.1f", time_points(&stand, WEIR_POINT_COUNT, count), time_points(&stand, WEIR_POINT_TIMER, count));
+    printf(", \"counter_ns\": %.1f, \"timer_ns\": %.1f", time_points(&stand, WEIR_POINT_COUNT, count),
+           time_points(&stand, WEIR_POINT_TIMER, count));
     size_t lines, bytes;
     double ms = time_scrape(&stand, &lines, &bytes);
     printf(", \"scrape_ms\": %.2f, \"scrape_lines\": %zu, \"scrape_bytes\": %zu", ms, lines, bytes);

@@ -1,7 +1,10 @@
 /* statsd_blast.c - sends StatsD packets at a steady pace, and says how many left.
- *   statsd_blast --port P --packets M --rate PACKETS_PER_SECOND [--lines K] [--names D] [--sockets S] [--segment 1] [--host 127.0.0.1]
- * --pps, --lines-per-packet and --distinct-names are other words for --rate, --lines and --names. Rate 0: as fast as it goes.
- * --segment 1 hands packets to the kernel by UDP_SEGMENT, 32 at once. One line of JSON on stdout: packets, lines, seconds. */
+ *   statsd_blast --port P --packets M --rate PACKETS_PER_SECOND [--lines K] [--names D] [--sockets S] [--segment 1]
+ * [--host 127.0.0.1]
+ * --pps, --lines-per-packet and --distinct-names are other words for --rate, --lines and --names. Rate 0: as fast as it
+ * goes.
+ * --segment 1 hands packets to the kernel by UDP_SEGMENT, 32 at once. One line of JSON on stdout: packets, lines,
+ * seconds. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,13 +41,17 @@ static long *option(struct blast *blast, const char *name) {
         const char *name, *other;
         size_t at;
     } options[] = {
-        {"--port", "--port", offsetof(struct blast, port)},        {"--packets", "--packets", offsetof(struct blast, packets)},
-        {"--rate", "--pps", offsetof(struct blast, rate)},         {"--lines", "--lines-per-packet", offsetof(struct blast, lines)},
-        {"--names", "--distinct-names", offsetof(struct blast, names)}, {"--sockets", "--sockets", offsetof(struct blast, sockets)},
+        {"--port", "--port", offsetof(struct blast, port)},
+        {"--packets", "--packets", offsetof(struct blast, packets)},
+        {"--rate", "--pps", offsetof(struct blast, rate)},
+        {"--lines", "--lines-per-packet", offsetof(struct blast, lines)},
+        {"--names", "--distinct-names", offsetof(struct blast, names)},
+        {"--sockets", "--sockets", offsetof(struct blast, sockets)},
         {"--segment", "--segment", offsetof(struct blast, segment)},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (strcmp(name, options[i].name) == 0 || strcmp(name, options[i].other) == 0) return (long *)(void *)((char *)blast + options[i].at);
+        if (strcmp(name, options[i].name) == 0 || strcmp(name, options[i].other) == 0)
+            return (long *)(void *)((char *)blast + options[i].at);
     }
     return NULL;
 }
@@ -62,8 +69,10 @@ static struct blast read_arguments(int argc, char **argv) {
             exit(2);
         }
     }
-    if (blast.port < 1 || blast.port > 65535 || blast.lines < 1 || blast.names < 1 || blast.sockets < 1 || blast.sockets > SOCKETS_MAX) {
-        fprintf(stderr, "statsd_blast: --port 1-65535 and at least one line, name and socket (at most %d)\n", SOCKETS_MAX);
+    if (blast.port < 1 || blast.port > 65535 || blast.lines < 1 || blast.names < 1 || blast.sockets < 1 ||
+        blast.sockets > SOCKETS_MAX) {
+        fprintf(stderr, "statsd_blast: --port 1-65535 and at least one line, name and socket (at most %d)\n",
+                SOCKETS_MAX);
         exit(2);
     }
     return blast;
@@ -77,8 +86,8 @@ static int connected(const struct blast *blast) {
     return fd;
 }
 
-/* All packets are made before the first is sent; of equal size, as UDP_SEGMENT wants them. Two packets never share a first
- * name while --names allows. */
+/* All packets are made before the first is sent; of equal size, as UDP_SEGMENT wants them. Two packets never share a
+ * first name while --names allows. */
 static size_t make_packets(const struct blast *blast, char (**packets)[PACKET_BYTES_MAX + 64], long count) {
     *packets = malloc((size_t)count * sizeof **packets);
     if (*packets == NULL) die("malloc");
@@ -110,7 +119,8 @@ static void wait_until(double due) {
         struct timespec time = {0, (long)((left > 0.5 ? 0.5 : left - 60e-6) * 1e9)};
         nanosleep(&time, NULL);
     }
-    while (now() < due) {}
+    while (now() < due) {
+    }
 }
 
 static long send_batch(int fd, struct mmsghdr *messages, unsigned count) {
@@ -119,7 +129,8 @@ static long send_batch(int fd, struct mmsghdr *messages, unsigned count) {
         int n = sendmmsg(fd, messages + sent, count - sent, 0);
         if (n > 0) {
             sent += (unsigned)n;
-        } else if (errno != EINTR && errno != ENOBUFS && errno != ECONNREFUSED) { /* refused: an earlier one met no listener */
+        } else if (errno != EINTR && errno != ENOBUFS &&
+                   errno != ECONNREFUSED) { /* refused: an earlier one met no listener */
             die("sendmmsg");
         }
     }
@@ -132,7 +143,8 @@ static long send_segments(int fd, struct iovec *vectors, unsigned count, size_t 
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(uint16_t))];
     } control = {0};
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {
+        .msg_iov = vectors, .msg_iovlen = count, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     uint16_t segment = (uint16_t)size;
     header->cmsg_level = SOL_UDP;
@@ -148,7 +160,8 @@ static long send_segments(int fd, struct iovec *vectors, unsigned count, size_t 
 int main(int argc, char **argv) {
     struct blast blast = read_arguments(argc, argv);
     int fds[SOCKETS_MAX];
-    for (long i = 0; i < blast.sockets; i++) fds[i] = connected(&blast);
+    for (long i = 0; i < blast.sockets; i++)
+        fds[i] = connected(&blast);
 
     char(*packets)[PACKET_BYTES_MAX + 64];
     long kinds = (blast.names + blast.lines - 1) / blast.lines;

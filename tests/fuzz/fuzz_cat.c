@@ -1,5 +1,5 @@
-/* Trace files of any bytes through what `weir cat` reads them with; and, so that the fuzzer need not learn zstd, the same
- * bytes as one request. */
+/* Trace files of any bytes through what `weir cat` reads them with; and, so that the fuzzer need not learn zstd, the
+ * same bytes as one request. */
 #include "exporters/file/otlp_json.h"
 #include "exporters/file/reader.h"
 
@@ -32,7 +32,8 @@ static int on_request(void *self, const uint8_t *bytes, size_t size, uint64_t of
     uint64_t lines = 0;
     for (size_t i = 0; i < input->lines.size; i++) {
         lines += input->lines.bytes[i] == '\n';
-        if (input->lines.bytes[i] < 0x20 && input->lines.bytes[i] != '\n') abort(); /* no line holds a control character */
+        if (input->lines.bytes[i] < 0x20 && input->lines.bytes[i] != '\n')
+            abort(); /* no line holds a control character */
     }
     if (!input->lines.failed && lines != counts.spans) abort();
     return 0;
@@ -46,7 +47,8 @@ static void on_broken(void *self, uint64_t offset, const char *why) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input input = {.at = data, .left = size, .lines.limit = 16 << 20};
-    struct weir_reader reader = {.self = &input, .read = read_some, .request = on_request, .broken = on_broken, .frame_bytes_max = 1 << 20};
+    struct weir_reader reader = {
+        .self = &input, .read = read_some, .request = on_request, .broken = on_broken, .frame_bytes_max = 1 << 20};
     weir_reader_run(&reader);
     on_request(&input, data, size, 0);
     weir_buffer_free(&input.lines);

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint32_t points = 0;
     struct weir_otlp_metrics_counts counts;
     struct weir_error err;
-    enum weir_status status = weir_otlp_metrics_decode(metrics, data, size, &(struct weir_otlp_metrics_calls){&points, take}, &counts, &err);
+    enum weir_status status =
+        weir_otlp_metrics_decode(metrics, data, size, &(struct weir_otlp_metrics_calls){&points, take}, &counts, &err);
     if (status != WEIR_OK && points > 0) __builtin_trap(); /* nothing is given out of a broken message */
     if (status == WEIR_OK && counts.points + counts.rejected - counts.malformed != points) __builtin_trap();
     return 0;

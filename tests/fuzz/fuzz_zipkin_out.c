@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct weir_origin *origin_of(const uint8_t *resource, uint32_t resource_size, const uint8_t *scope, uint32_t scope_size) {
+static struct weir_origin *origin_of(const uint8_t *resource, uint32_t resource_size, const uint8_t *scope,
+                                     uint32_t scope_size) {
     struct weir_origins *table = weir_origins_new(1);
-    struct weir_origin_parts parts = {.resource = resource, .resource_size = resource_size, .scope = scope, .scope_size = scope_size};
+    struct weir_origin_parts parts = {
+        .resource = resource, .resource_size = resource_size, .scope = scope, .scope_size = scope_size};
     int is_new;
     struct weir_origin *origin = weir_origins_get(table, &parts, &is_new);
     weir_origins_free(table);
@@ -18,7 +20,13 @@ static struct weir_origin *origin_of(const uint8_t *resource, uint32_t resource_
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 4) return 0;
     uint32_t resource = data[2], scope = data[3];
-    struct weir_span span = {.trace_lo = 1, .span_id = 2, .start_ns = 3000, .prior = 2, .threshold = 1ull << 55, .kind = data[0] % 7, .flags = data[1]};
+    struct weir_span span = {.trace_lo = 1,
+                             .span_id = 2,
+                             .start_ns = 3000,
+                             .prior = 2,
+                             .threshold = 1ull << 55,
+                             .kind = data[0] % 7,
+                             .flags = data[1]};
     data += 4;
     size -= 4;
     if (resource + scope > size) return 0;
@@ -30,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     batch->size = size;
     span.size = (uint32_t)size;
     weir_batch_origin(batch, origin, &span.origin);
-    for (int i = 0; i < 3; i++) weir_batch_add(batch, &span); /* the origin is met once and known then */
+    for (int i = 0; i < 3; i++)
+        weir_batch_add(batch, &span); /* the origin is met once and known then */
 
     struct weir_zipkin_scratch scratch = {0};
     struct weir_buffer out = {0};

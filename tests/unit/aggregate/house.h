@@ -22,9 +22,15 @@ struct house {
 };
 
 static inline struct weir_aggregate_config house_config(void) {
-    return (struct weir_aggregate_config){.series_max = 1000, .series_per_metric_max = 100, .label_value_bytes_max = 64, .idle_expiry_ns = 3600 * WEIR_S,
-                                          .latency_buckets = {0.01, 0.1, 1}, .latency_bucket_count = 3, .service_graph = true,
-                                          .edge_wait_ns = 10 * WEIR_S, .edges_max = 1024};
+    return (struct weir_aggregate_config){.series_max = 1000,
+                                          .series_per_metric_max = 100,
+                                          .label_value_bytes_max = 64,
+                                          .idle_expiry_ns = 3600 * WEIR_S,
+                                          .latency_buckets = {0.01, 0.1, 1},
+                                          .latency_bucket_count = 3,
+                                          .service_graph = true,
+                                          .edge_wait_ns = 10 * WEIR_S,
+                                          .edges_max = 1024};
 }
 
 static inline struct house *house_open(const struct weir_aggregate_config *config, uint32_t lanes) {
@@ -49,16 +55,19 @@ static inline void house_close(struct house *house) {
 }
 
 /* "name|label|value|label|value" with 0x1f for the bars. */
-static inline enum weir_point_verdict house_point_on(struct house *house, uint32_t lane, const char *key, struct weir_point point) {
+static inline enum weir_point_verdict house_point_on(struct house *house, uint32_t lane, const char *key,
+                                                     struct weir_point point) {
     uint8_t bytes[1024];
     size_t size = strlen(key);
-    for (size_t i = 0; i < size; i++) bytes[i] = key[i] == '|' ? WEIR_KEY_SEPARATOR : (uint8_t)key[i];
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = key[i] == '|' ? WEIR_KEY_SEPARATOR : (uint8_t)key[i];
     uint8_t *exact = malloc(size); /* so that a sanitizer sees a byte too many */
     memcpy(exact, bytes, size);
     point.key = exact;
     point.key_size = (uint32_t)size;
     point.hash = weir_names_hash(house->names, exact, size);
-    enum weir_point_verdict verdict = weir_shard_point(weir_aggregate_shard(house->aggregate, lane), &point, house->now_ns);
+    enum weir_point_verdict verdict =
+        weir_shard_point(weir_aggregate_shard(house->aggregate, lane), &point, house->now_ns);
     free(exact);
     return verdict;
 }
@@ -85,7 +94,8 @@ static inline double house_value_on(const char *page, const char *series) {
 static inline double house_value(struct house *house, const char *series) {
     return house_value_on(house_page(house), series);
 }
-#define assert_series(house, series, expected) assert_double(house_value(house, series), expected, series, __FILE__, __LINE__)
+#define assert_series(house, series, expected)                                                                         \
+    assert_double(house_value(house, series), expected, series, __FILE__, __LINE__)
 static inline void assert_double(double found, double expected, const char *what, const char *file, int line) {
     if (found == expected) return;
     print_error("%s: %.17g where %.17g was expected\n", what, found, expected);
@@ -110,7 +120,8 @@ static inline double house_own(struct house *house, const char *series) {
 static inline void house_wait(struct house *house, uint64_t ns) {
     for (uint64_t end = house->now_ns + ns; house->now_ns < end;) {
         house->now_ns += 100 * WEIR_MS;
-        for (uint32_t lane = 0; lane < house->lanes; lane++) weir_shard_tick(weir_aggregate_shard(house->aggregate, lane), house->now_ns);
+        for (uint32_t lane = 0; lane < house->lanes; lane++)
+            weir_shard_tick(weir_aggregate_shard(house->aggregate, lane), house->now_ns);
     }
 }
 

@@ -6,16 +6,28 @@ static struct house *house_of(uint32_t lanes) {
 }
 
 static struct weir_span client_of(struct house *house, uint64_t trace, uint64_t id) {
-    return (struct weir_span){.trace_lo = trace, .span_id = id, .parent_id = 999, .duration_ns = 500 * WEIR_MS, .prior = 1,
-                              .service = house_name(house, "web"), .operation = house_name(house, "call"), .kind = WEIR_KIND_CLIENT};
+    return (struct weir_span){.trace_lo = trace,
+                              .span_id = id,
+                              .parent_id = 999,
+                              .duration_ns = 500 * WEIR_MS,
+                              .prior = 1,
+                              .service = house_name(house, "web"),
+                              .operation = house_name(house, "call"),
+                              .kind = WEIR_KIND_CLIENT};
 }
 static struct weir_span server_of(struct house *house, uint64_t trace, uint64_t parent) {
-    return (struct weir_span){.trace_lo = trace, .span_id = parent + 1000, .parent_id = parent, .duration_ns = 50 * WEIR_MS, .prior = 1,
-                              .service = house_name(house, "db"), .operation = house_name(house, "serve"), .kind = WEIR_KIND_SERVER};
+    return (struct weir_span){.trace_lo = trace,
+                              .span_id = parent + 1000,
+                              .parent_id = parent,
+                              .duration_ns = 50 * WEIR_MS,
+                              .prior = 1,
+                              .service = house_name(house, "db"),
+                              .operation = house_name(house, "serve"),
+                              .kind = WEIR_KIND_SERVER};
 }
 
 #define REQUEST "traces_service_graph_request"
-#define WEB_DB "{client=\"web\",server=\"db\"}"
+#define WEB_DB  "{client=\"web\",server=\"db\"}"
 
 static void both_sides_make_an_edge_in_any_order(void **state) {
     (void)state;
@@ -72,7 +84,8 @@ static void those_left_survive_the_shrinking(void **state) {
 static void other_traces_and_spans_do_not_pair(void **state) {
     (void)state;
     struct house *house = house_of(1);
-    struct weir_span client = client_of(house, 1, 7), other_trace = server_of(house, 2, 7), other_parent = server_of(house, 1, 8);
+    struct weir_span client = client_of(house, 1, 7), other_trace = server_of(house, 2, 7),
+                     other_parent = server_of(house, 1, 8);
     struct weir_span root = server_of(house, 1, 7), inner = server_of(house, 1, 7);
     root.flags = WEIR_SPAN_ROOT; /* its own parent: Linkerd 1 */
     inner.kind = WEIR_KIND_INTERNAL;
@@ -191,11 +204,10 @@ static void off_costs_and_makes_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(those_left_survive_the_shrinking),
-        cmocka_unit_test(both_sides_make_an_edge_in_any_order), cmocka_unit_test(other_traces_and_spans_do_not_pair),
-        cmocka_unit_test(a_client_alone_knows_its_peer),        cmocka_unit_test(those_that_wait_are_bounded),
-        cmocka_unit_test(weights_and_variance),                 cmocka_unit_test(edges_fold_and_are_forgotten),
-        cmocka_unit_test(off_costs_and_makes_nothing),
+        cmocka_unit_test(those_left_survive_the_shrinking),   cmocka_unit_test(both_sides_make_an_edge_in_any_order),
+        cmocka_unit_test(other_traces_and_spans_do_not_pair), cmocka_unit_test(a_client_alone_knows_its_peer),
+        cmocka_unit_test(those_that_wait_are_bounded),        cmocka_unit_test(weights_and_variance),
+        cmocka_unit_test(edges_fold_and_are_forgotten),       cmocka_unit_test(off_costs_and_makes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,11 +30,17 @@ static void fill(struct house *house, uint32_t lanes) {
     count.value = 1;
     house_point_on(house, lanes - 1, "shop_orders|zone|\"quoted\\", count);
     house_point_on(house, 0, "shop_time", (struct weir_point){.kind = WEIR_POINT_TIMER, .value = 0.05, .weight = 2});
-    house_point_on(house, lanes - 1, "shop_time", (struct weir_point){.kind = WEIR_POINT_TIMER, .value = 2, .weight = 1});
+    house_point_on(house, lanes - 1, "shop_time",
+                   (struct weir_point){.kind = WEIR_POINT_TIMER, .value = 2, .weight = 1});
     house_point_on(house, 0, "a_level|zone|b", (struct weir_point){.kind = WEIR_POINT_GAUGE, .value = 1e20});
     house_point_on(house, 0, "a_level", (struct weir_point){.kind = WEIR_POINT_GAUGE, .value = -0.25});
-    struct weir_span client = {.trace_lo = 1, .span_id = 7, .duration_ns = 50 * WEIR_MS, .prior = 1.5, .service = house_name(house, "web"),
-                               .operation = house_name(house, "GET /{id}"), .kind = WEIR_KIND_CLIENT};
+    struct weir_span client = {.trace_lo = 1,
+                               .span_id = 7,
+                               .duration_ns = 50 * WEIR_MS,
+                               .prior = 1.5,
+                               .service = house_name(house, "web"),
+                               .operation = house_name(house, "GET /{id}"),
+                               .kind = WEIR_KIND_CLIENT};
     struct weir_span server = client;
     server.kind = WEIR_KIND_SERVER;
     server.parent_id = 7;
@@ -64,7 +70,11 @@ static void promtool_takes_it_without_a_remark(void **state) {
     struct house *house = house_open(&config, 2);
     fill(house, 2);
     double quantiles[] = {0.5, 1}, values[] = {3, 9};
-    struct weir_point_data data = {.count = 7, .sum = 21, .bounds = (const uint8_t *)quantiles, .counts = (const uint8_t *)values, .bound_count = 2};
+    struct weir_point_data data = {.count = 7,
+                                   .sum = 21,
+                                   .bounds = (const uint8_t *)quantiles,
+                                   .counts = (const uint8_t *)values,
+                                   .bound_count = 2};
     house_point(house, "shop_wait_seconds|x|y", (struct weir_point){.kind = WEIR_POINT_SUMMARY, .data = &data});
     house_point(house, "shop_users", (struct weir_point){.kind = WEIR_POINT_SET, .member = 5});
     house_point(house, "shop_size_bytes", (struct weir_point){.kind = WEIR_POINT_SAMPLE, .value = 5, .weight = 1});
@@ -96,7 +106,8 @@ static void a_large_page_is_in_order(void **state) {
     for (int i = 0; i < SERIES; i++) {
         char key[96];
         snprintf(key, sizeof key, "m|instance|host-%04d|zone|%d", i * 7919 % SERIES, i % 3);
-        for (uint32_t lane = 0; lane < 2; lane++) house_point_on(house, lane, key, (struct weir_point){.kind = WEIR_POINT_COUNT, .value = 1});
+        for (uint32_t lane = 0; lane < 2; lane++)
+            house_point_on(house, lane, key, (struct weir_point){.kind = WEIR_POINT_COUNT, .value = 1});
     }
     char *page = (char *)(uintptr_t)house_page(house), *lines[SERIES], *sorted[SERIES];
     int count = 0;
@@ -109,7 +120,8 @@ static void a_large_page_is_in_order(void **state) {
     assert_int_equal(count, SERIES);
     memcpy(sorted, lines, sizeof lines);
     qsort(sorted, SERIES, sizeof *sorted, compare);
-    for (int i = 0; i < SERIES; i++) assert_ptr_equal(lines[i], sorted[i]);
+    for (int i = 0; i < SERIES; i++)
+        assert_ptr_equal(lines[i], sorted[i]);
     house_close(house);
 }
 

@@ -57,16 +57,25 @@ struct keys {
     uint64_t hash[KEYS];
 };
 
-/* Counters that were taken stand on the page with what they were given; everything else may be refused as WEIR_POINT_REFUSED_FULL. */
+/* Counters that were taken stand on the page with what they were given; everything else may be refused as
+ * WEIR_POINT_REFUSED_FULL. */
 static bool live(struct house *house, const struct keys *keys, const struct weir_span *spans, uint32_t span_count) {
     uint64_t now_ns = 1000 * WEIR_S, taken = 0;
     struct weir_shard *shard = weir_aggregate_shard(house->aggregate, 0);
     const double bounds[] = {1, 10};
     const uint64_t counts[] = {1, 2, 3};
-    struct weir_point_data data = {.bounds = (const uint8_t *)bounds, .counts = (const uint8_t *)counts, .bound_count = 2};
+    struct weir_point_data data = {
+        .bounds = (const uint8_t *)bounds, .counts = (const uint8_t *)counts, .bound_count = 2};
     for (uint32_t i = 0; i < KEYS; i++) {
-        struct weir_point point = {.value = 1, .weight = 1, .member = i, .data = &data, .key = keys->text[i], .key_size = keys->size[i], .hash = keys->hash[i]};
-        const enum weir_point_kind kinds[] = {WEIR_POINT_COUNT, WEIR_POINT_TIMER, WEIR_POINT_SET, WEIR_POINT_HISTOGRAM, WEIR_POINT_SUMMARY};
+        struct weir_point point = {.value = 1,
+                                   .weight = 1,
+                                   .member = i,
+                                   .data = &data,
+                                   .key = keys->text[i],
+                                   .key_size = keys->size[i],
+                                   .hash = keys->hash[i]};
+        const enum weir_point_kind kinds[] = {WEIR_POINT_COUNT, WEIR_POINT_TIMER, WEIR_POINT_SET, WEIR_POINT_HISTOGRAM,
+                                              WEIR_POINT_SUMMARY};
         point.kind = (uint8_t)kinds[i % 5];
         point.cumulative = point.kind == WEIR_POINT_HISTOGRAM;
         for (uint64_t member = 0; member < (point.kind == WEIR_POINT_SET ? 300u : 1u); member++) {
@@ -76,14 +85,16 @@ static bool live(struct house *house, const struct keys *keys, const struct weir
             if (verdict == WEIR_POINT_TAKEN && point.kind == WEIR_POINT_COUNT) taken++;
         }
     }
-    for (uint32_t i = 0; i < span_count; i++) weir_shard_span(shard, &spans[i], now_ns);
+    for (uint32_t i = 0; i < span_count; i++)
+        weir_shard_span(shard, &spans[i], now_ns);
     weir_shard_tick(shard, now_ns + 11 * WEIR_S);
     weir_buffer_clear(&house->page);
     weir_aggregate_expose(house->aggregate, &house->page);
     armed = false;
     double sum = 0;
     const char *page = house_page(house);
-    for (const char *at = strstr(page, "\nc_total{"); at != NULL; at = strstr(at + 1, "\nc_total{")) sum += strtod(strchr(at + 1, ' '), NULL);
+    for (const char *at = strstr(page, "\nc_total{"); at != NULL; at = strstr(at + 1, "\nc_total{"))
+        sum += strtod(strchr(at + 1, ' '), NULL);
     weir_shard_tick(shard, now_ns + 7200 * WEIR_S);
     return sum == (double)taken && weir_aggregate_series(house->aggregate) == 0;
 }
@@ -100,15 +111,21 @@ static void each_allocation_fails_in_turn(void **state) {
             static struct keys keys;
             const char *metrics[] = {"c", "t", "s", "h", "q"};
             for (uint32_t i = 0; i < KEYS; i++) {
-                keys.size[i] = (uint32_t)snprintf((char *)keys.text[i], sizeof keys.text[i], "%s%ci%c%u", metrics[i % 5], WEIR_KEY_SEPARATOR, WEIR_KEY_SEPARATOR, i);
+                keys.size[i] = (uint32_t)snprintf((char *)keys.text[i], sizeof keys.text[i], "%s%ci%c%u",
+                                                  metrics[i % 5], WEIR_KEY_SEPARATOR, WEIR_KEY_SEPARATOR, i);
                 keys.hash[i] = weir_names_hash(house.names, keys.text[i], keys.size[i]);
             }
             struct weir_span spans[100];
             for (uint32_t i = 0; i < 100; i++) {
                 char name[16];
-                spans[i] = (struct weir_span){.trace_lo = i + 1, .span_id = 7, .prior = 2, .kind = WEIR_KIND_CLIENT, .service = house_name(&house, "web"),
-                                              .peer = house_name(&house, "db"),
-                                              .operation = weir_names_intern(house.names, name, (size_t)snprintf(name, sizeof name, "op %u", i))};
+                spans[i] = (struct weir_span){
+                    .trace_lo = i + 1,
+                    .span_id = 7,
+                    .prior = 2,
+                    .kind = WEIR_KIND_CLIENT,
+                    .service = house_name(&house, "web"),
+                    .peer = house_name(&house, "db"),
+                    .operation = weir_names_intern(house.names, name, (size_t)snprintf(name, sizeof name, "op %u", i))};
             }
             failures = 0;
             until = n;

@@ -12,10 +12,10 @@ static struct weir_point gauge_at(double value, uint64_t time_ns) {
 static struct weir_point total_of(double value, uint64_t start_ns, uint64_t time_ns) {
     return (struct weir_point){.kind = WEIR_POINT_CUMULATIVE, .value = value, .start_ns = start_ns, .time_ns = time_ns};
 }
-#define taken(call) assert_int_equal(call, WEIR_POINT_TAKEN)
-#define stale(call) assert_int_equal(call, WEIR_POINT_REFUSED_STALE)
+#define taken(call)    assert_int_equal(call, WEIR_POINT_TAKEN)
+#define stale(call)    assert_int_equal(call, WEIR_POINT_REFUSED_STALE)
 #define conflict(call) assert_int_equal(call, WEIR_POINT_REFUSED_CONFLICT)
-#define full(call) assert_int_equal(call, WEIR_POINT_REFUSED_FULL)
+#define full(call)     assert_int_equal(call, WEIR_POINT_REFUSED_FULL)
 
 static struct house *house_of(uint32_t lanes) {
     struct weir_aggregate_config config = house_config();
@@ -107,20 +107,30 @@ static void cumulative_streams_survive_resets(void **state) {
     house_close(house);
 }
 
-static struct weir_point histogram_of(struct weir_point_data *data, const double *bounds, const uint64_t *counts, uint32_t bound_count, double sum,
-                                      bool cumulative, uint64_t start_ns, uint64_t time_ns) {
-    *data = (struct weir_point_data){.sum = sum, .has_sum = true, .bounds = (const uint8_t *)bounds, .counts = (const uint8_t *)counts, .bound_count = bound_count};
-    for (uint32_t i = 0; i <= bound_count; i++) data->count += counts[i];
-    return (struct weir_point){.kind = WEIR_POINT_HISTOGRAM, .cumulative = cumulative, .data = data, .start_ns = start_ns, .time_ns = time_ns};
+static struct weir_point histogram_of(struct weir_point_data *data, const double *bounds, const uint64_t *counts,
+                                      uint32_t bound_count, double sum, bool cumulative, uint64_t start_ns,
+                                      uint64_t time_ns) {
+    *data = (struct weir_point_data){.sum = sum,
+                                     .has_sum = true,
+                                     .bounds = (const uint8_t *)bounds,
+                                     .counts = (const uint8_t *)counts,
+                                     .bound_count = bound_count};
+    for (uint32_t i = 0; i <= bound_count; i++)
+        data->count += counts[i];
+    return (struct weir_point){
+        .kind = WEIR_POINT_HISTOGRAM, .cumulative = cumulative, .data = data, .start_ns = start_ns, .time_ns = time_ns};
 }
 
 static void histograms_take_the_first_ones_bounds(void **state) {
     (void)state;
     struct house *house = house_of(2);
     struct weir_point_data data;
-    taken(house_point_on(house, 0, "h|a|1", histogram_of(&data, (double[]){1, 10}, (uint64_t[]){1, 2, 3}, 2, 50, false, 0, 0)));
+    taken(house_point_on(house, 0, "h|a|1",
+                         histogram_of(&data, (double[]){1, 10}, (uint64_t[]){1, 2, 3}, 2, 50, false, 0, 0)));
     /* Others go where their upper end lies: (.., 0.5] and (0.5, 2] and (2, 10] and (10, 20] and the rest. */
-    taken(house_point_on(house, 1, "h|a|1", histogram_of(&data, (double[]){0.5, 2, 10, 20}, (uint64_t[]){1, 1, 1, 1, 1}, 4, 40, false, 0, 0)));
+    taken(house_point_on(
+        house, 1, "h|a|1",
+        histogram_of(&data, (double[]){0.5, 2, 10, 20}, (uint64_t[]){1, 1, 1, 1, 1}, 4, 40, false, 0, 0)));
     assert_series(house, "h_bucket{a=\"1\",le=\"1\"}", 1 + 1);
     assert_series(house, "h_bucket{a=\"1\",le=\"10\"}", 3 + 3);
     assert_series(house, "h_bucket{a=\"1\",le=\"+Inf\"}", 6 + 5);
@@ -159,8 +169,10 @@ static void more_bounds_than_we_keep_are_thinned(void **state) {
     struct house *house = house_of(1);
     double bounds[200];
     uint64_t counts[201];
-    for (int i = 0; i < 200; i++) bounds[i] = i + 1;
-    for (int i = 0; i < 201; i++) counts[i] = 1;
+    for (int i = 0; i < 200; i++)
+        bounds[i] = i + 1;
+    for (int i = 0; i < 201; i++)
+        counts[i] = 1;
     struct weir_point_data data;
     taken(house_point(house, "fine", histogram_of(&data, bounds, counts, 200, 1, false, 0, 0)));
     assert_series(house, "fine_bucket{le=\"4\"}", 4);
@@ -175,9 +187,17 @@ static void exponential_histograms_land_in_decades(void **state) {
     struct house *house = house_of(1);
     /* scale 0, base 2: positive buckets (1,2] (2,4] (4,8]; negative [-2,-1); three zeros */
     const uint64_t positive[] = {1, 2, 4}, negative[] = {5};
-    struct weir_point_data data = {.count = 15, .sum = 20, .has_sum = true, .scale = 0, .positive_offset = 0, .positive_count = 3,
-                                   .positive = (const uint8_t *)positive, .negative_offset = 0, .negative_count = 1,
-                                   .negative = (const uint8_t *)negative, .zero_count = 3};
+    struct weir_point_data data = {.count = 15,
+                                   .sum = 20,
+                                   .has_sum = true,
+                                   .scale = 0,
+                                   .positive_offset = 0,
+                                   .positive_count = 3,
+                                   .positive = (const uint8_t *)positive,
+                                   .negative_offset = 0,
+                                   .negative_count = 1,
+                                   .negative = (const uint8_t *)negative,
+                                   .zero_count = 3};
     taken(house_point(house, "e", (struct weir_point){.kind = WEIR_POINT_EXPONENTIAL, .data = &data}));
     assert_series(house, "e_bucket{le=\"0.001\"}", 8);
     assert_series(house, "e_bucket{le=\"2.5\"}", 9);
@@ -196,13 +216,16 @@ static void exponential_histograms_land_in_decades(void **state) {
     house_close(house);
 }
 
-/* A cumulative exponential histogram halves its scale when its range grows: counts move upwards, and no bucket of ours may go down. */
+/* A cumulative exponential histogram halves its scale when its range grows: counts move upwards, and no bucket of ours
+ * may go down. */
 static void an_exponential_histogram_that_becomes_coarser_never_goes_down(void **state) {
     (void)state;
     struct house *house = house_of(1);
     const uint64_t before[] = {10, 10}, after[] = {21};
-    struct weir_point_data data = {.scale = 0, .positive_offset = 0, .positive_count = 2, .positive = (const uint8_t *)before};
-    struct weir_point point = {.kind = WEIR_POINT_EXPONENTIAL, .cumulative = true, .data = &data, .start_ns = 1, .time_ns = 2};
+    struct weir_point_data data = {
+        .scale = 0, .positive_offset = 0, .positive_count = 2, .positive = (const uint8_t *)before};
+    struct weir_point point = {
+        .kind = WEIR_POINT_EXPONENTIAL, .cumulative = true, .data = &data, .start_ns = 1, .time_ns = 2};
     taken(house_point(house, "e", point));
     assert_series(house, "e_bucket{le=\"2.5\"}", 10);
     data.scale = -1; /* base 4: (1,4] */
@@ -220,7 +243,11 @@ static void summaries_are_passed_on(void **state) {
     (void)state;
     struct house *house = house_of(1);
     double quantiles[] = {0.5, 0.99}, values[] = {3, 9};
-    struct weir_point_data data = {.count = 7, .sum = 21, .bounds = (const uint8_t *)quantiles, .counts = (const uint8_t *)values, .bound_count = 2};
+    struct weir_point_data data = {.count = 7,
+                                   .sum = 21,
+                                   .bounds = (const uint8_t *)quantiles,
+                                   .counts = (const uint8_t *)values,
+                                   .bound_count = 2};
     struct weir_point point = {.kind = WEIR_POINT_SUMMARY, .data = &data, .time_ns = 5};
     taken(house_point(house, "s|x|y", point));
     assert_series(house, "s{x=\"y\",quantile=\"0.5\"}", 3);
@@ -236,7 +263,9 @@ static void sets_count_their_members_in_a_window(void **state) {
     (void)state;
     struct house *house = house_of(1);
     for (int round = 0; round < 3; round++) {
-        for (uint64_t i = 0; i < 100; i++) taken(house_point(house, "users", (struct weir_point){.kind = WEIR_POINT_SET, .member = i * 0x9e3779b97f4a7c15ull}));
+        for (uint64_t i = 0; i < 100; i++)
+            taken(house_point(house, "users",
+                              (struct weir_point){.kind = WEIR_POINT_SET, .member = i * 0x9e3779b97f4a7c15ull}));
     }
     assert_series(house, "users", 100);
     for (uint64_t i = 0; i < 50000; i++) {
@@ -247,7 +276,7 @@ static void sets_count_their_members_in_a_window(void **state) {
     }
     double many = house_value(house, "many");
     assert_true(many > 47500 && many < 52500); /* 3 standard errors of 1.6 % */
-    for (uint64_t i = 0; i < 2000; i++) { /* beyond what is kept exactly, and where a raw estimate is far off */
+    for (uint64_t i = 0; i < 2000; i++) {      /* beyond what is kept exactly, and where a raw estimate is far off */
         uint64_t member = (i + 1) * 0x9e3779b97f4a7c15ull;
         member ^= member >> 29;
         member *= 0xbf58476d1ce4e5b9ull;
@@ -330,11 +359,14 @@ static void beyond_the_bound_of_a_metric_values_fold(void **state) {
     const char *page = house_page(house);
     double sum = 0;
     int lines = 0;
-    for (const char *at = strstr(page, "\napi_calls_total{"); at != NULL; at = strstr(at + 1, "\napi_calls_total{"), lines++) sum += strtod(strchr(at + 1, ' '), NULL);
+    for (const char *at = strstr(page, "\napi_calls_total{"); at != NULL;
+         at = strstr(at + 1, "\napi_calls_total{"), lines++)
+        sum += strtod(strchr(at + 1, ' '), NULL);
     assert_double(sum, 800, "sum", __FILE__, __LINE__);
     assert_int_equal(lines, 101);
     assert_double(house_value_on(page, "api_calls_total{overflow=\"true\"}"), 600, "overflow", __FILE__, __LINE__);
-    assert_double(house_own(house, "weir_series_overflow_total"), 600, "weir_series_overflow_total", __FILE__, __LINE__);
+    assert_double(house_own(house, "weir_series_overflow_total"), 600, "weir_series_overflow_total", __FILE__,
+                  __LINE__);
     assert_int_equal(weir_aggregate_series(house->aggregate), 100);
     /* Another lane that meets an admitted one for the first time may hold it too. */
     taken(house_point_on(house, 1, "api_calls|user|u0", count_of(1)));
@@ -403,7 +435,8 @@ static void idle_series_are_forgotten_one_by_one(void **state) {
         taken(house_point_on(house, (uint32_t)i % 2, key, count_of(1)));
     }
     double quantiles[] = {0.5}, values[] = {3};
-    struct weir_point_data data = {.bounds = (const uint8_t *)quantiles, .counts = (const uint8_t *)values, .bound_count = 1};
+    struct weir_point_data data = {
+        .bounds = (const uint8_t *)quantiles, .counts = (const uint8_t *)values, .bound_count = 1};
     taken(house_point(house, "s", (struct weir_point){.kind = WEIR_POINT_SUMMARY, .data = &data}));
     taken(house_point(house, "m", (struct weir_point){.kind = WEIR_POINT_SET, .member = 7}));
     const double bounds[] = {1, 10};
@@ -427,7 +460,8 @@ static void idle_series_are_forgotten_one_by_one(void **state) {
     house_close(house);
 }
 
-/* A lane remembers what was refused and where to fold it; both end when what they hang on is forgotten, here or elsewhere. */
+/* A lane remembers what was refused and where to fold it; both end when what they hang on is forgotten, here or
+ * elsewhere. */
 static void refusals_end_with_their_cause(void **state) {
     (void)state;
     struct weir_aggregate_config config = house_config();
@@ -441,11 +475,13 @@ static void refusals_end_with_their_cause(void **state) {
 
     /* Lane 0 forgets its overflow series while lane 1 keeps the metric's overflow alive. */
     taken(house_point_on(house, 1, "c|i|1", count_of(1)));
-    for (uint32_t lane = 0; lane < 2; lane++) taken(house_point_on(house, lane, "c|i|2", count_of(1)));
+    for (uint32_t lane = 0; lane < 2; lane++)
+        taken(house_point_on(house, lane, "c|i|2", count_of(1)));
     for (int i = 0; i < 11; i++) {
         house_wait(house, WEIR_S);
         taken(house_point_on(house, 1, "name", gauge_at(1, 0))); /* so that nothing else is forgotten */
-        for (int key = 1; key <= 2; key++) taken(house_point_on(house, 1, key == 1 ? "c|i|1" : "c|i|2", count_of(1)));
+        for (int key = 1; key <= 2; key++)
+            taken(house_point_on(house, 1, key == 1 ? "c|i|1" : "c|i|2", count_of(1)));
     }
     assert_series(house, "c_total{overflow=\"true\"}", 12);
     taken(house_point_on(house, 0, "c|i|2", count_of(1)));

@@ -7,9 +7,16 @@ static struct house *house_of(uint32_t lanes) {
     return house_open(&config, lanes);
 }
 
-static struct weir_span span_of(struct house *house, const char *service, const char *operation, enum weir_kind kind, uint64_t duration_ns) {
-    return (struct weir_span){.trace_lo = 1, .span_id = 2, .duration_ns = duration_ns, .prior = 1, .service = house_name(house, service),
-                              .operation = house_name(house, operation), .kind = (uint8_t)kind, .flags = WEIR_SPAN_ROOT};
+static struct weir_span span_of(struct house *house, const char *service, const char *operation, enum weir_kind kind,
+                                uint64_t duration_ns) {
+    return (struct weir_span){.trace_lo = 1,
+                              .span_id = 2,
+                              .duration_ns = duration_ns,
+                              .prior = 1,
+                              .service = house_name(house, service),
+                              .operation = house_name(house, operation),
+                              .kind = (uint8_t)kind,
+                              .flags = WEIR_SPAN_ROOT};
 }
 
 #define CART "service=\"cart\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"GET /\",status_code="
@@ -18,7 +25,8 @@ static void spans_are_counted_by_service_name_kind_and_status(void **state) {
     (void)state;
     struct house *house = house_of(2);
     struct weir_span span = span_of(house, "cart", "GET /", WEIR_KIND_SERVER, 250 * WEIR_MS);
-    for (uint32_t i = 0; i < 10; i++) house_span(house, i % 2, &span);
+    for (uint32_t i = 0; i < 10; i++)
+        house_span(house, i % 2, &span);
     span.status = WEIR_STATUS_ERROR;
     span.duration_ns = 10 * WEIR_MS; /* on a bound: le is inclusive */
     house_span(house, 0, &span);
@@ -34,9 +42,11 @@ static void spans_are_counted_by_service_name_kind_and_status(void **state) {
     assert_series(house, "traces_spanmetrics_latency_sum{" CART "\"STATUS_CODE_UNSET\"}", 2.5);
     assert_series(house, "traces_spanmetrics_latency_count{" CART "\"STATUS_CODE_UNSET\"}", 10);
     assert_series(house, "weir_spanmetrics_calls_variance_total{" CART "\"STATUS_CODE_UNSET\"}", 0);
-    assert_series(house,
-                  "traces_spanmetrics_latency_bucket{service=\"cart\",span_kind=\"SPAN_KIND_UNSPECIFIED\",span_name=\"GET /\","
-                  "status_code=\"STATUS_CODE_UNSET\",le=\"1\"}", 0);
+    assert_series(
+        house,
+        "traces_spanmetrics_latency_bucket{service=\"cart\",span_kind=\"SPAN_KIND_UNSPECIFIED\",span_name=\"GET /\","
+        "status_code=\"STATUS_CODE_UNSET\",le=\"1\"}",
+        0);
     house_close(house);
 }
 
@@ -62,8 +72,9 @@ static void a_weighted_span_stands_for_many(void **state) {
     house_close(house);
 }
 
-/* Traces of 1 to 20 spans in the same series, kept whole with p = 1/8, a thousand times over: the mean of the variance that we publish
- * is the variance of the estimates that we publish. Sum of n squared over all traces times (1 - p) / p is what it should be. */
+/* Traces of 1 to 20 spans in the same series, kept whole with p = 1/8, a thousand times over: the mean of the variance
+ * that we publish is the variance of the estimates that we publish. Sum of n squared over all traces times (1 - p) / p
+ * is what it should be. */
 static void the_variance_is_that_of_the_estimate(void **state) {
     (void)state;
     enum { TRACES = 40, ROUNDS = 3000 };
@@ -140,9 +151,15 @@ static void series_of_spans_fold_and_are_forgotten(void **state) {
 static void odd_names_do_no_harm(void **state) {
     (void)state;
     struct house *house = house_of(1);
-    struct weir_span span = span_of(house, "a\x1f" "b\n\"c\"\\", "", WEIR_KIND_INTERNAL, WEIR_MS);
+    struct weir_span span = span_of(house,
+                                    "a\x1f"
+                                    "b\n\"c\"\\",
+                                    "", WEIR_KIND_INTERNAL, WEIR_MS);
     house_span(house, 0, &span);
-    assert_series(house, "traces_spanmetrics_calls_total{service=\"a b \\\"c\\\"\\\\\",span_kind=\"SPAN_KIND_INTERNAL\",status_code=\"STATUS_CODE_UNSET\"}", 1);
+    assert_series(house,
+                  "traces_spanmetrics_calls_total{service=\"a b "
+                  "\\\"c\\\"\\\\\",span_kind=\"SPAN_KIND_INTERNAL\",status_code=\"STATUS_CODE_UNSET\"}",
+                  1);
     /* Two names that are one after the cut share a line. 63 bytes and half a character: it is not cut in two. */
     char lang[100];
     memset(lang, 'x', sizeof lang);
@@ -154,7 +171,10 @@ static void odd_names_do_no_harm(void **state) {
     span.service = house_name(house, lang);
     house_span(house, 0, &span);
     char expected[256];
-    snprintf(expected, sizeof expected, "traces_spanmetrics_calls_total{service=\"%.63s\",span_kind=\"SPAN_KIND_INTERNAL\",status_code=\"STATUS_CODE_UNSET\"}", lang);
+    snprintf(expected, sizeof expected,
+             "traces_spanmetrics_calls_total{service=\"%.63s\",span_kind=\"SPAN_KIND_INTERNAL\",status_code=\"STATUS_"
+             "CODE_UNSET\"}",
+             lang);
     assert_series(house, expected, 2);
     house_close(house);
 }

@@ -146,9 +146,9 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     assert_int_equal(parse("weir.yaml", text, 512 * MIB, &config, &err), WEIR_INVALID);
     /* 300 + 512 + 4 (file/b, shrunk) + 2 + 2 x 41.2 + 12 + 8 */
     assert_string_equal(
-        err.text,
-        "weir.yaml:5: all bounds together are 920MiB, the memory limit of the cgroup is 512MiB; the largest: "
-        "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max of all lanes 82MiB");
+        err.text, "weir.yaml:5: all bounds together are 920MiB, the memory limit of the cgroup is 512MiB; the largest: "
+                  "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max of "
+                  "all lanes 82MiB");
     assert_int_equal(parse("weir.yaml", text, 941 * MIB, &config, &err), WEIR_OK);
     assert_int_equal(config->exporters[1].memory_bytes, 16 * MIB);
     weir_config_free(config);
@@ -160,10 +160,10 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     /* Nothing of it is the file's: its first line has to do. */
     assert_int_equal(parse("weir.yaml", "lanes: 8\n", 32 * MIB, &config, &err), WEIR_INVALID);
     assert_string_equal(
-        err.text,
-        "weir.yaml:1: all bounds together are 402MiB, the memory limit of the cgroup is 32MiB; the largest: "
-        "aggregate.series_max of all lanes 330MiB, aggregate.edges_max of all lanes 48MiB, batch.max_bytes of all lanes "
-        "8MiB");
+        err.text, "weir.yaml:1: all bounds together are 402MiB, the memory limit of the cgroup is 32MiB; the largest: "
+                  "aggregate.series_max of all lanes 330MiB, aggregate.edges_max of all lanes 48MiB, batch.max_bytes "
+                  "of all lanes "
+                  "8MiB");
 }
 
 static void test_defaults_shrink(void **state) {

@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <pthread.h>
+
+#include <cmocka.h>
 
 enum { UNIT_THREADS_MAX = 16 };
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

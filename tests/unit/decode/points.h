@@ -12,7 +12,7 @@ enum { KEPT_MAX = 4096, KEPT_KEY_MAX = 1024 };
 struct kept_point {
     struct weir_point point; /* its pointers are dead */
     struct weir_point_data data;
-    double bounds[32], values[33];   /* HISTOGRAM bounds; SUMMARY quantiles and values */
+    double bounds[32], values[33]; /* HISTOGRAM bounds; SUMMARY quantiles and values */
     uint64_t counts[33], positive[32], negative[32];
     char key[KEPT_KEY_MAX]; /* readable: name{label=value,label=value} */
 };
@@ -46,10 +46,13 @@ static inline bool keep_point(struct kept *kept, const struct weir_point *point)
     if (point->data == NULL) return true;
     const struct weir_point_data *data = point->data;
     at->data = *data;
-    if (data->bound_count > 32 || data->positive_count > 32 || data->negative_count > 32) return true; /* tests look at smaller ones */
+    if (data->bound_count > 32 || data->positive_count > 32 || data->negative_count > 32)
+        return true; /* tests look at smaller ones */
     if (data->bounds != NULL) memcpy(at->bounds, data->bounds, data->bound_count * 8);
-    if (data->counts != NULL && point->kind == WEIR_POINT_HISTOGRAM) memcpy(at->counts, data->counts, (data->bound_count + 1) * 8);
-    if (data->counts != NULL && point->kind == WEIR_POINT_SUMMARY) memcpy(at->values, data->counts, data->bound_count * 8);
+    if (data->counts != NULL && point->kind == WEIR_POINT_HISTOGRAM)
+        memcpy(at->counts, data->counts, (data->bound_count + 1) * 8);
+    if (data->counts != NULL && point->kind == WEIR_POINT_SUMMARY)
+        memcpy(at->values, data->counts, data->bound_count * 8);
     if (data->positive != NULL) memcpy(at->positive, data->positive, data->positive_count * 8);
     if (data->negative != NULL) memcpy(at->negative, data->negative, data->negative_count * 8);
     return true;

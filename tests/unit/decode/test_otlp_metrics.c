@@ -1,13 +1,14 @@
-#include "collector/decode/otlp_metrics.h"
 #include "collector/core/buffer.h"
 #include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
+#include "collector/decode/otlp_metrics.h"
 #include "points.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 static struct {
@@ -92,7 +93,15 @@ static void put_string(struct out *out, uint32_t number, const char *key, const 
     put_attribute(out, number, key, &value);
 }
 
-enum { SUM_FIELD = 7, GAUGE_FIELD = 5, HISTOGRAM_FIELD = 9, EXPONENTIAL_FIELD = 10, SUMMARY_FIELD = 11, DELTA = 1, CUMULATIVE = 2 };
+enum {
+    SUM_FIELD = 7,
+    GAUGE_FIELD = 5,
+    HISTOGRAM_FIELD = 9,
+    EXPONENTIAL_FIELD = 10,
+    SUMMARY_FIELD = 11,
+    DELTA = 1,
+    CUMULATIVE = 2
+};
 
 /* One request of one metric `m` with this data field. */
 static enum weir_status decode_metric(uint32_t field, const struct out *data, const struct out *resource) {
@@ -113,7 +122,8 @@ static enum weir_status decode_points(uint32_t field, int temporality, bool mono
     return decode_metric(field, &data, NULL);
 }
 static const struct kept_point *one(void) {
-    if (t.kept->count != 1) fail_msg("%u points, %llu rejected: %s", t.kept->count, (unsigned long long)t.counts.rejected, t.counts.reason);
+    if (t.kept->count != 1)
+        fail_msg("%u points, %llu rejected: %s", t.kept->count, (unsigned long long)t.counts.rejected, t.counts.reason);
     assert_int_equal(t.counts.points, 1);
     assert_int_equal(t.counts.rejected, 0);
     return &t.kept->points[0];
@@ -196,14 +206,17 @@ static void labels(void **state) {
     value.size = 0;
     put_attribute(&point, 7, "nothing", &value);
     put_string(&point, 7, "job", "mine");
-    put_string(&point, 7, "bad", "a\xff" "b\x1f");
+    put_string(&point, 7, "bad",
+               "a\xff"
+               "b\x1f");
     put_fixed64(&point, 6, 1);
     put_message(&data, 1, &point);
     put_string(&resource, 1, "service.name", "payments");
     put_string(&resource, 1, "service.instance.id", "sidecar-1");
     put_string(&resource, 1, "host.name", "h");
     assert_int_equal(decode_metric(GAUGE_FIELD, &data, &resource), WEIR_OK);
-    assert_string_equal(one()->key, "m{bad=a\xef\xbf\xbd" "b ,code=-42,http_method=GET,instance=sidecar-1,job=payments,ok=true,share=0.1}");
+    assert_string_equal(one()->key, "m{bad=a\xef\xbf\xbd"
+                                    "b ,code=-42,http_method=GET,instance=sidecar-1,job=payments,ok=true,share=0.1}");
     put_string(&resource, 1, "service.namespace", "shop");
     decode_metric(GAUGE_FIELD, &data, &resource);
     assert_non_null(strstr(one()->key, "job=shop/payments"));
@@ -234,8 +247,10 @@ static void histograms(void **state) {
                 put_packed(&point, 6, counts, 4);
                 put_packed(&point, 7, bounds, 3);
             }
-            for (int i = 0; i < 4 && !packed; i++) put_fixed64(&point, 6, counts[i]);
-            for (int i = 0; i < 3 && !packed; i++) put_double(&point, 7, bounds[i]);
+            for (int i = 0; i < 4 && !packed; i++)
+                put_fixed64(&point, 6, counts[i]);
+            for (int i = 0; i < 3 && !packed; i++)
+                put_double(&point, 7, bounds[i]);
             put_string(&point, 9, "a", "b");
             assert_int_equal(decode_points(HISTOGRAM_FIELD, temporality, false, &point), WEIR_OK);
             assert_int_equal(one()->point.kind, WEIR_POINT_HISTOGRAM);
@@ -390,7 +405,8 @@ static void load(const char *name, struct out *out) {
     fclose(file);
 }
 
-/* Cut anywhere, it is refused with a byte or it is a shorter sound message; never is a point given out of a broken one. */
+/* Cut anywhere, it is refused with a byte or it is a shorter sound message; never is a point given out of a broken one.
+ */
 static void cut_messages(void **state) {
     (void)state;
     static struct out request;
@@ -456,12 +472,15 @@ static void from_envoy(void **state) {
     static const struct {
         const char *file;
         uint32_t gauges, sums, histograms;
-    } rows[] = {{"otlp-metrics-request-0.bin", 46, 28, 3}, {"otlp-metrics-request-1.bin", 62, 64, 14}, {"otlp-metrics-request-2.bin", 69, 80, 18}};
+    } rows[] = {{"otlp-metrics-request-0.bin", 46, 28, 3},
+                {"otlp-metrics-request-1.bin", 62, 64, 14},
+                {"otlp-metrics-request-2.bin", 69, 80, 18}};
     for (int i = 0; i < 3; i++) {
         uint32_t kinds[WEIR_POINT_SUMMARY + 1] = {0};
         load(rows[i].file, &request);
         assert_int_equal(decode(request.bytes, request.size), WEIR_OK);
-        for (uint32_t k = 0; k < t.kept->count; k++) kinds[t.kept->points[k].point.kind]++;
+        for (uint32_t k = 0; k < t.kept->count; k++)
+            kinds[t.kept->points[k].point.kind]++;
         assert_int_equal(kinds[WEIR_POINT_GAUGE], rows[i].gauges);
         assert_int_equal(kinds[WEIR_POINT_CUMULATIVE], rows[i].sums);
         assert_int_equal(kinds[WEIR_POINT_HISTOGRAM], rows[i].histograms);

@@ -1,6 +1,6 @@
-#include "collector/decode/otlp_restate.h"
 #include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
+#include "collector/decode/otlp_restate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,9 +41,9 @@ static void tracestates(void **state) {
 /* A request of one span, decoded, changed, restated and decoded again. */
 struct span_case {
     const char *tracestate;
-    double prior;        /* as an attribute; 0 = none */
-    uint8_t flags;       /* what changes */
-    uint64_t threshold;  /* to this */
+    double prior;       /* as an attribute; 0 = none */
+    uint8_t flags;      /* what changes */
+    uint64_t threshold; /* to this */
     double new_prior;
 };
 
@@ -58,7 +58,8 @@ static size_t put_attribute(uint8_t *out, const char *key, double value) {
 }
 
 static size_t make_span(const struct span_case *one, uint8_t *out) {
-    static const uint8_t trace_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0xf9, 0xf8}, span_id[8] = {9};
+    static const uint8_t trace_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0xf9, 0xf8},
+                         span_id[8] = {9};
     uint8_t *at = weir_wire_put_bytes(out, 1, trace_id, 16);
     at = weir_wire_put_bytes(at, 2, span_id, 8);
     if (one->tracestate != NULL) at = weir_wire_put_bytes(at, 3, one->tracestate, strlen(one->tracestate));
@@ -120,7 +121,8 @@ static void restated(void **state) {
         unsigned attributes = 0;
         struct weir_wire wire = weir_wire_of(to->bytes + now->offset, now->size);
         struct weir_wire_field field;
-        while (weir_wire_next(&wire, &field)) attributes += field.number == 9;
+        while (weir_wire_next(&wire, &field))
+            attributes += field.number == 9;
         assert_int_equal(attributes, read.prior != 1 ? 2 : 1);
         weir_batch_unref(from);
         weir_batch_unref(to);

@@ -1,14 +1,15 @@
-#include "collector/decode/statsd.h"
 #include "collector/decode/key.h"
 #include "collector/decode/number.h"
+#include "collector/decode/statsd.h"
 #include "points.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-#include <jansson.h>
 
 static struct {
     struct weir_names *names;
@@ -86,7 +87,8 @@ static const struct accepted accepted[] = {
     {"a:3|c|T1656581400|@0.5", "a", WEIR_POINT_COUNT, 6, 1, 1656581400},
     {"a:3|ms|T1656581400", "a", WEIR_POINT_TIMER, 0.003, 1, 0},
     /* names */
-    {"linkerd.rt.http.server.0_0_0_0.4140.requests:2|c|@1.000000", "linkerd_rt_http_server_0_0_0_0_4140_requests", WEIR_POINT_COUNT, 2, 1, 0},
+    {"linkerd.rt.http.server.0_0_0_0.4140.requests:2|c|@1.000000", "linkerd_rt_http_server_0_0_0_0_4140_requests",
+     WEIR_POINT_COUNT, 2, 1, 0},
     {"9lives-left/today:1|c", "_9lives_left_today", WEIR_POINT_COUNT, 1, 1, 0},
     {"caf\xc3\xa9.r\xe2\x82\xac:1|c", "caf__r_", WEIR_POINT_COUNT, 1, 1, 0},
     /* tags */
@@ -99,8 +101,8 @@ static const struct accepted accepted[] = {
     {"a:1|c|#", "a", WEIR_POINT_COUNT, 1, 1, 0},
     {"a:1|c|#1st:x,a:y:z", "a{_1st=x,a=y:z}", WEIR_POINT_COUNT, 1, 1, 0},
     {"a:1|c|#b:caf\xc3\xa9", "a{b=caf\xc3\xa9}", WEIR_POINT_COUNT, 1, 1, 0},
-    {"a:1|c|#le:5,quantile:1,__name__:b,overflow:x,_x:1", "a{_x=1,exported___name__=b,exported_le=5,exported_overflow=x,exported_quantile=1}",
-     WEIR_POINT_COUNT, 1, 1, 0},
+    {"a:1|c|#le:5,quantile:1,__name__:b,overflow:x,_x:1",
+     "a{_x=1,exported___name__=b,exported_le=5,exported_overflow=x,exported_quantile=1}", WEIR_POINT_COUNT, 1, 1, 0},
     {"a:1|c|#ab:1,a:2,abc:3", "a{a=2,ab=1,abc=3}", WEIR_POINT_COUNT, 1, 1, 0},
     /* sections in any order */
     {"a:1|c|#b:1|@0.5", "a{b=1}", WEIR_POINT_COUNT, 2, 1, 0},
@@ -116,13 +118,15 @@ static void good_lines(void **state) {
         for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
             const struct accepted *row = &accepted[i];
             decode(row->line);
-            if (t.kept->count != 1 || t.refusals != 0 || t.lines != 1) fail_msg("%s: %u points, %u refusals", row->line, t.kept->count, t.refusals);
+            if (t.kept->count != 1 || t.refusals != 0 || t.lines != 1)
+                fail_msg("%s: %u points, %u refusals", row->line, t.kept->count, t.refusals);
             const struct kept_point *got = &t.kept->points[0];
             if (strcmp(got->key, row->key) != 0) fail_msg("%s: key %s", row->line, got->key);
             if (got->point.kind != row->kind) fail_msg("%s: kind %d", row->line, got->point.kind);
             if (got->point.value != row->value) fail_msg("%s: value %.17g", row->line, got->point.value);
             if (got->point.weight != row->weight) fail_msg("%s: weight %.17g", row->line, got->point.weight);
-            if (got->point.time_ns != row->time_s * 1000000000ull) fail_msg("%s: time %llu", row->line, (unsigned long long)got->point.time_ns);
+            if (got->point.time_ns != row->time_s * 1000000000ull)
+                fail_msg("%s: time %llu", row->line, (unsigned long long)got->point.time_ns);
         }
     }
 }
@@ -200,12 +204,14 @@ static void bad_lines(void **state) {
         if (t.kept->count != 0) fail_msg("%s: taken as %s", refused[i].line, t.kept->points[0].key);
         if (t.refusals != 1 || t.refused[refused[i].reason] != 1) {
             int got = 0;
-            while (got < WEIR_STATSD_REFUSALS - 1 && t.refused[got] == 0) got++;
+            while (got < WEIR_STATSD_REFUSALS - 1 && t.refused[got] == 0)
+                got++;
             fail_msg("%s: %u refusals, %s instead of %s", refused[i].line, t.refusals, weir_statsd_refusal_names[got],
                      weir_statsd_refusal_names[refused[i].reason]);
         }
     }
-    for (int i = 0; i < WEIR_STATSD_REFUSALS; i++) assert_non_null(weir_statsd_refusal_names[i]);
+    for (int i = 0; i < WEIR_STATSD_REFUSALS; i++)
+        assert_non_null(weir_statsd_refusal_names[i]);
 }
 
 static void neighbours_are_kept(void **state) {
@@ -243,7 +249,8 @@ static void set_members(void **state) {
     (void)state;
     decode("u:ann|s\nu:bob|s\nu:ann|s|@0.5\nu:a:b|s");
     assert_int_equal(t.kept->count, 4);
-    for (int i = 0; i < 4; i++) assert_int_equal(t.kept->points[i].point.kind, WEIR_POINT_SET);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(t.kept->points[i].point.kind, WEIR_POINT_SET);
     uint64_t ann = t.kept->points[0].point.member;
     assert_int_equal(ann, weir_names_hash(t.names, "ann", 3));
     assert_int_not_equal(t.kept->points[1].point.member, ann);
@@ -254,7 +261,8 @@ static void set_members(void **state) {
 static void sources(void **state) {
     (void)state;
     for (int pass = 0; pass < 2; pass++) {
-        struct weir_statsd_source one = {.address = "10.0.0.1"}, two = {.address = "10.0.0.2"}, host = {.address = "10.0.0.1", .prefer_host_tag = true};
+        struct weir_statsd_source one = {.address = "10.0.0.1"}, two = {.address = "10.0.0.2"},
+                                  host = {.address = "10.0.0.1", .prefer_host_tag = true};
         decode_from("a:1|g", 5, one);
         assert_string_equal(t.kept->points[0].key, "a{source=10.0.0.1}");
         decode_from("a:1|g", 5, two);
@@ -295,7 +303,8 @@ static void bounds(void **state) {
     char line[16384];
     char *at = line;
     at += sprintf(at, "a:1|c|#v:");
-    for (int i = 0; i < 127; i++) *at++ = 'x';
+    for (int i = 0; i < 127; i++)
+        *at++ = 'x';
     strcpy(at, "\xc3\xa9yz"); /* the limit of 128 falls into the é */
     decode(line);
     assert_int_equal(t.kept->count, 1);
@@ -303,7 +312,8 @@ static void bounds(void **state) {
 
     for (int labels = WEIR_LABELS_MAX; labels <= WEIR_LABELS_MAX + 1; labels++) {
         at = line + sprintf(line, "a:1|c|#");
-        for (int i = 0; i < labels; i++) at += sprintf(at, "l%d:1,", i);
+        for (int i = 0; i < labels; i++)
+            at += sprintf(at, "l%d:1,", i);
         decode(line);
         assert_int_equal(t.kept->count, labels == WEIR_LABELS_MAX);
         assert_int_equal(t.refused[WEIR_STATSD_BAD_TAG], labels != WEIR_LABELS_MAX);
@@ -323,10 +333,31 @@ static void bounds(void **state) {
 
 static void numbers(void **state) {
     (void)state;
-    static const char *const rows[] = {"0", "-0", "1", "12.5", "0.1", "0.3", "100.0000", "3.14159265358979", "9007199254740993", "18446744073709551616",
-                                       "0.000001", "1e22", "1e23", "123456789012345678901234567890", "5e-324", "1.7976931348623157e308", ".5", "5.",
-                                       "2.2250738585072011e-308", "0.000000000000000000000000000000000000001234", "00000000000000000000000000000012",
-                                       "89255.0e-22", "7.2057594037927933e16", "1e-400", "0e999999999"};
+    static const char *const rows[] = {"0",
+                                       "-0",
+                                       "1",
+                                       "12.5",
+                                       "0.1",
+                                       "0.3",
+                                       "100.0000",
+                                       "3.14159265358979",
+                                       "9007199254740993",
+                                       "18446744073709551616",
+                                       "0.000001",
+                                       "1e22",
+                                       "1e23",
+                                       "123456789012345678901234567890",
+                                       "5e-324",
+                                       "1.7976931348623157e308",
+                                       ".5",
+                                       "5.",
+                                       "2.2250738585072011e-308",
+                                       "0.000000000000000000000000000000000000001234",
+                                       "00000000000000000000000000000012",
+                                       "89255.0e-22",
+                                       "7.2057594037927933e16",
+                                       "1e-400",
+                                       "0e999999999"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         double got;
         const uint8_t *end = (const uint8_t *)rows[i] + strlen(rows[i]);
@@ -363,20 +394,28 @@ static const struct {
     {"foo#09digits=0,tag.with.dots=1:100|c", "foo_09digits_0_tag_with_dots_1", "Librato's tags"},
     {"foo,tag1=bar,tag2=baz:100|c", "foo_tag1_bar_tag2_baz", "InfluxDB's tags are not spoken: part of the name"},
     {"foo,09digits=0,tag.with.dots=1:100|c", "foo_09digits_0_tag_with_dots_1", "InfluxDB's tags"},
-    {"foo.[tag1=bar,tag2=baz]test:100|c", "foo__tag1_bar_tag2_baz_test", "SignalFX' tags are not spoken: part of the name"},
+    {"foo.[tag1=bar,tag2=baz]test:100|c", "foo__tag1_bar_tag2_baz_test",
+     "SignalFX' tags are not spoken: part of the name"},
     {"foo.test[tag1=bar,tag2=baz]:100|c", "foo_test_tag1_bar_tag2_baz_", "SignalFX' tags"},
     {"[tag1=bar,tag2=baz]foo.test:100|c", "_tag1_bar_tag2_baz_foo_test", "SignalFX' tags"},
     {"foo.[]test:100|c", "foo___test", "SignalFX' tags"},
     {"foo.[tag1,tag2]test:100|c", "foo__tag1_tag2_test", "SignalFX' tags"},
     {"foo.[tag1=bar,tag2=baz]test:0.5:120:3000:10:20000:0.01|ms", "foo__tag1_bar_tag2_baz_test", "SignalFX' tags"},
     {"foo.[]test:0.5:120:3000:10:20000:0.01|ms", "foo___test", "SignalFX' tags"},
-    {"foo#tag1=foo,tag3=bing:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}", "one tag style, so none to mix"},
-    {"foo[tag1=foo,tag3=bing]:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing_{tag1=bar,tag2=baz}", "one tag style, so none to mix"},
-    {"foo,tag1=foo,tag3=bing:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}", "one tag style, so none to mix"},
-    {"foo#tag1=foo,tag3=bing:100|c|@0.1|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}", "one tag style, so none to mix"},
-    {"foo_counter:0.5:120:3000:10:20000:0.01|c|#tag1:bar,tag2:baz", "foo_counter{tag1=bar,tag2=baz}", "DogStatsD 1.1 packs counters too"},
-    {"foo_gauge:0.5:120:3000:10:20000:0.01|g|#tag1:bar,tag2:baz", "foo_gauge{tag1=bar,tag2=baz}", "DogStatsD 1.1 packs gauges too"},
-    {"foo.[tag1=bar,tag2=baz]test:0.5:120:3000:10:20000:0.01|c", "foo__tag1_bar_tag2_baz_test", "DogStatsD 1.1 packs counters too"},
+    {"foo#tag1=foo,tag3=bing:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}",
+     "one tag style, so none to mix"},
+    {"foo[tag1=foo,tag3=bing]:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing_{tag1=bar,tag2=baz}",
+     "one tag style, so none to mix"},
+    {"foo,tag1=foo,tag3=bing:100|c|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}",
+     "one tag style, so none to mix"},
+    {"foo#tag1=foo,tag3=bing:100|c|@0.1|#tag1:bar,#tag2:baz", "foo_tag1_foo_tag3_bing{tag1=bar,tag2=baz}",
+     "one tag style, so none to mix"},
+    {"foo_counter:0.5:120:3000:10:20000:0.01|c|#tag1:bar,tag2:baz", "foo_counter{tag1=bar,tag2=baz}",
+     "DogStatsD 1.1 packs counters too"},
+    {"foo_gauge:0.5:120:3000:10:20000:0.01|g|#tag1:bar,tag2:baz", "foo_gauge{tag1=bar,tag2=baz}",
+     "DogStatsD 1.1 packs gauges too"},
+    {"foo.[tag1=bar,tag2=baz]test:0.5:120:3000:10:20000:0.01|c", "foo__tag1_bar_tag2_baz_test",
+     "DogStatsD 1.1 packs counters too"},
     {"foo.[]test:0.5:120:3000:10:20000:0.01|c", "foo___test", "DogStatsD 1.1 packs counters too"},
     {"foo:1|c|@bar", NULL, "a rate that is no number is no reason to count 1"},
     {"foo:2|c|@0", NULL, "a rate of zero has no weight"},
@@ -393,14 +432,15 @@ static void expected_key(json_t *event, char *out) {
     const char *names[32], *name;
     json_t *value, *labels = json_object_get(event, "labels");
     size_t count = 0, n = 0;
-    json_object_foreach (labels, name, value) names[count++] = name;
+    json_object_foreach(labels, name, value) names[count++] = name;
     qsort(names, count, sizeof *names, by_text);
     n += (size_t)sprintf(out, "%s", json_string_value(json_object_get(event, "name")));
     for (size_t i = 0; i < n; i++) {
         if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:", out[i]) == NULL) out[i] = '_';
     }
     for (size_t i = 0; i < count; i++) {
-        n += (size_t)sprintf(out + n, "%c%s=%s", i == 0 ? '{' : ',', names[i], json_string_value(json_object_get(labels, names[i])));
+        n += (size_t)sprintf(out + n, "%c%s=%s", i == 0 ? '{' : ',', names[i],
+                             json_string_value(json_object_get(labels, names[i])));
     }
     if (count > 0) strcpy(out + n, "}");
 }
@@ -409,7 +449,8 @@ static void compare(const char *line, json_t *events) {
     size_t e = 0;
     for (uint32_t i = 0; i < t.kept->count; i++) {
         const struct kept_point *got = &t.kept->points[i];
-        if (e >= json_array_size(events)) fail_msg("%s: more points than its %zu events", line, json_array_size(events));
+        if (e >= json_array_size(events))
+            fail_msg("%s: more points than its %zu events", line, json_array_size(events));
         json_t *event = json_array_get(events, e);
         const char *type = json_string_value(json_object_get(event, "type"));
         char key[1024];
@@ -423,14 +464,18 @@ static void compare(const char *line, json_t *events) {
             for (; e < json_array_size(events) && (double)repeats < got->point.weight; e++, repeats++) {
                 assert_true(json_equal(json_array_get(events, e), event));
             }
-            if ((double)repeats != got->point.weight) fail_msg("%s: weight %g, %zu events", line, got->point.weight, repeats);
+            if ((double)repeats != got->point.weight)
+                fail_msg("%s: weight %g, %zu events", line, got->point.weight, repeats);
             continue;
         }
         bool gauge = strcmp(type, "gauge") == 0, relative = json_is_true(json_object_get(event, "relative"));
-        assert_int_equal(got->point.kind, !gauge ? WEIR_POINT_COUNT : relative ? WEIR_POINT_GAUGE_ADD : WEIR_POINT_GAUGE);
+        assert_int_equal(got->point.kind, !gauge     ? WEIR_POINT_COUNT
+                                          : relative ? WEIR_POINT_GAUGE_ADD
+                                                     : WEIR_POINT_GAUGE);
         e++;
     }
-    if (e != json_array_size(events)) fail_msg("%s: %u points, %zu events", line, t.kept->count, json_array_size(events));
+    if (e != json_array_size(events))
+        fail_msg("%s: %u points, %zu events", line, t.kept->count, json_array_size(events));
     assert_int_equal(t.refusals, json_array_size(events) == 0 ? 1 : 0);
 }
 
@@ -458,13 +503,15 @@ static void as_statsd_exporter(void **state) {
         decode(line);
         rows++;
         int difference = 0;
-        while (difference < DIFFERENCES && strcmp(differences[difference].line, line) != 0) difference++;
+        while (difference < DIFFERENCES && strcmp(differences[difference].line, line) != 0)
+            difference++;
         if (difference == DIFFERENCES) {
             compare(line, json_object_get(json, "events"));
         } else {
             met[difference] = true;
             const char *key = differences[difference].key;
-            if ((key == NULL) != (t.kept->count == 0)) fail_msg("%s: %u points (%s)", line, t.kept->count, differences[difference].why);
+            if ((key == NULL) != (t.kept->count == 0))
+                fail_msg("%s: %u points (%s)", line, t.kept->count, differences[difference].why);
             if (key != NULL) assert_string_equal(t.kept->points[0].key, key);
         }
         json_decref(json);

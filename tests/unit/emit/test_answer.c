@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 static void header(struct weir_emit_answer *answer, const char *name, const char *value) {
     weir_emit_answer_header(answer, name, strlen(name), value, strlen(value));

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <math.h>
+
+#include <cmocka.h>
 
 static void test_log_normal(void **state) {
     (void)state;

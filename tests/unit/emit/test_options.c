@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 static enum weir_status parse(const char *one, const char *two, struct weir_emit_options *options,
                               struct weir_error *err) {

@@ -7,13 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 static json_t *truth_of(int argc, char **argv, uint64_t now_ns) {
     char path[] = "/tmp/weir-truth-XXXXXX";

@@ -29,14 +29,16 @@ static inline void fixed_field(struct weir_buffer *out, uint32_t number, uint64_
     out->size = (size_t)(weir_wire_put_fixed64(out->bytes + out->size, number, value) - out->bytes);
 }
 /* Appends KeyValue{key, value} as field `number`; value is an AnyValue's body. */
-static inline void pair_field(struct weir_buffer *out, uint32_t number, const char *key, const struct weir_buffer *value) {
+static inline void pair_field(struct weir_buffer *out, uint32_t number, const char *key,
+                              const struct weir_buffer *value) {
     struct weir_buffer pair = {0};
     text_field(&pair, 1, key);
     message(&pair, 2, value);
     message(out, number, &pair);
     weir_buffer_free(&pair);
 }
-static inline void pair_bytes(struct weir_buffer *out, uint32_t number, const char *key, const void *bytes, size_t size) {
+static inline void pair_bytes(struct weir_buffer *out, uint32_t number, const char *key, const void *bytes,
+                              size_t size) {
     struct weir_buffer value = {0};
     bytes_field(&value, 1, bytes, size);
     pair_field(out, number, key, &value);
@@ -105,8 +107,10 @@ static const struct weir_span a_view = {
 };
 
 /* Adds `body` under `view` (offset, size and origin are filled in). Takes no reference away from the caller. */
-static inline void add_span(struct weir_batch *batch, struct weir_origin *origin, const struct weir_buffer *body, struct weir_span view) {
-    if (weir_batch_room(batch, body->size) != WEIR_OK || weir_batch_origin(batch, origin, &view.origin) != WEIR_OK) abort();
+static inline void add_span(struct weir_batch *batch, struct weir_origin *origin, const struct weir_buffer *body,
+                            struct weir_span view) {
+    if (weir_batch_room(batch, body->size) != WEIR_OK || weir_batch_origin(batch, origin, &view.origin) != WEIR_OK)
+        abort();
     if (body->size > 0) memcpy(batch->bytes + batch->size, body->bytes, body->size);
     view.offset = (uint32_t)batch->size;
     view.size = (uint32_t)body->size;
@@ -163,7 +167,8 @@ static inline struct weir_batch *mesh_batch(uint32_t count) {
         snprintf(text, sizeof text, "10.4.%u.%u", (unsigned)(random >> 20 & 7), (unsigned)(random >> 24 & 255));
         pair_text(&body, 9, "peer.address", text);
         pair_text(&body, 9, "component", "proxy");
-        char agent[256] = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36";
+        char agent[256] =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36";
         size_t left = 361 - body.size - 18; /* 18: what the attribute costs besides its value */
         if (left < strlen(agent)) agent[left] = 0;
         pair_text(&body, 9, "user_agent", agent);

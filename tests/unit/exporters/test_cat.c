@@ -5,17 +5,18 @@
 #include "exporters/file/splice.h"
 #include "spans.h"
 
+#include <fcntl.h>
+#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zstd.h>
+
+#include <cmocka.h>
 
 static char folder[64];
 
@@ -44,7 +45,8 @@ static void put_frame(struct weir_buffer *file, const void *bytes, size_t size) 
 }
 static void put_request(struct weir_buffer *file, const struct weir_buffer *request) {
     struct weir_buffer record = {0};
-    for (int shift = 24; shift >= 0; shift -= 8) weir_buffer_byte(&record, (uint8_t)(request->size >> shift));
+    for (int shift = 24; shift >= 0; shift -= 8)
+        weir_buffer_byte(&record, (uint8_t)(request->size >> shift));
     weir_buffer_put(&record, request->bytes, request->size);
     put_frame(file, record.bytes, record.size);
     weir_buffer_free(&record);
@@ -80,7 +82,8 @@ static void slurp(const char *name, struct weir_buffer *to) {
     size_t got;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *in = fopen(path, "r");
-    while ((got = fread(bytes, 1, sizeof bytes, in)) > 0) weir_buffer_put(to, bytes, got);
+    while ((got = fread(bytes, 1, sizeof bytes, in)) > 0)
+        weir_buffer_put(to, bytes, got);
     weir_buffer_byte(to, 0);
     fclose(in);
 }
@@ -222,7 +225,8 @@ static void broken_files(void **state) {
     }
     weir_buffer_clear(&bad); /* rubbish between */
     weir_buffer_put(&bad, file.bytes, second);
-    for (int i = 0; i < 300000; i++) weir_buffer_byte(&bad, (uint8_t)(i * 7));
+    for (int i = 0; i < 300000; i++)
+        weir_buffer_byte(&bad, (uint8_t)(i * 7));
     weir_buffer_put(&bad, file.bytes + second, file.size - second);
     save("rubbish", &bad);
     snprintf(said, sizeof said, "offset %zu: ", second);
@@ -239,7 +243,10 @@ static void broken_files(void **state) {
     weir_buffer_clear(&bad);
     weir_buffer_clear(&record); /* one broken span of two in a sound frame */
     struct weir_buffer request = {0}, resource_spans = {0}, scope_spans = {0}, span = {0};
-    bytes_field(&scope_spans, 2, "\x2a\x05" "ab", 4);
+    bytes_field(&scope_spans, 2,
+                "\x2a\x05"
+                "ab",
+                4);
     span_head(&span, &a_view, "good");
     message(&scope_spans, 2, &span);
     message(&resource_spans, 2, &scope_spans);
@@ -267,7 +274,8 @@ static void broken_files(void **state) {
 /* Every member of OTLP/JSON, as the specification writes it. */
 static void the_line(void **state) {
     (void)state;
-    struct weir_buffer request = {0}, group = {0}, groups = {0}, body = {0}, resource = {0}, scope = {0}, value = {0}, list = {0}, event = {0}, link = {0}, status = {0};
+    struct weir_buffer request = {0}, group = {0}, groups = {0}, body = {0}, resource = {0}, scope = {0}, value = {0},
+                       list = {0}, event = {0}, link = {0}, status = {0};
     struct weir_otlp_json_counts counts = {0};
     struct weir_error err;
     pair_text(&resource, 1, "service.name", "pay\"ments\x02");
@@ -303,18 +311,28 @@ static void the_line(void **state) {
     struct weir_buffer out = {0};
     if (weir_otlp_json_lines(request.bytes, request.size, &out, &counts, &err) != WEIR_OK) fail_msg("%s", err.text);
     weir_buffer_byte(&out, 0);
-    assert_string_equal((const char *)out.bytes,
-        "{\"service\":\"pay\\\"ments\\u0002\",\"traceId\":\"0102030405060708090a0b0c0d0e0f10\",\"spanId\":\"1112131415161718\",\"traceState\":\"a=b\","
-        "\"parentSpanId\":\"2122232425262728\",\"name\":\"GET \xef\xbf\xbd\",\"kind\":2,\"startTimeUnixNano\":\"1700000000123456789\",\"endTimeUnixNano\":\"1700000000124956789\","
-        "\"attributes\":[{\"key\":\"int\",\"value\":{\"intValue\":\"-9223372036854775808\"}},{\"key\":\"double\",\"value\":{\"doubleValue\":0.25}},"
+    assert_string_equal(
+        (const char *)out.bytes,
+        "{\"service\":\"pay\\\"ments\\u0002\",\"traceId\":\"0102030405060708090a0b0c0d0e0f10\",\"spanId\":"
+        "\"1112131415161718\",\"traceState\":\"a=b\","
+        "\"parentSpanId\":\"2122232425262728\",\"name\":\"GET "
+        "\xef\xbf\xbd\",\"kind\":2,\"startTimeUnixNano\":\"1700000000123456789\",\"endTimeUnixNano\":"
+        "\"1700000000124956789\","
+        "\"attributes\":[{\"key\":\"int\",\"value\":{\"intValue\":\"-9223372036854775808\"}},{\"key\":\"double\","
+        "\"value\":{\"doubleValue\":0.25}},"
         "{\"key\":\"nan\",\"value\":{\"doubleValue\":\"NaN\"}},{\"key\":\"bool\",\"value\":{\"boolValue\":false}},"
-        "{\"key\":\"list\",\"value\":{\"arrayValue\":{\"values\":[{\"stringValue\":\"x\"}]}}},{\"key\":\"bytes\",\"value\":{\"bytesValue\":\"AAECAw==\"}}],"
-        "\"droppedAttributesCount\":7,\"events\":[{\"timeUnixNano\":\"18446744073709551615\",\"name\":\"e\"}],\"links\":[{\"traceId\":\"abcd\"}],"
-        "\"status\":{\"message\":\"no\",\"code\":2},\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":\"pay\\\"ments\\u0002\"}}]},"
+        "{\"key\":\"list\",\"value\":{\"arrayValue\":{\"values\":[{\"stringValue\":\"x\"}]}}},{\"key\":\"bytes\","
+        "\"value\":{\"bytesValue\":\"AAECAw==\"}}],"
+        "\"droppedAttributesCount\":7,\"events\":[{\"timeUnixNano\":\"18446744073709551615\",\"name\":\"e\"}],"
+        "\"links\":[{\"traceId\":\"abcd\"}],"
+        "\"status\":{\"message\":\"no\",\"code\":2},\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{"
+        "\"stringValue\":\"pay\\\"ments\\u0002\"}}]},"
         "\"scope\":{\"name\":\"envoy\"}}\n");
     assert_int_equal(counts.spans, 1);
-    struct weir_buffer *all[] = {&request, &group, &groups, &body, &resource, &scope, &value, &list, &event, &link, &status, &out};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) weir_buffer_free(all[i]);
+    struct weir_buffer *all[] = {&request, &group, &groups, &body, &resource, &scope,
+                                 &value,   &list,  &event,  &link, &status,   &out};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        weir_buffer_free(all[i]);
 }
 
 /* Whatever the bytes are, a line is valid JSON. */
@@ -385,7 +403,8 @@ static void a_reader_that_goes_away(void **state) {
     struct weir_buffer file = {0};
     char path[128];
     int pipes[2], status;
-    for (int i = 0; i < 5; i++) put_mesh(&file, 1000);
+    for (int i = 0; i < 5; i++)
+        put_mesh(&file, 1000);
     save("many", &file);
     snprintf(path, sizeof path, "%s/many", folder);
     char *argv[] = {(char *)"cat", path, NULL};
@@ -409,8 +428,9 @@ static void a_reader_that_goes_away(void **state) {
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(files_and_folders), WITH(wrong_usage), WITH(broken_files), cmocka_unit_test(the_line),
-        cmocka_unit_test(any_bytes), cmocka_unit_test(depth_is_bounded), WITH(a_reader_that_goes_away),
+        WITH(files_and_folders),       WITH(wrong_usage),           WITH(broken_files),
+        cmocka_unit_test(the_line),    cmocka_unit_test(any_bytes), cmocka_unit_test(depth_is_bounded),
+        WITH(a_reader_that_goes_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The file exporter: what it writes is read back by zstd and protobuf's own shape, its bounds hold, its failures are retries. */
+/* The file exporter: what it writes is read back by zstd and protobuf's own shape, its bounds hold, its failures are
+ * retries. */
 #include "exporters/exporter.h"
 #include "exporters/file/format.h"
 #include "exporters/file/reader.h"
@@ -6,16 +7,17 @@
 #include "exporters/file/store.h"
 #include "spans.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 struct fixture {
     char folder[64];
@@ -31,8 +33,12 @@ struct fixture {
     char why[256];
 };
 
-static uint64_t mono(void *self) { return ((struct fixture *)self)->mono_ns; }
-static uint64_t wall(void *self) { return ((struct fixture *)self)->unix_ns; }
+static uint64_t mono(void *self) {
+    return ((struct fixture *)self)->mono_ns;
+}
+static uint64_t wall(void *self) {
+    return ((struct fixture *)self)->unix_ns;
+}
 static struct fixture *now; /* settle() has no self of its own */
 
 static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_t retry_after_ns, const char *why) {
@@ -140,7 +146,8 @@ static void written_is_read(void **state) {
     void *self = open_file(f);
     char names[4][256];
     assert_int_equal(names_of(f->config.file.directory, names, 4), 0); /* no file before the first batch */
-    for (int i = 0; i < 3; i++) send(f, self, batch, WEIR_DELIVERED);
+    for (int i = 0; i < 3; i++)
+        send(f, self, batch, WEIR_DELIVERED);
     weir_export_file.close(self);
     assert_int_equal(names_of(f->config.file.directory, names, 4), 1);
     assert_string_equal(names[0], "traces-20231114T221320Z-0.otlp.zst");
@@ -149,7 +156,8 @@ static void written_is_read(void **state) {
     struct weir_splice splice = {0};
     struct weir_buffer want = {0};
     read_back(f, &found);
-    for (int i = 0; i < 3; i++) assert_int_equal(weir_splice_encode(&splice, batch, &want), WEIR_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(weir_splice_encode(&splice, batch, &want), WEIR_OK);
     assert_int_equal(found.frames, 3);
     assert_int_equal(found.broken, 0);
     assert_int_equal(found.requests.size, want.size);

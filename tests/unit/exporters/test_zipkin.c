@@ -3,18 +3,19 @@
 #include "exporters/exporter.h"
 #include "spans.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 enum { ANSWERS_MAX = 64 };
 
@@ -67,7 +68,8 @@ static bool serve_one(int fd) {
     pthread_mutex_unlock(&server.lock);
     if (answer == NULL) return false;
     if (answer[0] == 0) {
-        while (!atomic_load(&server.stop)) usleep(1000);
+        while (!atomic_load(&server.stop))
+            usleep(1000);
         return false;
     }
     return write(fd, answer, strlen(answer)) == (ssize_t)strlen(answer);
@@ -96,7 +98,8 @@ static void *serve(void *self) {
         pthread_mutex_unlock(&server.lock);
         pthread_create(&threads[count++], NULL, serve_connection, (void *)(intptr_t)fd);
     }
-    for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
     return NULL;
 }
 
@@ -126,7 +129,8 @@ static int setup(void **state) {
 static void start(int count, ...) {
     va_list list;
     va_start(list, count);
-    for (int i = 0; i < count; i++) server.answers[i] = va_arg(list, const char *);
+    for (int i = 0; i < count; i++)
+        server.answers[i] = va_arg(list, const char *);
     va_end(list);
     server.answer_count = count;
     pthread_create(&server.thread, NULL, serve, NULL);
@@ -169,7 +173,8 @@ static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket)
     int before = ticket->settled;
     weir_export_zipkin.send(exporter, batch, &ticket->ticket);
     uint64_t limit = weir_mono_ns(&weir_clock_system) + 10 * WEIR_S;
-    while (ticket->settled == before && weir_mono_ns(&weir_clock_system) < limit) weir_export_zipkin.drive(exporter, 1000);
+    while (ticket->settled == before && weir_mono_ns(&weir_clock_system) < limit)
+        weir_export_zipkin.drive(exporter, 1000);
     assert_int_equal(ticket->settled, before + 1);
 }
 
@@ -229,7 +234,8 @@ static void a_retry_goes_on_where_it_was(void **state) {
     for (int i = 0; i < server.requests; i++) {
         struct weir_wire wire = weir_wire_of(server.bodies.bytes + at, server.sizes[i]);
         struct weir_wire_field field;
-        while (i != 2 && weir_wire_next(&wire, &field)) spans++;
+        while (i != 2 && weir_wire_next(&wire, &field))
+            spans++;
         at += server.sizes[i];
     }
     assert_int_equal(spans, 100);
@@ -255,12 +261,14 @@ static void what_is_a_retry_and_what_is_not(void **state) {
     };
     enum { ROWS = sizeof rows / sizeof rows[0] };
     config.zipkin.timeout_ns = 300 * WEIR_MS;
-    start(ROWS, rows[0].answer, rows[1].answer, rows[2].answer, rows[3].answer, rows[4].answer, rows[5].answer, rows[6].answer, rows[7].answer, rows[8].answer);
+    start(ROWS, rows[0].answer, rows[1].answer, rows[2].answer, rows[3].answer, rows[4].answer, rows[5].answer,
+          rows[6].answer, rows[7].answer, rows[8].answer);
     struct weir_batch *batch = mesh_batch(3);
     for (int i = 0; i < ROWS; i++) {
         struct ticket ticket = {0};
         send_and_wait(batch, &ticket);
-        if (ticket.how != rows[i].want || strncmp(ticket.why, rows[i].why, strlen(rows[i].why)) != 0) fail_msg("row %d: %d, %s", i, ticket.how, ticket.why);
+        if (ticket.how != rows[i].want || strncmp(ticket.why, rows[i].why, strlen(rows[i].why)) != 0)
+            fail_msg("row %d: %d, %s", i, ticket.how, ticket.why);
         assert_int_equal(ticket.ticket.rejected_spans, rows[i].want == WEIR_REJECTED ? 3 : 0);
     }
     weir_batch_unref(batch);
@@ -291,7 +299,8 @@ static void several_at_once_and_a_wake(void **state) {
         weir_export_zipkin.send(exporter, batch, &tickets[i].ticket);
     }
     uint64_t before = weir_mono_ns(&weir_clock_system);
-    while (server.requests < 3 && weir_mono_ns(&weir_clock_system) < before + 5 * WEIR_S) weir_export_zipkin.drive(exporter, 10);
+    while (server.requests < 3 && weir_mono_ns(&weir_clock_system) < before + 5 * WEIR_S)
+        weir_export_zipkin.drive(exporter, 10);
     assert_int_equal(server.requests, 3); /* all are under way */
     before = weir_mono_ns(&weir_clock_system);
     weir_export_zipkin.wake(exporter);
@@ -322,7 +331,8 @@ static void nobody_listens(void **state) {
 
 static void bad_configurations(void **state) {
     (void)state;
-    static const char *const urls[] = {"", "zipkin:9411/api", "ftp://h/x", "http://", "http://h:99999/", "http://user:hunter2@ho st/"};
+    static const char *const urls[] = {"",        "zipkin:9411/api", "ftp://h/x",
+                                       "http://", "http://h:99999/", "http://user:hunter2@ho st/"};
     struct weir_exporter_env env = {.metrics = registry, .clock = &weir_clock_system};
     struct weir_error err;
     void *self = NULL;
@@ -348,8 +358,9 @@ static void bad_configurations(void **state) {
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(posts_are_kept_alive), WITH(a_retry_goes_on_where_it_was), WITH(what_is_a_retry_and_what_is_not), WITH(refused_in_part),
-        WITH(several_at_once_and_a_wake), WITH(nobody_listens), WITH(bad_configurations),
+        WITH(posts_are_kept_alive), WITH(a_retry_goes_on_where_it_was), WITH(what_is_a_retry_and_what_is_not),
+        WITH(refused_in_part),      WITH(several_at_once_and_a_wake),   WITH(nobody_listens),
+        WITH(bad_configurations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

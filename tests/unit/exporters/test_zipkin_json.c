@@ -3,12 +3,13 @@
 #include "exporters/zipkin/encode.h"
 #include "spans.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-#include <jansson.h>
 
 static json_t *encode(const struct weir_batch *batch) {
     struct weir_zipkin_scratch scratch = {0};
@@ -131,7 +132,8 @@ static void values_as_tags(void **state) {
     pair_double(&body, 9, "double", 0.1);
     pair_double(&body, 9, "nan", NAN);
     pair_double(&body, 9, "down", -INFINITY);
-    for (int i = 0; i < 400; i++) weir_buffer_byte(&long_text, 'x');
+    for (int i = 0; i < 400; i++)
+        weir_buffer_byte(&long_text, 'x');
     pair_bytes(&body, 9, "long", long_text.bytes, long_text.size);
 
     any_text(&value, "a\"b");
@@ -226,7 +228,12 @@ static void remote_endpoint(void **state) {
         {{"peer.service"}, {"cards"}, "cards", NULL, NULL, 0},
         {{"db.name", "server.address"}, {"orders", "db.shop"}, "db.shop", NULL, NULL, 0},
         {{"db.name"}, {"orders"}, "orders", NULL, NULL, 0},
-        {{"peer.service", "network.peer.address", "network.peer.port"}, {"cards", "10.1.2.3", "8443"}, "cards", "10.1.2.3", NULL, 8443},
+        {{"peer.service", "network.peer.address", "network.peer.port"},
+         {"cards", "10.1.2.3", "8443"},
+         "cards",
+         "10.1.2.3",
+         NULL,
+         8443},
         {{"net.peer.name", "net.peer.port"}, {"cards.svc", "443"}, "cards.svc", NULL, NULL, 0},
         {{"net.sock.peer.addr", "net.sock.peer.port"}, {"2001:db8::7", "9"}, NULL, NULL, "2001:db8::7", 9},
         {{"peer.address"}, {"10.0.0.9:8080"}, NULL, "10.0.0.9", NULL, 8080},
@@ -242,7 +249,8 @@ static void remote_endpoint(void **state) {
             struct weir_buffer body = {0};
             struct weir_span view = a_view;
             view.kind = calls ? (i % 2 ? WEIR_KIND_CLIENT : WEIR_KIND_PRODUCER) : WEIR_KIND_SERVER;
-            for (int k = 0; k < 3 && rows[i].key[k] != NULL; k++) pair_text(&body, 9, rows[i].key[k], rows[i].value[k]);
+            for (int k = 0; k < 3 && rows[i].key[k] != NULL; k++)
+                pair_text(&body, 9, rows[i].key[k], rows[i].value[k]);
             json_t *span = encode_body(&body, view);
             const json_t *remote = json_object_get(span, "remoteEndpoint");
             if (!calls || (rows[i].name == NULL && rows[i].ipv4 == NULL && rows[i].ipv6 == NULL)) {
@@ -341,9 +349,11 @@ static void events_links_dropped(void **state) {
     assert_int_equal(integer(json_array_get(annotations, 0), "timestamp"), 1700000000000001);
     is_text(json_array_get(annotations, 0), "value", "retry");
     is_text(json_array_get(annotations, 1), "value", "\"retry\":{\"why\":\"r\\\"eset\",\"n\":3}");
-    is_text(json_array_get(annotations, 2), "value", "\"retry\":{\"why\":\"r\\\"eset\",\"n\":3,\"otel.dropped_attributes_count\":2}");
+    is_text(json_array_get(annotations, 2), "value",
+            "\"retry\":{\"why\":\"r\\\"eset\",\"n\":3,\"otel.dropped_attributes_count\":2}");
     is_text(json_array_get(annotations, 3), "value", "when?");
-    assert_int_equal(integer(json_array_get(annotations, 3), "timestamp"), 1700000000123456); /* the span's own: 0 would refuse the list */
+    assert_int_equal(integer(json_array_get(annotations, 3), "timestamp"),
+                     1700000000123456); /* the span's own: 0 would refuse the list */
     is_text(tags(span), "otlp.link.0", "01020304050607080102030405060708|0102030405060708|a=b|{\"k\":\"v\"}|4");
     is_text(tags(span), "otel.dropped_attributes_count", "1");
     is_text(tags(span), "otel.dropped_events_count", "22");
@@ -485,7 +495,8 @@ static void any_bytes(void **state) {
         json_t *list = json_loadb((const char *)out.bytes, out.size, JSON_ALLOW_NUL, &error);
         /* "\\u0000" in a member's name is JSON (RFC 8259, 7), but not to jansson. */
         bool nul = list == NULL && strncmp(error.text, "NUL byte in object key", 22) == 0;
-        if (list == NULL && !nul) fail_msg("%s at %d in %.*s", error.text, error.position, (int)out.size, (const char *)out.bytes);
+        if (list == NULL && !nul)
+            fail_msg("%s at %d in %.*s", error.text, error.position, (int)out.size, (const char *)out.bytes);
         if (nul) {
             not_read++;
         } else {
@@ -502,11 +513,20 @@ static void any_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_plain_span),        cmocka_unit_test(ids_and_times),        cmocka_unit_test(kinds),
-        cmocka_unit_test(values_as_tags),      cmocka_unit_test(status_and_error),     cmocka_unit_test(remote_endpoint),
-        cmocka_unit_test(resource_and_scope),  cmocka_unit_test(events_links_dropped), cmocka_unit_test(sampling),
-        cmocka_unit_test(what_is_not_text),    cmocka_unit_test(escaping),             cmocka_unit_test(cut_into_bodies),
-        cmocka_unit_test(memory_runs_out),     cmocka_unit_test(any_bytes),
+        cmocka_unit_test(a_plain_span),
+        cmocka_unit_test(ids_and_times),
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(values_as_tags),
+        cmocka_unit_test(status_and_error),
+        cmocka_unit_test(remote_endpoint),
+        cmocka_unit_test(resource_and_scope),
+        cmocka_unit_test(events_links_dropped),
+        cmocka_unit_test(sampling),
+        cmocka_unit_test(what_is_not_text),
+        cmocka_unit_test(escaping),
+        cmocka_unit_test(cut_into_bodies),
+        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,15 @@
-/* What encode_proto3.c writes, unpacked by protobuf-c from zipkin.proto; and compared with what encode_json.c writes. */
+/* What encode_proto3.c writes, unpacked by protobuf-c from zipkin.proto; and compared with what encode_json.c writes.
+ */
 #include "exporters/zipkin/encode.h"
 #include "spans.h"
 #include "zipkin/zipkin.pb-c.h"
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-#include <jansson.h>
 
 typedef Zipkin__Proto3__ListOfSpans List;
 typedef Zipkin__Proto3__Span Span;
@@ -122,11 +124,13 @@ static void a_whole_span(void **state) {
 /* Lengths whose prefix takes one, two and three bytes, of tags and of whole spans. */
 static void lengths(void **state) {
     (void)state;
-    static const size_t sizes[] = {0, 1, 20, 60, 70, 100, 120, 121, 122, 127, 128, 129, 300, 16000, 16255, 16383, 16384, 100000};
+    static const size_t sizes[] = {0,   1,   20,  60,  70,    100,   120,   121,   122,
+                                   127, 128, 129, 300, 16000, 16255, 16383, 16384, 100000};
     struct weir_origin *origin = origin_new(NULL, NULL);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct weir_buffer body = {0}, text = {0};
-        for (size_t k = 0; k < sizes[i]; k++) weir_buffer_byte(&text, (uint8_t)('a' + k % 26));
+        for (size_t k = 0; k < sizes[i]; k++)
+            weir_buffer_byte(&text, (uint8_t)('a' + k % 26));
         pair_bytes(&body, 9, "k", text.bytes, text.size);
         List *list = encode_one(origin, &body, a_view);
         assert_int_equal(strlen(tag(list->spans[0], "k")), sizes[i]);
@@ -156,11 +160,14 @@ static void same_as_json(void **state) {
         assert_true((uint64_t)json_integer_value(json_object_get(object, "timestamp")) == span->timestamp);
         assert_true((uint64_t)json_integer_value(json_object_get(object, "duration")) == span->duration);
         assert_int_equal(json_object_size(tags), span->n_tags);
-        json_object_foreach((json_t *)(uintptr_t)tags, key, value) assert_string_equal(tag(span, key), json_string_value(value));
+        json_object_foreach((json_t *)(uintptr_t)tags, key, value)
+            assert_string_equal(tag(span, key), json_string_value(value));
         const json_t *remote = json_object_get(object, "remoteEndpoint");
         assert_int_equal(remote != NULL, span->remote_endpoint != NULL);
         assert_int_equal(remote != NULL, i % 2 == 1);
-        if (remote != NULL) assert_string_equal(json_string_value(json_object_get(remote, "serviceName")), span->remote_endpoint->service_name);
+        if (remote != NULL)
+            assert_string_equal(json_string_value(json_object_get(remote, "serviceName")),
+                                span->remote_endpoint->service_name);
     }
     json_decref(array);
     zipkin__proto3__list_of_spans__free_unpacked(list, NULL);
@@ -194,6 +201,7 @@ static void cut_into_bodies(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_whole_span), cmocka_unit_test(lengths), cmocka_unit_test(same_as_json), cmocka_unit_test(cut_into_bodies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_whole_span), cmocka_unit_test(lengths),
+                                       cmocka_unit_test(same_as_json), cmocka_unit_test(cut_into_bodies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,12 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 enum { RIG_BATCHES_MAX = 8192, RIG_LANES_MAX = 8 };
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,7 +1,7 @@
 /* Real datagrams over loopback into a receiver on a loop of its own thread. */
 #define _GNU_SOURCE 1
-#include "collector/receive/udp.h"
 #include "collector/decode/statsd.h"
+#include "collector/receive/udp.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #ifndef UDP_SEGMENT
@@ -80,7 +81,11 @@ static void open_statsd(const char *host, enum weir_source_label source_label, u
     t.loop = weir_loop_new(&weir_clock_system, &err);
     t.names = weir_names_new(64, 4096);
     t.metrics = weir_metrics_new();
-    t.env = (struct weir_receiver_env){.lanes = 1, .loop = t.loop, .names = t.names, .metrics = t.metrics, .clock = &weir_clock_system,
+    t.env = (struct weir_receiver_env){.lanes = 1,
+                                       .loop = t.loop,
+                                       .names = t.names,
+                                       .metrics = t.metrics,
+                                       .clock = &weir_clock_system,
                                        .sink = {.point = on_point, .points_rejected = on_rejected}};
     t.config.aggregate.label_value_bytes_max = 128;
     t.config.statsd.listen.port = free_port(host);
@@ -90,7 +95,9 @@ static void open_statsd(const char *host, enum weir_source_label source_label, u
     if (weir_receive_statsd.open(&t.receiver, &t.env, &t.config, &err) != WEIR_OK) fail_msg("%s", err.text);
     assert_int_equal(weir_receive_statsd.start(t.receiver, &err), WEIR_OK);
     t.fd = socket(AF_INET, SOCK_DGRAM, 0);
-    t.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(t.config.statsd.listen.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    t.to = (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons(t.config.statsd.listen.port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 static void run_lane(void) {
     assert_int_equal(pthread_create(&t.thread, NULL, run, t.loop), 0);
@@ -113,7 +120,8 @@ static void send_text(const char *text) {
     assert_int_equal(sendto(t.fd, text, strlen(text), 0, (struct sockaddr *)&t.to, sizeof t.to), strlen(text));
 }
 static void wait_for(uint32_t points) {
-    for (int i = 0; i < 5000 && t.points < points; i++) usleep(1000);
+    for (int i = 0; i < 5000 && t.points < points; i++)
+        usleep(1000);
     assert_int_equal(t.points, points);
 }
 
@@ -167,11 +175,13 @@ static void segments_are_told_apart(void **state) {
     run_lane();
     /* 20 datagrams of 9 bytes and one of 7: "seg.n:5|c" and "s.n:1|c" */
     char packed[20 * 9 + 7 + 1] = "";
-    for (int i = 0; i < 20; i++) memcpy(packed + i * 9, "seg.n:5|c", 9);
+    for (int i = 0; i < 20; i++)
+        memcpy(packed + i * 9, "seg.n:5|c", 9);
     memcpy(packed + 180, "s.n:1|c", 8);
     int segment = 9;
     assert_int_equal(setsockopt(t.fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment), 0);
-    for (int i = 0; i < 100; i++) assert_int_equal(sendto(t.fd, packed, 187, 0, (struct sockaddr *)&t.to, sizeof t.to), 187);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(sendto(t.fd, packed, 187, 0, (struct sockaddr *)&t.to, sizeof t.to), 187);
     wait_for(2100);
     stop_lane();
     assert_true(t.sum == 100 * (20 * 5 + 1));
@@ -235,7 +245,8 @@ static void kernel_drops_are_counted(void **state) {
     open_statsd("127.0.0.1", WEIR_SOURCE_NONE, 16384);
     double buffer = metric("weir_udp_receive_buffer_bytes{receiver=\"statsd\"}");
     assert_true(buffer >= 2048 && buffer <= 65536);
-    for (int i = 0; i < 2000; i++) send_text("a:1|c");
+    for (int i = 0; i < 2000; i++)
+        send_text("a:1|c");
     double lost = metric("weir_datagrams_lost_total{receiver=\"statsd\",reason=\"kernel\"}");
     assert_true(lost > 0 && lost < 2000);
     assert_true(metric("weir_datagrams_lost_total{receiver=\"statsd\",reason=\"kernel\"}") == lost);
@@ -270,7 +281,8 @@ static void bad_addresses(void **state) {
     struct weir_error err;
     open_statsd("127.0.0.1", WEIR_SOURCE_NONE, 1 << 20);
     void *other = NULL;
-    snprintf(t.config.statsd.listen.host, sizeof t.config.statsd.listen.host, "192.0.2.1"); /* RFC 5737: not this machine's */
+    snprintf(t.config.statsd.listen.host, sizeof t.config.statsd.listen.host,
+             "192.0.2.1"); /* RFC 5737: not this machine's */
     assert_int_equal(weir_receive_statsd.open(&other, &t.env, &t.config, &err), WEIR_IO);
     assert_non_null(strstr(err.text, "statsd: bind 192.0.2.1"));
     snprintf(t.config.statsd.listen.host, sizeof t.config.statsd.listen.host, "300.1.1.1.invalid");
@@ -291,7 +303,8 @@ static struct {
 static void on_datagram(void *self, const uint8_t *bytes, size_t size, const char *from) {
     (void)self;
     assert_string_equal(from, "");
-    for (size_t i = 0; i < size; i++) assert_int_equal(bytes[i], 'x');
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(bytes[i], 'x');
     u.datagrams++;
     u.bytes += size;
 }
@@ -303,7 +316,8 @@ static void truncated_datagrams_are_counted(void **state) {
     memset(&u, 0, sizeof u);
     struct weir_listen listen = {.host = "127.0.0.1"};
     struct weir_udp *udp = NULL;
-    struct weir_udp_options options = {.name = "short", .listen = &listen, .receive_buffer_bytes = 1 << 20, .datagram_bytes_max = 1000};
+    struct weir_udp_options options = {
+        .name = "short", .listen = &listen, .receive_buffer_bytes = 1 << 20, .datagram_bytes_max = 1000};
     struct weir_udp_calls calls = {.datagram = on_datagram};
     assert_int_equal(weir_udp_open(&udp, &t.env, &options, &calls, &err), WEIR_OK);
     assert_int_equal(weir_udp_start(udp, &err), WEIR_OK);

@@ -1,18 +1,19 @@
 /* The queue with an exporter that does as it is told. Time is the test's own, but in the tests of the thread. */
 #include "collector/spool/queue.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 enum { SENDS_MAX = 2048 };
 
@@ -40,7 +41,8 @@ static void fake_settle(unsigned i, enum weir_settlement how, uint64_t retry_aft
     ticket->settle(ticket, how, retry_after_ns, "the fake says so");
 }
 
-static enum weir_status fake_open(void **self, const struct weir_exporter_config *config, const struct weir_exporter_env *env, struct weir_error *err) {
+static enum weir_status fake_open(void **self, const struct weir_exporter_config *config,
+                                  const struct weir_exporter_env *env, struct weir_error *err) {
     (void)config;
     (void)env;
     if (fake.open_status != WEIR_OK) return weir_fail(err, fake.open_status, 0, false, "fake: no");
@@ -69,7 +71,8 @@ static void fake_drive(void *self, int timeout_ms) {
     uint64_t count;
     if (timeout_ms > 0) atomic_fetch_add(&fake.waits, 1);
     struct pollfd fd = {.fd = fake.wake_fd, .events = POLLIN};
-    if (timeout_ms > 0 && poll(&fd, 1, timeout_ms) > 0 && read(fake.wake_fd, &count, 8) == 8) atomic_fetch_add(&fake.woken, 1);
+    if (timeout_ms > 0 && poll(&fd, 1, timeout_ms) > 0 && read(fake.wake_fd, &count, 8) == 8)
+        atomic_fetch_add(&fake.woken, 1);
 }
 static void fake_wake(void *self) {
     (void)self;
@@ -97,8 +100,13 @@ static struct weir_metrics *registry;
 static struct weir_queue *queue;
 
 static struct weir_exporter_config a_config(void) {
-    struct weir_exporter_config config = {
-        .type = "fake", .name = "fake/\"x\"", .memory_bytes = 1 << 20, .max_age_ns = 60 * WEIR_S, .retry_initial_ns = 100 * WEIR_MS, .retry_max_ns = 2 * WEIR_S, .max_in_flight = 2};
+    struct weir_exporter_config config = {.type = "fake",
+                                          .name = "fake/\"x\"",
+                                          .memory_bytes = 1 << 20,
+                                          .max_age_ns = 60 * WEIR_S,
+                                          .retry_initial_ns = 100 * WEIR_MS,
+                                          .retry_max_ns = 2 * WEIR_S,
+                                          .max_in_flight = 2};
     return config;
 }
 
@@ -133,7 +141,8 @@ static size_t push(uint32_t id, uint32_t spans) {
     return memory;
 }
 
-static void row_is(uint64_t queued, uint64_t in_flight, uint64_t delivered, uint64_t full, uint64_t expired, uint64_t rejected, uint64_t shutdown) {
+static void row_is(uint64_t queued, uint64_t in_flight, uint64_t delivered, uint64_t full, uint64_t expired,
+                   uint64_t rejected, uint64_t shutdown) {
     struct weir_queue_row row;
     weir_queue_row(queue, &row);
     assert_int_equal(row.queued, queued);
@@ -156,7 +165,8 @@ static void delivers_in_order(void **state) {
     (void)state;
     struct weir_exporter_config config = a_config();
     open_queue(&config, &fake_clock);
-    for (uint32_t i = 0; i < 5; i++) push(i, 10);
+    for (uint32_t i = 0; i < 5; i++)
+        push(i, 10);
     row_is(50, 0, 0, 0, 0, 0, 0);
     weir_queue_round(queue);
     row_is(30, 20, 0, 0, 0, 0, 0); /* max_in_flight */
@@ -170,7 +180,8 @@ static void delivers_in_order(void **state) {
     fake.mode = SETTLE;
     weir_queue_round(queue);
     row_is(0, 0, 50, 0, 0, 0, 0);
-    for (uint32_t i = 0; i < 5; i++) assert_int_equal(fake.sends[i].id, i);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_equal(fake.sends[i].id, i);
     page_has("weir_exporter_queue_bytes{exporter=\"fake/\\\"x\\\"\"} 0\n");
     page_has("weir_exporter_oldest_age_seconds{exporter=\"fake/\\\"x\\\"\"} 0\n");
     close_queue();
@@ -186,7 +197,8 @@ static void evicts_the_oldest_waiting(void **state) {
     open_queue(&config, &fake_clock);
     push(0, 10);
     weir_queue_round(queue); /* 0 is in flight: it cannot be dropped */
-    for (uint32_t i = 1; i < 5; i++) push(i, 10);
+    for (uint32_t i = 1; i < 5; i++)
+        push(i, 10);
     row_is(20, 10, 0, 20, 0, 0, 0);
     fake_settle(0, WEIR_RETRY, 0); /* back to its place, the oldest */
     row_is(30, 0, 0, 20, 0, 0, 0);
@@ -217,7 +229,8 @@ static void retries_with_back_off_in_order(void **state) {
     open_queue(&config, &fake_clock);
     fake.mode = SETTLE;
     fake.how = WEIR_RETRY;
-    for (uint32_t i = 0; i < 3; i++) push(i, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        push(i, 1);
     weir_queue_round(queue);
     assert_int_equal(fake.count, 1); /* the first failure stops the others */
     row_is(3, 0, 0, 0, 0, 0, 0);
@@ -234,7 +247,8 @@ static void retries_with_back_off_in_order(void **state) {
         }
     }
     assert_true(now_ns - last > 3 * WEIR_S); /* 39 pauses, each below 2 s; jitter makes them half of it */
-    for (unsigned n = 0; n < 4; n++) assert_int_equal(fake.sends[n].id, 0);
+    for (unsigned n = 0; n < 4; n++)
+        assert_int_equal(fake.sends[n].id, 0);
     assert_int_equal(fake.sends[4].id, 1); /* a batch that may be at fault itself steps back */
     page_has("weir_exporter_sends_total{exporter=\"fake/\\\"x\\\"\",outcome=\"retry\"} 40\n");
     fake.how = WEIR_DELIVERED;
@@ -250,14 +264,16 @@ static void a_retried_batch_goes_first(void **state) {
     (void)state;
     struct weir_exporter_config config = a_config();
     open_queue(&config, &fake_clock);
-    for (uint32_t i = 0; i < 4; i++) push(i, 1);
+    for (uint32_t i = 0; i < 4; i++)
+        push(i, 1);
     weir_queue_round(queue); /* 0 and 1 are in flight */
     fake_settle(1, WEIR_RETRY, 0);
     fake_settle(0, WEIR_RETRY, 0);
     now_ns += 100 * WEIR_MS; /* two that failed together are one failure */
     fake.mode = SETTLE;
     weir_queue_round(queue);
-    for (unsigned n = 0; n < 4; n++) assert_int_equal(fake.sends[2 + n].id, n);
+    for (unsigned n = 0; n < 4; n++)
+        assert_int_equal(fake.sends[2 + n].id, n);
     row_is(0, 0, 4, 0, 0, 0, 0);
     close_queue();
 }
@@ -300,7 +316,8 @@ static void a_poisoned_batch_waits_by_itself(void **state) {
     weir_queue_row(queue, &row);
     assert_true(row.delivered >= 290);
     unsigned tries = 0;
-    for (unsigned i = 0; i < fake.count; i++) tries += fake.sends[i].id == 1000;
+    for (unsigned i = 0; i < fake.count; i++)
+        tries += fake.sends[i].id == 1000;
     assert_in_range(tries, 8, 120);
     weir_batch_unref(poison);
     close_queue();
@@ -358,7 +375,8 @@ static void stopping_without_a_thread(void **state) {
     (void)state;
     struct weir_exporter_config config = a_config();
     open_queue(&config, &fake_clock);
-    for (uint32_t i = 0; i < 5; i++) push(i, 2);
+    for (uint32_t i = 0; i < 5; i++)
+        push(i, 2);
     weir_queue_round(queue); /* two are in flight, and come back as the exporter closes */
     weir_queue_stop(queue, now_ns);
     row_is(0, 0, 0, 0, 0, 0, 10);
@@ -391,7 +409,8 @@ static uint64_t real_now(void) {
 }
 static void wait_for(_Atomic unsigned *what, unsigned want) {
     uint64_t limit = real_now() + 10 * WEIR_S;
-    while (atomic_load(what) < want && real_now() < limit) usleep(200);
+    while (atomic_load(what) < want && real_now() < limit)
+        usleep(200);
     assert_true(atomic_load(what) >= want);
 }
 
@@ -419,7 +438,8 @@ static void stop_drains(void **state) {
     struct weir_exporter_config config = a_config();
     open_queue(&config, &weir_clock_system);
     fake.mode = SETTLE;
-    for (uint32_t i = 0; i < 100; i++) push(i, 3);
+    for (uint32_t i = 0; i < 100; i++)
+        push(i, 3);
     assert_int_equal(weir_queue_start(queue, &(struct weir_error){0}), WEIR_OK);
     uint64_t start = real_now();
     weir_queue_stop(queue, start + 20 * WEIR_S);
@@ -449,7 +469,8 @@ static void stop_keeps_its_deadline(void **state) {
 }
 
 static void *pusher(void *self) {
-    for (uint32_t i = 0; i < 500; i++) push((uint32_t)(uintptr_t)self * 1000 + i, 2);
+    for (uint32_t i = 0; i < 500; i++)
+        push((uint32_t)(uintptr_t)self * 1000 + i, 2);
     return NULL;
 }
 static void *scraper(void *self) {
@@ -459,7 +480,8 @@ static void *scraper(void *self) {
         struct weir_buffer page = {0};
         weir_queue_row(queue, &row);
         uint64_t all = row.queued + row.in_flight + row.delivered;
-        for (int k = 0; k < WEIR_QUEUE_DROPS; k++) all += row.dropped[k];
+        for (int k = 0; k < WEIR_QUEUE_DROPS; k++)
+            all += row.dropped[k];
         assert_true(all <= 3000 && all % 2 == 0); /* each row is a whole: no batch is ever between two places */
         weir_metrics_expose(registry, &page);
         weir_buffer_free(&page);
@@ -479,9 +501,11 @@ static void many_threads(void **state) {
     open_queue(&config, &weir_clock_system);
     fake.mode = SETTLE;
     assert_int_equal(weir_queue_start(queue, &(struct weir_error){0}), WEIR_OK);
-    for (uintptr_t i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, pusher, (void *)i), 0);
+    for (uintptr_t i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, pusher, (void *)i), 0);
     assert_int_equal(pthread_create(&threads[3], NULL, scraper, NULL), 0);
-    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
     weir_queue_stop(queue, real_now() + 20 * WEIR_S);
     struct weir_queue_row row;
     weir_queue_row(queue, &row);
