@@ -6,7 +6,11 @@
 
 enum { SPAN_TRACE_STATE = 3, SPAN_ATTRIBUTES = 9 }; /* trace.proto */
 static const char prior_key[] = "weir.prior_weight";
-enum { PRIOR_KEY_SIZE = sizeof prior_key - 1, THRESHOLD_ROOM = 24 /* ot=th:, 14 digits, a separator */, ATTRIBUTE_ROOM = 48 };
+enum {
+    PRIOR_KEY_SIZE = sizeof prior_key - 1,
+    THRESHOLD_ROOM = 24 /* ot=th:, 14 digits, a separator */,
+    ATTRIBUTE_ROOM = 48
+};
 
 /* What `ot` had besides th. */
 static void put_sub_keys(struct weir_buffer *out, const uint8_t *at, const uint8_t *stop) {
@@ -24,7 +28,8 @@ void weir_otlp_tracestate(struct weir_buffer *out, const uint8_t *old, size_t ol
     char digits[16];
     weir_hex_u64(threshold << 8, digits); /* 56 bits at the top: the first 14 digits */
     size_t count = 14;
-    while (count > 1 && digits[count - 1] == '0') count--;
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
     weir_buffer_text(out, "ot=th:");
     weir_buffer_put(out, digits, count);
     if (old_size == 0) return;
@@ -33,7 +38,8 @@ void weir_otlp_tracestate(struct weir_buffer *out, const uint8_t *old, size_t ol
         for (const uint8_t *at = old, *next; at < end; at = next) {
             const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma != NULL ? comma : end;
             next = comma != NULL ? comma + 1 : end;
-            while (at < stop && (*at == ' ' || *at == '\t')) at++;
+            while (at < stop && (*at == ' ' || *at == '\t'))
+                at++;
             bool ours = stop - at >= 3 && memcmp(at, "ot=", 3) == 0;
             if (pass == 0 && ours) {
                 put_sub_keys(out, at + 3, stop);
@@ -50,7 +56,9 @@ static bool is_prior(const struct weir_wire_field *attribute) {
     struct weir_wire_field field;
     bool found = false;
     while (weir_wire_next(&pair, &field)) {
-        if (field.number == 1) found = field.value == PRIOR_KEY_SIZE && memcmp(field.bytes, prior_key, PRIOR_KEY_SIZE) == 0;
+        if (field.number == 1)
+            found = field.type == WEIR_WIRE_BYTES && field.value == PRIOR_KEY_SIZE &&
+                    memcmp(field.bytes, prior_key, PRIOR_KEY_SIZE) == 0;
     }
     return found;
 }
@@ -66,16 +74,19 @@ static uint8_t *put_prior(uint8_t *out, double prior) {
 }
 
 /* Copies the span's fields but those that are said anew. */
-static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, unsigned flags, const uint8_t **state, size_t *state_size) {
+static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, unsigned flags, const uint8_t **state,
+                            size_t *state_size) {
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
-        if (field.number == SPAN_TRACE_STATE && (flags & WEIR_SPAN_TH_CHANGED) != 0) {
+        if (field.number == SPAN_TRACE_STATE && field.type == WEIR_WIRE_BYTES && (flags & WEIR_SPAN_TH_CHANGED) != 0) {
             *state = field.bytes;
             *state_size = field.value;
             continue;
         }
-        if (field.number == SPAN_ATTRIBUTES && (flags & WEIR_SPAN_PRIOR_CHANGED) != 0 && is_prior(&field)) continue;
+        if (field.number == SPAN_ATTRIBUTES && field.type == WEIR_WIRE_BYTES &&
+            (flags & WEIR_SPAN_PRIOR_CHANGED) != 0 && is_prior(&field))
+            continue;
         memcpy(out, start, (size_t)(wire.at - start));
         out += wire.at - start;
     }
@@ -85,7 +96,8 @@ static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, uns
 enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i) {
     struct weir_span span = from->spans[i];
     uint16_t origin;
-    if (weir_batch_room(to, span.size + THRESHOLD_ROOM + ATTRIBUTE_ROOM + 16) != WEIR_OK || weir_batch_span_room(to, 1) != WEIR_OK ||
+    if (weir_batch_room(to, span.size + THRESHOLD_ROOM + ATTRIBUTE_ROOM + 16) != WEIR_OK ||
+        weir_batch_span_room(to, 1) != WEIR_OK ||
         weir_batch_origin(to, from->origins[span.origin], &origin) != WEIR_OK) {
         return WEIR_FULL;
     }

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_LANE_RIG_H
 #define TESTS_UNIT_LANE_RIG_H
 #include "collector/core/receipt.h"
+#include "collector/core/wire.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/overload.h"
 
@@ -94,7 +95,7 @@ static void rig_exporter_send(void *self, const struct weir_batch *batch, struct
         uint64_t id;
         assert_int_equal(weir_trace_lane(span->trace_lo, rig.lane_count),
                          weir_trace_lane(batch->spans[0].trace_lo, rig.lane_count)); /* a batch is one lane's */
-        memcpy(&id, batch->bytes + span->offset, sizeof id);
+        memcpy(&id, batch->bytes + span->offset + (span->size > 8), sizeof id);
         assert_true(id == span->span_id); /* the body is still its own */
         rig.span_id_sum += id;
         rig.weight_seen += weir_span_weight(span);
@@ -302,6 +303,18 @@ static void rig_answered(struct weir_mail *mail) {
     receipt->owned += weir_receipt_outcome(&receipt->receipt) == WEIR_OWNED;
 }
 
+/* Fields that can be walked: the id as a fixed 64, then zeros; in 8 bytes only the id. */
+static inline void rig_body(uint8_t *body, uint32_t size, uint64_t id) {
+    if (size <= 8) {
+        memcpy(body, &id, 8);
+        return;
+    }
+    uint8_t *at = weir_wire_put_fixed64(body, 2, id), *end = body + size;
+    while (end - at > 3 || end - at == 2)
+        at = weir_wire_put_uint(at, 15, 0);
+    if (end - at == 3) memcpy(at, (uint8_t[]){15 << 3, 0x80, 0}, 3);
+}
+
 static inline struct weir_batch *rig_request(uint32_t spans, uint32_t span_bytes, const char *resource) {
     struct weir_batch *batch = weir_batch_new(&rig.intake, 0);
     struct weir_origins *table = weir_origins_new(1);
@@ -330,8 +343,7 @@ static inline struct weir_batch *rig_request(uint32_t spans, uint32_t span_bytes
                                  .kind = WEIR_KIND_SERVER,
                                  .flags = WEIR_SPAN_ROOT,
                                  .duration_ns = WEIR_MS};
-        memset(batch->bytes + batch->size, 0, span_bytes);
-        memcpy(batch->bytes + batch->size, &span.span_id, 8);
+        rig_body(batch->bytes + batch->size, span_bytes, span.span_id);
         batch->size += span_bytes;
         assert_int_equal(weir_batch_add(batch, &span), WEIR_OK);
     }
