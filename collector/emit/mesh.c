@@ -43,26 +43,42 @@ static void name_operation(struct weir_emit_operation *operation, uint32_t servi
              operation->id == WEIR_EMIT_PLAIN ? "" : "/{id}", tail, more);
 }
 
-static uint32_t add_operation(struct weir_emit_mesh *mesh, const struct weir_emit_operation *operation) {
-    for (uint32_t i = 0; i < mesh->operation_count && operation->client; i++) {
-        const struct weir_emit_operation *known = &mesh->operations[i];
-        if (known->client && known->service == operation->service && known->callee == operation->callee &&
-            strcmp(known->peer, operation->peer) == 0 && strcmp(known->path, operation->path) == 0)
-            return i;
+/* Which CLIENT operation or edge stands for (caller, called): open addressing, at most half full. A value of 0 is free.
+ */
+struct known {
+    struct {
+        uint64_t key;
+        uint32_t value; /* + 1 */
+    } * slots;
+    uint32_t count, room;
+};
+
+static uint32_t known_slot(const struct known *known, uint64_t key) {
+    uint64_t hash = key;
+    uint32_t at = (uint32_t)weir_emit_splitmix(&hash) & (known->room - 1);
+    while (known->slots[at].value != 0 && known->slots[at].key != key)
+        at = (at + 1) & (known->room - 1);
+    return at;
+}
+
+static bool known_grow(struct known *known) {
+    if (known->count * 2 < known->room) return true;
+    struct known grown = {.count = known->count, .room = known->room == 0 ? 256 : known->room * 2};
+    grown.slots = calloc(grown.room, sizeof *grown.slots);
+    if (grown.slots == NULL) return false;
+    for (uint32_t i = 0; i < known->room; i++) {
+        if (known->slots[i].value != 0) grown.slots[known_slot(&grown, known->slots[i].key)] = known->slots[i];
     }
+    free(known->slots);
+    *known = grown;
+    return true;
+}
+
+static uint32_t add_operation(struct weir_emit_mesh *mesh, const struct weir_emit_operation *operation) {
     if (!grow((void **)&mesh->operations, mesh->operation_count, &mesh->operation_room, sizeof *operation))
         return WEIR_EMIT_NONE;
     mesh->operations[mesh->operation_count] = *operation;
     return mesh->operation_count++;
-}
-
-static uint32_t add_edge(struct weir_emit_mesh *mesh, uint32_t client, uint32_t server) {
-    for (uint32_t i = 0; i < mesh->edge_count; i++) {
-        if (mesh->edges[i].client == client && mesh->edges[i].server == server) return i;
-    }
-    if (!grow((void **)&mesh->edges, mesh->edge_count, &mesh->edge_room, sizeof *mesh->edges)) return WEIR_EMIT_NONE;
-    mesh->edges[mesh->edge_count] = (struct weir_emit_edge){.client = client, .server = server};
-    return mesh->edge_count++;
 }
 
 /* While shapes are drawn. */
@@ -72,10 +88,12 @@ struct drawing {
     uint32_t per_service; /* operations */
     uint32_t depth;
     bool ids;
-    uint32_t turn;     /* whom the edge calls next */
-    uint32_t *turns;   /* a service: which of its operations is called next */
-    uint32_t *servers; /* of the shape being drawn: its SERVER nodes that may call */
-    uint16_t *depths;  /* beside servers */
+    struct known clients; /* by caller and called operation */
+    struct known edges;   /* by caller and callee */
+    uint32_t turn;        /* whom the edge calls next */
+    uint32_t *turns;      /* a service: which of its operations is called next */
+    uint32_t *servers;    /* of the shape being drawn: its SERVER nodes that may call */
+    uint16_t *depths;     /* beside servers */
 };
 
 /* The SERVER operations come first in mesh->operations, in order: the root's (those of service 0), then the others'. */
@@ -100,6 +118,44 @@ static uint32_t pick_callee(struct drawing *drawing, uint32_t caller) {
     return callee == caller ? 1 + caller % others : callee;
 }
 
+/* The CLIENT operation of `caller` for operation `called`; WEIR_EMIT_NONE is the outside service's. */
+static uint32_t client_of(struct drawing *drawing, uint32_t caller, uint32_t called) {
+    struct weir_emit_mesh *mesh = drawing->mesh;
+    if (!known_grow(&drawing->clients)) return WEIR_EMIT_NONE;
+    uint64_t key = (uint64_t)caller << 32 | called;
+    uint32_t slot = known_slot(&drawing->clients, key);
+    if (drawing->clients.slots[slot].value != 0) return drawing->clients.slots[slot].value - 1;
+    struct weir_emit_operation client = {.service = caller, .callee = WEIR_EMIT_NONE, .client = true};
+    if (called != WEIR_EMIT_NONE) {
+        client.callee = mesh->operations[called].service;
+        name_operation(&client, client.callee, called - client.callee * drawing->per_service, drawing->ids);
+        snprintf(client.peer, sizeof client.peer, "%s", mesh->names[client.callee]);
+    } else {
+        name_operation(&client, caller % OUTSIDE, 0, false);
+        snprintf(client.peer, sizeof client.peer, "%s", outside_names[caller % OUTSIDE]);
+    }
+    uint32_t operation = add_operation(mesh, &client);
+    if (operation == WEIR_EMIT_NONE) return operation;
+    drawing->clients.slots[slot].key = key;
+    drawing->clients.slots[slot].value = operation + 1;
+    drawing->clients.count++;
+    return operation;
+}
+
+static uint32_t edge_of(struct drawing *drawing, uint32_t client, uint32_t server) {
+    struct weir_emit_mesh *mesh = drawing->mesh;
+    if (!known_grow(&drawing->edges)) return WEIR_EMIT_NONE;
+    uint64_t key = (uint64_t)client << 32 | server;
+    uint32_t slot = known_slot(&drawing->edges, key);
+    if (drawing->edges.slots[slot].value != 0) return drawing->edges.slots[slot].value - 1;
+    if (!grow((void **)&mesh->edges, mesh->edge_count, &mesh->edge_room, sizeof *mesh->edges)) return WEIR_EMIT_NONE;
+    mesh->edges[mesh->edge_count] = (struct weir_emit_edge){.client = client, .server = server};
+    drawing->edges.slots[slot].key = key;
+    drawing->edges.slots[slot].value = mesh->edge_count + 1;
+    drawing->edges.count++;
+    return mesh->edge_count++;
+}
+
 static bool draw_shape(struct drawing *drawing, struct weir_emit_node *nodes, uint32_t root) {
     struct weir_emit_mesh *mesh = drawing->mesh;
     uint32_t count = 0, servers = 0;
@@ -108,28 +164,21 @@ static bool draw_shape(struct drawing *drawing, struct weir_emit_node *nodes, ui
     drawing->servers[servers++] = count++;
     while (count < mesh->nodes_per_shape) {
         uint32_t which = weir_emit_below(&drawing->random, servers), parent = drawing->servers[which];
-        uint32_t caller = mesh->operations[nodes[parent].operation].service, callee = WEIR_EMIT_NONE,
-                 called = WEIR_EMIT_NONE;
-        bool pair = drawing->depth > drawing->depths[which] && mesh->nodes_per_shape - count >= 2;
+        uint32_t caller = mesh->operations[nodes[parent].operation].service, callee = WEIR_EMIT_NONE;
         if (drawing->depths[which] >= drawing->depth && which != 0) continue; /* the root may always call outside */
-        if (pair) callee = pick_callee(drawing, caller);
-        struct weir_emit_operation client = {.service = caller, .callee = callee, .client = true};
+        if (drawing->depths[which] < drawing->depth && mesh->nodes_per_shape - count >= 2)
+            callee = pick_callee(drawing, caller);
+        uint32_t called = WEIR_EMIT_NONE, edge = WEIR_EMIT_NONE;
         if (callee != WEIR_EMIT_NONE) {
             uint32_t index = drawing->turns[callee];
             drawing->turns[callee] = index + 1 < drawing->per_service ? index + 1 : 0;
             called = callee * drawing->per_service + index;
-            name_operation(&client, callee, index, drawing->ids);
-            snprintf(client.peer, sizeof client.peer, "%s", mesh->names[callee]);
-        } else {
-            uint32_t outside = caller % OUTSIDE;
-            name_operation(&client, outside, 0, false);
-            snprintf(client.peer, sizeof client.peer, "%s", outside_names[outside]);
+            if ((edge = edge_of(drawing, caller, callee)) == WEIR_EMIT_NONE) return false;
         }
-        uint32_t operation = add_operation(mesh, &client), edge = WEIR_EMIT_NONE;
-        if (operation == WEIR_EMIT_NONE) return false;
-        if (callee != WEIR_EMIT_NONE && (edge = add_edge(mesh, caller, callee)) == WEIR_EMIT_NONE) return false;
+        uint32_t client = client_of(drawing, caller, called);
+        if (client == WEIR_EMIT_NONE) return false;
         nodes[count++] =
-            (struct weir_emit_node){.operation = operation, .edge = edge, .parent = (uint16_t)parent, .client = true};
+            (struct weir_emit_node){.operation = client, .edge = edge, .parent = (uint16_t)parent, .client = true};
         if (callee == WEIR_EMIT_NONE) continue;
         nodes[count] =
             (struct weir_emit_node){.operation = called, .edge = WEIR_EMIT_NONE, .parent = (uint16_t)(count - 1)};
@@ -174,6 +223,8 @@ enum weir_status weir_emit_mesh_init(struct weir_emit_mesh *mesh, const struct w
         made = draw_shape(&drawing, mesh->nodes + (size_t)i * mesh->nodes_per_shape, root);
         root = root + 1 < drawing.per_service ? root + 1 : 0;
     }
+    free(drawing.clients.slots);
+    free(drawing.edges.slots);
     free(drawing.turns);
     free(drawing.servers);
     free(drawing.depths);
