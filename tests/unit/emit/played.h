@@ -41,6 +41,7 @@ struct played {
     struct weir_buffer bytes; /* all requests, one behind another */
     struct request {
         uint8_t *bytes;
+        size_t size;
         uint32_t spans, resources; /* spans: as the generator said */
     } * requests;
     uint32_t request_count;
@@ -157,7 +158,7 @@ static inline void unpack_scope(struct played *played, const struct weir_wire_fi
 }
 
 static inline void unpack(struct played *played, const uint8_t *bytes, size_t size, uint32_t spans) {
-    struct request request = {.bytes = malloc(size), .spans = spans};
+    struct request request = {.bytes = malloc(size), .size = size, .spans = spans};
     memcpy(request.bytes, bytes, size);
     uint32_t before = played->span_count;
     struct weir_wire wire = weir_wire_of(request.bytes, size);
