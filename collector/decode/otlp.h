@@ -16,7 +16,7 @@ void weir_otlp_free(struct weir_otlp *otlp);
 struct weir_otlp_counts {
     uint32_t spans;          /* appended */
     uint32_t skipped;        /* sound message, bad span: id of a wrong length, zero ids */
-    char skipped_reason[96]; /* of the first one: "resource_spans[0].scope_spans[0].spans[3]: trace_id has 4 bytes, not 16" */
+    char skipped_reason[160]; /* of the first one: "resource_spans[0].scope_spans[0].spans[3]: trace_id has 4 bytes, not 16" */
     uint32_t repaired;       /* string values that were not UTF-8, now with U+FFFD */
 };
 

@@ -65,7 +65,7 @@ void weir_grpc_receipt_drop(struct weir_grpc_call *call);
 /* What the method notes between call and answer. */
 struct weir_grpc_note {
     uint64_t rejected;
-    char reason[96];
+    char reason[160];
 };
 struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call);
 #endif
