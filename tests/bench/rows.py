@@ -32,7 +32,7 @@ def spans_row(
         sink = Sink(folder / "sink", log=False).start() if to.startswith("zipkin") else None
         exporters = {
             "series": "{}",
-            "file": f"file: {{ directory: {folder}/traces }}",
+            "file": f"file: {{ directory: {folder}/traces, memory_bytes: 1GiB }}",
             "zipkin-proto3": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: proto3, memory_bytes: 1GiB }}",
             "zipkin-json": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: json, memory_bytes: 1GiB }}",
         }[to]
