@@ -289,6 +289,14 @@ static void refused_in_part(void **state) {
     weir_batch_unref(batch);
 }
 
+/* While connections are being served. */
+static int requests_seen(void) {
+    pthread_mutex_lock(&server.lock);
+    int requests = server.requests;
+    pthread_mutex_unlock(&server.lock);
+    return requests;
+}
+
 static void several_at_once_and_a_wake(void **state) {
     (void)state;
     start(1, "");
@@ -299,9 +307,9 @@ static void several_at_once_and_a_wake(void **state) {
         weir_export_zipkin.send(exporter, batch, &tickets[i].ticket);
     }
     uint64_t before = weir_mono_ns(&weir_clock_system);
-    while (server.requests < 3 && weir_mono_ns(&weir_clock_system) < before + 5 * WEIR_S)
+    while (requests_seen() < 3 && weir_mono_ns(&weir_clock_system) < before + 5 * WEIR_S)
         weir_export_zipkin.drive(exporter, 10);
-    assert_int_equal(server.requests, 3); /* all are under way */
+    assert_int_equal(requests_seen(), 3); /* all are under way */
     before = weir_mono_ns(&weir_clock_system);
     weir_export_zipkin.wake(exporter);
     weir_export_zipkin.drive(exporter, 4000);
