@@ -23,8 +23,11 @@ int weir_check(const char *path) {
     struct weir_config *config = NULL;
     struct weir_policy *policy = NULL;
     struct weir_names *names = weir_names_new(65536, 8u << 20);
-    enum weir_status status =
-        names == NULL ? weir_fail(&err, WEIR_FULL, 0, false, "out of memory") : weir_config_load(path, &config, &err);
+    if (names == NULL) {
+        fputs("out of memory\n", stderr);
+        return 1;
+    }
+    enum weir_status status = weir_config_load(path, &config, &err);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);

@@ -60,7 +60,7 @@ static size_t list_size(const struct weir_shard *shard, struct weir_series **fir
 /* All rows, with the scrape locks held: nothing is forgotten until they are given back. */
 static bool gather(struct scrape *scrape) {
     struct weir_aggregate *aggregate = scrape->aggregate;
-    struct weir_series *firsts[aggregate->lanes];
+    struct weir_series *firsts[aggregate->lanes + 1]; /* an array has at least one */
     size_t total = 0;
     for (uint32_t i = 0; i < aggregate->lanes; i++)
         total += list_size(&aggregate->shards[i], &firsts[i]);
@@ -84,7 +84,7 @@ static bool group_rows(struct scrape *scrape) {
         slots *= 2;
     uint32_t *table = calloc(slots, sizeof *table); /* index of the group + 1 */
     uint32_t *group_of = malloc((scrape->row_count + 1) * sizeof *group_of);
-    scrape->groups = malloc((scrape->row_count + 1) * sizeof *scrape->groups);
+    scrape->groups = calloc(scrape->row_count + 1, sizeof *scrape->groups);
     bool made = table != NULL && group_of != NULL && scrape->groups != NULL;
     for (size_t i = 0; made && i < scrape->row_count; i++) {
         const struct weir_family *family = scrape->rows[i].identity->family;
@@ -188,9 +188,12 @@ static void render_labels(struct page *page, const struct weir_identity *identit
 static void line(struct page *page, const char *name, const char *suffix, const char *more, double value) {
     weir_buffer_text(page->out, name);
     weir_buffer_text(page->out, suffix);
+    // The analyser does not follow snprintf into le[].
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
     if (page->labels.size > 0 || more[0] != 0) {
         weir_buffer_byte(page->out, '{');
         weir_buffer_put(page->out, page->labels.bytes, page->labels.size);
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
         if (page->labels.size > 0 && more[0] != 0) weir_buffer_byte(page->out, ',');
         weir_buffer_text(page->out, more);
         weir_buffer_byte(page->out, '}');

@@ -375,6 +375,7 @@ void weir_registry_free(struct weir_registry *registry) {
             struct weir_claim *claim = registry->claims[i];
             if (claim->family != NULL) {
                 struct weir_family *family = claim->family;
+                // What was freed is not in the list any more. NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
                 claims_drop(registry, family); /* this one among them */
                 family_free(family);
             } else {

@@ -24,7 +24,7 @@ struct weir_wire_field {
     uint32_t number;
     uint32_t type;
     uint64_t value;       /* varint, fixed32, fixed64; for bytes their size */
-    const uint8_t *bytes; /* for bytes; inside the message */
+    const uint8_t *bytes; /* for bytes, inside the message; else where the field starts */
 };
 
 static inline bool weir_wire_varint(struct weir_wire *wire, uint64_t *value) {
@@ -62,6 +62,7 @@ __attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wir
     if (!weir_wire_varint(wire, &key)) return false;
     field->number = (uint32_t)(key >> 3);
     field->type = (uint32_t)(key & 7);
+    field->bytes = start;
     if (field->number == 0 || key >> 32 != 0) {
         wire->at = start;
         wire->why = "field number out of range";

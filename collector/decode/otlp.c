@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 enum {
-    ORIGINS_KEPT = 1024,   /* resources and scopes that a lane's senders have; each is some 200 bytes */
-    SPANS_AT_A_TIME = 64,  /* views that room is made for at once */
+    ORIGINS_KEPT = 1024,  /* resources and scopes that a lane's senders have; each is some 200 bytes */
+    SPANS_AT_A_TIME = 64, /* views that room is made for at once */
 };
 
 struct weir_otlp {
@@ -64,8 +64,9 @@ static enum weir_status fail(const struct walk *walk, struct weir_error *err) {
     char where[80];
     place(walk, where, sizeof where);
     const char *field = walk->finding.field;
-    return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s: %s", (size_t)(walk->finding.at - walk->batch->bytes),
-                     *where != 0 ? where : "ExportTraceServiceRequest", field != NULL ? "." : "", field != NULL ? field : "", walk->finding.why);
+    return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s: %s",
+                     (size_t)(walk->finding.at - walk->batch->bytes), *where != 0 ? where : "ExportTraceServiceRequest",
+                     field != NULL ? "." : "", field != NULL ? field : "", walk->finding.why);
 }
 
 static bool broken(struct walk *walk, const char *why, const char *field, const uint8_t *at) {
@@ -91,13 +92,15 @@ static enum weir_status repair_span(struct weir_batch *batch, uint32_t *offset, 
     return WEIR_OK;
 }
 
-enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size, struct weir_span *span,
-                                struct weir_otlp_counts *counts, struct weir_error *err) {
+enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
+                                struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err) {
     struct weir_otlp_finding finding;
     char reason[64];
-    enum weir_otlp_verdict verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+    enum weir_otlp_verdict verdict =
+        weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
     if (verdict == WEIR_OTLP_BAD_TEXT) {
-        if (repair_span(batch, &offset, &size, &counts->repaired) != WEIR_OK) return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
+        if (repair_span(batch, &offset, &size, &counts->repaired) != WEIR_OK)
+            return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
         verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
     }
     span->offset = offset;
@@ -107,8 +110,8 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
     case WEIR_OTLP_BAD_ID: return weir_fail(err, WEIR_INVALID, 0, false, "%s", reason);
     default:
         assert(verdict == WEIR_OTLP_BROKEN); /* a repaired span has no bad text */
-        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s", (size_t)(finding.at - batch->bytes), finding.field != NULL ? finding.field : "",
-                         finding.field != NULL ? ": " : "", finding.why);
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s", (size_t)(finding.at - batch->bytes),
+                         finding.field != NULL ? finding.field : "", finding.field != NULL ? ": " : "", finding.why);
     }
 }
 
@@ -123,7 +126,8 @@ static void skip(struct walk *walk, const char *reason) {
 
 static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
     struct weir_batch *batch = walk->batch;
-    if (batch->span_count == batch->span_capacity && weir_batch_span_room(batch, SPANS_AT_A_TIME) != WEIR_OK) return full(walk);
+    if (batch->span_count == batch->span_capacity && weir_batch_span_room(batch, SPANS_AT_A_TIME) != WEIR_OK)
+        return full(walk);
     struct weir_span *span = &batch->spans[batch->span_count];
     char reason[64];
     switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, reason)) {
@@ -181,7 +185,8 @@ static bool repair_parts(struct walk *walk, struct weir_origin_parts *parts) {
         return full(walk);
     }
     uint8_t *at = out->bytes, *end;
-    end = weir_otlp_repair(WEIR_OTLP_RESOURCE, weir_wire_of(parts->resource, parts->resource_size), at, &walk->counts->repaired);
+    end = weir_otlp_repair(WEIR_OTLP_RESOURCE, weir_wire_of(parts->resource, parts->resource_size), at,
+                           &walk->counts->repaired);
     parts->resource = at, parts->resource_size = (uint32_t)(end - at), at = end;
     end = weir_otlp_repair(WEIR_OTLP_SCOPE, weir_wire_of(parts->scope, parts->scope_size), at, &walk->counts->repaired);
     parts->scope = at, parts->scope_size = (uint32_t)(end - at), at = end;
@@ -215,12 +220,15 @@ static bool settle_origin(struct walk *walk, struct weir_origin_parts parts, boo
 
 /* ---- the walk ---- */
 
-static bool has_type(struct walk *walk, enum weir_otlp_message message, const struct weir_wire_field *field, const uint8_t *start) {
+static bool has_type(struct walk *walk, enum weir_otlp_message message, const struct weir_wire_field *field,
+                     const uint8_t *start) {
     const struct weir_otlp_field *row = weir_otlp_field(message, field->number);
-    return row == NULL || row->type == field->type || broken(walk, "another wire type than the field has", row->name, start);
+    return row == NULL || row->type == field->type ||
+           broken(walk, "another wire type than the field has", row->name, start);
 }
 
-static bool sound(struct walk *walk, enum weir_otlp_message message, const char *name, const uint8_t *bytes, size_t size, unsigned depth, bool *bad_text) {
+static bool sound(struct walk *walk, enum weir_otlp_message message, const char *name, const uint8_t *bytes,
+                  size_t size, unsigned depth, bool *bad_text) {
     struct weir_otlp_finding finding = {0};
     bool ok = weir_otlp_check(message, weir_wire_of(bytes, size), depth, &finding);
     if (finding.field == NULL) finding.field = name;
@@ -229,7 +237,8 @@ static bool sound(struct walk *walk, enum weir_otlp_message message, const char 
     return ok;
 }
 
-static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t size, struct weir_origin_parts parts, bool bad_text) {
+static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t size, struct weir_origin_parts parts,
+                             bool bad_text) {
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field = {0};
     uint32_t first = walk->batch->span_count;
@@ -313,7 +322,8 @@ static enum weir_status repair_spans(struct walk *walk, uint32_t first, struct w
     return WEIR_OK;
 }
 
-enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts, struct weir_error *err) {
+enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts,
+                                  struct weir_error *err) {
     *counts = (struct weir_otlp_counts){0};
     uint32_t first = batch->span_count;
     size_t size = batch->size;

@@ -14,20 +14,21 @@ struct weir_otlp *weir_otlp_new(struct weir_names *names);
 void weir_otlp_free(struct weir_otlp *otlp);
 
 struct weir_otlp_counts {
-    uint32_t spans;          /* appended */
-    uint32_t skipped;        /* sound message, bad span: id of a wrong length, zero ids */
-    char skipped_reason[160]; /* of the first one: "resource_spans[0].scope_spans[0].spans[3]: trace_id has 4 bytes, not 16" */
-    uint32_t repaired;       /* string values that were not UTF-8, now with U+FFFD */
+    uint32_t spans;           /* appended */
+    uint32_t skipped;         /* sound message, bad span: id of a wrong length, zero ids */
+    char skipped_reason[160]; /* of the first one: "resource_spans[0].scope_spans[0].spans[3]: trace_id has 4 bytes, not
+                                 16" */
+    uint32_t repaired;        /* string values that were not UTF-8, now with U+FFFD */
 };
 
-/* Walks batch->bytes[0 .. batch->size) and appends views into it; repaired spans are rewritten behind the request's bytes.
- *   WEIR_OK       counts filled; spans may be 0
- *   WEIR_INVALID  broken message, nothing appended; err->text names the field and the byte offset
- *   WEIR_FULL     no room for the views, nothing appended */
-enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts, struct weir_error *err);
+/* Walks batch->bytes[0 .. batch->size) and appends views into it; repaired spans are rewritten behind the request's
+ * bytes. WEIR_OK       counts filled; spans may be 0 WEIR_INVALID  broken message, nothing appended; err->text names
+ * the field and the byte offset WEIR_FULL     no room for the views, nothing appended */
+enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts,
+                                  struct weir_error *err);
 
 /* One Span body at bytes[offset .. offset+size) of the batch into a view (all but `origin`, `service`, `receiver`).
  * WEIR_INVALID also for a bad id: err->text says which. The walk that every other decoder shares. */
-enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size, struct weir_span *span,
-                                struct weir_otlp_counts *counts, struct weir_error *err);
+enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
+                                struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err);
 #endif

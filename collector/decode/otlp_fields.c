@@ -2,31 +2,70 @@
 #include "collector/core/utf8.h"
 #include "collector/decode/otlp.h"
 
-#define TEXT(label) {.name = (label), .type = WEIR_WIRE_BYTES, .text = 1}
-#define BYTES(label) {.name = (label), .type = WEIR_WIRE_BYTES}
-#define NUMBER(label) {.name = (label), .type = WEIR_WIRE_VARINT}
-#define FIXED(label) {.name = (label), .type = WEIR_WIRE_FIXED64}
-#define FIXED32(label) {.name = (label), .type = WEIR_WIRE_FIXED32}
-#define INSIDE(label, what) {.name = (label), .type = WEIR_WIRE_BYTES, .message = (what)}
+#define TEXT(label)                                                                                                    \
+    { .name = (label), .type = WEIR_WIRE_BYTES, .text = 1 }
+#define BYTES(label)                                                                                                   \
+    { .name = (label), .type = WEIR_WIRE_BYTES }
+#define NUMBER(label)                                                                                                  \
+    { .name = (label), .type = WEIR_WIRE_VARINT }
+#define FIXED(label)                                                                                                   \
+    { .name = (label), .type = WEIR_WIRE_FIXED64 }
+#define FIXED32(label)                                                                                                 \
+    { .name = (label), .type = WEIR_WIRE_FIXED32 }
+#define INSIDE(label, what)                                                                                            \
+    { .name = (label), .type = WEIR_WIRE_BYTES, .message = (what) }
 
 const struct weir_otlp_field weir_otlp_fields[WEIR_OTLP_MESSAGES][WEIR_OTLP_FIELDS] = {
     [WEIR_OTLP_REQUEST] = {[1] = INSIDE("resource_spans", WEIR_OTLP_RESOURCE_SPANS)},
-    [WEIR_OTLP_RESOURCE_SPANS] = {[1] = INSIDE("resource", WEIR_OTLP_RESOURCE), [2] = INSIDE("scope_spans", WEIR_OTLP_SCOPE_SPANS), [3] = TEXT("schema_url")},
-    [WEIR_OTLP_SCOPE_SPANS] = {[1] = INSIDE("scope", WEIR_OTLP_SCOPE), [2] = INSIDE("spans", WEIR_OTLP_SPAN), [3] = TEXT("schema_url")},
-    [WEIR_OTLP_RESOURCE] = {[1] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE), [2] = NUMBER("dropped_attributes_count"), [3] = INSIDE("entity_refs", WEIR_OTLP_ENTITY_REF)},
-    [WEIR_OTLP_ENTITY_REF] = {[1] = TEXT("schema_url"), [2] = TEXT("type"), [3] = TEXT("id_keys"), [4] = TEXT("description_keys")},
-    [WEIR_OTLP_SCOPE] = {[1] = TEXT("name"), [2] = TEXT("version"), [3] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE), [4] = NUMBER("dropped_attributes_count")},
-    [WEIR_OTLP_SPAN] = {[1] = BYTES("trace_id"), [2] = BYTES("span_id"), [3] = TEXT("trace_state"), [4] = BYTES("parent_span_id"), [5] = TEXT("name"),
-                        [6] = NUMBER("kind"), [7] = FIXED("start_time_unix_nano"), [8] = FIXED("end_time_unix_nano"), [9] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
-                        [10] = NUMBER("dropped_attributes_count"), [11] = INSIDE("events", WEIR_OTLP_EVENT), [12] = NUMBER("dropped_events_count"),
-                        [13] = INSIDE("links", WEIR_OTLP_LINK), [14] = NUMBER("dropped_links_count"), [15] = INSIDE("status", WEIR_OTLP_STATUS), [16] = FIXED32("flags")},
-    [WEIR_OTLP_EVENT] = {[1] = FIXED("time_unix_nano"), [2] = TEXT("name"), [3] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE), [4] = NUMBER("dropped_attributes_count")},
-    [WEIR_OTLP_LINK] = {[1] = BYTES("trace_id"), [2] = BYTES("span_id"), [3] = TEXT("trace_state"), [4] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
-                        [5] = NUMBER("dropped_attributes_count"), [6] = FIXED32("flags")},
+    [WEIR_OTLP_RESOURCE_SPANS] = {[1] = INSIDE("resource", WEIR_OTLP_RESOURCE),
+                                  [2] = INSIDE("scope_spans", WEIR_OTLP_SCOPE_SPANS),
+                                  [3] = TEXT("schema_url")},
+    [WEIR_OTLP_SCOPE_SPANS] =
+        {[1] = INSIDE("scope", WEIR_OTLP_SCOPE), [2] = INSIDE("spans", WEIR_OTLP_SPAN), [3] = TEXT("schema_url")},
+    [WEIR_OTLP_RESOURCE] = {[1] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
+                            [2] = NUMBER("dropped_attributes_count"),
+                            [3] = INSIDE("entity_refs", WEIR_OTLP_ENTITY_REF)},
+    [WEIR_OTLP_ENTITY_REF] =
+        {[1] = TEXT("schema_url"), [2] = TEXT("type"), [3] = TEXT("id_keys"), [4] = TEXT("description_keys")},
+    [WEIR_OTLP_SCOPE] = {[1] = TEXT("name"),
+                         [2] = TEXT("version"),
+                         [3] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
+                         [4] = NUMBER("dropped_attributes_count")},
+    [WEIR_OTLP_SPAN] = {[1] = BYTES("trace_id"),
+                        [2] = BYTES("span_id"),
+                        [3] = TEXT("trace_state"),
+                        [4] = BYTES("parent_span_id"),
+                        [5] = TEXT("name"),
+                        [6] = NUMBER("kind"),
+                        [7] = FIXED("start_time_unix_nano"),
+                        [8] = FIXED("end_time_unix_nano"),
+                        [9] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
+                        [10] = NUMBER("dropped_attributes_count"),
+                        [11] = INSIDE("events", WEIR_OTLP_EVENT),
+                        [12] = NUMBER("dropped_events_count"),
+                        [13] = INSIDE("links", WEIR_OTLP_LINK),
+                        [14] = NUMBER("dropped_links_count"),
+                        [15] = INSIDE("status", WEIR_OTLP_STATUS),
+                        [16] = FIXED32("flags")},
+    [WEIR_OTLP_EVENT] = {[1] = FIXED("time_unix_nano"),
+                         [2] = TEXT("name"),
+                         [3] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
+                         [4] = NUMBER("dropped_attributes_count")},
+    [WEIR_OTLP_LINK] = {[1] = BYTES("trace_id"),
+                        [2] = BYTES("span_id"),
+                        [3] = TEXT("trace_state"),
+                        [4] = INSIDE("attributes", WEIR_OTLP_KEY_VALUE),
+                        [5] = NUMBER("dropped_attributes_count"),
+                        [6] = FIXED32("flags")},
     [WEIR_OTLP_STATUS] = {[2] = TEXT("message"), [3] = NUMBER("code")},
     [WEIR_OTLP_KEY_VALUE] = {[1] = TEXT("key"), [2] = INSIDE("value", WEIR_OTLP_ANY_VALUE)},
-    [WEIR_OTLP_ANY_VALUE] = {[1] = TEXT("string_value"), [2] = NUMBER("bool_value"), [3] = NUMBER("int_value"), [4] = FIXED("double_value"),
-                             [5] = INSIDE("array_value", WEIR_OTLP_ARRAY), [6] = INSIDE("kvlist_value", WEIR_OTLP_LIST), [7] = BYTES("bytes_value")},
+    [WEIR_OTLP_ANY_VALUE] = {[1] = TEXT("string_value"),
+                             [2] = NUMBER("bool_value"),
+                             [3] = NUMBER("int_value"),
+                             [4] = FIXED("double_value"),
+                             [5] = INSIDE("array_value", WEIR_OTLP_ARRAY),
+                             [6] = INSIDE("kvlist_value", WEIR_OTLP_LIST),
+                             [7] = BYTES("bytes_value")},
     [WEIR_OTLP_ARRAY] = {[1] = INSIDE("values", WEIR_OTLP_ANY_VALUE)},
     [WEIR_OTLP_LIST] = {[1] = INSIDE("values", WEIR_OTLP_KEY_VALUE)},
 };
@@ -36,7 +75,8 @@ static bool broken(struct weir_otlp_finding *finding, const char *why, const cha
     return false;
 }
 
-bool weir_otlp_check(enum weir_otlp_message message, struct weir_wire wire, unsigned depth, struct weir_otlp_finding *finding) {
+bool weir_otlp_check(enum weir_otlp_message message, struct weir_wire wire, unsigned depth,
+                     struct weir_otlp_finding *finding) {
     struct weir_wire_field field;
     const uint8_t *start = wire.at;
     while (weir_wire_next(&wire, &field)) {
@@ -77,9 +117,11 @@ uint8_t *weir_otlp_repair(enum weir_otlp_message message, struct weir_wire wire,
         const struct weir_otlp_field *row = weir_otlp_field(message, field.number);
         if (row != NULL && row->message != WEIR_OTLP_NOTHING) {
             out = put_key(out, &field);
-            /* The body is written where it will stand if its length takes as many bytes as before, which is seldom wrong. */
+            /* The body is written where it will stand if its length takes as many bytes as before, which is seldom
+             * wrong. */
             uint8_t *body = out + weir_wire_varint_size(field.value);
-            out = put_length(out, body, weir_otlp_repair(row->message, weir_wire_of(field.bytes, field.value), body, repaired));
+            out = put_length(out, body,
+                             weir_otlp_repair(row->message, weir_wire_of(field.bytes, field.value), body, repaired));
         } else if (row != NULL && row->text && !weir_utf8_valid(field.bytes, field.value)) {
             out = put_key(out, &field);
             uint8_t *body = out + weir_wire_varint_size(field.value);

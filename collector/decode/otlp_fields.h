@@ -1,6 +1,6 @@
 /* otlp_fields.h - what OTLP's messages are made of: the one table that checking and repairing walk by.
- * Source: opentelemetry-proto v1: trace/v1/trace.proto, common/v1/common.proto, resource/v1/resource.proto. Fields that are not in
- * it are unknown, and skipped. */
+ * Source: opentelemetry-proto v1: trace/v1/trace.proto, common/v1/common.proto, resource/v1/resource.proto. Fields that
+ * are not in it are unknown, and skipped. */
 #ifndef WEIR_DECODE_OTLP_FIELDS_H
 #define WEIR_DECODE_OTLP_FIELDS_H
 #include "collector/core/wire.h"
@@ -47,15 +47,16 @@ struct weir_otlp_finding {
     bool bad_text;     /* sound, but a string is not UTF-8 */
 };
 
-/* A message and all that is in it, to its last byte, `depth` messages below where counting began (WEIR_DEPTH_MAX is the last).
- * False: broken, and *finding says where. */
-bool weir_otlp_check(enum weir_otlp_message message, struct weir_wire wire, unsigned depth, struct weir_otlp_finding *finding);
+/* A message and all that is in it, to its last byte, `depth` messages below where counting began (WEIR_DEPTH_MAX is the
+ * last). False: broken, and *finding says where. */
+bool weir_otlp_check(enum weir_otlp_message message, struct weir_wire wire, unsigned depth,
+                     struct weir_otlp_finding *finding);
 
 /* Room that weir_otlp_repair() may need: an ill-formed byte becomes three, and lengths one byte longer a field. */
 static inline size_t weir_otlp_repair_room(size_t size) {
     return 4 * size + 16;
 }
-/* Copies a message that was found sound, with U+FFFD for what is not UTF-8 in its strings. Returns the end of what was written;
- * *repaired goes up by one a string. */
+/* Copies a message that was found sound, with U+FFFD for what is not UTF-8 in its strings. Returns the end of what was
+ * written; *repaired goes up by one a string. */
 uint8_t *weir_otlp_repair(enum weir_otlp_message message, struct weir_wire wire, uint8_t *out, uint32_t *repaired);
 #endif

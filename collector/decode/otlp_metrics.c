@@ -11,17 +11,23 @@
 
 /* Buckets of one point, a side; SDKs make 160 at most. A varint of one byte becomes eight, so this is also what keeps a
  * small message from becoming a large one. */
-enum { BUCKETS_MAX = 4096, REASON_NAME_BYTES = 40, SCALE_MIN = -10, SCALE_MAX = 20 /* opentelemetry-specification, metrics/data-model.md */ };
+enum {
+    BUCKETS_MAX = 4096,
+    REASON_NAME_BYTES = 40,
+    SCALE_MIN = -10,
+    SCALE_MAX = 20 /* opentelemetry-specification, metrics/data-model.md */
+};
 
 struct weir_otlp_metrics {
     const struct weir_names *names;
     struct weir_key *key;
-    struct weir_buffer text; /* one number as a label's value */
+    struct weir_buffer text;                                             /* one number as a label's value */
     uint8_t first[8 * (BUCKETS_MAX + 1)], second[8 * (BUCKETS_MAX + 1)]; /* arrays of the point under way */
 };
 
 struct weir_otlp_metrics *weir_otlp_metrics_new(const struct weir_names *names, uint32_t label_value_bytes_max) {
-    struct weir_otlp_metrics *metrics = malloc(sizeof *metrics); /* not cleared: pages of arrays that nobody fills cost nothing */
+    struct weir_otlp_metrics *metrics =
+        malloc(sizeof *metrics); /* not cleared: pages of arrays that nobody fills cost nothing */
     if (metrics == NULL) return NULL;
     metrics->names = names;
     metrics->text = (struct weir_buffer){0};
@@ -43,15 +49,55 @@ void weir_otlp_metrics_free(struct weir_otlp_metrics *metrics) {
 /* ---- the check: the message is sound to its last byte ---- */
 
 enum message {
-    REQUEST, RESOURCE_METRICS, RESOURCE, SCOPE_METRICS, METRIC, GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY, NUMBER_POINT, HISTOGRAM_POINT,
-    EXPONENTIAL_POINT, BUCKETS, SUMMARY_POINT, QUANTILE, KEY_VALUE, ANY_VALUE, ARRAY_VALUE, KEY_VALUE_LIST, PACKED_FIXED64, PACKED_VARINT, MESSAGES
+    REQUEST,
+    RESOURCE_METRICS,
+    RESOURCE,
+    SCOPE_METRICS,
+    METRIC,
+    GAUGE,
+    SUM,
+    HISTOGRAM,
+    EXPONENTIAL,
+    SUMMARY,
+    NUMBER_POINT,
+    HISTOGRAM_POINT,
+    EXPONENTIAL_POINT,
+    BUCKETS,
+    SUMMARY_POINT,
+    QUANTILE,
+    KEY_VALUE,
+    ANY_VALUE,
+    ARRAY_VALUE,
+    KEY_VALUE_LIST,
+    PACKED_FIXED64,
+    PACKED_VARINT,
+    MESSAGES
 };
-static const char *const message_names[MESSAGES] = {
-    "ExportMetricsServiceRequest", "ResourceMetrics", "Resource", "ScopeMetrics", "Metric", "Gauge", "Sum", "Histogram", "ExponentialHistogram",
-    "Summary", "NumberDataPoint", "HistogramDataPoint", "ExponentialHistogramDataPoint", "Buckets", "SummaryDataPoint", "ValueAtQuantile",
-    "KeyValue", "AnyValue", "ArrayValue", "KeyValueList", "packed fixed64", "packed uint64"};
+static const char *const message_names[MESSAGES] = {"ExportMetricsServiceRequest",
+                                                    "ResourceMetrics",
+                                                    "Resource",
+                                                    "ScopeMetrics",
+                                                    "Metric",
+                                                    "Gauge",
+                                                    "Sum",
+                                                    "Histogram",
+                                                    "ExponentialHistogram",
+                                                    "Summary",
+                                                    "NumberDataPoint",
+                                                    "HistogramDataPoint",
+                                                    "ExponentialHistogramDataPoint",
+                                                    "Buckets",
+                                                    "SummaryDataPoint",
+                                                    "ValueAtQuantile",
+                                                    "KeyValue",
+                                                    "AnyValue",
+                                                    "ArrayValue",
+                                                    "KeyValueList",
+                                                    "packed fixed64",
+                                                    "packed uint64"};
 
-/* The fields that are read and have something inside. What is not read (exemplars, scope, metadata) is passed over whole. */
+/* The fields that are read and have something inside. What is not read (exemplars, scope, metadata) is passed over
+ * whole. */
 struct child {
     uint32_t number;
     enum message message;
@@ -83,10 +129,12 @@ static enum weir_status broken(struct weir_error *err, enum message message, con
     return weir_fail(err, WEIR_INVALID, 0, false, "%s: %s at byte %td", message_names[message], why, offset);
 }
 
-static enum weir_status check_packed(enum message message, struct weir_wire wire, const uint8_t *base, struct weir_error *err) {
+static enum weir_status check_packed(enum message message, struct weir_wire wire, const uint8_t *base,
+                                     struct weir_error *err) {
     uint64_t value;
     if (message == PACKED_FIXED64) {
-        return (wire.end - wire.at) % 8 == 0 ? WEIR_OK : broken(err, message, "size is not a multiple of 8", wire.at - base);
+        return (wire.end - wire.at) % 8 == 0 ? WEIR_OK
+                                             : broken(err, message, "size is not a multiple of 8", wire.at - base);
     }
     while (wire.at < wire.end) {
         if (!weir_wire_varint(&wire, &value)) return broken(err, message, wire.why, wire.at - base);
@@ -94,7 +142,8 @@ static enum weir_status check_packed(enum message message, struct weir_wire wire
     return WEIR_OK;
 }
 
-static enum weir_status check(enum message message, struct weir_wire wire, const uint8_t *base, int depth, struct weir_error *err) {
+static enum weir_status check(enum message message, struct weir_wire wire, const uint8_t *base, int depth,
+                              struct weir_error *err) {
     if (message == PACKED_FIXED64 || message == PACKED_VARINT) return check_packed(message, wire, base, err);
     if (depth > WEIR_DEPTH_MAX) return broken(err, message, "nested too deep", wire.at - base);
     struct weir_wire_field field;
@@ -102,7 +151,8 @@ static enum weir_status check(enum message message, struct weir_wire wire, const
         if (field.type != WEIR_WIRE_BYTES) continue;
         for (int i = 0; i < CHILDREN_MAX && children[message][i].number != 0; i++) {
             if (children[message][i].number != field.number) continue;
-            enum weir_status status = check(children[message][i].message, weir_wire_of(field.bytes, field.value), base, depth + 1, err);
+            enum weir_status status =
+                check(children[message][i].message, weir_wire_of(field.bytes, field.value), base, depth + 1, err);
             if (status != WEIR_OK) return status;
             break;
         }
@@ -160,8 +210,10 @@ static void give(struct walk *walk, struct weir_point *point) {
 static struct text value_text(struct weir_otlp_metrics *metrics, struct weir_wire wire) {
     struct weir_wire_field field, last = {0};
     while (weir_wire_next(&wire, &field)) {
-        bool fits = (field.number == 1 && field.type == WEIR_WIRE_BYTES) || ((field.number == 2 || field.number == 3) && field.type == WEIR_WIRE_VARINT) ||
-                    (field.number == 4 && field.type == WEIR_WIRE_FIXED64) || (field.number >= 5 && field.number <= 7 && field.type == WEIR_WIRE_BYTES);
+        bool fits = (field.number == 1 && field.type == WEIR_WIRE_BYTES) ||
+                    ((field.number == 2 || field.number == 3) && field.type == WEIR_WIRE_VARINT) ||
+                    (field.number == 4 && field.type == WEIR_WIRE_FIXED64) ||
+                    (field.number >= 5 && field.number <= 7 && field.type == WEIR_WIRE_BYTES);
         if (fits) last = field; /* of a oneof the last one counts */
     }
     weir_buffer_clear(&metrics->text);
@@ -175,7 +227,8 @@ static struct text value_text(struct weir_otlp_metrics *metrics, struct weir_wir
     return (struct text){metrics->text.bytes, metrics->text.size};
 }
 
-static struct text key_value(struct weir_otlp_metrics *metrics, const struct weir_wire_field *attribute, struct text *value) {
+static struct text key_value(struct weir_otlp_metrics *metrics, const struct weir_wire_field *attribute,
+                             struct text *value) {
     struct weir_wire wire = weir_wire_of(attribute->bytes, attribute->value);
     struct weir_wire_field field;
     struct text key = {0};
@@ -193,8 +246,10 @@ static bool add_resource(struct walk *walk) {
     char job[2 * WEIR_NAME_BYTES_MAX + 2];
     struct text service = walk->service;
     if (service.size > 0 && walk->space.size > 0) {
-        int size = snprintf(job, sizeof job, "%.*s/%.*s", (int)(walk->space.size < WEIR_NAME_BYTES_MAX ? walk->space.size : WEIR_NAME_BYTES_MAX),
-                            (const char *)walk->space.bytes, (int)(service.size < WEIR_NAME_BYTES_MAX ? service.size : WEIR_NAME_BYTES_MAX),
+        int size = snprintf(job, sizeof job, "%.*s/%.*s",
+                            (int)(walk->space.size < WEIR_NAME_BYTES_MAX ? walk->space.size : WEIR_NAME_BYTES_MAX),
+                            (const char *)walk->space.bytes,
+                            (int)(service.size < WEIR_NAME_BYTES_MAX ? service.size : WEIR_NAME_BYTES_MAX),
                             (const char *)service.bytes);
         service = (struct text){(const uint8_t *)job, (size_t)size};
     }
@@ -203,7 +258,8 @@ static bool add_resource(struct walk *walk) {
 }
 
 /* What all kinds of points have. The fields that they number differently are told by `attributes` and `flags`. */
-static bool begin(struct walk *walk, struct weir_wire wire, uint32_t attributes, uint32_t flags, struct weir_point *point, bool *no_value) {
+static bool begin(struct walk *walk, struct weir_wire wire, uint32_t attributes, uint32_t flags,
+                  struct weir_point *point, bool *no_value) {
     struct weir_key *key = walk->metrics->key;
     struct weir_wire_field field;
     bool good = weir_key_name(key, walk->name.bytes, walk->name.size);
@@ -326,7 +382,8 @@ static void histogram_point(struct walk *walk, struct weir_wire wire) {
         if (field.number == 7) append_fixed64(&bounds, &field);
     }
     uint64_t sum = 0;
-    if (counts.count == 0 && bounds.count == 0) append(&counts, data.count); /* only count and sum were kept: one bucket of all */
+    if (counts.count == 0 && bounds.count == 0)
+        append(&counts, data.count); /* only count and sum were kept: one bucket of all */
     if (bounds.count > BUCKETS_MAX || counts.full) {
         reject(walk, "more than 4096 buckets");
     } else if (counts.count != bounds.count + 1) {
@@ -359,7 +416,8 @@ static void read_buckets(struct weir_wire wire, struct array *counts, int32_t *o
         if (field.type == WEIR_WIRE_VARINT) append(counts, field.value);
         if (field.type != WEIR_WIRE_BYTES) continue;
         struct weir_wire packed = weir_wire_of(field.bytes, field.value);
-        for (uint64_t value; packed.at < packed.end && !counts->full && weir_wire_varint(&packed, &value);) append(counts, value);
+        for (uint64_t value; packed.at < packed.end && !counts->full && weir_wire_varint(&packed, &value);)
+            append(counts, value);
     }
 }
 
@@ -387,7 +445,8 @@ static void exponential_point(struct walk *walk, struct weir_wire wire) {
         reject(walk, "more than 4096 buckets");
     } else if (data.scale < SCALE_MIN || data.scale > SCALE_MAX) {
         reject(walk, "scale is not within -10 to 20");
-    } else if ((int64_t)data.positive_offset + positive.count > INT32_MAX || (int64_t)data.negative_offset + negative.count > INT32_MAX) {
+    } else if ((int64_t)data.positive_offset + positive.count > INT32_MAX ||
+               (int64_t)data.negative_offset + negative.count > INT32_MAX) {
         reject(walk, "an offset past 31 bits");
     } else if (!add_up(&positive, &sum) || !add_up(&negative, &sum) || sum != data.count) {
         reject(walk, "bucket_counts and zero_count do not add up to count");
@@ -424,12 +483,14 @@ static void summary_point(struct walk *walk, struct weir_wire wire) {
     while (weir_wire_next(&wire, &field)) {
         if (field.number == 4 && field.type == WEIR_WIRE_FIXED64) data.count = field.value;
         if (field.number == 5 && field.type == WEIR_WIRE_FIXED64) data.sum = weir_wire_double(field.value);
-        if (field.number == 6 && field.type == WEIR_WIRE_BYTES) read_quantile(weir_wire_of(field.bytes, field.value), &quantiles, &values);
+        if (field.number == 6 && field.type == WEIR_WIRE_BYTES)
+            read_quantile(weir_wire_of(field.bytes, field.value), &quantiles, &values);
     }
     if (quantiles.count > BUCKETS_MAX) {
         reject(walk, "more than 4096 quantiles");
-    } else if (!increasing(&quantiles) || (quantiles.count > 0 && (weir_wire_double(at(&quantiles, 0)) < 0 ||
-                                                                   weir_wire_double(at(&quantiles, quantiles.count - 1)) > 1))) {
+    } else if (!increasing(&quantiles) ||
+               (quantiles.count > 0 && (weir_wire_double(at(&quantiles, 0)) < 0 ||
+                                        weir_wire_double(at(&quantiles, quantiles.count - 1)) > 1))) {
         reject(walk, "quantiles do not increase within 0 to 1");
     } else if (!isfinite(data.sum)) {
         reject(walk, "sum is not finite");
@@ -452,7 +513,8 @@ static void read_point(struct walk *walk, uint32_t kind, struct weir_wire wire) 
     }
 }
 
-/* `kind` is the number of the field in Metric's oneof. Temporality may stand behind the points, so it is looked for first. */
+/* `kind` is the number of the field in Metric's oneof. Temporality may stand behind the points, so it is looked for
+ * first. */
 static void read_points(struct walk *walk, uint32_t kind, struct weir_wire wire) {
     bool has_temporality = kind == 7 || kind == 9 || kind == 10;
     uint64_t temporality = 0; /* 1 delta, 2 cumulative */
@@ -511,7 +573,8 @@ static void read_resource(struct walk *walk, struct weir_wire wire) {
 static void read_scope(struct walk *walk, struct weir_wire wire) {
     struct weir_wire_field field;
     while (weir_wire_next(&wire, &field)) {
-        if (field.number == 2 && field.type == WEIR_WIRE_BYTES) read_metric(walk, weir_wire_of(field.bytes, field.value));
+        if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
+            read_metric(walk, weir_wire_of(field.bytes, field.value));
     }
 }
 
@@ -519,15 +582,18 @@ static void read_resource_metrics(struct walk *walk, struct weir_wire wire) {
     struct weir_wire_field field;
     walk->service = walk->space = walk->instance = (struct text){0};
     for (struct weir_wire look = wire; weir_wire_next(&look, &field);) {
-        if (field.number == 1 && field.type == WEIR_WIRE_BYTES) read_resource(walk, weir_wire_of(field.bytes, field.value));
+        if (field.number == 1 && field.type == WEIR_WIRE_BYTES)
+            read_resource(walk, weir_wire_of(field.bytes, field.value));
     }
     while (weir_wire_next(&wire, &field)) {
-        if (field.number == 2 && field.type == WEIR_WIRE_BYTES) read_scope(walk, weir_wire_of(field.bytes, field.value));
+        if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
+            read_scope(walk, weir_wire_of(field.bytes, field.value));
     }
 }
 
 enum weir_status weir_otlp_metrics_decode(struct weir_otlp_metrics *metrics, const uint8_t *bytes, size_t size,
-                                          const struct weir_otlp_metrics_calls *calls, struct weir_otlp_metrics_counts *counts, struct weir_error *err) {
+                                          const struct weir_otlp_metrics_calls *calls,
+                                          struct weir_otlp_metrics_counts *counts, struct weir_error *err) {
     enum weir_status status = check(REQUEST, weir_wire_of(bytes, size), bytes, 1, err);
     if (status != WEIR_OK) return status;
     *counts = (struct weir_otlp_metrics_counts){0};
@@ -535,7 +601,8 @@ enum weir_status weir_otlp_metrics_decode(struct weir_otlp_metrics *metrics, con
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     while (weir_wire_next(&wire, &field)) {
-        if (field.number == 1 && field.type == WEIR_WIRE_BYTES) read_resource_metrics(&walk, weir_wire_of(field.bytes, field.value));
+        if (field.number == 1 && field.type == WEIR_WIRE_BYTES)
+            read_resource_metrics(&walk, weir_wire_of(field.bytes, field.value));
     }
     return WEIR_OK;
 }

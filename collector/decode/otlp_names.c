@@ -8,7 +8,8 @@ uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes
     if (known->hash == hash && known->id != WEIR_NAME_NONE) return known->id;
     char text[5 * WEIR_NAME_BYTES_MAX / 2 + 4];
     /* A name is cut to WEIR_NAME_BYTES_MAX in the end: what lies behind twice that cannot be seen. */
-    size_t templated = weir_operation_template(bytes, size < WEIR_NAME_BYTES_MAX ? size : WEIR_NAME_BYTES_MAX, text, sizeof text);
+    size_t templated =
+        weir_operation_template(bytes, size < WEIR_NAME_BYTES_MAX ? size : WEIR_NAME_BYTES_MAX, text, sizeof text);
     uint32_t id = weir_names_intern(names->names, text, templated);
     if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
     return id;

@@ -1,5 +1,5 @@
-/* otlp_names.h - what one lane remembers of names that it has seen: a span's name is templated and interned once, and found by its
- * hash from then on. The hash is keyed and has 64 bits, so equal hashes are taken for equal names. */
+/* otlp_names.h - what one lane remembers of names that it has seen: a span's name is templated and interned once, and
+ * found by its hash from then on. The hash is keyed and has 64 bits, so equal hashes are taken for equal names. */
 #ifndef WEIR_DECODE_OTLP_NAMES_H
 #define WEIR_DECODE_OTLP_NAMES_H
 #include "collector/core/names.h"

@@ -12,7 +12,8 @@ static inline bool is_ascii(const uint8_t *bytes, size_t size) {
     const uint64_t high = 0x8080808080808080ull;
     uint64_t word, seen = 0;
     if (size < 8) {
-        for (size_t i = 0; i < size; i++) seen |= bytes[i];
+        for (size_t i = 0; i < size; i++)
+            seen |= bytes[i];
         return (seen & 0x80) == 0;
     }
     for (size_t i = 0; i + 8 < size; i += 8) {
@@ -36,8 +37,8 @@ static inline uint64_t big_endian(const uint8_t *bytes) {
 }
 
 /* ---- tracestate: k=v,ot=th:c;rv:0123456789abcd,... ----
- * Source: W3C Trace Context 3.3.1; OpenTelemetry "TraceState: Probability Sampling" (th: 1 to 14 hex digits, trailing zeros left
- * out; rv: 14). What does not read is passed over, as that specification asks. */
+ * Source: W3C Trace Context 3.3.1; OpenTelemetry "TraceState: Probability Sampling" (th: 1 to 14 hex digits, trailing
+ * zeros left out; rv: 14). What does not read is passed over, as that specification asks. */
 
 static bool hex56(const uint8_t *text, size_t size, uint64_t *value) {
     uint64_t result = 0;
@@ -74,12 +75,14 @@ static void read_ot(const uint8_t *at, const uint8_t *end, struct weir_span *spa
 static void read_tracestate(const uint8_t *at, size_t size, struct weir_span *span) {
     const uint8_t *end = at + size;
     while (at < end) {
-        while (at < end && (*at == ' ' || *at == '\t' || *at == ',')) at++;
+        while (at < end && (*at == ' ' || *at == '\t' || *at == ','))
+            at++;
         const uint8_t *stop = memchr(at, ',', (size_t)(end - at));
         if (stop == NULL) stop = end;
         if (stop - at > 3 && memcmp(at, "ot=", 3) == 0) {
             const uint8_t *last = stop;
-            while (last[-1] == ' ' || last[-1] == '\t') last--;
+            while (last[-1] == ' ' || last[-1] == '\t')
+                last--;
             read_ot(at + 3, last, span);
             return; /* a key stands once */
         }
@@ -95,8 +98,9 @@ struct value {
     const uint8_t *text;
 };
 
-/* Who was called, by what is likeliest to be its name. Sources: OpenTelemetry semantic conventions 1.27 (peer.service, server.address, older
- * net.peer.*); Envoy source/common/tracing/http_tracer_impl.cc (upstream_cluster.name, upstream_cluster, peer.address). */
+/* Who was called, by what is likeliest to be its name. Sources: OpenTelemetry semantic conventions 1.27 (peer.service,
+ * server.address, older net.peer.*); Envoy source/common/tracing/http_tracer_impl.cc (upstream_cluster.name,
+ * upstream_cluster, peer.address). */
 enum peer_rank { PEER_NONE, PEER_ADDRESS, PEER_SYSTEM, PEER_HOST, PEER_CLUSTER, PEER_SERVICE };
 
 struct said {
@@ -157,8 +161,10 @@ static inline void attribute(struct said *said, const uint8_t *key, size_t key_s
         if (IS("net.peer.ip")) said_peer(said, PEER_ADDRESS, value);
         break;
     case 12:
-        if (IS("peer.service")) said_peer(said, PEER_SERVICE, value);
-        else if (IS("peer.address")) said_peer(said, PEER_ADDRESS, value);
+        if (IS("peer.service"))
+            said_peer(said, PEER_SERVICE, value);
+        else if (IS("peer.address"))
+            said_peer(said, PEER_ADDRESS, value);
         break;
     case 13:
         if (IS("net.peer.name")) said_peer(said, PEER_HOST, value);
@@ -167,15 +173,22 @@ static inline void attribute(struct said *said, const uint8_t *key, size_t key_s
         if (IS("server.address")) said_peer(said, PEER_HOST, value);
         break;
     case 16:
-        if (IS("http.status_code")) said_status(said, value);
-        else if (IS("upstream_cluster")) said_peer(said, PEER_CLUSTER, value);
-        else if (IS("messaging.system")) said_peer(said, PEER_SYSTEM, value);
+        if (IS("http.status_code"))
+            said_status(said, value);
+        else if (IS("upstream_cluster"))
+            said_peer(said, PEER_CLUSTER, value);
+        else if (IS("messaging.system"))
+            said_peer(said, PEER_SYSTEM, value);
         break;
     case 17:
-        /* Envoy writes its decision into the request id's 15th character; 'a' is forced (wire format: uuid_request_id, "b" is client). */
-        if (IS("guid:x-request-id")) said->forced |= value->number == 1 && value->bits == 36 && value->text[14] == 'a';
-        else if (IS("sampling.priority")) said->forced |= whole(value) > 0;
-        else if (IS("weir.prior_weight")) said_prior(said, value);
+        /* Envoy writes its decision into the request id's 15th character; 'a' is forced (wire format: uuid_request_id,
+         * "b" is client). */
+        if (IS("guid:x-request-id"))
+            said->forced |= value->number == 1 && value->bits == 36 && value->text[14] == 'a';
+        else if (IS("sampling.priority"))
+            said->forced |= whole(value) > 0;
+        else if (IS("weir.prior_weight"))
+            said_prior(said, value);
         break;
     case 18:
         if (IS("net.sock.peer.addr")) said_peer(said, PEER_ADDRESS, value);
@@ -202,32 +215,40 @@ static bool broken(struct weir_otlp_finding *finding, const char *why, const cha
 enum { ATTRIBUTE_DEPTH = 4 /* request, resource spans, scope spans, span; the attribute itself is the fifth */ };
 
 /* One KeyValue. What it nests is checked by the table; the common case, a string, here. */
-static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said *said, struct weir_otlp_finding *finding) {
+static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said *said,
+                                  struct weir_otlp_finding *finding) {
     struct weir_wire pair = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     const uint8_t *key = NULL;
     size_t key_size = 0;
     struct value value = {0};
-    bool ascii = is_ascii(bytes, size); /* tags and short lengths are below 0x80 too: mostly one look for the whole pair */
+    bool ascii =
+        is_ascii(bytes, size); /* tags and short lengths are below 0x80 too: mostly one look for the whole pair */
     for (const uint8_t *start = bytes; weir_wire_next(&pair, &field); start = pair.at) {
         if (field.number == 1) {
-            if (field.type != WEIR_WIRE_BYTES) return broken(finding, "another wire type than the field has", "key", start);
+            if (field.type != WEIR_WIRE_BYTES)
+                return broken(finding, "another wire type than the field has", "key", start);
             key = field.bytes;
             key_size = field.value;
             if (!ascii && !weir_utf8_valid(key, key_size)) finding->bad_text = true;
         } else if (field.number == 2) {
-            if (field.type != WEIR_WIRE_BYTES) return broken(finding, "another wire type than the field has", "value", start);
+            if (field.type != WEIR_WIRE_BYTES)
+                return broken(finding, "another wire type than the field has", "value", start);
             struct weir_wire any = weir_wire_of(field.bytes, field.value);
             struct weir_wire_field inner;
             for (const uint8_t *inner_start = any.at; weir_wire_next(&any, &inner); inner_start = any.at) {
                 const struct weir_otlp_field *row = weir_otlp_field(WEIR_OTLP_ANY_VALUE, inner.number);
                 if (row == NULL) continue;
-                if (row->type != inner.type) return broken(finding, "another wire type than the field has", row->name, inner_start);
+                if (row->type != inner.type)
+                    return broken(finding, "another wire type than the field has", row->name, inner_start);
                 if (row->message != WEIR_OTLP_NOTHING &&
-                    !weir_otlp_check(row->message, weir_wire_of(inner.bytes, inner.value), ATTRIBUTE_DEPTH + 3, finding))
+                    !weir_otlp_check(row->message, weir_wire_of(inner.bytes, inner.value), ATTRIBUTE_DEPTH + 3,
+                                     finding))
                     return false;
                 if (row->text && !ascii && !weir_utf8_valid(inner.bytes, inner.value)) finding->bad_text = true;
-                value = (struct value){.number = inner.number, .bits = inner.value, .text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL};
+                value = (struct value){.number = inner.number,
+                                       .bits = inner.value,
+                                       .text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL};
             }
             if (any.why != NULL) return broken(finding, any.why, "value", any.at);
         }
@@ -237,14 +258,17 @@ static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said
     return true;
 }
 
-/* Most attributes are short ASCII strings under short keys, written in order: 0a | key size | key | 12 | size | 0a | text size | text.
- * False: this one is not, and nothing was read. */
+/* Most attributes are short ASCII strings under short keys, written in order: 0a | key size | key | 12 | size | 0a |
+ * text size | text. False: this one is not, and nothing was read. */
 static inline bool read_short_attribute(const uint8_t *at, size_t size, struct said *said) {
     if (size < 6 || at[0] != 0x0a || at[1] + 6u > size) return false;
     size_t key_size = at[1];
     const uint8_t *value = at + 2 + key_size;
-    if (value[0] != 0x12 || value[1] + 4u + key_size != size || value[2] != 0x0a || value[3] + 2u != value[1] || !is_ascii(at, size)) return false;
-    if (key_size >= 9) attribute(said, at + 2, key_size, &(struct value){.number = 1, .bits = value[3], .text = value + 4});
+    if (value[0] != 0x12 || value[1] + 4u + key_size != size || value[2] != 0x0a || value[3] + 2u != value[1] ||
+        !is_ascii(at, size))
+        return false;
+    if (key_size >= 9)
+        attribute(said, at + 2, key_size, &(struct value){.number = 1, .bits = value[3], .text = value + 4});
     return true;
 }
 
@@ -259,19 +283,20 @@ static enum weir_otlp_verdict bad_id(char reason[64], const char *what, uint64_t
     return WEIR_OTLP_BAD_ID;
 }
 
-enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, struct weir_span *span,
-                                           struct weir_otlp_finding *finding, char reason[64]) {
+enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size,
+                                           struct weir_span *span, struct weir_otlp_finding *finding, char reason[64]) {
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     const uint8_t *trace_id = NULL, *span_id = NULL, *parent_id = NULL, *name = NULL, *state = NULL;
-    uint64_t trace_id_size = 0, span_id_size = 0, parent_id_size = 0, name_size = 0, state_size = 0, end_ns = 0, kind = 0, code = 0;
+    uint64_t trace_id_size = 0, span_id_size = 0, parent_id_size = 0, name_size = 0, state_size = 0, end_ns = 0,
+             kind = 0, code = 0;
     struct said said = {0};
     *span = (struct weir_span){.prior = 1};
     *finding = (struct weir_otlp_finding){0};
 
     for (;;) {
-        while (wire.end - wire.at >= 2 && wire.at[0] == (9 << 3 | WEIR_WIRE_BYTES) && wire.at[1] < 0x80 && wire.at[1] <= wire.end - wire.at - 2 &&
-               read_short_attribute(wire.at + 2, wire.at[1], &said)) {
+        while (wire.end - wire.at >= 2 && wire.at[0] == (9 << 3 | WEIR_WIRE_BYTES) && wire.at[1] < 0x80 &&
+               wire.at[1] <= wire.end - wire.at - 2 && read_short_attribute(wire.at + 2, wire.at[1], &said)) {
             wire.at += 2 + wire.at[1];
         }
         const uint8_t *start = wire.at;
@@ -337,7 +362,8 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     span->kind = kind <= WEIR_KIND_CONSUMER ? (uint8_t)kind : WEIR_KIND_UNSPECIFIED;
     span->status = code <= WEIR_STATUS_ERROR ? (uint8_t)code : WEIR_STATUS_UNSET;
     span->http_status = said.http_status;
-    if (span->status == WEIR_STATUS_UNSET && said.http_status >= 500 && said.http_status <= 599) span->status = WEIR_STATUS_ERROR;
+    if (span->status == WEIR_STATUS_UNSET && said.http_status >= 500 && said.http_status <= 599)
+        span->status = WEIR_STATUS_ERROR;
     span->randomness = span->trace_lo & (WEIR_THRESHOLD_MAX - 1);
     if (state_size > 0) read_tracestate(state, state_size, span);
     if (said.prior != 0) {
@@ -346,6 +372,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     }
     if (said.forced) span->flags |= WEIR_SPAN_FORCED;
     span->operation = weir_otlp_operation(names, name, name_size);
-    if (said.peer_rank != PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER)) span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
+    if (said.peer_rank != PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
+        span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
     return WEIR_OTLP_GOOD;
 }

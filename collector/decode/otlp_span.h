@@ -13,6 +13,6 @@ enum weir_otlp_verdict {
 };
 
 /* Fills all of *span but offset, size, origin, service and receiver. */
-enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, struct weir_span *span,
-                                           struct weir_otlp_finding *finding, char reason[64]);
+enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size,
+                                           struct weir_span *span, struct weir_otlp_finding *finding, char reason[64]);
 #endif

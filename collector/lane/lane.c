@@ -502,9 +502,11 @@ enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const s
     pthread_cond_init(&all->acknowledged, NULL);
     all->lanes = calloc(count, sizeof *all->lanes);
     all->crossings = calloc((size_t)count * count, sizeof *all->crossings);
+    if (all->lanes == NULL || all->crossings == NULL) {
+        weir_lanes_free(all);
+        return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
+    }
     enum weir_status status = WEIR_OK;
-    if (all->lanes == NULL || all->crossings == NULL)
-        status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
     for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
         all->lanes[i].index = i;
         all->lanes[i].all = all;

@@ -429,7 +429,8 @@ static void data(struct weir_http2_request *request, const uint8_t *bytes, size_
             if (call->prefix_size == PREFIX_BYTES) prefix_came(call);
             continue;
         }
-        struct weir_batch *message = call->message;
+        struct weir_batch *message = call->message; /* is there: else the call would not be READING */
+        assert(message != NULL);
         size_t more = (size_t)(call->length - message->size);
         if (more == 0) {
             weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "more than one message in a unary call", 0);
@@ -468,7 +469,7 @@ static bool inflate_message(struct weir_grpc_call *call) {
 static void end(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     if (call->stage != READING) return;
-    if (call->prefix_size < PREFIX_BYTES || call->message->size < call->length) {
+    if (call->prefix_size < PREFIX_BYTES || call->message == NULL || call->message->size < call->length) {
         weir_grpc_refuse(call, WEIR_GRPC_INTERNAL,
                          call->prefix_size == 0 ? "no message in the call" : "the call ended within its message", 0);
         return;

@@ -124,7 +124,9 @@ uint16_t weir_listener_port(const struct weir_listener *listener) {
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (getsockname(listener->watch.fd, (struct sockaddr *)&address, &size) != 0) return 0;
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): getsockname() filled it
     if (address.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): as above
     return ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 

@@ -119,6 +119,7 @@ static void cat_folder(struct cat *cat, const char *folder) {
         } else if (!cat->gone) {
             cat_file(cat, path);
         }
+        cat->path = folder;
         free(entries[i]);
     }
     free((void *)entries);

@@ -267,12 +267,14 @@ static void put_scope_spans(struct place *place, struct weir_wire wire) {
     struct weir_wire of_scope = find(wire, 1);
     place->scope = &of_scope;
     for_each(place, wire, 2, &place->spans, put_span);
+    place->scope = NULL;
 }
 
 static void put_resource_spans(struct place *place, struct weir_wire wire) {
     struct weir_wire of_resource = find(wire, 1);
     place->resource = &of_resource;
     for_each(place, wire, 2, &place->scope_spans, put_scope_spans);
+    place->resource = NULL;
 }
 
 enum weir_status weir_otlp_json_lines(const uint8_t *bytes, size_t size, struct weir_buffer *out,
