@@ -1,0 +1,468 @@
+#include "collector/core/utf8.h"
+#include "collector/core/wire.h"
+#include "collector/decode/otlp.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A message being written; parts are nested by writing the inner one first. */
+struct part {
+    uint8_t bytes[4096];
+    size_t size;
+};
+
+static void put(struct part *to, uint32_t number, const void *bytes, size_t size) {
+    to->size = (size_t)(weir_wire_put_bytes(to->bytes + to->size, number, bytes, size) - to->bytes);
+}
+static void text(struct part *to, uint32_t number, const char *value) {
+    put(to, number, value, strlen(value));
+}
+static void fixed(struct part *to, uint32_t number, uint64_t value) {
+    to->size = (size_t)(weir_wire_put_fixed64(to->bytes + to->size, number, value) - to->bytes);
+}
+static void number(struct part *to, uint32_t field, uint64_t value) {
+    to->size = (size_t)(weir_wire_put_uint(to->bytes + to->size, field, value) - to->bytes);
+}
+static void inside(struct part *to, uint32_t field, const struct part *part) {
+    put(to, field, part->bytes, part->size);
+}
+
+static const uint8_t trace_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8};
+static const uint8_t span_id[8] = {0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8};
+static const uint8_t parent_id[8] = {0xc1, 2, 3, 4, 5, 6, 7, 8};
+
+static struct part good_span(void) {
+    struct part span = {.size = 0};
+    put(&span, 1, trace_id, 16);
+    put(&span, 2, span_id, 8);
+    put(&span, 4, parent_id, 8);
+    text(&span, 5, "GET /users/42");
+    number(&span, 6, WEIR_KIND_CLIENT);
+    fixed(&span, 7, 1000);
+    fixed(&span, 8, 3500);
+    return span;
+}
+
+static struct part attribute_text(const char *key, const char *value) {
+    struct part pair = {.size = 0}, any = {.size = 0};
+    text(&any, 1, value);
+    text(&pair, 1, key);
+    inside(&pair, 2, &any);
+    return pair;
+}
+
+static struct part attribute_int(const char *key, int64_t value) {
+    struct part pair = {.size = 0}, any = {.size = 0};
+    number(&any, 3, (uint64_t)value);
+    text(&pair, 1, key);
+    inside(&pair, 2, &any);
+    return pair;
+}
+
+static struct part request_of_spans(const char *service, const struct part *spans, unsigned count) {
+    struct part request = {.size = 0}, resource_spans = {.size = 0}, resource = {.size = 0}, scope_spans = {.size = 0};
+    if (service != NULL) {
+        struct part name = attribute_text("service.name", service);
+        inside(&resource, 1, &name);
+        inside(&resource_spans, 1, &resource);
+    }
+    for (unsigned i = 0; i < count; i++)
+        inside(&scope_spans, 2, &spans[i]);
+    inside(&resource_spans, 2, &scope_spans);
+    inside(&request, 1, &resource_spans);
+    return request;
+}
+
+static struct weir_names *names;
+static struct weir_otlp *otlp;
+static struct weir_batch *batch;
+static struct weir_otlp_counts counts;
+static struct weir_error err;
+
+static int setup(void **state) {
+    (void)state;
+    names = weir_names_new(256, 64 * 1024);
+    otlp = weir_otlp_new(names);
+    batch = NULL;
+    return 0;
+}
+static int teardown(void **state) {
+    (void)state;
+    weir_batch_unref(batch);
+    weir_otlp_free(otlp);
+    weir_names_free(names);
+    return 0;
+}
+
+static enum weir_status decode_bytes(const uint8_t *bytes, size_t size) {
+    weir_batch_unref(batch);
+    batch = weir_batch_new(NULL, size);
+    if (size > 0) memcpy(batch->bytes, bytes, size);
+    batch->size = size;
+    err = (struct weir_error){0};
+    return weir_otlp_decode(otlp, batch, &counts, &err);
+}
+
+static const struct weir_span *decode_span(const struct part *span) {
+    struct part request = request_of_spans("shop", span, 1);
+    enum weir_status status = decode_bytes(request.bytes, request.size);
+    if (status != WEIR_OK) fail_msg("%s", err.text);
+    assert_int_equal(counts.spans, 1);
+    return &batch->spans[0];
+}
+
+static void is_name(uint32_t id, const char *want) {
+    assert_string_equal(weir_names_text(names, id, NULL), want);
+}
+
+static void a_span(void **state) {
+    (void)state;
+    struct part span = good_span();
+    const struct weir_span *view = decode_span(&span);
+    assert_true(view->trace_hi == 0x0102030405060708 && view->trace_lo == 0xa1a2a3a4a5a6a7a8);
+    assert_true(view->span_id == 0xb1b2b3b4b5b6b7b8 && view->parent_id == 0xc102030405060708);
+    assert_int_equal(view->start_ns, 1000);
+    assert_int_equal(view->duration_ns, 2500);
+    assert_int_equal(view->kind, WEIR_KIND_CLIENT);
+    assert_int_equal(view->status, WEIR_STATUS_UNSET);
+    assert_int_equal(view->flags, 0);
+    assert_true(view->prior == 1 && view->threshold == 0);
+    assert_true(view->randomness == 0xa2a3a4a5a6a7a8);
+    is_name(view->operation, "GET /users/{id}");
+    is_name(view->service, "shop");
+    assert_int_equal(view->size, span.size);
+    assert_memory_equal(batch->bytes + view->offset, span.bytes, span.size);
+    assert_int_equal(batch->span_bytes, span.size);
+}
+
+/* What one attribute makes of the view. */
+static void attributes(void **state) {
+    (void)state;
+    const struct {
+        struct part pair;
+        unsigned kind, http, status, flags;
+        double prior;
+        const char *peer;
+    } cases[] = {
+        {attribute_int("http.status_code", 404), WEIR_KIND_CLIENT, 404, 0, 0, 1, ""},
+        {attribute_text("http.status_code", "200"), WEIR_KIND_CLIENT, 200, 0, 0, 1, ""},
+        {attribute_text("http.response.status_code", "503"), WEIR_KIND_CLIENT, 503, WEIR_STATUS_ERROR, 0, 1, ""},
+        {attribute_int("http.response.status_code", 599), WEIR_KIND_SERVER, 599, WEIR_STATUS_ERROR, 0, 1, ""},
+        {attribute_int("http.status_code", 99), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_int("http.status_code", -1), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("http.status_code", "5x3"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("http.status_code", ""), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("http.status_code", "00000000000200"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("weir.prior_weight", "2.5"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 2.5, ""},
+        {attribute_int("weir.prior_weight", 20), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 20, ""},
+        {attribute_text("weir.prior_weight", "0.5"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("weir.prior_weight", "inf"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("weir.prior_weight", "nan"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_int("sampling.priority", 1), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
+        {attribute_text("sampling.priority", "2"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
+        {attribute_int("sampling.priority", 0), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        /* Envoy's request id: 9 sampled, a forced, b asked for by the client. */
+        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-a1b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0,
+         WEIR_SPAN_FORCED, 1, ""},
+        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-91b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-b1b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-a1"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("peer.service", "db"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "db"},
+        {attribute_text("peer.service", "db"), WEIR_KIND_PRODUCER, 0, 0, 0, 1, "db"},
+        {attribute_text("peer.service", "db"), WEIR_KIND_SERVER, 0, 0, 0, 1, ""},
+        {attribute_text("upstream_cluster.name", "orders"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "orders"},
+        {attribute_text("server.address", "db.internal"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "db.internal"},
+        {attribute_text("net.peer.ip", "10.0.0.1"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "10.0.0.1"},
+        {attribute_text("anything.else", "db"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct part span = good_span();
+        number(&span, 6, cases[i].kind); /* stands twice: the last one counts */
+        inside(&span, 9, &cases[i].pair);
+        const struct weir_span *view = decode_span(&span);
+        assert_int_equal(view->kind, cases[i].kind);
+        assert_int_equal(view->http_status, cases[i].http);
+        assert_int_equal(view->status, cases[i].status);
+        assert_int_equal(view->flags, cases[i].flags);
+        assert_true(view->prior == cases[i].prior);
+        is_name(view->peer, cases[i].peer);
+    }
+}
+
+static void the_best_peer_counts(void **state) {
+    (void)state;
+    struct part span = good_span();
+    const char *const pairs[][2] = {
+        {"peer.address", "10.1.1.1"}, {"upstream_cluster", "orders"}, {"server.address", "o"}, {"db.system", "pg"}};
+    for (size_t i = 0; i < 4; i++) {
+        struct part pair = attribute_text(pairs[i][0], pairs[i][1]);
+        inside(&span, 9, &pair);
+    }
+    is_name(decode_span(&span)->peer, "orders");
+}
+
+static void tracestates(void **state) {
+    (void)state;
+    const struct {
+        const char *text;
+        uint64_t threshold, randomness;
+        unsigned flags;
+    } cases[] = {
+        {"ot=th:8", 1ull << 55, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
+        {"ot=th:0", 0, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
+        {"ot=rv:0123456789abcd", 0, 0x0123456789abcd, WEIR_SPAN_RV},
+        {"v=1 , ot=th:fd70a4;rv:0123456789abcd;p:8 ,x=ot=th:8", 0xfd70a400000000, 0x0123456789abcd,
+         WEIR_SPAN_TH | WEIR_SPAN_RV},
+        {"ot=th:", 0, 0xa2a3a4a5a6a7a8, 0},
+        {"ot=th:8g", 0, 0xa2a3a4a5a6a7a8, 0},
+        {"ot=th:C", 0, 0xa2a3a4a5a6a7a8, 0}, /* lower case by the specification */
+        {"ot=th:012345678901234", 0, 0xa2a3a4a5a6a7a8, 0},
+        {"ot=rv:0123456789abc", 0, 0xa2a3a4a5a6a7a8, 0},
+        {"xot=th:8", 0, 0xa2a3a4a5a6a7a8, 0},
+        {"ot=", 0, 0xa2a3a4a5a6a7a8, 0},
+        {",,;", 0, 0xa2a3a4a5a6a7a8, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct part span = good_span();
+        text(&span, 3, cases[i].text);
+        const struct weir_span *view = decode_span(&span);
+        assert_true(view->threshold == cases[i].threshold);
+        assert_true(view->randomness == cases[i].randomness);
+        assert_int_equal(view->flags, cases[i].flags);
+    }
+}
+
+static void roots(void **state) {
+    (void)state;
+    const uint8_t zero[8] = {0};
+    const struct {
+        const uint8_t *parent;
+        size_t size;
+    } cases[] = {{zero, 0}, {zero, 8}, {span_id, 8} /* its own parent: Linkerd 1 */};
+    for (size_t i = 0; i < 3; i++) {
+        struct part span = good_span();
+        put(&span, 4, cases[i].parent, cases[i].size);
+        const struct weir_span *view = decode_span(&span);
+        assert_int_equal(view->flags, WEIR_SPAN_ROOT);
+        assert_int_equal(view->parent_id, 0);
+    }
+}
+
+static void bad_ids_are_skipped(void **state) {
+    (void)state;
+    const uint8_t zero[16] = {0};
+    const struct {
+        uint32_t field;
+        size_t size;
+        const uint8_t *id;
+        const char *reason;
+    } cases[] = {
+        {1, 4, trace_id, "resource_spans[0].scope_spans[0].spans[1]: trace_id has 4 bytes, not 16"},
+        {1, 0, trace_id, "resource_spans[0].scope_spans[0].spans[1]: trace_id has 0 bytes, not 16"},
+        {1, 16, zero, "resource_spans[0].scope_spans[0].spans[1]: trace_id is all zeros"},
+        {2, 9, trace_id, "resource_spans[0].scope_spans[0].spans[1]: span_id has 9 bytes, not 8"},
+        {2, 8, zero, "resource_spans[0].scope_spans[0].spans[1]: span_id is all zeros"},
+        {4, 3, trace_id, "resource_spans[0].scope_spans[0].spans[1]: parent_span_id has 3 bytes, not 8"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct part spans[4] = {good_span(), good_span(), good_span(), good_span()};
+        put(&spans[1], cases[i].field, cases[i].id, cases[i].size);
+        put(&spans[3], 2, zero, 8);
+        struct part request = request_of_spans("shop", spans, 4);
+        assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+        assert_int_equal(counts.spans, 2);
+        assert_int_equal(counts.skipped, 2);
+        assert_string_equal(counts.skipped_reason, cases[i].reason);
+    }
+}
+
+static void where_spans_come_from(void **state) {
+    (void)state;
+    struct part span = good_span(), one = request_of_spans("a", &span, 1), none = request_of_spans(NULL, &span, 1);
+    struct part empty = request_of_spans("", &span, 1), request = {.size = 0};
+    /* Requests one behind the other are one request: repeated fields add up. */
+    const struct part *const all[] = {&one, &none, &empty, &one};
+    for (size_t i = 0; i < 4; i++) {
+        memcpy(request.bytes + request.size, all[i]->bytes, all[i]->size);
+        request.size += all[i]->size;
+    }
+    /* The resource behind its spans, and a scope. */
+    struct part late = {.size = 0}, scope_spans = {.size = 0}, scope = {.size = 0}, resource = {.size = 0};
+    struct part name = attribute_text("service.name", "late");
+    text(&scope, 1, "envoy");
+    inside(&scope_spans, 2, &span);
+    inside(&scope_spans, 1, &scope);
+    inside(&resource, 1, &name);
+    inside(&late, 2, &scope_spans);
+    inside(&late, 1, &resource);
+    inside(&request, 1, &late);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    assert_int_equal(batch->span_count, 5);
+    const char *const services[] = {"a", "unknown_service", "unknown_service", "a", "late"};
+    for (uint32_t i = 0; i < 5; i++)
+        is_name(batch->spans[i].service, services[i]);
+    assert_int_equal(batch->spans[0].origin, batch->spans[3].origin);
+    assert_int_not_equal(batch->spans[1].origin, batch->spans[2].origin);
+    const struct weir_origin *origin = batch->origins[batch->spans[4].origin];
+    assert_int_equal(origin->parts.resource_size, resource.size);
+    assert_memory_equal(origin->parts.scope, scope.bytes, scope.size);
+}
+
+/* Every prefix of a request is refused or shorter, and nothing of a refused one is left. */
+static void truncated(void **state) {
+    (void)state;
+    struct part spans[2] = {good_span(), good_span()};
+    struct part pair = attribute_text("http.status_code", "200");
+    inside(&spans[0], 9, &pair);
+    struct part request = request_of_spans("shop", spans, 2);
+    for (size_t size = 1; size < request.size; size++) {
+        assert_int_equal(decode_bytes(request.bytes, size), WEIR_INVALID);
+        assert_int_equal(batch->span_count, 0);
+        assert_int_equal(batch->size, size);
+        assert_int_equal(strncmp(err.text, "byte ", 5), 0);
+    }
+}
+
+static void broken_parts_are_named(void **state) {
+    (void)state;
+    struct part span = good_span(), pair = {.size = 0};
+    number(&pair, 1, 7); /* a key that is a number */
+    inside(&span, 9, &pair);
+    struct part request = request_of_spans(NULL, &span, 1);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
+    assert_non_null(
+        strstr(err.text, "resource_spans[0].scope_spans[0].spans[0].key: another wire type than the field has"));
+    span = good_span();
+    fixed(&span, 5, 1); /* a name that is a number */
+    request = request_of_spans(NULL, &span, 1);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
+    assert_non_null(strstr(err.text, "spans[0].name: another wire type"));
+    span = good_span();
+    span.bytes[span.size++] = 0x4b; /* field 9, wire type 3: a group */
+    request = request_of_spans(NULL, &span, 1);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
+    assert_non_null(strstr(err.text, "wire type"));
+    assert_int_equal(decode_bytes(NULL, 0), WEIR_OK);
+    assert_int_equal(counts.spans, 0);
+}
+
+/* `depth` arrays, one in another, as an attribute. */
+static enum weir_status nested(unsigned depth) {
+    struct part any = {.size = 0}, span = good_span(), pair = {.size = 0};
+    text(&any, 1, "x");
+    for (unsigned i = 0; i < depth; i++) {
+        struct part array = {.size = 0}, outer = {.size = 0};
+        inside(&array, 1, &any);
+        inside(&outer, 5, &array);
+        any = outer;
+    }
+    text(&pair, 1, "deep");
+    inside(&pair, 2, &any);
+    inside(&span, 9, &pair);
+    struct part request = request_of_spans(NULL, &span, 1);
+    return decode_bytes(request.bytes, request.size);
+}
+
+static void depth_is_bounded(void **state) {
+    (void)state;
+    assert_int_equal(nested(1), WEIR_OK);
+    assert_int_equal(nested(20), WEIR_OK);
+    assert_int_equal(nested(40), WEIR_INVALID);
+    assert_non_null(strstr(err.text, "nested too deep"));
+    assert_int_equal(nested(300), WEIR_INVALID);
+}
+
+static void unknown_fields_are_skipped(void **state) {
+    (void)state;
+    struct part span = good_span();
+    text(&span, 1000, "later");
+    number(&span, 500, 7);
+    const struct weir_span *view = decode_span(&span);
+    assert_int_equal(view->size, span.size); /* and they stay */
+}
+
+static void text_is_repaired(void **state) {
+    (void)state;
+    struct part bad_name = good_span(), bad_value = good_span(), bad_event = good_span(), event = {.size = 0};
+    text(&bad_name, 5, "GET /\xff");
+    struct part pair = attribute_text("peer.service", "d\xc3(b");
+    inside(&bad_value, 9, &pair);
+    text(&event, 2, "\xf0\x9f");
+    inside(&bad_event, 11, &event);
+    struct part spans[4] = {bad_name, good_span(), bad_value, bad_event};
+    struct part request = request_of_spans("sh\xfeop", spans, 4);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    assert_int_equal(batch->span_count, 4);
+    assert_int_equal(counts.repaired, 4); /* and the service's name */
+    is_name(batch->spans[0].operation, "GET /\xef\xbf\xbd");
+    is_name(batch->spans[2].peer, "d\xef\xbf\xbd(b");
+    for (uint32_t i = 0; i < 4; i++) {
+        is_name(batch->spans[i].service, "sh\xef\xbf\xbdop");
+        struct weir_span again;
+        struct weir_otlp_counts none = {0};
+        assert_int_equal(weir_otlp_span(otlp, batch, batch->spans[i].offset, batch->spans[i].size, &again, &none, &err),
+                         WEIR_OK);
+        assert_int_equal(none.repaired, 0);
+    }
+    assert_true(batch->spans[1].offset < request.size); /* what was sound stays where it is */
+    assert_true(batch->spans[0].offset >= request.size);
+    assert_int_equal(batch->span_bytes,
+                     batch->spans[0].size + batch->spans[1].size + batch->spans[2].size + batch->spans[3].size);
+}
+
+static void a_budget_that_is_used_up(void **state) {
+    (void)state;
+    struct part span = good_span(), request = request_of_spans("shop", &span, 1);
+    struct weir_budget budget = {.limit_bytes = sizeof(struct weir_batch) + request.size + 64};
+    weir_batch_unref(batch);
+    batch = weir_batch_new(&budget, request.size);
+    assert_non_null(batch);
+    memcpy(batch->bytes, request.bytes, request.size);
+    batch->size = request.size;
+    assert_int_equal(weir_otlp_decode(otlp, batch, &counts, &err), WEIR_FULL);
+    assert_int_equal(batch->span_count, 0);
+    assert_true(err.retryable);
+    weir_batch_unref(batch);
+    batch = NULL;
+    assert_int_equal(budget.used_bytes, 0);
+}
+
+static void names_are_bounded(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 5000; i++) {
+        struct part span = good_span();
+        char name[32];
+        snprintf(name, sizeof name, "op-%u-x", i);
+        text(&span, 5, name);
+        const struct weir_span *view = decode_span(&span);
+        if (i < 200) is_name(view->operation, name);
+        if (i > 300) assert_int_equal(view->operation, WEIR_NAME_OVERFLOW);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_span),
+        TEST(attributes),
+        TEST(the_best_peer_counts),
+        TEST(tracestates),
+        TEST(roots),
+        TEST(bad_ids_are_skipped),
+        TEST(where_spans_come_from),
+        TEST(truncated),
+        TEST(broken_parts_are_named),
+        TEST(depth_is_bounded),
+        TEST(unknown_fields_are_skipped),
+        TEST(text_is_repaired),
+        TEST(a_budget_that_is_used_up),
+        TEST(names_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
