@@ -1,0 +1,285 @@
+/* Connections: their beginning, their limits, their end. */
+#include "grpc/health/v1/health.pb-c.h"
+#include "tests/unit/receive/grpc_rig.h"
+
+static uint8_t message[256 * 1024], framed[300 * 1024];
+
+static size_t export_frame(unsigned spans) {
+    return frame(framed, message, export_of(message, spans, 0), 0);
+}
+
+static size_t health_frame(const char *service) {
+    uint8_t request[128];
+    size_t size = (size_t)(weir_wire_put_bytes(request, 1, service, strlen(service)) - request);
+    return frame(framed, request, size, 0);
+}
+
+/* The status in a HealthCheckResponse at body[at]; 0 = none. */
+static int health_at(const struct answer *answer, size_t at) {
+    if (answer->body_size < at + 5) return -1;
+    Grpc__Health__V1__HealthCheckResponse *response =
+        grpc__health__v1__health_check_response__unpack(NULL, answer->body[at + 4], answer->body + at + 5);
+    int status = response != NULL ? (int)response->status : -1;
+    grpc__health__v1__health_check_response__free_unpacked(response, NULL);
+    return status;
+}
+enum { SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 };
+
+static void health(void **state) {
+    (void)state;
+    const struct {
+        const char *service, *grpc_status;
+        int health;
+    } cases[] = {{"", "0", SERVING},
+                 {"opentelemetry.proto.collector.trace.v1.TraceService", "0", SERVING},
+                 {"grpc.health.v1.Health", "0", SERVING},
+                 {"no.such.Service", "5", -1}};
+    for (size_t i = 0; i < 4; i++) {
+        struct client client;
+        struct body body = {.bytes = framed, .size = health_frame(cases[i].service)};
+        client_open(&client);
+        struct answer *answer =
+            client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Check", .body = &body});
+        assert_true(client_pump(&client, all_closed, 3000));
+        assert_string_equal(answer->grpc_status, cases[i].grpc_status);
+        assert_int_equal(health_at(answer, 0), cases[i].health);
+        client_close(&client);
+    }
+}
+
+static bool has_body(struct client *client) {
+    return client->answers[0].body_size >= 5;
+}
+
+static void watchers_hear_of_the_end(void **state) {
+    (void)state;
+    struct client client, left;
+    struct body body = {.bytes = framed, .size = health_frame("")}, again = body;
+    const struct request watch = {.path = "/grpc.health.v1.Health/Watch", .body = &body},
+                         watch_again = {.path = "/grpc.health.v1.Health/Watch", .body = &again};
+    client_open(&left);
+    client_submit(&left, &watch_again);
+    assert_true(client_pump(&left, has_body, 3000));
+    client_close(&left); /* who leaves is forgotten */
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &watch);
+    assert_true(client_pump(&client, has_body, 3000));
+    assert_int_equal(health_at(answer, 0), SERVING);
+    assert_false(client_pump(&client, all_closed, 50)); /* it stays open */
+    rig_on_lane(rig_stop_job);
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_int_equal(health_at(answer, 7), NOT_SERVING);
+    assert_string_equal(answer->grpc_status, "0");
+    client_close(&client);
+}
+
+static void an_unknown_service_is_watched(void **state) {
+    (void)state;
+    struct client client;
+    struct body body = {.bytes = framed, .size = health_frame("no.such.Service")};
+    client_open(&client);
+    struct answer *answer =
+        client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Watch", .body = &body});
+    assert_true(client_pump(&client, has_body, 3000));
+    assert_int_equal(health_at(answer, 0), SERVICE_UNKNOWN);
+    client_close(&client);
+}
+
+static bool is_held(struct client *client) {
+    (void)client;
+    return rig.held != NULL;
+}
+static bool has_gone_away(struct client *client) {
+    return client->gone_away;
+}
+static bool is_at_its_end(struct client *client) {
+    return client->eof;
+}
+
+/* GOAWAY, the answer to what was under way, and then the end; also for a client that never closes. */
+static void drains(void **state) {
+    (void)state;
+    struct client client, silent;
+    struct body body = {.bytes = framed, .size = export_frame(3)};
+    rig.mode = SINK_HOLDS;
+    client_open(&silent);
+    client_pump(&silent, NULL, 30);
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+    assert_true(client_pump(&client, is_held, 3000));
+    rig_on_lane(rig_stop_job);
+    assert_true(client_pump(&client, has_gone_away, 3000));
+    client_pump(&client, NULL, 50);
+    assert_int_equal(client.goaway_code, NGHTTP2_NO_ERROR);
+    assert_int_equal(client.last_stream, answer->stream); /* the second GOAWAY names what is still answered */
+    assert_false(rig_idle_within(100));
+    rig_settle();
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_string_equal(answer->grpc_status, "0");
+    assert_true(client_pump(&client, is_at_its_end, 3000));
+    assert_true(client_pump(&silent, is_at_its_end, 3000));
+    assert_true(rig_idle_within(3000));
+    client_close(&client);
+    client_close(&silent);
+}
+
+static void pings(struct client *client, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        nghttp2_submit_ping(client->session, NGHTTP2_FLAG_NONE, NULL);
+}
+
+static void too_many_pings(void **state) {
+    (void)state;
+    struct client client;
+    client_open(&client);
+    pings(&client, 3); /* the first is free, two are strikes */
+    client_pump(&client, NULL, 50);
+    assert_int_equal(client.pings_acked, 3);
+    assert_false(client.gone_away);
+    pings(&client, 1);
+    assert_true(client_pump(&client, has_gone_away, 3000));
+    assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_string_equal(client.goaway_text, "too_many_pings");
+    assert_true(client_pump(&client, is_at_its_end, 3000));
+    client_close(&client);
+    assert_true(rig_metric("weir_grpc_too_many_pings_total") == 1);
+}
+
+static void pings_beside_a_stream_are_free(void **state) {
+    (void)state;
+    struct client client;
+    struct body body = {.bytes = framed, .size = export_frame(1)};
+    rig.mode = SINK_HOLDS;
+    client_open(&client);
+    client_submit(&client, &(struct request){.body = &body});
+    assert_true(client_pump(&client, is_held, 3000));
+    pings(&client, 20);
+    client_pump(&client, NULL, 50);
+    assert_int_equal(client.pings_acked, 20);
+    assert_false(client.gone_away);
+    rig_settle();
+    assert_true(client_pump(&client, all_closed, 3000));
+    client_close(&client);
+}
+
+static void connections_are_bounded(void **state) {
+    (void)state;
+    struct client clients[9];
+    for (int i = 0; i < 9; i++) {
+        client_open(&clients[i]);
+        client_pump(&clients[i], NULL, 20);
+    }
+    assert_true(client_pump(&clients[8], is_at_its_end, 3000));
+    assert_true(rig_metric("weir_grpc_connections") == 8);
+    assert_true(rig_metric("weir_grpc_connections_total{outcome=\"refused\"}") == 1);
+    for (int i = 0; i < 9; i++)
+        client_close(&clients[i]);
+    for (int i = 0; i < 300 && rig_metric("weir_grpc_connections") > 0; i++)
+        usleep(10000);
+    assert_true(rig_metric("weir_grpc_connections") == 0);
+}
+
+static void what_is_not_http2(void **state) {
+    (void)state;
+    static const char *const greetings[] = {"GET / HTTP/1.1\r\nHost: weir\r\n\r\n",
+                                            "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+                                            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnonsense and more of it"};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = connect_to_rig();
+        assert_true(send(fd, greetings[i], strlen(greetings[i]), MSG_NOSIGNAL) > 0);
+        char bytes[512];
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        ssize_t n = 1;
+        while (n > 0) {
+            assert_int_equal(poll(&ready, 1, 12000), 1);
+            n = recv(fd, bytes, sizeof bytes, 0);
+        }
+        close(fd);
+    }
+    assert_true(rig_metric("weir_grpc_protocol_errors_total") >= 2);
+}
+
+/* The lane's clock is put forward; its chores are due every second of it. */
+static void patience_ends(void **state) {
+    (void)state;
+    struct client client;
+    int silent = connect_to_rig();
+    struct body body = {.bytes = framed, .size = 20, .open = true};
+    export_frame(3);
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+    client_pump(&client, NULL, 50);
+    rig.ahead_ns += 11 * WEIR_S;
+    char byte;
+    struct pollfd ready = {.fd = silent, .events = POLLIN};
+    ssize_t n = 1;
+    while (n > 0) { /* SETTINGS, and then the end */
+        assert_int_equal(poll(&ready, 1, 5000), 1);
+        n = recv(silent, &byte, 1, 0);
+    }
+    close(silent);
+    assert_false(answer->closed);
+    rig.ahead_ns += 31 * WEIR_S;
+    assert_true(client_pump(&client, all_closed, 5000));
+    assert_string_equal(answer->grpc_status, "4");
+    client_close(&client);
+}
+
+static void streams_opened_to_be_reset(void **state) {
+    (void)state;
+    struct client client;
+    client_open(&client);
+    for (int i = 0; i < 4000 && !client.eof; i++) {
+        struct body body = {.bytes = framed, .size = 0, .open = true};
+        client.count = 0;
+        struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+        client_send(&client);
+        nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, answer->stream, NGHTTP2_CANCEL);
+        client_send(&client);
+        if (i % 50 == 0) client_pump(&client, is_at_its_end, 1);
+    }
+    assert_true(client.gone_away ||
+                client_pump(&client, is_at_its_end, 3000)); /* after the burst it is shown the door */
+    client_close(&client);
+}
+
+/* Requests whose answers are never read: nothing more is read from their sender, and the memory stays as it is. */
+static void a_slow_reader_is_not_served(void **state) {
+    (void)state;
+    struct client client;
+    client_open(&client);
+    client_pump(&client, NULL, 30);
+    int small = 4096;
+    setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    /* PINGs are answered with PINGs: as many bytes out as in. */
+    static const uint8_t ping[17] = {0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+    static uint8_t many[17 * 4096];
+    for (int i = 0; i < 4096; i++)
+        memcpy(many + i * 17, ping, 17);
+    size_t sent = 0;
+    for (int idle = 0; idle < 20 && sent < 64u << 20;) {
+        ssize_t n = send(client.fd, many, sizeof many, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0) idle++, usleep(5000);
+        if (n > 0) sent += (size_t)n;
+    }
+    assert_true(sent < 64u << 20); /* it was stopped, or cut off */
+    client_close(&client);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(health),
+        TEST(watchers_hear_of_the_end),
+        TEST(an_unknown_service_is_watched),
+        TEST(drains),
+        TEST(too_many_pings),
+        TEST(pings_beside_a_stream_are_free),
+        TEST(connections_are_bounded),
+        TEST(what_is_not_http2),
+        TEST(patience_ends),
+        TEST(streams_opened_to_be_reset),
+        TEST(a_slow_reader_is_not_served),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
