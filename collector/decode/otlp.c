@@ -151,20 +151,20 @@ static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
 /* service.name of a Resource that was found sound; the last one counts, as for every key that stands twice. */
 static uint32_t service_of(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
     struct weir_wire resource = weir_wire_of(parts->resource, parts->resource_size);
-    struct weir_wire_field attribute, field, value;
+    struct weir_wire_field attribute, field, inner;
     const uint8_t *name = (const uint8_t *)"unknown_service"; /* OpenTelemetry specification, resource/sdk.md */
     size_t name_size = 15;
     while (weir_wire_next(&resource, &attribute)) {
         if (attribute.number != 1) continue;
         struct weir_wire pair = weir_wire_of(attribute.bytes, attribute.value);
+        struct weir_wire_field value = {0};
         bool is_name = false;
-        value.number = 0;
         while (weir_wire_next(&pair, &field)) {
             if (field.number == 1) is_name = field.value == 12 && memcmp(field.bytes, "service.name", 12) == 0;
             if (field.number != 2) continue;
             struct weir_wire any = weir_wire_of(field.bytes, field.value);
-            value.number = 0;
-            while (weir_wire_next(&any, &value)) {
+            while (weir_wire_next(&any, &inner)) {
+                if (weir_otlp_field(WEIR_OTLP_ANY_VALUE, inner.number) != NULL) value = inner;
             }
         }
         if (is_name && value.number == 1 && value.value > 0) {

@@ -7,9 +7,14 @@ uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes
     struct weir_otlp_known *known = &names->operations[hash % WEIR_OTLP_NAMES_KEPT];
     if (known->hash == hash && known->id != WEIR_NAME_NONE) return known->id;
     char text[5 * WEIR_NAME_BYTES_MAX / 2 + 4];
-    /* A name is cut to WEIR_NAME_BYTES_MAX in the end: what lies behind twice that cannot be seen. */
-    size_t templated =
-        weir_operation_template(bytes, size < WEIR_NAME_BYTES_MAX ? size : WEIR_NAME_BYTES_MAX, text, sizeof text);
+    /* A name is cut in the end: what lies behind cannot be seen. Never inside a UTF-8 sequence: a label must be UTF-8.
+     */
+    if (size > WEIR_NAME_BYTES_MAX) {
+        size = WEIR_NAME_BYTES_MAX;
+        while (size > 0 && (bytes[size] & 0xc0) == 0x80)
+            size--;
+    }
+    size_t templated = weir_operation_template(bytes, size, text, sizeof text);
     uint32_t id = weir_names_intern(names->names, text, templated);
     if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
     return id;

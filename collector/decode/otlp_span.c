@@ -146,7 +146,9 @@ static void said_prior(struct said *said, const struct value *value) {
     } else if (value->number == 1 && value->bits < sizeof text) {
         memcpy(text, value->text, value->bits);
         text[value->bits] = 0;
-        prior = strtod(text, NULL);
+        char *end;
+        prior = strtod(text, &end);
+        if (end != text + value->bits) return; /* "2.5x" says nothing */
     }
     if (isfinite(prior) && prior >= 1) said->prior = prior;
 }
@@ -319,7 +321,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
             name = field.bytes, name_size = field.value;
             if (!is_text(name, name_size)) finding->bad_text = true;
             break;
-        case 6: kind = field.value; break;
+        case 6: kind = (uint32_t)field.value; break; /* an enum has 32 bits: protobuf drops those above */
         case 7: span->start_ns = field.value; break;
         case 8: end_ns = field.value; break;
         case 9:
@@ -329,9 +331,10 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
             struct weir_wire status = weir_wire_of(field.bytes, field.value);
             struct weir_wire_field inner;
             while (weir_wire_next(&status, &inner)) {
-                if (inner.number == 3) code = inner.value;
+                if (inner.number == 3) code = (uint32_t)inner.value;
             }
-        } /* fall through */
+        }
+            __attribute__((fallthrough));
         default:
             if (row->message != WEIR_OTLP_NOTHING &&
                 !weir_otlp_check(row->message, weir_wire_of(field.bytes, field.value), ATTRIBUTE_DEPTH + 1, finding)) {

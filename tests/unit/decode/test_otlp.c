@@ -162,6 +162,7 @@ static void attributes(void **state) {
         {attribute_text("weir.prior_weight", "2.5"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 2.5, ""},
         {attribute_int("weir.prior_weight", 20), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 20, ""},
         {attribute_text("weir.prior_weight", "0.5"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_text("weir.prior_weight", "2.5x"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_text("weir.prior_weight", "inf"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_text("weir.prior_weight", "nan"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_int("sampling.priority", 1), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
@@ -446,6 +447,60 @@ static void names_are_bounded(void **state) {
     }
 }
 
+/* A name is cut on the border of a character, with and without a segment that is replaced. */
+static void long_names_stay_text(void **state) {
+    (void)state;
+    for (size_t size = WEIR_NAME_BYTES_MAX - 4; size < WEIR_NAME_BYTES_MAX + 4; size++) {
+        for (int path = 0; path < 2; path++) {
+            struct part span = good_span();
+            char name[2 * WEIR_NAME_BYTES_MAX + 4];
+            memset(name, 'x', sizeof name);
+            if (path) memcpy(name, "/12345678/", 10);
+            memcpy(name + size, "\xe2\x9c\x93", 3);
+            name[sizeof name - 1] = 0;
+            text(&span, 5, name);
+            size_t kept;
+            const char *operation = weir_names_text(names, decode_span(&span)->operation, &kept);
+            assert_true(weir_utf8_valid((const uint8_t *)operation, kept));
+            assert_in_range(kept, WEIR_NAME_BYTES_MAX - 2 - 4 * path, WEIR_NAME_BYTES_MAX);
+        }
+    }
+}
+
+/* A field that a later version may bring stands behind the service's name. */
+static void unknown_values_are_passed_over(void **state) {
+    (void)state;
+    struct part span = good_span(), any = {.size = 0}, pair = {.size = 0}, resource = {.size = 0};
+    struct part scope_spans = {.size = 0}, resource_spans = {.size = 0}, request = {.size = 0};
+    text(&any, 1, "shop");
+    number(&any, 99, 7);
+    text(&pair, 1, "service.name");
+    inside(&pair, 2, &any);
+    inside(&resource, 1, &pair);
+    inside(&resource_spans, 1, &resource);
+    inside(&scope_spans, 2, &span);
+    inside(&resource_spans, 2, &scope_spans);
+    inside(&request, 1, &resource_spans);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    is_name(batch->spans[0].service, "shop");
+}
+
+/* Enums have 32 bits: protobuf drops those above. Values that no version names are unspecified. */
+static void enums_have_32_bits(void **state) {
+    (void)state;
+    struct part span = good_span(), status = {.size = 0};
+    number(&span, 6, (1ull << 32) + WEIR_KIND_SERVER);
+    number(&status, 3, (1ull << 40) + WEIR_STATUS_ERROR);
+    inside(&span, 15, &status);
+    assert_int_equal(decode_span(&span)->kind, WEIR_KIND_SERVER);
+    assert_int_equal(batch->spans[0].status, WEIR_STATUS_ERROR);
+    number(&span, 6, 6);
+    number(&status, 3, 3);
+    inside(&span, 15, &status);
+    assert_int_equal(decode_span(&span)->kind, WEIR_KIND_UNSPECIFIED);
+    assert_int_equal(batch->spans[0].status, WEIR_STATUS_UNSET);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -463,6 +518,9 @@ int main(void) {
         TEST(text_is_repaired),
         TEST(a_budget_that_is_used_up),
         TEST(names_are_bounded),
+        TEST(long_names_stay_text),
+        TEST(unknown_values_are_passed_over),
+        TEST(enums_have_32_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

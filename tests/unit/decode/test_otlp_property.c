@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { REQUESTS = 1500, DAMAGED = 12 /* variants of each */ };
+enum { REQUESTS = 6000, DAMAGED = 12 /* variants of each */ };
 
 static uint64_t seed;
 
@@ -64,14 +64,27 @@ static const char *const texts[] = {"",
                                     "2.5",
                                     "ot=th:8;rv:01234567890123",
                                     "x=1,ot=th:c",
+                                    "ot=rv:0123456789abc;th:fd70a4;th:x , ot=th:1",
+                                    "0e3ee0d5-0c0d-a1b2-8d5e-6d7e8f901234",
+                                    "1e3x",
+                                    "x\xc3",
                                     "\xff\xfe",
                                     "0123456789012345678901234567890123456789"};
-static const char *const keys[] = {"http.status_code",  "http.response.status_code",
-                                   "peer.service",      "service.name",
-                                   "weir.prior_weight", "sampling.priority",
-                                   "guid:x-request-id", "k",
-                                   "upstream_cluster",  "server.address",
-                                   "net.peer.ip",       ""};
+static const char *const keys[] = {"http.status_code",
+                                   "http.response.status_code",
+                                   "peer.service",
+                                   "service.name",
+                                   "weir.prior_weight",
+                                   "sampling.priority",
+                                   "guid:x-request-id",
+                                   "k",
+                                   "upstream_cluster",
+                                   "server.address",
+                                   "net.peer.ip",
+                                   "network.peer.address",
+                                   "db.system",
+                                   "http.status_codf",
+                                   ""};
 #define ONE_OF(array) array[pick(sizeof(array) / sizeof(array)[0])]
 
 static void make_value(struct weir_buffer *out, unsigned depth);
@@ -126,7 +139,7 @@ static void make_span(struct weir_buffer *out) {
         case 3: put_fixed(out, 7, pick(4) ? 1700000000000000000ull + pick(1000) : random_u64()); break;
         case 4: put_fixed(out, 8, 1700000000000000000ull + pick(5000)); break;
         case 5: put_id(out, 4, 8); break;
-        case 6: put_number(out, 6, pick(7)); break;
+        case 6: put_number(out, 6, pick(7) + (pick(4) ? 0 : 1ull << 32)); break;
         case 7: put_text(out, 3, ONE_OF(texts)); break;
         case 8: /* an event or a link */
             if (pick(2)) put_fixed(&inside, 1, random_u64());
