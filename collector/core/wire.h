@@ -103,8 +103,9 @@ __attribute__((always_inline)) static inline bool weir_wire_next(struct weir_wir
     return false;
 }
 
+/* bytes may be NULL when size is 0. */
 static inline struct weir_wire weir_wire_of(const uint8_t *bytes, size_t size) {
-    return (struct weir_wire){.at = bytes, .end = bytes + size, .why = NULL};
+    return (struct weir_wire){.at = bytes, .end = size > 0 ? bytes + size : bytes, .why = NULL};
 }
 static inline double weir_wire_double(uint64_t bits) {
     double value;

@@ -8,14 +8,15 @@
 #include <stdlib.h>
 
 enum {
-    ORIGINS_KEPT = 1024,  /* resources and scopes that a lane's senders have; each is some 200 bytes */
-    SPANS_AT_A_TIME = 64, /* views that room is made for at once */
+    ORIGINS_KEPT = 1024,             /* resources and scopes that a lane's senders have; each is some 200 bytes */
+    SPANS_AT_A_TIME = 64,            /* views that room is made for at once */
+    REPAIRED_KEPT_BYTES = 64 * 1024, /* of what repairing a resource or scope needed; a larger one is given back */
 };
 
 struct weir_otlp {
     struct weir_otlp_names names;
     struct weir_origins *origins;
-    struct weir_buffer repaired; /* resource, scope and URLs of one origin whose text is not UTF-8 */
+    struct weir_buffer resource, scope; /* one of each with its URL, where their text is not UTF-8 */
 };
 
 /* Where the walk is, for an error's text; and what it walks. */
@@ -26,6 +27,7 @@ struct walk {
     uint32_t resource, scope, span; /* indices */
     uint8_t level;                  /* how many of them are known */
     struct weir_otlp_finding finding;
+    size_t drawn_bytes; /* from the batch's budget, for what is repaired; until the walk is over */
     bool full;
     bool any_bad_text; /* views whose `service` is a mark: their spans are to be repaired when the walk is over */
 };
@@ -45,7 +47,8 @@ struct weir_otlp *weir_otlp_new(struct weir_names *names) {
 void weir_otlp_free(struct weir_otlp *otlp) {
     if (otlp == NULL) return;
     weir_origins_free(otlp->origins);
-    weir_buffer_free(&otlp->repaired);
+    weir_buffer_free(&otlp->resource);
+    weir_buffer_free(&otlp->scope);
     free(otlp);
 }
 
@@ -175,33 +178,56 @@ static uint32_t service_of(struct weir_otlp *otlp, const struct weir_origin_part
     return weir_names_intern(otlp->names.names, name, name_size);
 }
 
-/* The same parts with their text repaired, in otlp->repaired. */
-static bool repair_parts(struct walk *walk, struct weir_origin_parts *parts) {
-    struct weir_buffer *out = &walk->otlp->repaired;
-    size_t sum = (size_t)parts->resource_size + parts->scope_size + parts->resource_url_size + parts->scope_url_size;
+/* A message and its URL with their text repaired, in `out`. */
+static bool repair_part(struct walk *walk, struct weir_buffer *out, enum weir_otlp_message message,
+                        const uint8_t **bytes, uint32_t *size, const uint8_t **url, uint32_t *url_size) {
+    size_t before = out->capacity;
     weir_buffer_clear(out);
-    if (!weir_buffer_room(out, weir_otlp_repair_room(sum) + 48)) {
+    bool grown = weir_buffer_room(out, weir_otlp_repair_room((size_t)*size + *url_size));
+    size_t more = out->capacity - before;
+    if (!grown || !weir_budget_reserve(walk->batch->budget, more)) {
         weir_buffer_free(out);
         return full(walk);
     }
-    uint8_t *at = out->bytes, *end;
-    end = weir_otlp_repair(WEIR_OTLP_RESOURCE, weir_wire_of(parts->resource, parts->resource_size), at,
-                           &walk->counts->repaired);
-    parts->resource = at, parts->resource_size = (uint32_t)(end - at), at = end;
-    end = weir_otlp_repair(WEIR_OTLP_SCOPE, weir_wire_of(parts->scope, parts->scope_size), at, &walk->counts->repaired);
-    parts->scope = at, parts->scope_size = (uint32_t)(end - at), at = end;
-    end = at + weir_utf8_repair(parts->resource_url, parts->resource_url_size, at);
-    parts->resource_url = at, parts->resource_url_size = (uint32_t)(end - at), at = end;
-    end = at + weir_utf8_repair(parts->scope_url, parts->scope_url_size, at);
-    parts->scope_url = at, parts->scope_url_size = (uint32_t)(end - at);
+    walk->drawn_bytes += more;
+    uint8_t *at = out->bytes, *end = at;
+    if (*size > 0) end = weir_otlp_repair(message, weir_wire_of(*bytes, *size), at, &walk->counts->repaired);
+    *bytes = at, *size = (uint32_t)(end - at), at = end;
+    walk->counts->repaired += !weir_utf8_valid(*url, *url_size);
+    end = at + weir_utf8_repair(*url, *url_size, at);
+    *url = at, *url_size = (uint32_t)(end - at);
     return true;
 }
 
+static void give_back(struct walk *walk) {
+    weir_budget_release(walk->batch->budget, walk->drawn_bytes);
+    if (walk->otlp->resource.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->resource);
+    if (walk->otlp->scope.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->scope);
+}
+
+/* What the scopes of one resource share. */
+struct shared {
+    struct weir_origin_parts parts; /* resource and its URL */
+    bool bad_text;                  /* not repaired yet: once for all its scopes, when the first has spans */
+};
+
 /* Gives spans[first ..] their origin and service. */
-static bool settle_origin(struct walk *walk, struct weir_origin_parts parts, bool bad_text, uint32_t first) {
+static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_origin_parts parts, bool bad_text,
+                          uint32_t first) {
     struct weir_batch *batch = walk->batch;
     if (first == batch->span_count) return true;
-    if (bad_text && !repair_parts(walk, &parts)) return false;
+    if (shared->bad_text) {
+        struct weir_origin_parts *of = &shared->parts;
+        if (!repair_part(walk, &walk->otlp->resource, WEIR_OTLP_RESOURCE, &of->resource, &of->resource_size,
+                         &of->resource_url, &of->resource_url_size))
+            return false;
+        shared->bad_text = false;
+    }
+    if (bad_text && !repair_part(walk, &walk->otlp->scope, WEIR_OTLP_SCOPE, &parts.scope, &parts.scope_size,
+                                 &parts.scope_url, &parts.scope_url_size))
+        return false;
+    parts.resource = shared->parts.resource, parts.resource_size = shared->parts.resource_size;
+    parts.resource_url = shared->parts.resource_url, parts.resource_url_size = shared->parts.resource_url_size;
     int is_new = 0;
     struct weir_origin *origin = weir_origins_get(walk->otlp->origins, &parts, &is_new);
     if (origin == NULL) return full(walk);
@@ -237,8 +263,9 @@ static bool sound(struct walk *walk, enum weir_otlp_message message, const char 
     return ok;
 }
 
-static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t size, struct weir_origin_parts parts,
-                             bool bad_text) {
+static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t size, struct shared *shared) {
+    struct weir_origin_parts parts = {0};
+    bool bad_text = false;
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field = {0};
     uint32_t first = walk->batch->span_count;
@@ -251,7 +278,7 @@ static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t siz
             walk->span++;
             walk->level = 2;
         } else if (field.number == 1) {
-            if (!sound(walk, WEIR_OTLP_SCOPE, "scope", field.bytes, field.value, 3, &bad_text)) return false;
+            if (!sound(walk, WEIR_OTLP_SCOPE, "scope", field.bytes, field.value, 4, &bad_text)) return false;
             parts.scope = field.bytes, parts.scope_size = (uint32_t)field.value;
         } else if (field.number == 3) {
             parts.scope_url = field.bytes, parts.scope_url_size = (uint32_t)field.value;
@@ -259,23 +286,23 @@ static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t siz
         }
     }
     if (wire.why != NULL) return broken(walk, wire.why, NULL, wire.at);
-    return settle_origin(walk, parts, bad_text, first);
+    return settle_origin(walk, shared, parts, bad_text, first);
 }
 
 static bool walk_resource_spans(struct walk *walk, const uint8_t *bytes, size_t size) {
     /* The resource may stand behind its spans: it is looked for first. A few fields, each passed over in one step. */
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field = {0};
-    struct weir_origin_parts parts = {0};
-    bool bad_text = false;
+    struct shared shared = {0};
     for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
         if (!has_type(walk, WEIR_OTLP_RESOURCE_SPANS, &field, start)) return false;
         if (field.number == 1) {
-            if (!sound(walk, WEIR_OTLP_RESOURCE, "resource", field.bytes, field.value, 2, &bad_text)) return false;
-            parts.resource = field.bytes, parts.resource_size = (uint32_t)field.value;
+            if (!sound(walk, WEIR_OTLP_RESOURCE, "resource", field.bytes, field.value, 3, &shared.bad_text))
+                return false;
+            shared.parts.resource = field.bytes, shared.parts.resource_size = (uint32_t)field.value;
         } else if (field.number == 3) {
-            parts.resource_url = field.bytes, parts.resource_url_size = (uint32_t)field.value;
-            bad_text |= !weir_utf8_valid(field.bytes, field.value);
+            shared.parts.resource_url = field.bytes, shared.parts.resource_url_size = (uint32_t)field.value;
+            shared.bad_text |= !weir_utf8_valid(field.bytes, field.value);
         }
     }
     if (wire.why != NULL) return broken(walk, wire.why, NULL, wire.at);
@@ -283,7 +310,7 @@ static bool walk_resource_spans(struct walk *walk, const uint8_t *bytes, size_t 
     for (walk->scope = 0; weir_wire_next(&wire, &field);) {
         if (field.number != 2) continue;
         walk->level = 2;
-        if (!walk_scope_spans(walk, field.bytes, field.value, parts, bad_text)) return false;
+        if (!walk_scope_spans(walk, field.bytes, field.value, &shared)) return false;
         walk->level = 1;
         walk->scope++;
     }
@@ -314,7 +341,10 @@ static enum weir_status repair_spans(struct walk *walk, uint32_t first, struct w
         uint16_t origin = span->origin;
         uint64_t before = span->size;
         enum weir_status status = weir_otlp_span(walk->otlp, batch, span->offset, span->size, span, walk->counts, err);
-        if (status != WEIR_OK) return status;
+        if (status != WEIR_OK) {
+            span->size = (uint32_t)before; /* what truncating takes off */
+            return status;
+        }
         span->origin = origin;
         span->service = batch->origins[origin]->service;
         batch->span_bytes += span->size - before;
@@ -327,9 +357,13 @@ enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *bat
     *counts = (struct weir_otlp_counts){0};
     uint32_t first = batch->span_count;
     size_t size = batch->size;
+    if (size == 0) return WEIR_OK; /* bytes[] may be NULL */
+    if (size > UINT32_MAX / 8)     /* offsets have 32 bits, and repairing may need room for four times as much */
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte 0: the request has %zu bytes", size);
     struct walk walk = {.otlp = otlp, .batch = batch, .counts = counts};
     enum weir_status status = walk_request(&walk, size) ? WEIR_OK : fail(&walk, err);
     if (status == WEIR_OK && walk.any_bad_text) status = repair_spans(&walk, first, err);
+    give_back(&walk);
     if (status != WEIR_OK) {
         weir_batch_truncate(batch, first, size);
         *counts = (struct weir_otlp_counts){0};

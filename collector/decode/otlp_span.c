@@ -1,9 +1,9 @@
 #include "collector/decode/otlp_span.h"
 #include "collector/core/utf8.h"
+#include "collector/decode/number.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- text ---- */
 
@@ -138,17 +138,14 @@ static void said_status(struct said *said, const struct value *value) {
 
 static void said_prior(struct said *said, const struct value *value) {
     double prior = 0;
-    char text[32];
     if (value->number == 4) {
         prior = weir_wire_double(value->bits);
     } else if (value->number == 3) {
         prior = (double)(int64_t)value->bits;
-    } else if (value->number == 1 && value->bits < sizeof text) {
-        memcpy(text, value->text, value->bits);
-        text[value->bits] = 0;
-        char *end;
-        prior = strtod(text, &end);
-        if (end != text + value->bits) return; /* "2.5x" says nothing */
+    } else if (value->number == 1) {
+        /* Not strtod(): it reads spaces, hexadecimals and the locale's comma. */
+        const uint8_t *end = value->text + value->bits;
+        if (weir_number_read(value->text, end, &prior) != end) return;
     }
     if (isfinite(prior) && prior >= 1) said->prior = prior;
 }

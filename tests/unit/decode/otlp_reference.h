@@ -49,7 +49,10 @@ static void ref_scan(enum weir_otlp_message message, const uint8_t *at, const ui
         size_t n = ref_varint(at, end, 5, &key, flags);
         if (n == 0) return;
         at += n;
-        if (key >> 32 != 0 || key >> 3 == 0) *flags |= REF_ODD;
+        if (key >> 32 != 0 || key >> 3 == 0) {
+            *flags |= REF_ODD;
+            return;
+        }
         if (message == WEIR_OTLP_ANY_VALUE && key >> 3 == 2 && (key & 7) != 0) *flags |= REF_ODD;
         switch (key & 7) {
         case 0:

@@ -4,6 +4,7 @@
 #define WEIR_TESTS_OTLP_REFERENCE_SAID_H
 #include "collector/core/span.h"
 #include "collector/core/utf8.h"
+#include "collector/decode/number.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 
 #include <math.h>
@@ -67,11 +68,9 @@ static double ref_prior(const ref_span *span) {
         if (strcmp(pair->key, "weir.prior_weight") != 0) continue;
         if (ref_is_int(pair)) prior = (double)pair->value->int_value;
         if (ref_is_double(pair)) prior = pair->value->double_value;
-        if (ref_is_text(pair) && strlen(pair->value->string_value) < 32) {
-            int used = -1;
-            if (sscanf(pair->value->string_value, "%lf%n", &prior, &used) != 1 ||
-                used != (int)strlen(pair->value->string_value))
-                prior = 0;
+        if (ref_is_text(pair)) {
+            const uint8_t *text = (const uint8_t *)pair->value->string_value, *end = text + strlen((const char *)text);
+            if (weir_number_read(text, end, &prior) != end) prior = 0;
         }
         if (prior >= 1 && isfinite(prior)) found = prior;
     }

@@ -353,8 +353,8 @@ static void broken_parts_are_named(void **state) {
     assert_int_equal(counts.spans, 0);
 }
 
-/* `depth` arrays, one in another, as an attribute. */
-static enum weir_status nested(unsigned depth) {
+/* `depth` arrays, one in another, as an attribute of a span (field 9) or of its resource (0). */
+static enum weir_status nested(uint32_t field, unsigned depth) {
     struct part any = {.size = 0}, span = good_span(), pair = {.size = 0};
     text(&any, 1, "x");
     for (unsigned i = 0; i < depth; i++) {
@@ -365,18 +365,27 @@ static enum weir_status nested(unsigned depth) {
     }
     text(&pair, 1, "deep");
     inside(&pair, 2, &any);
-    inside(&span, 9, &pair);
+    if (field != 0) inside(&span, field, &pair);
     struct part request = request_of_spans(NULL, &span, 1);
+    if (field == 0) {
+        struct part resource = {.size = 0}, resource_spans = {.size = 0};
+        inside(&resource, 1, &pair);
+        inside(&resource_spans, 1, &resource);
+        inside(&request, 1, &resource_spans);
+    }
     return decode_bytes(request.bytes, request.size);
 }
 
 static void depth_is_bounded(void **state) {
     (void)state;
-    assert_int_equal(nested(1), WEIR_OK);
-    assert_int_equal(nested(20), WEIR_OK);
-    assert_int_equal(nested(40), WEIR_INVALID);
+    /* The value of a span's attribute is the sixth message, that of a resource's the fifth; an array is two more. */
+    assert_int_equal(nested(9, 1), WEIR_OK);
+    assert_int_equal(nested(9, (WEIR_DEPTH_MAX - 6) / 2), WEIR_OK);
+    assert_int_equal(nested(9, (WEIR_DEPTH_MAX - 6) / 2 + 1), WEIR_INVALID);
     assert_non_null(strstr(err.text, "nested too deep"));
-    assert_int_equal(nested(300), WEIR_INVALID);
+    assert_int_equal(nested(9, 300), WEIR_INVALID);
+    assert_int_equal(nested(0, (WEIR_DEPTH_MAX - 5) / 2), WEIR_OK);
+    assert_int_equal(nested(0, (WEIR_DEPTH_MAX - 5) / 2 + 1), WEIR_INVALID);
 }
 
 static void unknown_fields_are_skipped(void **state) {
@@ -432,6 +441,135 @@ static void a_budget_that_is_used_up(void **state) {
     weir_batch_unref(batch);
     batch = NULL;
     assert_int_equal(budget.used_bytes, 0);
+}
+
+/* A name is cut at WEIR_NAME_BYTES_MAX, wherever a character ends next to it: what is cut is still UTF-8. */
+static void long_names_end_on_a_character(void **state) {
+    (void)state;
+    for (size_t ascii = WEIR_NAME_BYTES_MAX - 4; ascii <= WEIR_NAME_BYTES_MAX; ascii++) {
+        struct part span = good_span();
+        char name[WEIR_NAME_BYTES_MAX + 8];
+        memset(name, 'x', ascii);
+        memcpy(name + ascii, "\xe2\x9c\x93z", 5);
+        text(&span, 5, name);
+        size_t size;
+        const char *have = weir_names_text(names, decode_span(&span)->operation, &size);
+        assert_true(weir_utf8_valid((const uint8_t *)have, size));
+        assert_int_equal(size, ascii + 3 <= WEIR_NAME_BYTES_MAX
+                                   ? (ascii + 4 <= WEIR_NAME_BYTES_MAX ? ascii + 4 : ascii + 3)
+                                   : ascii);
+    }
+    struct part span = good_span(); /* templating may make it shorter again: the cut is still there */
+    char path[WEIR_NAME_BYTES_MAX + 16] = "GET /0123456789/";
+    memset(path + 16, 'y', WEIR_NAME_BYTES_MAX - 17);
+    memcpy(path + WEIR_NAME_BYTES_MAX - 1, "\xc3\xaf", 3);
+    text(&span, 5, path);
+    size_t size;
+    const char *have = weir_names_text(names, decode_span(&span)->operation, &size);
+    assert_true(weir_utf8_valid((const uint8_t *)have, size));
+    assert_int_equal(strncmp(have, "GET /{id}/yyy", 13), 0);
+}
+
+/* Several parts of one value, and fields of a later version behind it: the last known one counts. */
+static void the_last_known_value_counts(void **state) {
+    (void)state;
+    struct part any = {.size = 0}, pair = {.size = 0}, resource = {.size = 0}, resource_spans = {.size = 0};
+    struct part scope_spans = {.size = 0}, request = {.size = 0}, span = good_span();
+    text(&any, 1, "first");
+    text(&any, 1, "shop");
+    number(&any, 8, 7); /* string_value_strindex, for profiles */
+    text(&pair, 1, "service.name");
+    inside(&pair, 2, &any);
+    number(&pair, 3, 7);
+    inside(&resource, 1, &pair);
+    inside(&resource_spans, 1, &resource);
+    number(&span, 6, (1ull << 32) + WEIR_KIND_SERVER); /* of an enum 32 bits count: protobuf.dev, "Encoding" */
+    inside(&scope_spans, 2, &span);
+    inside(&resource_spans, 2, &scope_spans);
+    inside(&request, 1, &resource_spans);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    is_name(batch->spans[0].service, "shop");
+    assert_int_equal(batch->spans[0].kind, WEIR_KIND_SERVER);
+}
+
+static void priors_as_text(void **state) {
+    (void)state;
+    const struct {
+        const char *text;
+        double prior; /* 1: not taken */
+    } cases[] = {{"4", 4},   {"2.5", 2.5}, {"1e3", 1000}, {"4 spans", 1}, {" 4", 1},    {"0x10", 1},
+                 {"inf", 1}, {"nan", 1},   {"0.5", 1},    {"-4", 1},      {"1e999", 1}, {"", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct part span = good_span(), pair = attribute_text("weir.prior_weight", cases[i].text);
+        inside(&span, 9, &pair);
+        const struct weir_span *view = decode_span(&span);
+        assert_true(view->prior == cases[i].prior);
+        assert_int_equal((view->flags & WEIR_SPAN_PRIOR) != 0, cases[i].prior != 1);
+    }
+}
+
+/* A resource with bad text over many scopes is repaired, and counted, once; schema URLs are strings too. */
+static void a_resource_is_repaired_once(void **state) {
+    (void)state;
+    struct part resource = {.size = 0}, resource_spans = {.size = 0}, request = {.size = 0}, span = good_span();
+    struct part name = attribute_text("service.name", "sh\xfeop");
+    inside(&resource, 1, &name);
+    inside(&resource_spans, 1, &resource);
+    text(&resource_spans, 3, "u\xff");
+    for (unsigned i = 0; i < 4; i++) {
+        struct part scope_spans = {.size = 0}, scope = {.size = 0};
+        text(&scope, 1, i == 1 ? "\xff" : "sound");
+        inside(&scope_spans, 1, &scope);
+        inside(&scope_spans, 2, &span);
+        if (i == 2) text(&scope_spans, 3, "s\xff");
+        inside(&resource_spans, 2, &scope_spans);
+    }
+    inside(&request, 1, &resource_spans);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    assert_int_equal(counts.repaired,
+                     4); /* the service's name, the resource's URL, one scope's name, one scope's URL */
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct weir_origin_parts *parts = &batch->origins[batch->spans[i].origin]->parts;
+        is_name(batch->spans[i].service, "sh\xef\xbf\xbdop");
+        assert_int_equal(parts->resource_url_size, 4);
+        assert_memory_equal(parts->resource_url, "u\xef\xbf\xbd", 4);
+        assert_true(weir_utf8_valid(parts->scope, parts->scope_size));
+        assert_int_equal(parts->scope_url_size, i == 2 ? 4 : 0);
+    }
+}
+
+/* Whatever the budget, a request that does not fit leaves the batch and the budget as they were. */
+static void no_budget_leaves_anything(void **state) {
+    (void)state;
+    struct part spans[3] = {good_span(), good_span(), good_span()};
+    text(&spans[0], 5, "\xff");
+    text(&spans[2], 5, "\xfe");
+    struct part request = request_of_spans("sh\xfeop", spans, 3);
+    unsigned refused = 0, taken = 0;
+    for (size_t limit = sizeof(struct weir_batch) + request.size; limit < 64 * 1024; limit += 64) {
+        struct weir_budget budget = {.limit_bytes = limit};
+        struct weir_otlp *fresh = weir_otlp_new(names);
+        struct weir_batch *one = weir_batch_new(&budget, request.size);
+        memcpy(one->bytes, request.bytes, request.size);
+        one->size = request.size;
+        enum weir_status status = weir_otlp_decode(fresh, one, &counts, &err);
+        if (status == WEIR_OK) {
+            taken++;
+            assert_int_equal(one->span_bytes, one->spans[0].size + one->spans[1].size + one->spans[2].size);
+        } else {
+            refused++;
+            assert_int_equal(status, WEIR_FULL);
+            assert_int_equal(one->span_count, 0);
+            assert_int_equal(one->span_bytes, 0);
+            assert_int_equal(one->size, request.size);
+        }
+        assert_int_equal(budget.used_bytes, one->reserved_bytes); /* what repairing drew is given back */
+        weir_batch_unref(one);
+        assert_int_equal(budget.used_bytes, 0);
+        weir_otlp_free(fresh);
+    }
+    assert_in_range(refused, 20, 2000);
+    assert_in_range(taken, 20, 2000);
 }
 
 static void names_are_bounded(void **state) {
@@ -517,6 +655,11 @@ int main(void) {
         TEST(unknown_fields_are_skipped),
         TEST(text_is_repaired),
         TEST(a_budget_that_is_used_up),
+        TEST(no_budget_leaves_anything),
+        TEST(long_names_end_on_a_character),
+        TEST(the_last_known_value_counts),
+        TEST(priors_as_text),
+        TEST(a_resource_is_repaired_once),
         TEST(names_are_bounded),
         TEST(long_names_stay_text),
         TEST(unknown_values_are_passed_over),
