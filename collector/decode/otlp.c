@@ -213,7 +213,7 @@ struct shared {
 
 /* Gives spans[first ..] their origin and service. */
 static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_origin_parts parts, bool bad_text,
-                          uint32_t first) {
+                          uint32_t first, const uint8_t *at) {
     struct weir_batch *batch = walk->batch;
     if (first == batch->span_count) return true;
     if (shared->bad_text) {
@@ -236,6 +236,8 @@ static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_
     enum weir_status status = weir_batch_origin(batch, origin, &index);
     uint32_t service = origin->service;
     weir_origin_unref(origin);
+    if (status != WEIR_OK && batch->origin_count == UINT16_MAX) /* sent again it would be refused again */
+        return broken(walk, "more than 65,535 resources and scopes in a request", NULL, at);
     if (status != WEIR_OK) return full(walk);
     for (uint32_t i = first; i < batch->span_count; i++) {
         batch->spans[i].origin = index;
@@ -286,7 +288,7 @@ static bool walk_scope_spans(struct walk *walk, const uint8_t *bytes, size_t siz
         }
     }
     if (wire.why != NULL) return broken(walk, wire.why, NULL, wire.at);
-    return settle_origin(walk, shared, parts, bad_text, first);
+    return settle_origin(walk, shared, parts, bad_text, first, bytes);
 }
 
 static bool walk_resource_spans(struct walk *walk, const uint8_t *bytes, size_t size) {

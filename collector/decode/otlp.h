@@ -22,8 +22,11 @@ struct weir_otlp_counts {
 };
 
 /* Walks batch->bytes[0 .. batch->size) and appends views into it; repaired spans are rewritten behind the request's
- * bytes. WEIR_OK       counts filled; spans may be 0 WEIR_INVALID  broken message, nothing appended; err->text names
- * the field and the byte offset WEIR_FULL     no room for the views, nothing appended */
+ * bytes. Answers:
+ *   - WEIR_OK: counts filled; spans may be 0
+ *   - WEIR_INVALID: broken message, or more than 65,535 resources and scopes in it; nothing appended; err->text names
+ *     the field and the byte offset
+ *   - WEIR_FULL: no room for the views, nothing appended */
 enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *batch, struct weir_otlp_counts *counts,
                                   struct weir_error *err);
 

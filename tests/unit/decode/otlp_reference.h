@@ -53,6 +53,8 @@ static void ref_scan(enum weir_otlp_message message, const uint8_t *at, const ui
             *flags |= REF_ODD;
             return;
         }
+        /* entity_refs is younger than the trimmed schema: protobuf-c passes over it, of whatever wire type. */
+        if (message == WEIR_OTLP_RESOURCE && key >> 3 == 3) *flags |= REF_ODD;
         if (message == WEIR_OTLP_ANY_VALUE && key >> 3 == 2 && (key & 7) != 0) *flags |= REF_ODD;
         switch (key & 7) {
         case 0:
@@ -66,8 +68,6 @@ static void ref_scan(enum weir_otlp_message message, const uint8_t *at, const ui
             at += n;
             if (value > (uint64_t)(end - at)) return;
             const struct weir_otlp_field *row = weir_otlp_field(message, (uint32_t)(key >> 3));
-            /* entity_refs is younger than the trimmed schema: protobuf-c passes over it whole. */
-            if (row != NULL && row->message == WEIR_OTLP_ENTITY_REF) *flags |= REF_ODD;
             if (row != NULL && row->message != WEIR_OTLP_NOTHING) {
                 bool many = row->name[strlen(row->name) - 1] == 's' && strcmp(row->name, "status") != 0;
                 if (!many && (seen & 1u << (key >> 3)) != 0) *flags |= REF_TWICE;

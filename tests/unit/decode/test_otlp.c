@@ -1,3 +1,4 @@
+#include "collector/core/buffer.h"
 #include "collector/core/utf8.h"
 #include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
@@ -585,44 +586,6 @@ static void names_are_bounded(void **state) {
     }
 }
 
-/* A name is cut on the border of a character, with and without a segment that is replaced. */
-static void long_names_stay_text(void **state) {
-    (void)state;
-    for (size_t size = WEIR_NAME_BYTES_MAX - 4; size < WEIR_NAME_BYTES_MAX + 4; size++) {
-        for (int path = 0; path < 2; path++) {
-            struct part span = good_span();
-            char name[2 * WEIR_NAME_BYTES_MAX + 4];
-            memset(name, 'x', sizeof name);
-            if (path) memcpy(name, "/12345678/", 10);
-            memcpy(name + size, "\xe2\x9c\x93", 3);
-            name[sizeof name - 1] = 0;
-            text(&span, 5, name);
-            size_t kept;
-            const char *operation = weir_names_text(names, decode_span(&span)->operation, &kept);
-            assert_true(weir_utf8_valid((const uint8_t *)operation, kept));
-            assert_in_range(kept, WEIR_NAME_BYTES_MAX - 2 - 4 * path, WEIR_NAME_BYTES_MAX);
-        }
-    }
-}
-
-/* A field that a later version may bring stands behind the service's name. */
-static void unknown_values_are_passed_over(void **state) {
-    (void)state;
-    struct part span = good_span(), any = {.size = 0}, pair = {.size = 0}, resource = {.size = 0};
-    struct part scope_spans = {.size = 0}, resource_spans = {.size = 0}, request = {.size = 0};
-    text(&any, 1, "shop");
-    number(&any, 99, 7);
-    text(&pair, 1, "service.name");
-    inside(&pair, 2, &any);
-    inside(&resource, 1, &pair);
-    inside(&resource_spans, 1, &resource);
-    inside(&scope_spans, 2, &span);
-    inside(&resource_spans, 2, &scope_spans);
-    inside(&request, 1, &resource_spans);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
-    is_name(batch->spans[0].service, "shop");
-}
-
 /* Enums have 32 bits: protobuf drops those above. Values that no version names are unspecified. */
 static void enums_have_32_bits(void **state) {
     (void)state;
@@ -637,6 +600,89 @@ static void enums_have_32_bits(void **state) {
     inside(&span, 15, &status);
     assert_int_equal(decode_span(&span)->kind, WEIR_KIND_UNSPECIFIED);
     assert_int_equal(batch->spans[0].status, WEIR_STATUS_UNSET);
+}
+
+static void origins_of_a_request_are_bounded(void **state) {
+    (void)state;
+    struct part span = good_span();
+    for (unsigned count = UINT16_MAX; count <= UINT16_MAX + 1; count++) {
+        struct weir_buffer request = {0};
+        for (unsigned i = 0; i < count; i++) {
+            char service[16];
+            snprintf(service, sizeof service, "s%u", i);
+            struct part one = request_of_spans(service, &span, 1);
+            weir_buffer_put(&request, one.bytes, one.size);
+        }
+        enum weir_status status = decode_bytes(request.bytes, request.size);
+        weir_buffer_free(&request);
+        if (count == UINT16_MAX) {
+            assert_int_equal(status, WEIR_OK);
+            assert_int_equal(counts.spans, count);
+        } else {
+            assert_int_equal(status, WEIR_INVALID);
+            assert_false(err.retryable);
+            assert_int_equal(batch->span_count, 0);
+            assert_non_null(strstr(err.text, "resource_spans[65535].scope_spans[0]: more than 65,535 resources"));
+        }
+    }
+}
+
+/* Of two that are equally likely the first counts, and an empty one is none. */
+static void peers_by_rank(void **state) {
+    (void)state;
+    const char *const ranks[][4] = {{"peer.service"},
+                                    {"upstream_cluster.name", "upstream_cluster"},
+                                    {"server.address", "net.peer.name"},
+                                    {"db.system", "messaging.system"},
+                                    {"network.peer.address", "net.sock.peer.addr", "net.peer.ip", "peer.address"}};
+    for (size_t rank = 0; rank < 5; rank++) {
+        for (size_t i = 0; i < 4 && ranks[rank][i] != NULL; i++) {
+            struct part span = good_span(), pair = attribute_text(ranks[rank][i], "this");
+            struct part empty = attribute_text(ranks[rank][0], ""), again = attribute_text(ranks[rank][0], "that");
+            inside(&span, 9, &empty);
+            if (rank < 4) {
+                struct part lower = attribute_text(ranks[rank + 1][0], "lower");
+                inside(&span, 9, &lower);
+            }
+            inside(&span, 9, &pair);
+            inside(&span, 9, &again);
+            is_name(decode_span(&span)->peer, "this");
+        }
+    }
+}
+
+/* What an Envoy sent: a client span before the server span that is its parent, names and peers as it writes them. */
+static void requests_of_envoy(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t bytes[4096];
+        char path[512];
+        snprintf(path, sizeof path, WEIR_TEST_DATA "/envoy-live/otlp-trace-request-%u.bin", i);
+        FILE *file = fopen(path, "rb");
+        assert_non_null(file);
+        size_t size = fread(bytes, 1, sizeof bytes, file);
+        fclose(file);
+        assert_int_equal(decode_bytes(bytes, size), WEIR_OK);
+        assert_int_equal(counts.spans, 5);
+        assert_int_equal(counts.skipped + counts.repaired, 0);
+        for (uint32_t k = 0; k < batch->span_count; k++) {
+            const struct weir_span *view = &batch->spans[k];
+            is_name(view->service, "payments");
+            assert_int_equal(view->http_status, 404);
+            assert_true(view->start_ns > 1700000000000000000ull && view->duration_ns > 1000000);
+            if (view->kind == WEIR_KIND_CLIENT) {
+                is_name(view->operation, "router app egress");
+                is_name(view->peer, "app");
+                assert_int_equal(view->status, WEIR_STATUS_ERROR);
+                if (k + 1 < batch->span_count) assert_true(view->parent_id == view[1].span_id);
+            } else {
+                assert_int_equal(view->kind, WEIR_KIND_SERVER);
+                assert_int_equal(view->flags, WEIR_SPAN_ROOT);
+                is_name(view->operation, "ingress");
+                is_name(view->peer, "");
+            }
+        }
+    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -661,8 +707,9 @@ int main(void) {
         TEST(priors_as_text),
         TEST(a_resource_is_repaired_once),
         TEST(names_are_bounded),
-        TEST(long_names_stay_text),
-        TEST(unknown_values_are_passed_over),
+        TEST(origins_of_a_request_are_bounded),
+        TEST(peers_by_rank),
+        TEST(requests_of_envoy),
         TEST(enums_have_32_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
