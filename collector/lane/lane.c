@@ -1,10 +1,7 @@
-#define _GNU_SOURCE /* pthread_setname_np */
-#include "collector/lane/lane.h"
-#include "collector/core/log.h"
 #include "collector/core/receipt.h"
 #include "collector/decode/otlp_restate.h"
+#include "collector/lane/inside.h"
 #include "collector/lane/overload.h"
-#include "collector/lane/points.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -25,54 +22,6 @@ static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
     [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER,
                              "Where the weight of a span came from."},
 };
-
-struct lane;
-
-/* From one lane to one other: a ring, and a letter that says that there is something in it. */
-struct crossing {
-    struct weir_mail poke; /* first */
-    _Atomic bool poked;
-    struct lane *to;
-    struct weir_points *points[WEIR_RECEIVERS]; /* producer's: filled during the round */
-    struct weir_ring ring;
-};
-
-struct lane {
-    uint32_t index;
-    struct weir_lanes *all;
-    struct weir_loop *loop;
-    pthread_t thread;
-    bool running;
-    struct weir_shard *shard;
-    struct weir_snapshot snapshot;
-    struct weir_batch *open; /* kept spans on their way to the exporters */
-    struct weir_timer open_age, tick;
-    struct weir_lane_row row;
-    bool row_changed;
-    struct weir_metric_set *metrics, *weights;
-    const struct weir_receiver *receivers[WEIR_LANE_RECEIVERS_MAX];
-    void *receiver_selves[WEIR_LANE_RECEIVERS_MAX];
-    uint32_t receiver_count;
-    _Atomic bool idle; /* receivers are stopped and have nothing under way */
-    bool stopping;
-    struct weir_span *scratch; /* for the partition of one request */
-    uint8_t *targets;
-    uint32_t scratch_count;
-};
-
-struct weir_lanes {
-    uint32_t count;
-    struct weir_lanes_env env;
-    struct lane *lanes;
-    struct crossing **crossings; /* [from * count + to]; NULL on the diagonal */
-    pthread_mutex_t lock;        /* of acknowledgements */
-    pthread_cond_t acknowledged;
-    uint32_t acks;
-};
-
-static struct crossing *crossing_of(const struct lane *from, uint32_t to) {
-    return from->all->crossings[from->index * from->all->count + to];
-}
 
 /* ---- the way out: kept spans into the open batch, the batch into the queues ---- */
 
@@ -206,7 +155,7 @@ static void poked(struct weir_mail *mail) {
     poke(crossing); /* a letter to itself: first its own connections, timers and the other rings */
 }
 
-static void flush_points(struct lane *lane) {
+void weir_lane_flush_points(struct lane *lane) {
     for (uint32_t to = 0; to < lane->all->count; to++) {
         struct crossing *crossing = crossing_of(lane, to);
         if (crossing == NULL) continue;
@@ -351,7 +300,7 @@ static bool sink_point(void *self, enum weir_receiver_id receiver, const struct 
             WEIR_TALLY("points_handed_over", lane->row.points_handed_over, 1);
             return true;
         }
-        flush_points(lane); /* the block is full: the next one starts when the ring takes it */
+        weir_lane_flush_points(lane); /* the block is full: the next one starts when the ring takes it */
         if (*block != NULL) break;
     }
     sink_points_rejected(lane, receiver, WEIR_POINT_FULL, 1);
@@ -369,7 +318,7 @@ static bool receivers_idle(const struct lane *lane) {
 
 static void round_done(void *self) {
     struct lane *lane = self;
-    if (lane->all->count > 1) flush_points(lane);
+    if (lane->all->count > 1) weir_lane_flush_points(lane);
     if (lane->stopping) atomic_store_explicit(&lane->idle, receivers_idle(lane), memory_order_release);
     if (!lane->row_changed) return;
     lane->row_changed = false;
@@ -384,96 +333,11 @@ static void tick(struct weir_timer *timer) {
     weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
 }
 
-/* A letter to one lane from the control thread, which waits for the answer. */
-struct order {
-    struct weir_mail mail; /* first */
-    struct lane *lane;
-    void (*carry_out)(struct lane *lane, const void *what);
-    const void *what;
-};
-
-static void carry_out(struct weir_mail *mail) {
-    struct order *order = (struct order *)mail;
-    struct weir_lanes *all = order->lane->all;
-    order->carry_out(order->lane, order->what);
-    pthread_mutex_lock(&all->lock);
-    all->acks++;
-    pthread_cond_signal(&all->acknowledged);
-    pthread_mutex_unlock(&all->lock);
-}
-
-/* Has every running lane do the same, and returns when all have. Control thread only, one at a time. */
-static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what),
-                      const void *what) {
-    struct order orders[WEIR_LANES_MAX];
-    uint32_t sent = 0;
-    all->acks = 0;
-    for (uint32_t i = 0; i < all->count; i++) {
-        if (!all->lanes[i].running) continue;
-        orders[sent] =
-            (struct order){.mail.deliver = carry_out, .lane = &all->lanes[i], .carry_out = what_to_do, .what = what};
-        weir_mailbox_post(weir_loop_mailbox(all->lanes[i].loop), &orders[sent++].mail);
-    }
-    pthread_mutex_lock(&all->lock);
-    while (all->acks < sent)
-        pthread_cond_wait(&all->acknowledged, &all->lock);
-    pthread_mutex_unlock(&all->lock);
-}
-
-static void swap_snapshot(struct lane *lane, const void *what) {
-    lane->snapshot = *(const struct weir_snapshot *)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++) {
-        if (lane->receivers[i]->reload != NULL)
-            lane->receivers[i]->reload(lane->receiver_selves[i], lane->snapshot.config);
-    }
-}
-
-static void stop_receivers(struct lane *lane, const void *what) {
-    (void)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++)
-        lane->receivers[i]->stop(lane->receiver_selves[i]);
-    lane->stopping = true;
-}
-
-static void close_receivers(struct lane *lane, const void *what) {
-    (void)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++)
-        lane->receivers[i]->close(lane->receiver_selves[i]);
-    lane->receiver_count = 0;
-    if (lane->all->count > 1) flush_points(lane);
-}
-
-static void flush(struct lane *lane, const void *what) {
-    (void)what;
-    for (uint32_t from = 0; from < lane->all->count; from++) {
-        struct crossing *crossing = crossing_of(&lane->all->lanes[from], lane->index);
-        struct weir_parcel parcel;
-        while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel))
-            take_parcel(lane, &parcel);
-    }
-    close_batch(lane);
-}
-
-static void flush_rest(struct lane *lane, const void *what) {
-    (void)what;
-    if (lane->all->count > 1) flush_points(lane);
-}
-
-static void *lane_main(void *argument) {
-    struct lane *lane = argument;
-    char name[16];
-    snprintf(name, sizeof name, "lane-%u", lane->index);
-    pthread_setname_np(pthread_self(), name);
-    weir_loop_set(lane->loop, &lane->tick, weir_loop_now(lane->loop));
-    weir_loop_run(lane->loop);
-    return NULL;
-}
-
 static void read_busy(struct weir_metric_set *set, void *self) {
     weir_gauge(set, LANE_BUSY, weir_loop_busy_ns(((struct lane *)self)->loop));
 }
 
-static enum weir_status lane_open(struct lane *lane, struct weir_error *err) {
+enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
     struct weir_lanes *all = lane->all;
     char labels[32];
     snprintf(labels, sizeof labels, "lane=\"%u\"", lane->index);
@@ -491,153 +355,26 @@ static enum weir_status lane_open(struct lane *lane, struct weir_error *err) {
     return WEIR_OK;
 }
 
-enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const struct weir_lanes_env *env,
-                                const struct weir_snapshot *snapshot, struct weir_error *err) {
-    assert(count >= 1 && count <= WEIR_LANES_MAX);
-    struct weir_lanes *all = calloc(1, sizeof *all);
-    if (all == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
-    all->env = *env;
-    all->count = count;
-    pthread_mutex_init(&all->lock, NULL);
-    pthread_cond_init(&all->acknowledged, NULL);
-    all->lanes = calloc(count, sizeof *all->lanes);
-    all->crossings = calloc((size_t)count * count, sizeof *all->crossings);
-    if (all->lanes == NULL || all->crossings == NULL) {
-        weir_lanes_free(all);
-        return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
-    }
-    enum weir_status status = WEIR_OK;
-    for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
-        all->lanes[i].index = i;
-        all->lanes[i].all = all;
-        all->lanes[i].snapshot = *snapshot;
-        status = lane_open(&all->lanes[i], err);
-    }
-    for (uint32_t i = 0; status == WEIR_OK && i < count * count; i++) {
-        if (i / count == i % count) continue;
-        struct crossing *crossing = aligned_alloc(64, (sizeof *crossing + 63) / 64 * 64);
-        if (crossing == NULL) {
-            status = weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
-            break;
-        }
-        memset(crossing, 0, sizeof *crossing);
-        crossing->poke.deliver = poked;
-        crossing->to = &all->lanes[i % count];
-        all->crossings[i] = crossing;
-    }
-    if (status != WEIR_OK) {
-        weir_lanes_free(all);
-        return status;
-    }
-    *out = all;
-    return WEIR_OK;
-}
-
-struct weir_sink weir_lanes_sink(struct weir_lanes *all, uint32_t lane) {
-    return (struct weir_sink){.self = &all->lanes[lane],
-                              .budget = all->env.intake,
+struct weir_sink weir_lane_sink(struct lane *lane) {
+    return (struct weir_sink){.self = lane,
+                              .budget = lane->all->env.intake,
                               .spans = sink_spans,
                               .spans_refused = sink_refused,
                               .point = sink_point,
                               .points_rejected = sink_points_rejected};
 }
 
-enum weir_status weir_lanes_open(struct weir_lanes *all, const struct weir_receiver *receiver,
-                                 const struct weir_config *config, struct weir_error *err) {
-    for (uint32_t i = 0; i < all->count; i++) {
-        struct lane *lane = &all->lanes[i];
-        assert(lane->receiver_count < WEIR_LANE_RECEIVERS_MAX);
-        struct weir_receiver_env env = {.lane = i,
-                                        .lanes = all->count,
-                                        .loop = lane->loop,
-                                        .sink = weir_lanes_sink(all, i),
-                                        .names = all->env.names,
-                                        .metrics = all->env.metrics,
-                                        .clock = all->env.clock};
-        void *self = NULL;
-        enum weir_status status = receiver->open(&self, &env, config, err);
-        if (status != WEIR_OK) return status;
-        lane->receivers[lane->receiver_count] = receiver;
-        lane->receiver_selves[lane->receiver_count++] = self;
+void weir_lane_take_rest(struct lane *lane) {
+    for (uint32_t from = 0; from < lane->all->count; from++) {
+        struct crossing *crossing = crossing_of(&lane->all->lanes[from], lane->index);
+        struct weir_parcel parcel;
+        while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel))
+            take_parcel(lane, &parcel);
     }
-    return WEIR_OK;
+    close_batch(lane);
 }
 
-struct start_result {
-    pthread_mutex_t lock;
-    enum weir_status status;
-    struct weir_error err;
-};
-
-static void start_receivers(struct lane *lane, const void *what) {
-    struct start_result *result = *(struct start_result *const *)what;
-    for (uint32_t i = 0; i < lane->receiver_count; i++) {
-        struct weir_error err = {0};
-        enum weir_status status = lane->receivers[i]->start(lane->receiver_selves[i], &err);
-        if (status == WEIR_OK) continue;
-        pthread_mutex_lock(&result->lock);
-        result->status = status;
-        result->err = err;
-        pthread_mutex_unlock(&result->lock);
-    }
-}
-
-enum weir_status weir_lanes_start(struct weir_lanes *all, struct weir_error *err) {
-    for (uint32_t i = 0; i < all->count; i++) {
-        int failed = pthread_create(&all->lanes[i].thread, NULL, lane_main, &all->lanes[i]);
-        if (failed != 0) {
-            weir_lanes_stop(all, 0);
-            return weir_fail(err, WEIR_IO, failed, false, "lane %u: pthread_create", i);
-        }
-        all->lanes[i].running = true;
-    }
-    struct start_result result = {.lock = PTHREAD_MUTEX_INITIALIZER, .status = WEIR_OK};
-    struct start_result *pointer = &result;
-    order_all(all, start_receivers, &pointer);
-    if (result.status != WEIR_OK) {
-        weir_lanes_stop(all, 0);
-        if (err != NULL) *err = result.err;
-    }
-    return result.status;
-}
-
-void weir_lanes_reload(struct weir_lanes *all, const struct weir_snapshot *snapshot) {
-    order_all(all, swap_snapshot, snapshot);
-}
-
-static bool all_idle(const struct weir_lanes *all) {
-    for (uint32_t i = 0; i < all->count; i++) {
-        if (all->lanes[i].running && !atomic_load_explicit(&all->lanes[i].idle, memory_order_acquire)) return false;
-    }
-    return true;
-}
-
-static void nothing(struct lane *lane, const void *what) {
-    (void)lane;
-    (void)what;
-}
-
-void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
-    order_all(all, stop_receivers, NULL);
-    while (!all_idle(all) && weir_mono_ns(all->env.clock) < deadline_ns) {
-        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
-        order_all(all, nothing, NULL); /* a round, so that `idle` is fresh */
-    }
-    order_all(all, close_receivers, NULL); /* nobody produces any more */
-    order_all(all, flush, NULL);
-    order_all(all, flush_rest, NULL); /* points that met a full ring: it is empty now */
-    order_all(all, flush, NULL);
-    for (uint32_t i = 0; i < all->count; i++) {
-        struct lane *lane = &all->lanes[i];
-        if (!lane->running) continue;
-        weir_loop_stop(lane->loop);
-        pthread_join(lane->thread, NULL);
-        lane->running = false;
-        weir_ledger_publish(all->env.ledger, i, &lane->row);
-    }
-}
-
-static void lane_close(struct lane *lane) {
+void weir_lane_close(struct lane *lane) {
     for (uint32_t i = 0; i < lane->receiver_count; i++)
         lane->receivers[i]->close(lane->receiver_selves[i]);
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
@@ -647,26 +384,23 @@ static void lane_close(struct lane *lane) {
     scratch_free(lane);
 }
 
-void weir_lanes_free(struct weir_lanes *all) {
-    if (all == NULL) return;
-    for (uint32_t i = 0; all->lanes != NULL && i < all->count; i++) {
-        if (all->lanes[i].all != NULL) lane_close(&all->lanes[i]);
+struct crossing *weir_crossing_new(struct lane *to) {
+    struct crossing *crossing = aligned_alloc(64, (sizeof *crossing + 63) / 64 * 64);
+    if (crossing == NULL) return NULL;
+    memset(crossing, 0, sizeof *crossing);
+    crossing->poke.deliver = poked;
+    crossing->to = to;
+    return crossing;
+}
+
+void weir_crossing_free(struct crossing *crossing) {
+    struct weir_parcel parcel;
+    if (crossing == NULL) return;
+    while (weir_ring_pop(&crossing->ring, &parcel)) {
+        weir_batch_unref(parcel.batch);
+        weir_points_free(parcel.points);
     }
-    for (uint32_t i = 0; all->crossings != NULL && i < all->count * all->count; i++) {
-        struct weir_parcel parcel;
-        struct crossing *crossing = all->crossings[i];
-        if (crossing == NULL) continue;
-        while (weir_ring_pop(&crossing->ring, &parcel)) {
-            weir_batch_unref(parcel.batch);
-            weir_points_free(parcel.points);
-        }
-        for (uint32_t r = 0; r < WEIR_RECEIVERS; r++)
-            weir_points_free(crossing->points[r]);
-        free(crossing);
-    }
-    pthread_mutex_destroy(&all->lock);
-    pthread_cond_destroy(&all->acknowledged);
-    free((void *)all->crossings);
-    free(all->lanes);
-    free(all);
+    for (uint32_t r = 0; r < WEIR_RECEIVERS; r++)
+        weir_points_free(crossing->points[r]);
+    free(crossing);
 }

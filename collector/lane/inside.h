@@ -1,0 +1,66 @@
+/* inside.h - what lane.c (one lane) and lanes.c (all of them) share; of no concern to other rooms. */
+#ifndef WEIR_LANE_INSIDE_H
+#define WEIR_LANE_INSIDE_H
+#include "collector/lane/lane.h"
+#include "collector/lane/points.h"
+
+struct lane;
+
+/* From one lane to one other: a ring, and a letter that says that there is something in it. */
+struct crossing {
+    struct weir_mail poke; /* first */
+    _Atomic bool poked;
+    struct lane *to;
+    struct weir_points *points[WEIR_RECEIVERS]; /* producer's: filled during the round */
+    struct weir_ring ring;
+};
+
+struct lane {
+    uint32_t index;
+    struct weir_lanes *all;
+    struct weir_loop *loop;
+    pthread_t thread;
+    bool running;
+    struct weir_shard *shard;
+    struct weir_snapshot snapshot;
+    struct weir_batch *open; /* kept spans on their way to the exporters */
+    struct weir_timer open_age, tick;
+    struct weir_lane_row row;
+    bool row_changed;
+    struct weir_metric_set *metrics, *weights;
+    const struct weir_receiver *receivers[WEIR_LANE_RECEIVERS_MAX];
+    void *receiver_selves[WEIR_LANE_RECEIVERS_MAX];
+    uint32_t receiver_count;
+    _Atomic bool idle; /* receivers are stopped and have nothing under way */
+    bool stopping;
+    struct weir_span *scratch; /* for the partition of one request */
+    uint8_t *targets;
+    uint32_t scratch_count;
+};
+
+struct weir_lanes {
+    uint32_t count;
+    struct weir_lanes_env env;
+    struct lane *lanes;
+    struct crossing **crossings; /* [from * count + to]; NULL on the diagonal */
+    pthread_mutex_t lock;        /* of acknowledgements */
+    pthread_cond_t acknowledged;
+    uint32_t acks;
+};
+
+static inline struct crossing *crossing_of(const struct lane *from, uint32_t to) {
+    return from->all->crossings[from->index * from->all->count + to];
+}
+
+/* One lane, with index, all and snapshot set. On failure what was opened is closed by weir_lane_close(). */
+enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err);
+void weir_lane_close(struct lane *lane);
+struct weir_sink weir_lane_sink(struct lane *lane);
+/* The way from one lane to another. NULL: out of memory. */
+struct crossing *weir_crossing_new(struct lane *to);
+void weir_crossing_free(struct crossing *crossing); /* with what nobody took; accepts NULL */
+/* The lane's thread. Points that are gathered for other lanes go into the rings, as far as those have room. */
+void weir_lane_flush_points(struct lane *lane);
+/* The lane's thread, at its end: takes all that is in the rings to it, and closes its batch. */
+void weir_lane_take_rest(struct lane *lane);
+#endif
