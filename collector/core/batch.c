@@ -1,4 +1,5 @@
 #include "collector/core/batch.h"
+#include "collector/core/block.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +8,10 @@ struct weir_batch *weir_batch_new(struct weir_budget *budget, size_t bytes_capac
     size_t reserve = sizeof(struct weir_batch) + bytes_capacity;
     if (!weir_budget_reserve(budget, reserve)) return NULL;
     struct weir_batch *batch = calloc(1, sizeof *batch);
-    uint8_t *bytes = bytes_capacity > 0 ? malloc(bytes_capacity) : NULL;
+    uint8_t *bytes = bytes_capacity > 0 ? weir_block_get(bytes_capacity) : NULL;
     if (batch == NULL || (bytes == NULL && bytes_capacity > 0)) {
         free(batch);
-        free(bytes);
+        weir_block_put(bytes, bytes_capacity);
         weir_budget_release(budget, reserve);
         return NULL;
     }
@@ -27,7 +28,7 @@ static enum weir_status grow(struct weir_batch *batch, void **array, size_t elem
                              size_t new_count) {
     size_t more = (new_count - old_count) * element;
     if (!weir_budget_reserve(batch->budget, more)) return WEIR_FULL;
-    void *grown = realloc(*array, new_count * element);
+    void *grown = weir_block_resize(*array, old_count * element, new_count * element);
     if (grown == NULL) {
         weir_budget_release(batch->budget, more);
         return WEIR_FULL;
@@ -124,27 +125,30 @@ void weir_batch_truncate(struct weir_batch *batch, uint32_t span_count, size_t s
     if (batch->size > size) batch->size = size;
 }
 
-static void shrink(struct weir_batch *batch, void **array, size_t element, size_t old_count, size_t new_count) {
+/* To new_count, when that is less than half: a block that is nearly full serves the next batch as it is. The count that
+ * it has room for now. */
+static size_t shrink(struct weir_batch *batch, void **array, size_t element, size_t old_count, size_t new_count) {
+    if (2 * new_count >= old_count) return old_count;
     void *smaller = NULL;
     if (new_count == 0) {
-        free(*array);
-    } else if ((smaller = realloc(*array, new_count * element)) == NULL) {
-        smaller = *array; /* as large as it was, and no longer counted as such */
+        weir_block_put(*array, old_count * element);
+    } else if ((smaller = weir_block_resize(*array, old_count * element, new_count * element)) == NULL) {
+        return old_count; /* as it was */
     }
     size_t less = (old_count - new_count) * element;
     *array = smaller;
     batch->reserved_bytes -= less;
     weir_budget_release(batch->budget, less);
+    return new_count;
 }
 
 void weir_batch_trim(struct weir_batch *batch) {
     void *bytes = batch->bytes, *spans = batch->spans;
-    shrink(batch, &bytes, 1, batch->capacity, batch->size);
-    shrink(batch, &spans, sizeof *batch->spans, batch->span_capacity, batch->span_count);
+    batch->capacity = shrink(batch, &bytes, 1, batch->capacity, batch->size);
+    batch->span_capacity =
+        (uint32_t)shrink(batch, &spans, sizeof *batch->spans, batch->span_capacity, batch->span_count);
     batch->bytes = bytes;
-    batch->capacity = batch->size;
     batch->spans = spans;
-    batch->span_capacity = batch->span_count;
 }
 
 size_t weir_batch_memory(const struct weir_batch *batch) {
@@ -160,9 +164,9 @@ void weir_batch_unref(struct weir_batch *batch) {
     if (batch == NULL || atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) != 1) return;
     for (uint32_t i = 0; i < batch->origin_count; i++)
         weir_origin_unref(batch->origins[i]);
-    free((void *)batch->origins);
-    free(batch->spans);
-    free(batch->bytes);
+    weir_block_put((void *)batch->origins, batch->origin_capacity * sizeof(void *));
+    weir_block_put(batch->spans, batch->span_capacity * sizeof *batch->spans);
+    weir_block_put(batch->bytes, batch->capacity);
     weir_budget_release(batch->budget, batch->reserved_bytes);
     free(batch);
 }

@@ -50,7 +50,8 @@ enum weir_status weir_batch_origin(struct weir_batch *batch, struct weir_origin 
 enum weir_status weir_batch_copy(struct weir_batch *to, const struct weir_batch *from, uint32_t i);
 /* Back to an earlier state: drops spans and bytes behind these. For a decoder that fails half way. */
 void weir_batch_truncate(struct weir_batch *batch, uint32_t span_count, size_t size);
-/* Gives back what bytes[] and spans[] have room for and do not use: before a batch waits somewhere. */
+/* Gives back what bytes[] and spans[] have room for and do not use, where that is more than half: before a batch waits
+ * somewhere. */
 void weir_batch_trim(struct weir_batch *batch);
 /* Memory that this batch holds, its bound's measure. */
 size_t weir_batch_memory(const struct weir_batch *batch);
