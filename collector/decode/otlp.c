@@ -121,7 +121,7 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
 #define BAD_TEXT UINT32_MAX /* the service of a view whose span's text waits to be repaired */
 
 static void skip(struct walk *walk, const char *reason) {
-    if (walk->counts->skipped++ > 0) return;
+    if (walk->counts->skipped++ > 0) return; /* then `reason` was not written either */
     char where[80];
     place(walk, where, sizeof where);
     snprintf(walk->counts->skipped_reason, sizeof walk->counts->skipped_reason, "%s: %s", where, reason);
@@ -133,7 +133,8 @@ static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
         return full(walk);
     struct weir_span *span = &batch->spans[batch->span_count];
     char reason[64];
-    switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, reason)) {
+    bool is_first = walk->counts->skipped == 0;
+    switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, is_first ? reason : NULL)) {
     case WEIR_OTLP_GOOD: break;
     case WEIR_OTLP_BAD_TEXT:
         span->service = BAD_TEXT;
@@ -209,7 +210,32 @@ static void give_back(struct walk *walk) {
 struct shared {
     struct weir_origin_parts parts; /* resource and its URL */
     bool bad_text;                  /* not repaired yet: once for all its scopes, when the first has spans */
+    struct weir_origin *last;       /* of the scope before, and its index in the batch, which holds it; NULL: none */
+    uint16_t last_index;
 };
+
+static bool has_scope(const struct weir_origin *origin, const struct weir_origin_parts *parts) {
+    const struct weir_origin_parts *have = &origin->parts;
+    return have->scope_size == parts->scope_size && have->scope_url_size == parts->scope_url_size &&
+           (parts->scope_size == 0 || memcmp(have->scope, parts->scope, parts->scope_size) == 0) &&
+           (parts->scope_url_size == 0 || memcmp(have->scope_url, parts->scope_url, parts->scope_url_size) == 0);
+}
+
+/* Looks the origin up, or makes it, and gives the batch a hold on it. */
+static bool find_origin(struct walk *walk, struct shared *shared, const struct weir_origin_parts *parts,
+                        const uint8_t *at) {
+    int is_new = 0;
+    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, parts, &is_new);
+    if (origin == NULL) return full(walk);
+    if (is_new) origin->service = service_of(walk->otlp, &origin->parts);
+    enum weir_status status = weir_batch_origin(walk->batch, origin, &shared->last_index);
+    weir_origin_unref(origin);
+    if (status != WEIR_OK && walk->batch->origin_count == UINT16_MAX) /* sent again it would be refused again */
+        return broken(walk, "more than 65,535 resources and scopes in a request", NULL, at);
+    if (status != WEIR_OK) return full(walk);
+    shared->last = walk->batch->origins[shared->last_index];
+    return true;
+}
 
 /* Gives spans[first ..] their origin and service. */
 static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_origin_parts parts, bool bad_text,
@@ -228,20 +254,12 @@ static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_
         return false;
     parts.resource = shared->parts.resource, parts.resource_size = shared->parts.resource_size;
     parts.resource_url = shared->parts.resource_url, parts.resource_url_size = shared->parts.resource_url_size;
-    int is_new = 0;
-    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, &parts, &is_new);
-    if (origin == NULL) return full(walk);
-    if (is_new) origin->service = service_of(walk->otlp, &origin->parts);
-    uint16_t index;
-    enum weir_status status = weir_batch_origin(batch, origin, &index);
-    uint32_t service = origin->service;
-    weir_origin_unref(origin);
-    if (status != WEIR_OK && batch->origin_count == UINT16_MAX) /* sent again it would be refused again */
-        return broken(walk, "more than 65,535 resources and scopes in a request", NULL, at);
-    if (status != WEIR_OK) return full(walk);
+    /* Scopes that say the same thing share an origin, also one that is too large for the table to keep. */
+    if ((shared->last == NULL || !has_scope(shared->last, &parts)) && !find_origin(walk, shared, &parts, at))
+        return false;
     for (uint32_t i = first; i < batch->span_count; i++) {
-        batch->spans[i].origin = index;
-        if (batch->spans[i].service != BAD_TEXT) batch->spans[i].service = service;
+        batch->spans[i].origin = shared->last_index;
+        if (batch->spans[i].service != BAD_TEXT) batch->spans[i].service = shared->last->service;
     }
     return true;
 }

@@ -273,7 +273,8 @@ static inline bool read_short_attribute(const uint8_t *at, size_t size, struct s
 
 /* ---- the span ---- */
 
-static enum weir_otlp_verdict bad_id(char reason[64], const char *what, uint64_t size, unsigned wanted) {
+static enum weir_otlp_verdict bad_id(char *reason, const char *what, uint64_t size, unsigned wanted) {
+    if (reason == NULL) return WEIR_OTLP_BAD_ID;
     if (size == wanted) {
         snprintf(reason, 64, "%s is all zeros", what);
     } else {
@@ -283,7 +284,7 @@ static enum weir_otlp_verdict bad_id(char reason[64], const char *what, uint64_t
 }
 
 enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size,
-                                           struct weir_span *span, struct weir_otlp_finding *finding, char reason[64]) {
+                                           struct weir_span *span, struct weir_otlp_finding *finding, char *reason) {
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     const uint8_t *trace_id = NULL, *span_id = NULL, *parent_id = NULL, *name = NULL, *state = NULL;

@@ -12,7 +12,8 @@ enum weir_otlp_verdict {
     WEIR_OTLP_BROKEN,   /* *finding says what */
 };
 
-/* Fills all of *span but offset, size, origin, service and receiver. */
+/* Fills all of *span but offset, size, origin, service and receiver. `reason` has room for 64 bytes, or is NULL where
+ * nobody asks: a message of 16 MiB has room for eight million bad spans. */
 enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const uint8_t *bytes, size_t size,
-                                           struct weir_span *span, struct weir_otlp_finding *finding, char reason[64]);
+                                           struct weir_span *span, struct weir_otlp_finding *finding, char *reason);
 #endif
