@@ -50,6 +50,7 @@ struct weir_grpc {
     struct weir_http2_lane *http2;
     struct weir_gunzip *gunzip;
     uint32_t open; /* calls that live, those included whose caller has left */
+    bool freed;    /* by its owner; the last call takes it along */
 };
 
 enum stage { READING, CALLED, STREAMING, ANSWERED };
@@ -94,9 +95,14 @@ static void release_if_done(struct weir_grpc_call *call) {
     if (call->request.connection != NULL || call->receipt_open) return;
     drop_message(call);
     weir_buffer_free(&call->out);
-    call->grpc->open--;
-    weir_gauge(call->grpc->set, REQUESTS_OPEN, call->grpc->open);
+    struct weir_grpc *grpc = call->grpc;
     free(call);
+    grpc->open--;
+    if (!grpc->freed) {
+        weir_gauge(grpc->set, REQUESTS_OPEN, grpc->open);
+    } else if (grpc->open == 0) {
+        free(grpc);
+    }
 }
 
 static void receipt_delivered(struct weir_mail *mail) {
@@ -227,6 +233,7 @@ static void submit_body(struct weir_grpc_call *call) {
 static void finish(struct weir_grpc_call *call, enum weir_grpc_code code) {
     call->code = code;
     call->stage = ANSWERED;
+    call->request.heard_ns = weir_loop_now(call->grpc->loop);
     weir_loop_unset(call->grpc->loop, &call->deadline);
     weir_count(call->grpc->set, (uint32_t)code, 1);
 }
@@ -320,7 +327,7 @@ static struct weir_http2_request *begin(void *self) {
     return &call->request;
 }
 
-/* At most eight digits and a unit. False: not a timeout. */
+/* At most eight digits and a unit. False: not a timeout. One that has passed before it began is the shortest. */
 static bool read_timeout(const uint8_t *text, size_t size, uint64_t *timeout_ns) {
     uint64_t value = 0, unit;
     if (size < 2 || size > 9) return false;
@@ -337,7 +344,8 @@ static bool read_timeout(const uint8_t *text, size_t size, uint64_t *timeout_ns)
     case 'n': unit = 1; break;
     default: return false;
     }
-    *timeout_ns = value * unit; /* 10^8 hours fit into 64 bits of ns 5 times over; more digits do not come */
+    const uint64_t most_ns = UINT64_MAX / 4; /* 146 years: 10^8 hours are more than 64 bits of ns */
+    *timeout_ns = value == 0 ? 1 : value < most_ns / unit ? value * unit : most_ns;
     return true;
 }
 
@@ -485,8 +493,12 @@ static void end(struct weir_http2_request *request) {
 
 static void stalled(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    if (call->stage == READING)
+    if (call->stage == READING) {
         weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "nothing came for half a minute", 0);
+    } else if (call->stage == ANSWERED) { /* and its caller opens no window for the answer */
+        nghttp2_submit_rst_stream(weir_http2_session(request->connection), NGHTTP2_FLAG_NONE, request->stream_id,
+                                  NGHTTP2_CANCEL);
+    }
 }
 
 static void gone(struct weir_http2_request *request) {
@@ -553,5 +565,6 @@ void weir_grpc_free(struct weir_grpc *grpc) {
     weir_http2_lane_free(grpc->http2);
     weir_gunzip_free(grpc->gunzip);
     weir_metrics_close(grpc->registry, grpc->set);
-    free(grpc);
+    grpc->freed = true;
+    if (grpc->open == 0) free(grpc); /* else callers left whose receipts are out */
 }

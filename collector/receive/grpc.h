@@ -45,7 +45,8 @@ void weir_grpc_set_limits(struct weir_grpc *grpc, uint64_t max_message_bytes, co
 void weir_grpc_accept(struct weir_grpc *grpc, struct weir_stream *stream);
 void weir_grpc_drain(struct weir_grpc *grpc);
 bool weir_grpc_idle(const struct weir_grpc *grpc); /* no connection, and nobody is owed a receipt */
-void weir_grpc_free(struct weir_grpc *grpc);       /* accepts NULL */
+/* Accepts NULL. Receipts that are out may be settled until the loop is freed; nobody is answered any more. */
+void weir_grpc_free(struct weir_grpc *grpc);
 
 /* The answer. `message` (may be NULL for an empty one) is copied. text: of an error, UTF-8, may be NULL. retry_ms:
  * RetryInfo, or 0: the caller should not try again. */

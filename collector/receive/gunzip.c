@@ -18,7 +18,8 @@ void weir_gunzip_free(struct weir_gunzip *gunzip) {
     free(gunzip);
 }
 
-static enum weir_gunzip_status fill(z_stream *z, size_t max_bytes, struct weir_batch *plain, struct weir_error *err) {
+static enum weir_gunzip_status fill(z_stream *z, const uint8_t *bytes, size_t max_bytes, struct weir_batch *plain,
+                                    struct weir_error *err) {
     for (;;) {
         if (plain->size == plain->capacity && weir_batch_room(plain, 1) != WEIR_OK) return WEIR_GUNZIP_MEMORY;
         size_t bound = max_bytes + 1; /* the byte past the bound shows that there is more */
@@ -30,12 +31,12 @@ static enum weir_gunzip_status fill(z_stream *z, size_t max_bytes, struct weir_b
         if (plain->size > max_bytes) return WEIR_GUNZIP_TOO_LARGE;
         if (status == Z_STREAM_END) {
             if (z->avail_in == 0) return WEIR_GUNZIP_OK;
-            weir_fail(err, WEIR_INVALID, 0, false, "gzip: %u bytes behind its end", z->avail_in);
-            return WEIR_GUNZIP_BROKEN;
+            if (inflateReset(z) != Z_OK) return WEIR_GUNZIP_MEMORY; /* one more member (RFC 1952 2.2) */
+            continue;
         }
         if (status != Z_OK || (z->avail_in == 0 && z->avail_out > 0)) {
             if (status == Z_MEM_ERROR) return WEIR_GUNZIP_MEMORY;
-            weir_fail(err, WEIR_INVALID, 0, false, "gzip: byte %lu: %s", z->total_in,
+            weir_fail(err, WEIR_INVALID, 0, false, "gzip: byte %zu: %s", (size_t)(z->next_in - bytes),
                       z->msg != NULL ? z->msg : "truncated");
             return WEIR_GUNZIP_BROKEN;
         }
@@ -53,7 +54,7 @@ enum weir_gunzip_status weir_gunzip(struct weir_gunzip *gunzip, const uint8_t *b
     size_t guess = 6 * size; /* spans shrink to a sixth or less; more is drawn as it is needed */
     struct weir_batch *batch = weir_batch_new(budget, guess < max_bytes ? guess : max_bytes + 1);
     if (batch == NULL) return WEIR_GUNZIP_MEMORY;
-    enum weir_gunzip_status status = fill(&gunzip->z, max_bytes, batch, err);
+    enum weir_gunzip_status status = fill(&gunzip->z, bytes, max_bytes, batch, err);
     if (status == WEIR_GUNZIP_OK) {
         *plain = batch;
     } else {

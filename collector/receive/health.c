@@ -15,7 +15,10 @@ struct weir_health {
     const char *const *services;
     bool stopped;
     uint32_t count;
-    struct weir_grpc_call *watchers[WATCHERS_MAX];
+    struct watcher {
+        struct weir_grpc_call *call;
+        bool known; /* what it watches is a service of ours */
+    } watchers[WATCHERS_MAX];
 };
 
 struct weir_health *weir_health_new(const char *const *services) {
@@ -28,7 +31,7 @@ void weir_health_free(struct weir_health *health) {
     free(health);
 }
 
-/* 0: the request does not read, and the call is answered. */
+/* False: the request does not read, and the call is answered. */
 static bool status_of(const struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *message,
                       status_code *status) {
     Grpc__Health__V1__HealthCheckRequest *request =
@@ -74,13 +77,13 @@ void weir_health_watch(struct weir_health *health, struct weir_grpc_call *call, 
     if (health->stopped) {
         weir_grpc_end(call);
     } else {
-        health->watchers[health->count++] = call;
+        health->watchers[health->count++] = (struct watcher){call, status != SERVICE_UNKNOWN};
     }
 }
 
 void weir_health_gone(struct weir_health *health, struct weir_grpc_call *call) {
     for (uint32_t i = 0; i < health->count; i++) {
-        if (health->watchers[i] == call) health->watchers[i--] = health->watchers[--health->count];
+        if (health->watchers[i].call == call) health->watchers[i--] = health->watchers[--health->count];
     }
 }
 
@@ -89,8 +92,8 @@ void weir_health_stop(struct weir_health *health) {
     size_t size = pack(NOT_SERVING, answer);
     health->stopped = true;
     for (uint32_t i = 0; i < health->count; i++) {
-        weir_grpc_send(health->watchers[i], answer, size);
-        weir_grpc_end(health->watchers[i]);
+        if (health->watchers[i].known) weir_grpc_send(health->watchers[i].call, answer, size);
+        weir_grpc_end(health->watchers[i].call);
     }
     health->count = 0;
 }

@@ -16,8 +16,9 @@ enum {
     STALL_S = 30,             /* a request of which nothing comes, an answer of which nothing is read */
     CHORE_MS = 1000,
     DRAIN_CHORE_MS = 50,
-    LINGER_MS =
-        200, /* after the last GOAWAY: a socket closed over unread bytes takes the answers on their way with it */
+    /* After the last GOAWAY and the last answer: a socket closed over unread bytes takes what is on its way with it
+     * (RFC 9113 5.4.1), so that for a while what comes is read and thrown away. */
+    LINGER_MS = 200,
     PING_STRIKES = 2, /* gRPC core's default; the third one is too many */
     RESETS_BURST = 1000,
     RESETS_A_SECOND = 100, /* CVE-2023-44487: streams opened only to be reset */
@@ -70,7 +71,8 @@ struct weir_http2 {
     struct weir_http2_request *requests;
     uint8_t *out; /* gathered and not written */
     size_t out_size, out_at, out_capacity;
-    uint64_t born_ns, wrote_ns, ended_ns, pinged_ns;
+    uint64_t born_ns, wrote_ns, pinged_ns;
+    uint64_t ended_ns; /* of `ending`, or of the last request since */
     uint32_t strikes;
     bool spoke; /* the preface and the first SETTINGS came */
 };
@@ -158,6 +160,7 @@ static bool write_all(struct weir_http2 *connection) {
     return true;
 }
 
+/* A GOAWAY was sent, what was under way is answered, and all of it is written. */
 static bool is_over(const struct weir_http2 *connection) {
     return connection->out_size == 0 && !nghttp2_session_want_read(connection->session) &&
            !nghttp2_session_want_write(connection->session);
@@ -165,9 +168,13 @@ static bool is_over(const struct weir_http2 *connection) {
 
 /* Writes, then waits for what is next, or ends. The connection may be gone afterwards. */
 static void settle(struct weir_http2 *connection) {
-    if (!write_all(connection) || is_over(connection)) {
+    if (!write_all(connection)) {
         end(connection);
         return;
+    }
+    if (is_over(connection) && connection->ending != GONE_AWAY) { /* by a GOAWAY of nghttp2's or the peer's */
+        connection->ending = GONE_AWAY;
+        connection->ended_ns = now_of(connection);
     }
     uint32_t wants = connection->out_size > 0 ? EPOLLOUT : EPOLLIN; /* who does not read is not read from */
     wants |= connection->stream->kind->wants(connection->stream);
@@ -274,6 +281,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
 
 static void ping_came(struct weir_http2 *connection) {
     uint64_t now_ns = now_of(connection), since_ns = now_ns - connection->pinged_ns;
+    if (connection->ending == GONE_AWAY) return; /* it was told already */
     bool first = connection->pinged_ns == 0;
     connection->pinged_ns = now_ns;
     /* grpc-go, Java and C++ send PINGs beside data to measure the path: only those of a connection without streams
@@ -337,6 +345,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     if (request == NULL) return 0;
     forget_request(request);
     connection->lane->handler.gone(request);
+    if (connection->ending == GONE_AWAY) connection->ended_ns = now_of(connection);
     return 0;
 }
 
@@ -347,8 +356,8 @@ static void look_after(struct weir_http2 *connection) {
     struct weir_http2_lane *lane = connection->lane;
     bool silent = !connection->spoke && now_ns - connection->born_ns > PREFACE_S * WEIR_S;
     bool unread = connection->out_size > 0 && now_ns - connection->wrote_ns > stall_ns;
-    bool over = connection->ending == GONE_AWAY && connection->requests == NULL &&
-                now_ns - connection->ended_ns > LINGER_MS * WEIR_MS;
+    bool over =
+        connection->ending == GONE_AWAY && is_over(connection) && now_ns - connection->ended_ns > LINGER_MS * WEIR_MS;
     if (silent || unread || over) {
         end(connection);
         return;
@@ -357,7 +366,7 @@ static void look_after(struct weir_http2 *connection) {
         go_away(connection); /* no answer to the PING */
     for (struct weir_http2_request *request = connection->requests, *next; request != NULL; request = next) {
         next = request->next;
-        if (!request->half_closed && now_ns - request->heard_ns > stall_ns) lane->handler.stalled(request);
+        if (now_ns - request->heard_ns > stall_ns) lane->handler.stalled(request);
     }
     weir_http2_flush(connection);
 }

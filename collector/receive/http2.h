@@ -22,7 +22,7 @@ struct weir_http2_request {
     struct weir_http2_request *next, **slot; /* http2.c's: all of a connection */
     int32_t stream_id;
     bool half_closed;  /* the peer has ended its side */
-    uint64_t heard_ns; /* when bytes of it last came */
+    uint64_t heard_ns; /* when bytes of it last came; the handler sets it when it has answered */
 };
 
 struct weir_http2_handler {
@@ -34,7 +34,8 @@ struct weir_http2_handler {
     void (*headers_end)(struct weir_http2_request *request);
     void (*data)(struct weir_http2_request *request, const uint8_t *bytes, size_t size);
     void (*end)(struct weir_http2_request *request);
-    /* Nothing came for a while and the peer has not ended its side. */
+    /* Nothing came since heard_ns, for a while: a sender that stalls, an answer for which its reader opens no window,
+     * or a handler that takes its time. */
     void (*stalled)(struct weir_http2_request *request);
     /* The stream is gone, and request->connection is NULL; the handler frees the request, now or when it may. */
     void (*gone)(struct weir_http2_request *request);
