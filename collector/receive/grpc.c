@@ -10,8 +10,10 @@
 
 enum {
     PREFIX_BYTES = 5, /* flag 1 | length 4, big endian */
-    FIRST_ROOM =
-        256 * 1024, /* of a larger message memory is drawn as it comes: a length alone costs its sender nothing */
+    /* Memory is drawn as a message comes, so much for its first bytes at most: a length alone costs its sender nothing,
+     * and buys nothing. */
+    FIRST_ROOM = 256 * 1024,
+    ROOM_FACTOR = 8, /* a frame of 16 KiB, the default of most senders, makes room for 128 */
     RETRY_MS = 1000,
     TEXT_BYTES = 400, /* of grpc-message, before escaping */
 };
@@ -421,11 +423,16 @@ static void prefix_came(struct weir_grpc_call *call) {
                          "the message is flagged as compressed, and grpc-encoding does not say how", 0);
     } else if (call->length > call->grpc->options.max_message_bytes) {
         refuse_size(call, "");
-    } else {
-        call->message =
-            weir_batch_new(call->grpc->options.budget, call->length < FIRST_ROOM ? (size_t)call->length : FIRST_ROOM);
+    } else if (call->length == 0) {
+        call->message = weir_batch_new(call->grpc->options.budget, 0);
         if (call->message == NULL) refuse_memory(call);
     }
+}
+
+/* The batch of a message whose first `size` bytes are here. */
+static struct weir_batch *message_of(struct weir_grpc_call *call, size_t size) {
+    size_t room = size < FIRST_ROOM / ROOM_FACTOR ? size * ROOM_FACTOR : size < FIRST_ROOM ? FIRST_ROOM : size;
+    return weir_batch_new(call->grpc->options.budget, call->length < room ? (size_t)call->length : room);
 }
 
 static void data(struct weir_http2_request *request, const uint8_t *bytes, size_t size) {
@@ -437,8 +444,12 @@ static void data(struct weir_http2_request *request, const uint8_t *bytes, size_
             if (call->prefix_size == PREFIX_BYTES) prefix_came(call);
             continue;
         }
-        struct weir_batch *message = call->message; /* is there: else the call would not be READING */
-        if (message == NULL) return;
+        if (call->message == NULL) call->message = message_of(call, size);
+        struct weir_batch *message = call->message;
+        if (message == NULL) {
+            refuse_memory(call);
+            return;
+        }
         size_t more = (size_t)(call->length - message->size);
         if (more == 0) {
             weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "more than one message in a unary call", 0);
@@ -494,7 +505,7 @@ static void end(struct weir_http2_request *request) {
 static void stalled(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     if (call->stage == READING) {
-        weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "nothing came for half a minute", 0);
+        weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the request came to a halt for half a minute", 0);
     } else if (call->stage == ANSWERED) { /* and its caller opens no window for the answer */
         nghttp2_submit_rst_stream(weir_http2_session(request->connection), NGHTTP2_FLAG_NONE, request->stream_id,
                                   NGHTTP2_CANCEL);

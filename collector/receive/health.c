@@ -1,14 +1,10 @@
 #include "collector/receive/health.h"
-#include "grpc/health/v1/health.pb-c.h"
+#include "collector/core/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus status_code;
-#define SERVING         GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-#define NOT_SERVING     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
-#define SERVICE_UNKNOWN GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
-
+enum serving_status { SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 }; /* HealthCheckResponse.ServingStatus */
 enum { WATCHERS_MAX = 1024 };
 
 struct weir_health {
@@ -31,31 +27,37 @@ void weir_health_free(struct weir_health *health) {
     free(health);
 }
 
-/* False: the request does not read, and the call is answered. */
+/* HealthCheckRequest{1 service}, read in place: a tree of it would be many times as large as what was sent, and no
+ * budget would know. False: it does not read, and the call is answered. */
 static bool status_of(const struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *message,
-                      status_code *status) {
-    Grpc__Health__V1__HealthCheckRequest *request =
-        grpc__health__v1__health_check_request__unpack(NULL, message->size, message->bytes);
-    if (request == NULL) {
+                      enum serving_status *status) {
+    struct weir_wire wire = weir_wire_of(message->bytes, message->size);
+    struct weir_wire_field field;
+    const uint8_t *service = NULL;
+    uint64_t size = 0;
+    while (weir_wire_next(&wire, &field)) {
+        if (field.number != 1 || field.type != WEIR_WIRE_BYTES) continue;
+        service = field.bytes;
+        size = field.value;
+    }
+    if (wire.why != NULL) {
         weir_grpc_refuse(call, WEIR_GRPC_INVALID_ARGUMENT, "not a HealthCheckRequest", 0);
         return false;
     }
-    bool known = request->service[0] == 0;
-    for (const char *const *name = health->services; *name != NULL; name++)
-        known |= strcmp(*name, request->service) == 0;
-    grpc__health__v1__health_check_request__free_unpacked(request, NULL);
+    bool known = size == 0;
+    for (const char *const *name = health->services; *name != NULL && !known; name++)
+        known = strlen(*name) == size && memcmp(*name, service, size) == 0;
     *status = !known ? SERVICE_UNKNOWN : health->stopped ? NOT_SERVING : SERVING;
     return true;
 }
 
-static size_t pack(status_code status, uint8_t out[16]) {
-    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-    response.status = status;
-    return grpc__health__v1__health_check_response__pack(&response, out);
+/* HealthCheckResponse{1 status} */
+static size_t pack(enum serving_status status, uint8_t out[16]) {
+    return (size_t)(weir_wire_put_uint(out, 1, status) - out);
 }
 
 void weir_health_check(struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *request) {
-    status_code status;
+    enum serving_status status;
     uint8_t answer[16];
     if (!status_of(health, call, request, &status)) return;
     if (status == SERVICE_UNKNOWN) {
@@ -66,7 +68,7 @@ void weir_health_check(struct weir_health *health, struct weir_grpc_call *call, 
 }
 
 void weir_health_watch(struct weir_health *health, struct weir_grpc_call *call, const struct weir_batch *request) {
-    status_code status;
+    enum serving_status status;
     uint8_t answer[16];
     if (!status_of(health, call, request, &status)) return;
     if (health->count == WATCHERS_MAX) {

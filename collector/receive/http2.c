@@ -14,6 +14,7 @@ enum {
     HEADER_BYTES = 32 * 1024, /* of one request, names and values; gRPC suggests 8 KiB */
     PREFACE_S = 10,           /* to say that it speaks HTTP/2 at all */
     STALL_S = 30,             /* a request of which nothing comes, an answer of which nothing is read */
+    STALL_BYTES = 4096,       /* fewer in so long are nothing, unless the request ends with them */
     CHORE_MS = 1000,
     DRAIN_CHORE_MS = 50,
     /* After the last GOAWAY and the last answer: a socket closed over unread bytes takes what is on its way with it
@@ -274,7 +275,11 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     struct weir_http2_request *request = request_of(session, stream_id);
     (void)flags;
     if (request == NULL) return 0;
-    request->heard_ns = now_of(connection);
+    request->heard_bytes += size;
+    if (request->heard_bytes >= STALL_BYTES) {
+        request->heard_ns = now_of(connection);
+        request->heard_bytes = 0;
+    }
     connection->lane->handler.data(request, bytes, size);
     return 0;
 }

@@ -21,8 +21,9 @@ struct weir_http2_request {
     struct weir_http2 *connection;           /* NULL once the stream is gone */
     struct weir_http2_request *next, **slot; /* http2.c's: all of a connection */
     int32_t stream_id;
-    bool half_closed;  /* the peer has ended its side */
-    uint64_t heard_ns; /* when bytes of it last came; the handler sets it when it has answered */
+    bool half_closed;   /* the peer has ended its side */
+    uint64_t heard_ns;  /* when enough bytes of it last came; the handler sets it when it has answered */
+    size_t heard_bytes; /* since */
 };
 
 struct weir_http2_handler {
@@ -34,8 +35,8 @@ struct weir_http2_handler {
     void (*headers_end)(struct weir_http2_request *request);
     void (*data)(struct weir_http2_request *request, const uint8_t *bytes, size_t size);
     void (*end)(struct weir_http2_request *request);
-    /* Nothing came since heard_ns, for a while: a sender that stalls, an answer for which its reader opens no window,
-     * or a handler that takes its time. */
+    /* Next to nothing came since heard_ns, for a while: a sender that stalls, an answer for which its reader opens no
+     * window, or a handler that takes its time. */
     void (*stalled)(struct weir_http2_request *request);
     /* The stream is gone, and request->connection is NULL; the handler frees the request, now or when it may. */
     void (*gone)(struct weir_http2_request *request);
