@@ -1,126 +1,8 @@
 #include "collector/core/buffer.h"
 #include "collector/core/utf8.h"
-#include "collector/core/wire.h"
-#include "collector/decode/otlp.h"
+#include "tests/unit/decode/otlp_parts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-/* A message being written; parts are nested by writing the inner one first. */
-struct part {
-    uint8_t bytes[4096];
-    size_t size;
-};
-
-static void put(struct part *to, uint32_t number, const void *bytes, size_t size) {
-    to->size = (size_t)(weir_wire_put_bytes(to->bytes + to->size, number, bytes, size) - to->bytes);
-}
-static void text(struct part *to, uint32_t number, const char *value) {
-    put(to, number, value, strlen(value));
-}
-static void fixed(struct part *to, uint32_t number, uint64_t value) {
-    to->size = (size_t)(weir_wire_put_fixed64(to->bytes + to->size, number, value) - to->bytes);
-}
-static void number(struct part *to, uint32_t field, uint64_t value) {
-    to->size = (size_t)(weir_wire_put_uint(to->bytes + to->size, field, value) - to->bytes);
-}
-static void inside(struct part *to, uint32_t field, const struct part *part) {
-    put(to, field, part->bytes, part->size);
-}
-
-static const uint8_t trace_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8};
-static const uint8_t span_id[8] = {0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8};
-static const uint8_t parent_id[8] = {0xc1, 2, 3, 4, 5, 6, 7, 8};
-
-static struct part good_span(void) {
-    struct part span = {.size = 0};
-    put(&span, 1, trace_id, 16);
-    put(&span, 2, span_id, 8);
-    put(&span, 4, parent_id, 8);
-    text(&span, 5, "GET /users/42");
-    number(&span, 6, WEIR_KIND_CLIENT);
-    fixed(&span, 7, 1000);
-    fixed(&span, 8, 3500);
-    return span;
-}
-
-static struct part attribute_text(const char *key, const char *value) {
-    struct part pair = {.size = 0}, any = {.size = 0};
-    text(&any, 1, value);
-    text(&pair, 1, key);
-    inside(&pair, 2, &any);
-    return pair;
-}
-
-static struct part attribute_int(const char *key, int64_t value) {
-    struct part pair = {.size = 0}, any = {.size = 0};
-    number(&any, 3, (uint64_t)value);
-    text(&pair, 1, key);
-    inside(&pair, 2, &any);
-    return pair;
-}
-
-static struct part request_of_spans(const char *service, const struct part *spans, unsigned count) {
-    struct part request = {.size = 0}, resource_spans = {.size = 0}, resource = {.size = 0}, scope_spans = {.size = 0};
-    if (service != NULL) {
-        struct part name = attribute_text("service.name", service);
-        inside(&resource, 1, &name);
-        inside(&resource_spans, 1, &resource);
-    }
-    for (unsigned i = 0; i < count; i++)
-        inside(&scope_spans, 2, &spans[i]);
-    inside(&resource_spans, 2, &scope_spans);
-    inside(&request, 1, &resource_spans);
-    return request;
-}
-
-static struct weir_names *names;
-static struct weir_otlp *otlp;
-static struct weir_batch *batch;
-static struct weir_otlp_counts counts;
-static struct weir_error err;
-
-static int setup(void **state) {
-    (void)state;
-    names = weir_names_new(256, 64 * 1024);
-    otlp = weir_otlp_new(names);
-    batch = NULL;
-    return 0;
-}
-static int teardown(void **state) {
-    (void)state;
-    weir_batch_unref(batch);
-    weir_otlp_free(otlp);
-    weir_names_free(names);
-    return 0;
-}
-
-static enum weir_status decode_bytes(const uint8_t *bytes, size_t size) {
-    weir_batch_unref(batch);
-    batch = weir_batch_new(NULL, size);
-    if (size > 0) memcpy(batch->bytes, bytes, size);
-    batch->size = size;
-    err = (struct weir_error){0};
-    return weir_otlp_decode(otlp, batch, &counts, &err);
-}
-
-static const struct weir_span *decode_span(const struct part *span) {
-    struct part request = request_of_spans("shop", span, 1);
-    enum weir_status status = decode_bytes(request.bytes, request.size);
-    if (status != WEIR_OK) fail_msg("%s", err.text);
-    assert_int_equal(counts.spans, 1);
-    return &batch->spans[0];
-}
-
-static void is_name(uint32_t id, const char *want) {
-    assert_string_equal(weir_names_text(names, id, NULL), want);
-}
 
 static void a_span(void **state) {
     (void)state;
@@ -331,64 +213,6 @@ static void truncated(void **state) {
     }
 }
 
-static void broken_parts_are_named(void **state) {
-    (void)state;
-    struct part span = good_span(), pair = {.size = 0};
-    number(&pair, 1, 7); /* a key that is a number */
-    inside(&span, 9, &pair);
-    struct part request = request_of_spans(NULL, &span, 1);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
-    assert_non_null(
-        strstr(err.text, "resource_spans[0].scope_spans[0].spans[0].key: another wire type than the field has"));
-    span = good_span();
-    fixed(&span, 5, 1); /* a name that is a number */
-    request = request_of_spans(NULL, &span, 1);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
-    assert_non_null(strstr(err.text, "spans[0].name: another wire type"));
-    span = good_span();
-    span.bytes[span.size++] = 0x4b; /* field 9, wire type 3: a group */
-    request = request_of_spans(NULL, &span, 1);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_INVALID);
-    assert_non_null(strstr(err.text, "wire type"));
-    assert_int_equal(decode_bytes(NULL, 0), WEIR_OK);
-    assert_int_equal(counts.spans, 0);
-}
-
-/* `depth` arrays, one in another, as an attribute of a span (field 9) or of its resource (0). */
-static enum weir_status nested(uint32_t field, unsigned depth) {
-    struct part any = {.size = 0}, span = good_span(), pair = {.size = 0};
-    text(&any, 1, "x");
-    for (unsigned i = 0; i < depth; i++) {
-        struct part array = {.size = 0}, outer = {.size = 0};
-        inside(&array, 1, &any);
-        inside(&outer, 5, &array);
-        any = outer;
-    }
-    text(&pair, 1, "deep");
-    inside(&pair, 2, &any);
-    if (field != 0) inside(&span, field, &pair);
-    struct part request = request_of_spans(NULL, &span, 1);
-    if (field == 0) {
-        struct part resource = {.size = 0}, resource_spans = {.size = 0};
-        inside(&resource, 1, &pair);
-        inside(&resource_spans, 1, &resource);
-        inside(&request, 1, &resource_spans);
-    }
-    return decode_bytes(request.bytes, request.size);
-}
-
-static void depth_is_bounded(void **state) {
-    (void)state;
-    /* The value of a span's attribute is the sixth message, that of a resource's the fifth; an array is two more. */
-    assert_int_equal(nested(9, 1), WEIR_OK);
-    assert_int_equal(nested(9, (WEIR_DEPTH_MAX - 6) / 2), WEIR_OK);
-    assert_int_equal(nested(9, (WEIR_DEPTH_MAX - 6) / 2 + 1), WEIR_INVALID);
-    assert_non_null(strstr(err.text, "nested too deep"));
-    assert_int_equal(nested(9, 300), WEIR_INVALID);
-    assert_int_equal(nested(0, (WEIR_DEPTH_MAX - 5) / 2), WEIR_OK);
-    assert_int_equal(nested(0, (WEIR_DEPTH_MAX - 5) / 2 + 1), WEIR_INVALID);
-}
-
 static void unknown_fields_are_skipped(void **state) {
     (void)state;
     struct part span = good_span();
@@ -491,6 +315,127 @@ static void the_last_known_value_counts(void **state) {
     assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
     is_name(batch->spans[0].service, "shop");
     assert_int_equal(batch->spans[0].kind, WEIR_KIND_SERVER);
+}
+
+/* Scalars and ids that stand twice: the last one counts. A status that stands twice is one of both (protobuf.dev,
+ * "Encoding": Last One Wins). */
+static void the_last_scalar_counts(void **state) {
+    (void)state;
+    const uint8_t other[16] = {0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xe1, 2, 3, 4, 5, 6, 7, 8};
+    struct part span = good_span(), code = {.size = 0}, message = {.size = 0};
+    text(&span, 3, "ot=th:4");
+    number(&code, 3, WEIR_STATUS_ERROR);
+    text(&message, 2, "why");
+    inside(&span, 15, &code);
+    put(&span, 1, other, 16);
+    put(&span, 2, other, 8);
+    put(&span, 4, other + 8, 8);
+    text(&span, 5, "last");
+    number(&span, 6, WEIR_KIND_CONSUMER);
+    fixed(&span, 7, 2000);
+    fixed(&span, 8, 2001);
+    text(&span, 3, "ot=rv:0123456789abcd");
+    inside(&span, 15, &message);
+    const struct weir_span *view = decode_span(&span);
+    assert_true(view->trace_hi == 0xd1d2d3d4d5d6d7d8 && view->trace_lo == 0xe102030405060708);
+    assert_true(view->span_id == 0xd1d2d3d4d5d6d7d8 && view->parent_id == 0xe102030405060708);
+    is_name(view->operation, "last");
+    assert_int_equal(view->kind, WEIR_KIND_CONSUMER);
+    assert_int_equal(view->start_ns, 2000);
+    assert_int_equal(view->duration_ns, 1);
+    assert_int_equal(view->flags, WEIR_SPAN_RV);
+    assert_int_equal(view->status, WEIR_STATUS_ERROR);
+}
+
+static void times_that_make_no_duration(void **state) {
+    (void)state;
+    static const uint64_t cases[][3] = {{5, 5, 0}, {5, 4, 0}, {0, 4, 0}, {5, 0, 0}, {1, UINT64_MAX, UINT64_MAX - 1}};
+    for (size_t i = 0; i < 5; i++) {
+        struct part span = good_span();
+        fixed(&span, 7, cases[i][0]);
+        fixed(&span, 8, cases[i][1]);
+        const struct weir_span *view = decode_span(&span);
+        assert_true(view->start_ns == cases[i][0] && view->duration_ns == cases[i][2]);
+    }
+}
+
+/* A status that the span said stays, whatever HTTP said. */
+static void a_status_that_was_said_stays(void **state) {
+    (void)state;
+    struct part span = good_span(), ok = {.size = 0}, pair = attribute_int("http.status_code", 500);
+    number(&ok, 3, WEIR_STATUS_OK);
+    inside(&span, 9, &pair);
+    inside(&span, 15, &ok);
+    const struct weir_span *view = decode_span(&span);
+    assert_int_equal(view->status, WEIR_STATUS_OK);
+    assert_int_equal(view->http_status, 500);
+}
+
+/* Bad spans do not touch their neighbours, and the first one's place is said whichever scope it is in. */
+static void the_first_bad_span_is_placed(void **state) {
+    (void)state;
+    struct part span = good_span(), bad = good_span(), sound = {.size = 0}, scope = {.size = 0}, request = {.size = 0};
+    struct part resource_spans = {.size = 0};
+    put(&bad, 2, span_id, 7);
+    text(&bad, 5, "\xff"); /* text of a span that is not taken is nobody's */
+    inside(&sound, 2, &span);
+    text(&span, 5, "the neighbour");
+    const struct part *const second[] = {&span, &bad, &span, &bad, &span};
+    for (size_t i = 0; i < 5; i++)
+        inside(&scope, 2, second[i]);
+    for (size_t i = 0; i < 3; i++)
+        inside(&resource_spans, 2, i == 2 ? &scope : &sound);
+    inside(&request, 1, &resource_spans);
+    inside(&request, 1, &resource_spans);
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    assert_int_equal(counts.spans, 10);
+    assert_int_equal(counts.skipped, 4);
+    assert_int_equal(counts.repaired, 0);
+    assert_string_equal(counts.skipped_reason, "resource_spans[0].scope_spans[2].spans[1]: span_id has 7 bytes, not 8");
+    for (uint32_t i = 0; i < 10; i++)
+        is_name(batch->spans[i].operation, i % 5 < 2 ? "GET /users/{id}" : "the neighbour");
+}
+
+/* Scopes that say the same share one origin, also where it is too large for the table; others do not. */
+static void equal_scopes_share_an_origin(void **state) {
+    (void)state;
+    static const char *const scopes[][2] = {{"a", ""},  {"a", ""},  {"b", ""}, {"b", ""},
+                                            {"b", "u"}, {"a", "u"}, {"c", "v"}};
+    static const uint32_t wanted[] = {0, 0, 1, 1, 2, 3, 4};
+    for (size_t size = 100; size <= 2 * WEIR_ORIGIN_KEPT_BYTES; size *= 300) {
+        struct weir_buffer key = {0}, resource_spans = {0}, request = {0};
+        struct part span = good_span();
+        weir_buffer_room(&key, size);
+        memset(key.bytes, 'k', size);
+        weir_buffer_room(&resource_spans, size + 4096);
+        weir_buffer_room(&request, size + 4096);
+        uint8_t *end = weir_wire_put_bytes(resource_spans.bytes, 1, key.bytes, size);
+        end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, (size_t)(end - resource_spans.bytes));
+        end = weir_wire_put_bytes(resource_spans.bytes, 1, request.bytes, (size_t)(end - request.bytes));
+        for (size_t i = 0; i < 7; i++) {
+            struct part scope = {.size = 0}, scope_spans = {.size = 0};
+            text(&scope, 1, scopes[i][0]);
+            inside(&scope_spans, 1, &scope);
+            inside(&scope_spans, 2, &span);
+            text(&scope_spans, 3, scopes[i][1]);
+            end = weir_wire_put_bytes(end, 2, scope_spans.bytes, scope_spans.size);
+        }
+        size_t one = (size_t)(end - resource_spans.bytes);
+        end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, one);
+        assert_int_equal(decode_bytes(request.bytes, (size_t)(end - request.bytes)), WEIR_OK);
+        assert_int_equal(batch->span_count, 7);
+        assert_int_equal(batch->origin_count, 5);
+        for (uint32_t i = 0; i < 7; i++) {
+            const struct weir_origin *origin = batch->origins[batch->spans[i].origin];
+            assert_int_equal(batch->spans[i].origin, wanted[i]);
+            assert_int_equal(origin->parts.scope[2], scopes[i][0][0]);
+            assert_int_equal(origin->parts.scope_url_size, strlen(scopes[i][1]));
+            is_name(batch->spans[i].service, "unknown_service");
+        }
+        weir_buffer_free(&key);
+        weir_buffer_free(&resource_spans);
+        weir_buffer_free(&request);
+    }
 }
 
 static void priors_as_text(void **state) {
@@ -696,14 +641,17 @@ int main(void) {
         TEST(bad_ids_are_skipped),
         TEST(where_spans_come_from),
         TEST(truncated),
-        TEST(broken_parts_are_named),
-        TEST(depth_is_bounded),
         TEST(unknown_fields_are_skipped),
         TEST(text_is_repaired),
         TEST(a_budget_that_is_used_up),
         TEST(no_budget_leaves_anything),
         TEST(long_names_end_on_a_character),
         TEST(the_last_known_value_counts),
+        TEST(the_last_scalar_counts),
+        TEST(times_that_make_no_duration),
+        TEST(a_status_that_was_said_stays),
+        TEST(the_first_bad_span_is_placed),
+        TEST(equal_scopes_share_an_origin),
         TEST(priors_as_text),
         TEST(a_resource_is_repaired_once),
         TEST(names_are_bounded),
