@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { REQUESTS = 6000, DAMAGED = 12 /* variants of each */ };
+enum { REQUESTS = 20000, DAMAGED = 12 /* variants of each */ };
 
 static uint64_t seed;
 
