@@ -20,6 +20,16 @@ static const char *law_same(const struct weir_span *a, const struct weir_span *b
     return a->http_status == b->http_status ? NULL : "HTTP status of a span read again";
 }
 
+/* The last span restated once more, to the same: nothing stands twice. */
+static const char *law_twice(struct weir_batch *restated) {
+    struct weir_span *span = &restated->spans[restated->span_count - 1];
+    uint32_t size = span->size;
+    span->flags |= WEIR_SPAN_CHANGED;
+    if (weir_otlp_restate(restated, restated, restated->span_count - 1) != WEIR_OK)
+        return "a span is not restated twice";
+    return restated->spans[restated->span_count - 1].size == size ? NULL : "a span restated twice is longer";
+}
+
 /* Each view's bytes as a span of its own, and restated with this threshold and prior. */
 static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, uint64_t threshold, double prior) {
     const char *differs = NULL;
@@ -47,8 +57,8 @@ static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, u
         before.prior = prior;
         if (weir_otlp_span(otlp, restated, now->offset, now->size, &again, &counts, NULL) != WEIR_OK)
             differs = "a restated span is refused";
-        else if ((differs = law_same(&before, &again)) == NULL)
-            differs = law_same(now, &again);
+        else if ((differs = law_same(&before, &again)) == NULL && (differs = law_same(now, &again)) == NULL)
+            differs = law_twice(restated);
     }
     weir_batch_unref(restated);
     return differs;

@@ -103,6 +103,9 @@ static void tracestates(void **state) {
         {"ot=rv:0123456789abcd", 0, 0x0123456789abcd, WEIR_SPAN_RV},
         {"v=1 , ot=th:fd70a4;rv:0123456789abcd;p:8 ,x=ot=th:8", 0xfd70a400000000, 0x0123456789abcd,
          WEIR_SPAN_TH | WEIR_SPAN_RV},
+        {"ot=th:8 \t,x=1", 1ull << 55, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
+        {"\t ot=rv:0123456789abcd\t ", 0, 0x0123456789abcd, WEIR_SPAN_RV},
+        {"ot=th:c,ot=th:8", 3ull << 54, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH}, /* a key stands once: the first */
         {"ot=th:", 0, 0xa2a3a4a5a6a7a8, 0},
         {"ot=th:8g", 0, 0xa2a3a4a5a6a7a8, 0},
         {"ot=th:C", 0, 0xa2a3a4a5a6a7a8, 0}, /* lower case by the specification */
@@ -399,9 +402,9 @@ static void the_first_bad_span_is_placed(void **state) {
 /* Scopes that say the same share one origin, also where it is too large for the table; others do not. */
 static void equal_scopes_share_an_origin(void **state) {
     (void)state;
-    static const char *const scopes[][2] = {{"a", ""},  {"a", ""},  {"b", ""}, {"b", ""},
-                                            {"b", "u"}, {"a", "u"}, {"c", "v"}};
-    static const uint32_t wanted[] = {0, 0, 1, 1, 2, 3, 4};
+    static const char *const scopes[][2] = {{"a", ""},  {"a", ""},  {"b", ""},  {"b", ""},
+                                            {"b", "w"}, {"b", "u"}, {"a", "u"}, {"c", "v"}};
+    static const uint32_t wanted[] = {0, 0, 1, 1, 2, 3, 4, 5};
     for (size_t size = 100; size <= 2 * WEIR_ORIGIN_KEPT_BYTES; size *= 300) {
         struct weir_buffer key = {0}, resource_spans = {0}, request = {0};
         struct part span = good_span();
@@ -412,7 +415,7 @@ static void equal_scopes_share_an_origin(void **state) {
         uint8_t *end = weir_wire_put_bytes(resource_spans.bytes, 1, key.bytes, size);
         end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, (size_t)(end - resource_spans.bytes));
         end = weir_wire_put_bytes(resource_spans.bytes, 1, request.bytes, (size_t)(end - request.bytes));
-        for (size_t i = 0; i < 7; i++) {
+        for (size_t i = 0; i < 8; i++) {
             struct part scope = {.size = 0}, scope_spans = {.size = 0};
             text(&scope, 1, scopes[i][0]);
             inside(&scope_spans, 1, &scope);
@@ -423,9 +426,9 @@ static void equal_scopes_share_an_origin(void **state) {
         size_t one = (size_t)(end - resource_spans.bytes);
         end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, one);
         assert_int_equal(decode_bytes(request.bytes, (size_t)(end - request.bytes)), WEIR_OK);
-        assert_int_equal(batch->span_count, 7);
-        assert_int_equal(batch->origin_count, 5);
-        for (uint32_t i = 0; i < 7; i++) {
+        assert_int_equal(batch->span_count, 8);
+        assert_int_equal(batch->origin_count, 6);
+        for (uint32_t i = 0; i < 8; i++) {
             const struct weir_origin *origin = batch->origins[batch->spans[i].origin];
             assert_int_equal(batch->spans[i].origin, wanted[i]);
             assert_int_equal(origin->parts.scope[2], scopes[i][0][0]);

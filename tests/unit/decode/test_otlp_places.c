@@ -245,6 +245,57 @@ static void text_is_repaired_everywhere(void **state) {
     assert_in_range(tried, 20, 100);
 }
 
+/* Wherever in a string of whatever length the byte is: strings are looked at eight bytes at a time. */
+static void text_is_looked_at_to_the_last_byte(void **state) {
+    (void)state;
+    static const struct way span = {{1, 2, 2}, ""}, pair = {{1, 2, 2, 9}, ""}, value = {{1, 2, 2, 9, 2}, ""};
+    const struct {
+        const struct way *way;
+        uint32_t field;
+    } cases[] = {{&span, 3}, {&span, 5}, {&pair, 1}, {&value, 1}};
+    for (size_t size = 1; size < 40; size++) {
+        for (size_t at = 0; at < size; at++) {
+            char bytes[40];
+            memset(bytes, 'x', sizeof bytes);
+            bytes[at] = (char)0x80;
+            for (size_t i = 0; i < 4; i++) {
+                struct part extra = {.size = 0};
+                put(&extra, cases[i].field, bytes, size);
+                struct part request = request_with(cases[i].way, &extra);
+                assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+                assert_int_equal(counts.repaired, 1);
+                assert_true(all_is_text("\xef\xbf\xbd"));
+            }
+        }
+    }
+}
+
+/* What is sound behind it does not hide bad text: a resource, a scope and their URLs, in any order. */
+static void sound_text_hides_no_bad_text(void **state) {
+    (void)state;
+    for (unsigned order = 0; order < 16; order++) {
+        bool is_url_bad = (order & 1) != 0, is_url_first = (order & 2) != 0, of_scope = (order & 4) != 0;
+        struct part pair = attribute_text("k", is_url_bad ? "sound" : "b\xff"), message = {.size = 0},
+                    extra = {.size = 0};
+        inside(&message, of_scope ? 3 : 1, &pair);
+        for (unsigned i = 0; i < 2; i++) {
+            if ((i == 0) == is_url_first)
+                text(&extra, 3, is_url_bad ? "b\xff" : "sound");
+            else
+                inside(&extra, 1, &message);
+        }
+        if ((order & 8) != 0) { /* the same once more: the last one counts */
+            struct part twice = extra;
+            memcpy(extra.bytes + extra.size, twice.bytes, twice.size);
+            extra.size += twice.size;
+        }
+        struct part request = request_with(&(struct way){{1, of_scope ? 2 : 0}, ""}, &extra);
+        assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+        assert_int_equal(counts.repaired, 1);
+        assert_true(all_is_text("b\xef\xbf\xbd"));
+    }
+}
+
 /* Bytes are no text: ids and bytes_value stay as they are. */
 static void bytes_are_left(void **state) {
     (void)state;
@@ -356,10 +407,16 @@ static void depth_is_bounded(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(broken_bytes_are_placed),        TEST(wire_types_are_held_to),
-        TEST(unknown_fields_are_passed_over), TEST(bytes_are_left),
-        TEST(text_is_repaired_everywhere),    TEST(lengths_grow_with_the_text),
-        TEST(broken_parts_are_named),         TEST(depth_is_bounded),
+        TEST(broken_bytes_are_placed),
+        TEST(wire_types_are_held_to),
+        TEST(unknown_fields_are_passed_over),
+        TEST(bytes_are_left),
+        TEST(text_is_repaired_everywhere),
+        TEST(lengths_grow_with_the_text),
+        TEST(broken_parts_are_named),
+        TEST(depth_is_bounded),
+        TEST(text_is_looked_at_to_the_last_byte),
+        TEST(sound_text_hides_no_bad_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
