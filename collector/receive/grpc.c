@@ -18,37 +18,52 @@ enum {
     TEXT_BYTES = 400, /* of grpc-message, before escaping */
 };
 
-enum { CODES = 17, CODE_ROWS = CODES, REQUESTS_OPEN = CODE_ROWS, MESSAGE_BYTES, METRICS };
-#define CODE(number, label)                                                                                            \
-    [number] = {"grpc_requests_total", "code=\"" label "\"", WEIR_COUNTER,                                             \
-                "gRPC requests answered, by status code; cancelled: the caller left before."}
+enum { REQUESTS_OPEN, MESSAGE_BYTES, METRICS };
 static const struct weir_metric metrics[METRICS] = {
-    CODE(0, "OK"),
-    CODE(1, "CANCELLED"),
-    CODE(2, "UNKNOWN"),
-    CODE(3, "INVALID_ARGUMENT"),
-    CODE(4, "DEADLINE_EXCEEDED"),
-    CODE(5, "NOT_FOUND"),
-    CODE(6, "ALREADY_EXISTS"),
-    CODE(7, "PERMISSION_DENIED"),
-    CODE(8, "RESOURCE_EXHAUSTED"),
-    CODE(9, "FAILED_PRECONDITION"),
-    CODE(10, "ABORTED"),
-    CODE(11, "OUT_OF_RANGE"),
-    CODE(12, "UNIMPLEMENTED"),
-    CODE(13, "INTERNAL"),
-    CODE(14, "UNAVAILABLE"),
-    CODE(15, "DATA_LOSS"),
-    CODE(16, "UNAUTHENTICATED"),
     [REQUESTS_OPEN] = {"grpc_requests_open", NULL, WEIR_GAUGE, "gRPC requests that came and are not answered."},
     [MESSAGE_BYTES] = {"grpc_message_bytes_total", NULL, WEIR_COUNTER, "Bytes of gRPC messages, after inflating."},
+};
+
+/* One set a method of ours, and one for all that are not. Rows are the codes of enum weir_grpc_code: the others are
+ * never answered. */
+enum { METHODS_MAX = 16, ROWS_BY_CODE = 15, OTHER = 0 };
+enum {
+    ROW_OK,
+    ROW_CANCELLED,
+    ROW_INVALID_ARGUMENT,
+    ROW_DEADLINE_EXCEEDED,
+    ROW_NOT_FOUND,
+    ROW_RESOURCE_EXHAUSTED,
+    ROW_UNIMPLEMENTED,
+    ROW_INTERNAL,
+    ROW_UNAVAILABLE,
+    ROWS
+};
+#define ROW(code)                                                                                                      \
+    [ROW_##code] = {"grpc_requests_total", "code=\"" #code "\"", WEIR_COUNTER,                                         \
+                    "gRPC requests answered, by method and status code; CANCELLED: the caller left before."}
+static const struct weir_metric requests_metrics[ROWS] = {
+    ROW(OK),          ROW(CANCELLED),          ROW(INVALID_ARGUMENT), ROW(DEADLINE_EXCEEDED),
+    ROW(NOT_FOUND),   ROW(RESOURCE_EXHAUSTED), ROW(UNIMPLEMENTED),    ROW(INTERNAL),
+    ROW(UNAVAILABLE),
+};
+static const uint8_t row_of[ROWS_BY_CODE] = {
+    [WEIR_GRPC_OK] = ROW_OK,
+    [WEIR_GRPC_CANCELLED] = ROW_CANCELLED,
+    [WEIR_GRPC_INVALID_ARGUMENT] = ROW_INVALID_ARGUMENT,
+    [WEIR_GRPC_DEADLINE_EXCEEDED] = ROW_DEADLINE_EXCEEDED,
+    [WEIR_GRPC_NOT_FOUND] = ROW_NOT_FOUND,
+    [WEIR_GRPC_RESOURCE_EXHAUSTED] = ROW_RESOURCE_EXHAUSTED,
+    [WEIR_GRPC_UNIMPLEMENTED] = ROW_UNIMPLEMENTED,
+    [WEIR_GRPC_INTERNAL] = ROW_INTERNAL,
+    [WEIR_GRPC_UNAVAILABLE] = ROW_UNAVAILABLE,
 };
 
 struct weir_grpc {
     struct weir_grpc_options options;
     struct weir_loop *loop;
     struct weir_metrics *registry;
-    struct weir_metric_set *set;
+    struct weir_metric_set *set, *requests[1 + METHODS_MAX]; /* OTHER, then as in options.methods */
     struct weir_http2_lane *http2;
     struct weir_gunzip *gunzip;
     uint32_t open; /* calls that live, those included whose caller has left */
@@ -232,12 +247,17 @@ static void submit_body(struct weir_grpc_call *call) {
                             &provider);
 }
 
+static void count_request(const struct weir_grpc_call *call, enum weir_grpc_code code) {
+    size_t which = call->method == NULL ? OTHER : 1 + (size_t)(call->method - call->grpc->options.methods);
+    weir_count(call->grpc->requests[which], row_of[code], 1);
+}
+
 static void finish(struct weir_grpc_call *call, enum weir_grpc_code code) {
     call->code = code;
     call->stage = ANSWERED;
     call->request.heard_ns = weir_loop_now(call->grpc->loop);
     weir_loop_unset(call->grpc->loop, &call->deadline);
-    weir_count(call->grpc->set, (uint32_t)code, 1);
+    count_request(call, code);
 }
 
 static bool put_message(struct weir_grpc_call *call, const uint8_t *message, size_t size) {
@@ -384,6 +404,7 @@ static bool header(struct weir_http2_request *request, const uint8_t *name, size
 
 static void headers_end(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
+    if (call->stage != READING) return; /* its headers took so long that it is answered */
     if (!call->is_post) {
         answer_http(call, "405");
     } else if (!call->is_grpc) {
@@ -516,7 +537,7 @@ static void gone(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     weir_loop_unset(call->grpc->loop, &call->deadline);
     if (call->stage != ANSWERED) {
-        weir_count(call->grpc->set, WEIR_GRPC_CANCELLED, 1);
+        count_request(call, WEIR_GRPC_CANCELLED);
         if (call->stage == STREAMING && call->method->gone != NULL) call->method->gone(call->grpc->options.self, call);
         call->stage = ANSWERED;
     }
@@ -524,6 +545,26 @@ static void gone(struct weir_http2_request *request) {
 }
 
 /* ---- the server ---- */
+
+static bool open_metrics(struct weir_grpc *grpc) {
+    char labels[160];
+    grpc->set = weir_metrics_open(grpc->registry, metrics, METRICS, NULL);
+    grpc->requests[OTHER] = weir_metrics_open(grpc->registry, requests_metrics, ROWS, "method=\"other\"");
+    bool opened = grpc->set != NULL && grpc->requests[OTHER] != NULL;
+    for (size_t i = 0; grpc->options.methods[i].path != NULL; i++) {
+        assert(i < METHODS_MAX);
+        snprintf(labels, sizeof labels, "method=\"%s\"", grpc->options.methods[i].path + 1);
+        grpc->requests[1 + i] = weir_metrics_open(grpc->registry, requests_metrics, ROWS, labels);
+        opened = opened && grpc->requests[1 + i] != NULL;
+    }
+    return opened;
+}
+
+static void close_metrics(struct weir_grpc *grpc) {
+    weir_metrics_close(grpc->registry, grpc->set);
+    for (size_t i = 0; i <= METHODS_MAX; i++)
+        weir_metrics_close(grpc->registry, grpc->requests[i]);
+}
 
 enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, struct weir_metrics *registry,
                                const struct weir_grpc_options *options, const struct weir_http2_limits *limits,
@@ -533,8 +574,8 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
     grpc->options = *options;
     grpc->loop = loop;
     grpc->registry = registry;
-    grpc->set = weir_metrics_open(registry, metrics, METRICS, NULL);
     grpc->gunzip = weir_gunzip_new();
+    bool counted = open_metrics(grpc);
     const struct weir_http2_handler handler = {.self = grpc,
                                                .begin = begin,
                                                .header = header,
@@ -543,7 +584,7 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
                                                .end = end,
                                                .stalled = stalled,
                                                .gone = gone};
-    enum weir_status status = grpc->set == NULL || grpc->gunzip == NULL
+    enum weir_status status = !counted || grpc->gunzip == NULL
                                   ? weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory")
                                   : weir_http2_lane_new(&grpc->http2, loop, registry, &handler, limits, err);
     if (status != WEIR_OK) {
@@ -575,7 +616,7 @@ void weir_grpc_free(struct weir_grpc *grpc) {
     if (grpc == NULL) return;
     weir_http2_lane_free(grpc->http2);
     weir_gunzip_free(grpc->gunzip);
-    weir_metrics_close(grpc->registry, grpc->set);
+    close_metrics(grpc);
     grpc->freed = true;
     if (grpc->open == 0) free(grpc); /* else callers left whose receipts are out */
 }

@@ -180,9 +180,12 @@ static int rig_open(void **state) {
 static int rig_close(void **state) {
     (void)state;
     if (rig.held != NULL) rig_settle();
-    rig_on_lane(rig_stop_job);
-    bool idle = rig_idle_within(3000);
-    rig_on_lane(rig_close_job);
+    bool idle = rig.receiver == NULL; /* a test may have closed it already */
+    if (!idle) {
+        rig_on_lane(rig_stop_job);
+        idle = rig_idle_within(3000);
+        rig_on_lane(rig_close_job);
+    }
     weir_loop_stop(rig.loop);
     pthread_join(rig.thread, NULL);
     weir_loop_free(rig.loop);

@@ -82,7 +82,67 @@ static void an_unknown_service_is_watched(void **state) {
         client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Watch", .body = &body});
     assert_true(client_pump(&client, has_body, 3000));
     assert_int_equal(health_at(answer, 0), SERVICE_UNKNOWN);
+    rig_on_lane(rig_stop_job);
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_int_equal(answer->body_size, 7); /* what was never here does not end */
     client_close(&client);
+}
+
+/* "VmHWM:" and the like of /proc/self/status. */
+static long status_kib(const char *key) {
+    char line[200];
+    long kib = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+    assert_non_null(file);
+    while (kib < 0 && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0) kib = atol(line + strlen(key));
+    fclose(file);
+    return kib;
+}
+
+static void reload_job(void) {
+    weir_receive_grpc.reload(rig.receiver, &rig.config);
+}
+
+/* A tree of it, as protobuf-c makes, takes 45 times the memory of its bytes, and nobody's budget knows. */
+static void a_request_of_fields_that_nobody_knows(void **state) {
+    (void)state;
+    enum { FIELDS = 4 << 20 };
+    struct client client;
+    uint8_t *request = malloc(2 * FIELDS), *large = malloc(2 * FIELDS + 5);
+    for (size_t i = 0; i < FIELDS; i++)
+        request[2 * i] = 2 << 3 | WEIR_WIRE_BYTES, request[2 * i + 1] = 0;
+    struct body body = {.bytes = large, .size = frame(large, request, 2 * FIELDS, 0)};
+    rig.config.grpc.max_message_bytes = 16 << 20;
+    rig_on_lane(reload_job);
+    FILE *clear = fopen("/proc/self/clear_refs", "w");
+    assert_true(clear != NULL && fputs("5", clear) >= 0 && fclose(clear) == 0); /* VmHWM begins anew (proc(5)) */
+    long before_kib = status_kib("VmRSS:");
+    client_open(&client);
+    struct answer *answer =
+        client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Check", .body = &body});
+    assert_true(client_pump(&client, all_closed, 20000));
+    assert_string_equal(answer->grpc_status, "0");
+    assert_int_equal(health_at(answer, 0), SERVING);
+    assert_true(status_kib("VmHWM:") - before_kib < 128 * 1024);
+    client_close(&client);
+    free(request);
+    free(large);
+}
+
+static void broken_health_requests(void **state) {
+    (void)state;
+    static const uint8_t broken[][4] = {{0x0a, 9, 'a', 'b'}, {0x0a, 0x80, 0x80, 0x80}, {0x08, 1, 0x0b, 0}};
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        struct client client;
+        struct body body = {.bytes = framed, .size = frame(framed, broken[i], sizeof broken[i], 0)};
+        client_open(&client);
+        struct answer *answer =
+            client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Check", .body = &body});
+        assert_true(client_pump(&client, all_closed, 3000));
+        assert_string_equal(answer->grpc_status, "3");
+        client_close(&client);
+    }
 }
 
 static bool is_held(struct client *client) {
@@ -225,6 +285,124 @@ static void patience_ends(void **state) {
     client_close(&client);
 }
 
+/* A byte now and then keeps a request, and the memory drawn for it, no longer than silence does. */
+static void a_trickle_is_no_request(void **state) {
+    (void)state;
+    struct client client;
+    struct body body = {.bytes = framed, .size = 20, .open = true};
+    frame(framed, message, 100 * 1024, 0);
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+    client_pump(&client, NULL, 30);
+    for (int i = 0; i < 8 && !answer->closed; i++) {
+        rig.ahead_ns += 5 * WEIR_S;
+        body.size++;
+        nghttp2_session_resume_data(client.session, answer->stream);
+        client_pump(&client, all_closed, 50);
+    }
+    assert_true(answer->closed);
+    assert_string_equal(answer->grpc_status, "4");
+    client_close(&client);
+}
+
+/* A client whose window stays shut: its answers, and with them its streams, are not kept for ever. */
+static void an_answer_that_nobody_takes(void **state) {
+    (void)state;
+    struct client client;
+    struct body body = {.bytes = framed, .size = export_frame(1)};
+    client_open(&client);
+    nghttp2_submit_settings(client.session, NGHTTP2_FLAG_NONE,
+                            &(nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}, 1);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+    client_pump(&client, NULL, 100);
+    assert_int_equal(rig.spans, 1);
+    assert_string_equal(answer->status, "200");
+    assert_false(answer->closed);
+    rig.ahead_ns += 25 * WEIR_S;
+    client_pump(&client, NULL, 1200);
+    assert_false(answer->closed);
+    rig.ahead_ns += 10 * WEIR_S;
+    assert_true(client_pump(&client, all_closed, 5000));
+    assert_int_equal(answer->error, NGHTTP2_CANCEL);
+    client_close(&client);
+}
+
+/* Sends `bytes` behind the preface and an empty SETTINGS, and reads until the receiver hangs up. */
+static void is_cut_off(const uint8_t *bytes, size_t size) {
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    int fd = connect_to_rig();
+    char answers[4096];
+    ssize_t n = 1;
+    send(fd, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN, MSG_NOSIGNAL);
+    send(fd, settings, sizeof settings, MSG_NOSIGNAL);
+    send(fd, bytes, size, MSG_NOSIGNAL);
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    while (n > 0) {
+        assert_int_equal(poll(&ready, 1, 5000), 1);
+        n = recv(fd, answers, sizeof answers, 0);
+    }
+    close(fd);
+}
+
+static void floods(void **state) {
+    (void)state;
+    static uint8_t bytes[200 * 1024];
+    size_t size = 0;
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    for (; size + sizeof settings <= sizeof bytes; size += sizeof settings)
+        memcpy(bytes + size, settings, sizeof settings);
+    is_cut_off(bytes, size); /* each wants an ACK */
+    /* CVE-2024-27316: a header block without an end. 0x82 is ":method: GET". */
+    static const uint8_t headers[10] = {0, 0, 1, NGHTTP2_HEADERS, 0, 0, 0, 0, 1, 0x82},
+                         more[9] = {0, 0, 0, NGHTTP2_CONTINUATION, 0, 0, 0, 0, 1};
+    memcpy(bytes, headers, sizeof headers);
+    for (size = sizeof headers; size < 1000; size += sizeof more)
+        memcpy(bytes + size, more, sizeof more);
+    is_cut_off(bytes, size);
+    assert_true(rig_metric("weir_grpc_protocol_errors_total") == 2);
+}
+
+/* The request is answered while its header block is still open; the block ends afterwards. */
+static void headers_that_take_their_time(void **state) {
+    (void)state;
+    /* 0x83: ":method: POST", 0x86: ":scheme: http", 0x84: ":path: /" */
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS},
+                         head[11] = {0, 0, 2, NGHTTP2_HEADERS, 0, 0, 0, 0, 1, 0x83, 0x86},
+                         rest[10] = {0, 0, 1, NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, 0, 0, 0, 1, 0x84};
+    int fd = connect_to_rig();
+    send(fd, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN, MSG_NOSIGNAL);
+    send(fd, settings, sizeof settings, MSG_NOSIGNAL);
+    send(fd, head, sizeof head, MSG_NOSIGNAL);
+    usleep(50000);
+    assert_true(rig_metric("weir_grpc_requests_open") == 1);
+    rig.ahead_ns += 31 * WEIR_S;
+    for (int i = 0; i < 300 && rig_metric("weir_grpc_requests_open") > 0; i++)
+        usleep(10000);
+    assert_true(rig_metric("weir_grpc_requests_open") == 0);
+    send(fd, rest, sizeof rest, MSG_NOSIGNAL);
+    usleep(50000);
+    assert_true(rig_metric("weir_grpc_requests_open") == 0);
+    assert_true(rig_metric("weir_grpc_requests_total{method=\"other\",code=\"DEADLINE_EXCEEDED\"}") == 1);
+    close(fd);
+}
+
+static void headers_are_bounded(void **state) {
+    (void)state;
+    static char timeout[40 * 1024];
+    struct client client;
+    struct body body = {.bytes = framed, .size = export_frame(1)}, again = body;
+    memset(timeout, '1', sizeof timeout - 1);
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body, .timeout = timeout});
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_string_equal(answer->status, "");
+    assert_int_equal(rig.spans, 0);
+    struct answer *next = client_submit(&client, &(struct request){.body = &again}); /* the others go on */
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_string_equal(next->grpc_status, "0");
+    client_close(&client);
+}
+
 static void streams_opened_to_be_reset(void **state) {
     (void)state;
     struct client client;
@@ -272,12 +450,19 @@ int main(void) {
         TEST(health),
         TEST(watchers_hear_of_the_end),
         TEST(an_unknown_service_is_watched),
+        TEST(a_request_of_fields_that_nobody_knows),
+        TEST(broken_health_requests),
         TEST(drains),
         TEST(too_many_pings),
         TEST(pings_beside_a_stream_are_free),
         TEST(connections_are_bounded),
         TEST(what_is_not_http2),
         TEST(patience_ends),
+        TEST(a_trickle_is_no_request),
+        TEST(an_answer_that_nobody_takes),
+        TEST(floods),
+        TEST(headers_are_bounded),
+        TEST(headers_that_take_their_time),
         TEST(streams_opened_to_be_reset),
         TEST(a_slow_reader_is_not_served),
     };
