@@ -1,9 +1,10 @@
 #include "collector/check.h"
-#include "collector/config/config.h"
 #include "collector/config/limits.h"
+#include "collector/config/options.h"
 #include "collector/sample/policy.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void print_listen(const char *name, const struct weir_listen *listen) {
     if (!listen->on) {
@@ -35,9 +36,11 @@ int weir_check(const char *path) {
         uint32_t lanes = config->lanes != 0 ? config->lanes : weir_cpu_limit("/sys/fs/cgroup", "/proc/self/cgroup");
         printf("%s: ok\n", *path != 0 ? path : "no file: the defaults");
         printf("  %-10s %u\n", "lanes", lanes);
-        print_listen("grpc", &config->grpc.listen);
-        print_listen("statsd", &config->statsd.listen);
-        print_listen("admin", &config->admin.listen);
+        for (const struct weir_listen_option *one = weir_listen_options; one->section != NULL; one++) {
+            const char *dot = strchr(one->section, '.');
+            print_listen(dot == NULL ? one->section : dot + 1,
+                         (const struct weir_listen *)(const void *)((const char *)config + one->offset));
+        }
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
         for (uint32_t i = 0; i < config->exporter_count; i++)
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);

@@ -27,12 +27,55 @@ struct weir_statsd_config {
     uint64_t receive_buffer_bytes;       /* 4 MiB */
 };
 
+/* A listener without cert_file is plain. Files are read at the start, and again when they change. */
+struct weir_tls_config {
+    char cert_file[WEIR_TEXT_MAX], key_file[WEIR_TEXT_MAX]; /* PEM; "" = no TLS */
+    char client_ca_file[WEIR_TEXT_MAX];                     /* PEM; else clients need no certificate */
+    enum weir_tls_version { WEIR_TLS_1_2, WEIR_TLS_1_3 } min_version;
+};
+
+/* receivers.otlp_http, receivers.zipkin */
+struct weir_http_config {
+    struct weir_listen listen; /* 127.0.0.1:4318, :9411 */
+    uint64_t max_body_bytes;   /* 16 MiB; also after inflating */
+    uint32_t max_connections;  /* 1024 a lane */
+    uint64_t idle_timeout_ns;  /* 60 s without a byte */
+    struct weir_tls_config tls;
+    char bearer_token_file[WEIR_TEXT_MAX]; /* "" = anybody may send */
+};
+
+struct weir_scribe_config {
+    struct weir_listen listen; /* 127.0.0.1:9410 */
+    uint64_t max_frame_bytes;  /* 16 MiB */
+    uint32_t max_connections;  /* 1024 a lane */
+    uint64_t merge_wait_ns;    /* 3 min: how long a part of a span waits for the rest */
+    uint64_t weight_wait_ns;   /* 10 s: how long a span waits for the one that says its trace's rate */
+    uint64_t memory_bytes;     /* 16 MiB a lane, of spans that wait */
+    struct weir_tls_config tls;
+};
+
+struct weir_datagram_config {
+    struct weir_listen listen; /* 127.0.0.1:4319 */
+    uint64_t receive_buffer_bytes;
+    uint32_t senders_max;              /* 4096 a lane, for sequence numbers */
+    uint64_t sender_expiry_ns;         /* 10 min */
+    char hmac_key_file[WEIR_TEXT_MAX]; /* "" = no signatures asked for */
+    char allow[WEIR_TEXT_MAX];         /* networks, such as 10.0.0.0/8, fd00::/8; "" = any */
+};
+
+struct weir_access_log_config {
+    struct weir_listen listen; /* 127.0.0.1:5140 */
+    uint64_t receive_buffer_bytes;
+};
+
 struct weir_grpc_config {
     struct weir_listen listen;       /* 127.0.0.1:4317 */
     uint64_t max_message_bytes;      /* 16 MiB; also after inflating */
     uint32_t max_connections;        /* 1024 a lane */
     uint32_t max_concurrent_streams; /* 100 a connection */
     uint64_t keepalive_min_ns;       /* 10 s: PINGs more often than this, without data, are strikes */
+    struct weir_tls_config tls;
+    char bearer_token_file[WEIR_TEXT_MAX]; /* "" = anybody may send */
 };
 
 struct weir_batch_config {
@@ -89,6 +132,8 @@ struct weir_exporter_config {
     };
 };
 
+struct weir_rules;
+
 struct weir_config {
     char path[WEIR_TEXT_MAX];  /* "" when there is no file */
     uint32_t lanes;            /* 0 = min(affinity, cpu quota) */
@@ -98,6 +143,10 @@ struct weir_config {
     uint32_t names_max;        /* memory.names: 65,536 distinct names */
     struct weir_statsd_config statsd;
     struct weir_grpc_config grpc;
+    struct weir_http_config otlp_http, zipkin;
+    struct weir_scribe_config scribe;
+    struct weir_datagram_config datagram;
+    struct weir_access_log_config access_log;
     struct weir_batch_config batch;
     struct weir_aggregate_config aggregate;
     struct {
@@ -107,9 +156,12 @@ struct weir_config {
     struct {
         struct weir_listen listen; /* 127.0.0.1:9646 */
         bool lifecycle;            /* POST /-/reload also from elsewhere than loopback */
+        struct weir_tls_config tls;
+        char bearer_token_file[WEIR_TEXT_MAX];
     } admin;
     struct weir_exporter_config exporters[WEIR_EXPORTERS_MAX];
     uint32_t exporter_count;
+    const struct weir_rules *rules; /* made of the above by attributes/rules.h; NULL until then */
 };
 
 /* Reads, checks and completes. path NULL or "": the defaults. On WEIR_INVALID err->text is "file:line: reason" and

@@ -6,7 +6,7 @@
 #include "collector/config/options.h"
 #include "collector/config/yaml.h"
 
-enum { WEIR_OPTIONS_MAX = 64 };
+enum { WEIR_OPTIONS_MAX = 160 };
 
 /* Where keys stand in the file, by their place in weir_options; 0 = not given. */
 struct weir_lines {

@@ -149,7 +149,8 @@ static enum weir_status set(struct loader *loader, const struct weir_option *opt
     const char *text = node->text;
     if (option->type == WEIR_OPTION_HEADERS) return set_headers(loader, path, node, base);
     if (option->type == WEIR_OPTION_HEADERS_FILE) return set_headers_file(loader, path, node, base);
-    if (node->kind == WEIR_YAML_LIST && option->type == WEIR_OPTION_SECONDS) {
+    bool is_list = option->type == WEIR_OPTION_SECONDS || option->type == WEIR_OPTION_NETWORKS;
+    if (node->kind == WEIR_YAML_LIST && is_list) {
         enum weir_status status = join(loader, path, node, joined, sizeof joined);
         if (status != WEIR_OK) return status;
         text = joined;
@@ -159,10 +160,9 @@ static enum weir_status set(struct loader *loader, const struct weir_option *opt
     }
     if (node->kind == WEIR_YAML_NULL && (option->type == WEIR_OPTION_PATH)) {
         text = "";
-    } else if (node->kind != WEIR_YAML_TEXT || option->type == WEIR_OPTION_SECONDS) {
+    } else if (node->kind != WEIR_YAML_TEXT || is_list) {
         return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, %s is needed", path,
-                              weir_yaml_kind_name(node->kind),
-                              option->type == WEIR_OPTION_SECONDS ? "a list" : "a single value");
+                              weir_yaml_kind_name(node->kind), is_list ? "a list" : "a single value");
     }
     if (weir_option_set(option, base, text, &loader->env, why, sizeof why)) return WEIR_OK;
     if (weir_option_secret(option))
@@ -214,9 +214,15 @@ static bool is_section(const char *path) {
     return false;
 }
 
+static struct weir_listen *listen_at(struct weir_config *config, const struct weir_listen_option *option) {
+    return (struct weir_listen *)(void *)((char *)config + option->offset);
+}
+
 static struct weir_listen *receiver_listen(struct weir_config *config, const char *path) {
-    if (strcmp(path, "receivers.statsd") == 0) return &config->statsd.listen;
-    if (strcmp(path, "receivers.grpc") == 0) return &config->grpc.listen;
+    if (strncmp(path, "receivers.", 10) != 0) return NULL;
+    for (const struct weir_listen_option *option = weir_listen_options; option->section != NULL; option++) {
+        if (strcmp(path, option->section) == 0) return listen_at(config, option);
+    }
     return NULL;
 }
 
@@ -256,9 +262,9 @@ static enum weir_status read_section(struct loader *loader, const struct weir_ya
 }
 
 /* A receiver runs when the file lists it, or when the file has no list of receivers. */
-static void place_listener(const struct weir_yaml *root, const char *section, const char *key,
-                           struct weir_listen *listen) {
-    const struct weir_yaml *parent = weir_yaml_get(root, section);
+static void place_listener(const struct weir_yaml *root, const char *section, struct weir_listen *listen) {
+    const char *dot = strchr(section, '.'), *key = dot == NULL ? NULL : dot + 1;
+    const struct weir_yaml *parent = weir_yaml_get(root, key == NULL ? section : "receivers");
     const struct weir_yaml *node = parent == NULL || key == NULL ? parent : weir_yaml_get(parent, key);
     bool listed = key != NULL && parent != NULL && parent->kind == WEIR_YAML_MAP;
     if (listed && node == NULL) listen->on = false;
@@ -357,9 +363,8 @@ static enum weir_status build(struct loader *loader, const struct weir_machine *
     set_defaults(loader);
     enum weir_status status = read_section(loader, root, "");
     if (status != WEIR_OK) return status;
-    place_listener(root, "receivers", "statsd", &config->statsd.listen);
-    place_listener(root, "receivers", "grpc", &config->grpc.listen);
-    place_listener(root, "admin", NULL, &config->admin.listen);
+    for (const struct weir_listen_option *option = weir_listen_options; option->section != NULL; option++)
+        place_listener(root, option->section, listen_at(config, option));
     config->sampling.line =
         loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.policy") - weir_options];
     const struct weir_yaml *exporters = weir_yaml_get(root, "exporters");

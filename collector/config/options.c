@@ -19,6 +19,27 @@
 #define TOP(field)                                                                                                     \
     .scope = WEIR_SCOPE_TOP, .offset = offsetof(struct weir_config, field),                                            \
     .size = sizeof(((struct weir_config *)0)->field)
+#define TLS_ROWS(key, field)                                                                                           \
+    {key ".tls.cert_file", TOP(field.cert_file), .type = WEIR_OPTION_PATH, .fallback = "",                             \
+     .help =                                                                                                           \
+         "PEM file with the certificate chain; with it this listener speaks TLS only. Read again when it changes."},   \
+        {key ".tls.key_file", TOP(field.key_file), .type = WEIR_OPTION_PATH, .fallback = "",                           \
+         .help = "PEM file with the certificate's private key."},                                                      \
+        {key ".tls.client_ca_file", TOP(field.client_ca_file), .type = WEIR_OPTION_PATH, .fallback = "",               \
+         .help =                                                                                                       \
+             "PEM file with the authorities of client certificates; with it a client without a good one is refused."}, \
+    {                                                                                                                  \
+        key ".tls.min_version", TOP(field.min_version), .type = WEIR_OPTION_ENUM, .fallback = "1.2",                   \
+                                                        .words = tls_versions,                                         \
+                                                        .help = "Oldest version of TLS that is spoken."                \
+    }
+#define BEARER_ROW(key, field)                                                                                         \
+    {                                                                                                                  \
+        key ".bearer_token_file", TOP(field),                                                                          \
+            .type = WEIR_OPTION_PATH, .fallback = "",                                                                  \
+            .help = "File with tokens, one a line; a request without one of them (`Authorization: Bearer`) is "        \
+                    "refused. Read again when it changes."                                                             \
+    }
 #define OUT(in, field)                                                                                                 \
     .scope = in, .offset = offsetof(struct weir_exporter_config, field),                                               \
     .size = sizeof(((struct weir_exporter_config *)0)->field)
@@ -28,6 +49,7 @@ const char *const weir_scope_types[WEIR_SCOPES] = {[WEIR_SCOPE_FILE] = "file", [
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const source_labels[] = {
     [WEIR_SOURCE_NONE] = "none", [WEIR_SOURCE_IP] = "ip", [WEIR_SOURCE_HOST] = "host", NULL};
+static const char *const tls_versions[] = {[WEIR_TLS_1_2] = "1.2", [WEIR_TLS_1_3] = "1.3", NULL};
 static const char *const encodings[] = {[WEIR_ZIPKIN_PROTO3] = "proto3", [WEIR_ZIPKIN_JSON] = "json", NULL};
 
 /* clang-format off */
@@ -43,13 +65,6 @@ const struct weir_option weir_options[] = {
     {"memory.names", TOP(names_max), .type = WEIR_OPTION_COUNT, .fallback = "65536", .min = 1024, .max = 16 << 20,
      .help = "Distinct services, operations, peers and label values; more of them are counted under the name `overflow`."},
 
-    {"receivers.statsd.listen", TOP(statsd.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":8125",
-     .help = "UDP address for StatsD and DogStatsD lines."},
-    {"receivers.statsd.source_label", TOP(statsd.source_label), .type = WEIR_OPTION_ENUM, .fallback = "none", .words = source_labels,
-     .help = "Adds the label `source` to each series: the sender's address, or its name by reverse look-up."},
-    {"receivers.statsd.receive_buffer_bytes", TOP(statsd.receive_buffer_bytes), .type = WEIR_OPTION_BYTES, .fallback = "4MiB",
-     .min = 64 * KiB, .max = GiB, .help = "Socket buffer asked of the kernel for each lane; what was got is on /metrics."},
-
     {"receivers.grpc.listen", TOP(grpc.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":4317",
      .help = "TCP address for gRPC: OTLP traces and metrics, health."},
     {"receivers.grpc.max_message_bytes", TOP(grpc.max_message_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 4 * KiB,
@@ -60,6 +75,69 @@ const struct weir_option weir_options[] = {
      .max = 10000, .live = true, .help = "Requests under way on one connection (SETTINGS_MAX_CONCURRENT_STREAMS)."},
     {"receivers.grpc.keepalive_min", TOP(grpc.keepalive_min_ns), .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 0, .max = HOUR,
      .live = true, .help = "PINGs that come more often than this without data between them are strikes; too many close the connection."},
+    TLS_ROWS("receivers.grpc", grpc.tls),
+    BEARER_ROW("receivers.grpc", grpc.bearer_token_file),
+
+    {"receivers.otlp_http.listen", TOP(otlp_http.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":4318",
+     .help = "TCP address for OTLP over HTTP: traces and metrics, protobuf and JSON."},
+    {"receivers.otlp_http.max_body_bytes", TOP(otlp_http.max_body_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 4 * KiB,
+     .max = GiB, .live = true, .help = "Largest request, before and after inflating; a larger one is answered 413."},
+    {"receivers.otlp_http.max_connections", TOP(otlp_http.max_connections), .type = WEIR_OPTION_COUNT, .fallback = "1024", .min = 1, .max = 65536,
+     .help = "Open connections a lane; more are closed at once."},
+    {"receivers.otlp_http.idle_timeout", TOP(otlp_http.idle_timeout_ns), .type = WEIR_OPTION_DURATION, .fallback = "60s", .min = S, .max = HOUR,
+     .help = "A connection on which nothing moves for so long is closed."},
+    TLS_ROWS("receivers.otlp_http", otlp_http.tls),
+    BEARER_ROW("receivers.otlp_http", otlp_http.bearer_token_file),
+
+    {"receivers.zipkin.listen", TOP(zipkin.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9411",
+     .help = "TCP address for Zipkin over HTTP: v2 JSON and proto3, v1 JSON and thrift."},
+    {"receivers.zipkin.max_body_bytes", TOP(zipkin.max_body_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 4 * KiB,
+     .max = GiB, .live = true, .help = "Largest request, before and after inflating; a larger one is answered 413."},
+    {"receivers.zipkin.max_connections", TOP(zipkin.max_connections), .type = WEIR_OPTION_COUNT, .fallback = "1024", .min = 1, .max = 65536,
+     .help = "Open connections a lane; more are closed at once."},
+    {"receivers.zipkin.idle_timeout", TOP(zipkin.idle_timeout_ns), .type = WEIR_OPTION_DURATION, .fallback = "60s", .min = S, .max = HOUR,
+     .help = "A connection on which nothing moves for so long is closed."},
+    TLS_ROWS("receivers.zipkin", zipkin.tls),
+    BEARER_ROW("receivers.zipkin", zipkin.bearer_token_file),
+
+    {"receivers.scribe.listen", TOP(scribe.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9410",
+     .help = "TCP address for Scribe, as Linkerd 1 and Finagle send their spans."},
+    {"receivers.scribe.max_frame_bytes", TOP(scribe.max_frame_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 4 * KiB,
+     .max = GiB, .live = true, .help = "Largest thrift frame; a larger one closes its connection."},
+    {"receivers.scribe.max_connections", TOP(scribe.max_connections), .type = WEIR_OPTION_COUNT, .fallback = "1024", .min = 1, .max = 65536,
+     .live = true, .help = "Open connections a lane; more are closed at once."},
+    {"receivers.scribe.merge_wait", TOP(scribe.merge_wait_ns), .type = WEIR_OPTION_DURATION, .fallback = "3m", .min = 0, .max = HOUR,
+     .live = true, .help = "How long a part of a span waits for the rest of it."},
+    {"receivers.scribe.weight_wait", TOP(scribe.weight_wait_ns), .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 0, .max = HOUR,
+     .live = true, .help = "How long a span waits for the one of its trace that says at what rate the trace was sampled."},
+    {"receivers.scribe.memory_bytes", TOP(scribe.memory_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 64 * KiB, .max = TiB,
+     .live = true, .help = "Bound a lane of spans that wait; beyond, the oldest go on as they are."},
+    TLS_ROWS("receivers.scribe", scribe.tls),
+
+    {"receivers.datagram.listen", TOP(datagram.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":4319",
+     .help = "UDP address for Weir datagrams: spans and counters."},
+    {"receivers.datagram.receive_buffer_bytes", TOP(datagram.receive_buffer_bytes), .type = WEIR_OPTION_BYTES, .fallback = "4MiB",
+     .min = 64 * KiB, .max = GiB, .help = "Socket buffer asked of the kernel for each lane; what was got is on /metrics."},
+    {"receivers.datagram.senders_max", TOP(datagram.senders_max), .type = WEIR_OPTION_COUNT, .fallback = "4096", .min = 1, .max = 1 << 20,
+     .help = "Senders a lane whose sequence numbers are followed; beyond, the one heard least recently is forgotten."},
+    {"receivers.datagram.sender_expiry", TOP(datagram.sender_expiry_ns), .type = WEIR_OPTION_DURATION, .fallback = "10m", .min = S,
+     .max = 365 * DAY, .live = true, .help = "A sender that is silent for so long is forgotten."},
+    {"receivers.datagram.hmac_key_file", TOP(datagram.hmac_key_file), .type = WEIR_OPTION_PATH, .fallback = "",
+     .help = "File with the key that senders sign with (HMAC-SHA256); with it unsigned datagrams are refused."},
+    {"receivers.datagram.allow", TOP(datagram.allow), .type = WEIR_OPTION_NETWORKS, .fallback = "", .live = true,
+     .help = "Networks that may send, such as [10.0.0.0/8, fd00::/8]; without it, all."},
+
+    {"receivers.access_log.listen", TOP(access_log.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":5140",
+     .help = "UDP address for access logs of NGINX and HAProxy as syslog lines; see docs/access-log.md for their format."},
+    {"receivers.access_log.receive_buffer_bytes", TOP(access_log.receive_buffer_bytes), .type = WEIR_OPTION_BYTES, .fallback = "4MiB",
+     .min = 64 * KiB, .max = GiB, .help = "Socket buffer asked of the kernel for each lane; what was got is on /metrics."},
+
+    {"receivers.statsd.listen", TOP(statsd.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":8125",
+     .help = "UDP address for StatsD and DogStatsD lines."},
+    {"receivers.statsd.source_label", TOP(statsd.source_label), .type = WEIR_OPTION_ENUM, .fallback = "none", .words = source_labels,
+     .help = "Adds the label `source` to each series: the sender's address, or its name by reverse look-up."},
+    {"receivers.statsd.receive_buffer_bytes", TOP(statsd.receive_buffer_bytes), .type = WEIR_OPTION_BYTES, .fallback = "4MiB",
+     .min = 64 * KiB, .max = GiB, .help = "Socket buffer asked of the kernel for each lane; what was got is on /metrics."},
 
     {"batch.max_spans", TOP(batch.max_spans), .type = WEIR_OPTION_COUNT, .fallback = "8192", .min = 1, .max = 1 << 20, .live = true,
      .help = "A batch for the exporters closes at so many spans."},
@@ -93,6 +171,8 @@ const struct weir_option weir_options[] = {
      .help = "TCP address for /metrics, health and reload."},
     {"admin.lifecycle", TOP(admin.lifecycle), .type = WEIR_OPTION_BOOL, .fallback = "false", .live = true,
      .help = "Lets POST /-/reload come from elsewhere than loopback."},
+    TLS_ROWS("admin", admin.tls),
+    BEARER_ROW("admin", admin.bearer_token_file),
 
     {"memory_bytes", OUT(WEIR_SCOPE_EXPORTER, memory_bytes), .type = WEIR_OPTION_BYTES, .fallback = "64MiB", .min = MiB, .max = TiB,
      .live = true, .help = "Batches that wait for this back end; beyond, the oldest is dropped as `full`."},
@@ -133,6 +213,18 @@ const struct weir_option weir_options[] = {
     {.key = NULL},
 };
 /* clang-format on */
+
+const struct weir_listen_option weir_listen_options[] = {
+    {"receivers.grpc", offsetof(struct weir_config, grpc.listen)},
+    {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.listen)},
+    {"receivers.zipkin", offsetof(struct weir_config, zipkin.listen)},
+    {"receivers.scribe", offsetof(struct weir_config, scribe.listen)},
+    {"receivers.datagram", offsetof(struct weir_config, datagram.listen)},
+    {"receivers.access_log", offsetof(struct weir_config, access_log.listen)},
+    {"receivers.statsd", offsetof(struct weir_config, statsd.listen)},
+    {"admin", offsetof(struct weir_config, admin.listen)},
+    {NULL, 0},
+};
 
 static bool refuse(char *why, size_t why_size, const char *what) {
     snprintf(why, why_size, "%s", what);
@@ -263,6 +355,7 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
         if (*text == 0) return refuse(why, why_size, "is empty");
         return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_PATH: return set_text(option, field, env->folder, text, why, why_size);
+    case WEIR_OPTION_NETWORKS: return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_SECONDS: return set_seconds((struct weir_aggregate_config *)(void *)field, text, why, why_size);
     case WEIR_OPTION_HEADERS:
     case WEIR_OPTION_HEADERS_FILE: break;
@@ -311,7 +404,8 @@ bool weir_option_equal(const struct weir_option *option, const void *a, const vo
     case WEIR_OPTION_WORD:
     case WEIR_OPTION_URL:
     case WEIR_OPTION_FOLDER:
-    case WEIR_OPTION_PATH: return strcmp(x, y) == 0;
+    case WEIR_OPTION_PATH:
+    case WEIR_OPTION_NETWORKS: return strcmp(x, y) == 0;
     case WEIR_OPTION_SECONDS: {
         const struct weir_aggregate_config *p = (const void *)x, *q = (const void *)y;
         return p->latency_bucket_count == q->latency_bucket_count &&

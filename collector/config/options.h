@@ -17,6 +17,7 @@ enum weir_option_type {
     WEIR_OPTION_FOLDER,   /* char[]: a path, relative to the working directory */
     WEIR_OPTION_PATH,     /* char[]: a path, relative to the file that names it */
     WEIR_OPTION_SECONDS,  /* struct weir_aggregate_config: latency_buckets and their count */
+    WEIR_OPTION_NETWORKS, /* char[]: address/prefix, with commas between */
     WEIR_OPTION_HEADERS,  /* headers and their count; values are secret */
     WEIR_OPTION_HEADERS_FILE,
 };
@@ -44,6 +45,13 @@ struct weir_option {
 };
 
 extern const struct weir_option weir_options[]; /* ends with key NULL */
+
+/* What listens: its section of the file, and its struct weir_listen in struct weir_config. */
+struct weir_listen_option {
+    const char *section; /* receivers.grpc, admin */
+    uint32_t offset;
+};
+extern const struct weir_listen_option weir_listen_options[]; /* ends with section NULL */
 
 /* What values hang on besides their text. */
 struct weir_option_env {

@@ -21,8 +21,13 @@ static const struct group groups[] = {
      "series a lane, 96 an edge a lane and 128 a name. More than the memory limit of the process's cgroup (else of the "
      "machine) is an error.\n"
      "`memory.intake` and `memory_bytes` that a file does not give are first halved, down to 4MiB, until it all fits."},
-    {"receivers.statsd", WEIR_SCOPE_TOP, "receivers.statsd.", NULL},
     {"receivers.grpc", WEIR_SCOPE_TOP, "receivers.grpc.", NULL},
+    {"receivers.otlp_http", WEIR_SCOPE_TOP, "receivers.otlp_http.", NULL},
+    {"receivers.zipkin", WEIR_SCOPE_TOP, "receivers.zipkin.", NULL},
+    {"receivers.scribe", WEIR_SCOPE_TOP, "receivers.scribe.", NULL},
+    {"receivers.datagram", WEIR_SCOPE_TOP, "receivers.datagram.", NULL},
+    {"receivers.access_log", WEIR_SCOPE_TOP, "receivers.access_log.", NULL},
+    {"receivers.statsd", WEIR_SCOPE_TOP, "receivers.statsd.", NULL},
     {"batch", WEIR_SCOPE_TOP, "batch.", NULL},
     {"aggregate", WEIR_SCOPE_TOP, "aggregate.", NULL},
     {"sampling", WEIR_SCOPE_TOP, "sampling.", NULL},

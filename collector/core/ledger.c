@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const weir_receiver_names[WEIR_RECEIVERS] = {"grpc", "statsd"};
+const char *const weir_receiver_names[WEIR_RECEIVERS] = {
+    [WEIR_RECEIVER_GRPC] = "grpc",         [WEIR_RECEIVER_OTLP_HTTP] = "otlp_http",
+    [WEIR_RECEIVER_ZIPKIN] = "zipkin",     [WEIR_RECEIVER_SCRIBE] = "scribe",
+    [WEIR_RECEIVER_DATAGRAM] = "datagram", [WEIR_RECEIVER_ACCESS_LOG] = "access_log",
+    [WEIR_RECEIVER_STATSD] = "statsd",
+};
 const char *const weir_refusal_names[WEIR_REFUSALS] = {"invalid", "memory", "closing"};
 const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector"};
 const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter"};

@@ -11,7 +11,16 @@
 
 #include <stdint.h>
 
-enum weir_receiver_id { WEIR_RECEIVER_GRPC, WEIR_RECEIVER_STATSD, WEIR_RECEIVERS };
+enum weir_receiver_id {
+    WEIR_RECEIVER_GRPC,
+    WEIR_RECEIVER_OTLP_HTTP,
+    WEIR_RECEIVER_ZIPKIN,
+    WEIR_RECEIVER_SCRIBE,
+    WEIR_RECEIVER_DATAGRAM,
+    WEIR_RECEIVER_ACCESS_LOG,
+    WEIR_RECEIVER_STATSD,
+    WEIR_RECEIVERS
+};
 enum weir_refusal { WEIR_REFUSED_INVALID, WEIR_REFUSED_MEMORY, WEIR_REFUSED_CLOSING, WEIR_REFUSALS };
 enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGES };
 enum weir_drop {
@@ -76,7 +85,7 @@ bool weir_mutated(const char *counter);
 struct weir_ledger;
 
 struct weir_ledger *weir_ledger_new(uint32_t lanes);
-/* The lane's thread: copies `row` out as one snapshot. Cheap enough for once a round (about 200 bytes). */
+/* The lane's thread: copies `row` out as one snapshot. Cheap enough for once a round (under 1 KiB). */
 void weir_ledger_publish(struct weir_ledger *ledger, uint32_t lane, const struct weir_lane_row *row);
 void weir_ledger_read(const struct weir_ledger *ledger, uint32_t lane, struct weir_lane_row *row); /* any thread */
 /* `read` answers the queue's row, consistent in itself; scraper's thread. name is kept by reference. */

@@ -26,6 +26,8 @@ enum weir_span_flag {
     WEIR_SPAN_TH_CHANGED = 1 << 5,    /* `threshold` was raised here: the bytes' tracestate is stale */
     WEIR_SPAN_PRIOR_CHANGED = 1 << 6, /* `prior` was set here: the bytes lack the attribute */
     WEIR_SPAN_DEBUG = 1 << 7,         /* the source said debug (B3 flags=1): leaves as Zipkin's `debug` */
+    WEIR_SPAN_SHARED = 1 << 8,        /* Zipkin: a server span with its client's id; leaves as `shared` */
+    WEIR_SPAN_UNCOUNTED = 1 << 9,     /* not for the series: a rule leaves it out, or it is the rest of one that was */
 };
 
 #define WEIR_THRESHOLD_MAX (1ull << 56) /* exclusive; T is in [0, 2^56) */
@@ -44,9 +46,9 @@ struct weir_span {
     uint32_t peer;         /* who was called, by name or address; WEIR_NAME_NONE when not said */
     uint16_t origin;       /* index into the batch's origins */
     uint16_t http_status;  /* 0 = not said */
-    uint8_t kind, status;  /* status is ERROR also where it was UNSET and the HTTP status is 5xx */
-    uint8_t flags;
-    uint8_t receiver; /* enum weir_receiver_id of ledger.h */
+    uint16_t flags;
+    uint8_t kind, status; /* status is ERROR also where it was UNSET and the HTTP status is 5xx */
+    uint8_t receiver;     /* enum weir_receiver_id of ledger.h */
 };
 
 /* w = prior x 2^56 / (2^56 - T): how many spans this one stands for. */

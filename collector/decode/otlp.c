@@ -17,6 +17,7 @@ struct weir_otlp {
     struct weir_otlp_names names;
     struct weir_origins *origins;
     struct weir_buffer resource, scope; /* one of each with its URL, where their text is not UTF-8 */
+    const struct weir_rules *rules;
 };
 
 /* Where the walk is, for an error's text; and what it walks. */
@@ -50,6 +51,10 @@ void weir_otlp_free(struct weir_otlp *otlp) {
     weir_buffer_free(&otlp->resource);
     weir_buffer_free(&otlp->scope);
     free(otlp);
+}
+
+void weir_otlp_set_rules(struct weir_otlp *otlp, const struct weir_rules *rules) {
+    otlp->rules = rules;
 }
 
 /* ---- places ---- */
@@ -179,6 +184,13 @@ static uint32_t service_of(struct weir_otlp *otlp, const struct weir_origin_part
     return weir_names_intern(otlp->names.names, name, name_size);
 }
 
+struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
+    int is_new = 0;
+    struct weir_origin *origin = weir_origins_get(otlp->origins, parts, &is_new);
+    if (origin != NULL && is_new) origin->service = service_of(otlp, &origin->parts);
+    return origin;
+}
+
 /* A message and its URL with their text repaired, in `out`. */
 static bool repair_part(struct walk *walk, struct weir_buffer *out, enum weir_otlp_message message,
                         const uint8_t **bytes, uint32_t *size, const uint8_t **url, uint32_t *url_size) {
@@ -224,10 +236,8 @@ static bool has_scope(const struct weir_origin *origin, const struct weir_origin
 /* Looks the origin up, or makes it, and gives the batch a hold on it. */
 static bool find_origin(struct walk *walk, struct shared *shared, const struct weir_origin_parts *parts,
                         const uint8_t *at) {
-    int is_new = 0;
-    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, parts, &is_new);
+    struct weir_origin *origin = weir_otlp_origin(walk->otlp, parts);
     if (origin == NULL) return full(walk);
-    if (is_new) origin->service = service_of(walk->otlp, &origin->parts);
     enum weir_status status = weir_batch_origin(walk->batch, origin, &shared->last_index);
     weir_origin_unref(origin);
     if (status != WEIR_OK && walk->batch->origin_count == UINT16_MAX) /* sent again it would be refused again */

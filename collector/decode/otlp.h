@@ -12,6 +12,13 @@ enum { WEIR_DEPTH_MAX = 64 /* nested AnyValue; protobuf elsewhere stops at 100 *
 struct weir_otlp;
 struct weir_otlp *weir_otlp_new(struct weir_names *names);
 void weir_otlp_free(struct weir_otlp *otlp);
+/* What may be kept of spans, and how they are judged (attributes/rules.h); from the next span on. NULL: no rules. The
+ * rules outlive the decoder or the next call. */
+struct weir_rules;
+void weir_otlp_set_rules(struct weir_otlp *otlp, const struct weir_rules *rules);
+/* The origin for a resource and scope (message bodies, sound and UTF-8), with service.name read. The caller owns a
+ * reference. NULL: out of memory. */
+struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts);
 
 struct weir_otlp_counts {
     uint32_t spans;           /* appended */

@@ -118,7 +118,7 @@ enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batc
     if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) end = put_prior(end, span.prior);
     if ((span.flags & WEIR_SPAN_TH_CHANGED) != 0) span.flags |= WEIR_SPAN_TH;
     if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span.flags |= WEIR_SPAN_PRIOR;
-    span.flags &= (uint8_t)~WEIR_SPAN_CHANGED;
+    span.flags &= (uint16_t)~WEIR_SPAN_CHANGED;
     span.offset = (uint32_t)to->size;
     span.size = (uint32_t)(end - start);
     span.origin = origin;

@@ -233,7 +233,8 @@ static void test_refused(void **state) {
                       "aggregate, sampling, admin, exporters");
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
-    refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are statsd, grpc");
+    refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "
+                                         "otlp_http, zipkin, scribe, datagram, access_log, statsd");
     refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
                                     "memory, receivers, batch, aggregate, sampling, admin, exporters");
     refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin");
@@ -474,7 +475,9 @@ static void test_what_needs_a_restart(void **state) {
     weir_config_needs_restart(a, live, text, sizeof text);
     assert_string_equal(text, "");
     weir_config_needs_restart(a, other, text, sizeof text);
-    assert_string_equal(text, "lanes, receivers.statsd.listen, receivers.grpc.listen, aggregate.latency_buckets, "
+    assert_string_equal(text, "lanes, receivers.grpc.listen, receivers.otlp_http.listen, "
+                              "receivers.zipkin.listen, receivers.scribe.listen, receivers.datagram.listen, "
+                              "receivers.access_log.listen, receivers.statsd.listen, aggregate.latency_buckets, "
                               "exporters.file.max_file_age, "
                               "exporters.zipkin.url, exporters.zipkin.headers, exporters.file/c, exporters.file/b");
     char small[12];

@@ -37,6 +37,12 @@ static void attributes(void **state) {
         {attribute_text("http.status_code", "200"), WEIR_KIND_CLIENT, 200, 0, 0, 1, ""},
         {attribute_text("http.response.status_code", "503"), WEIR_KIND_CLIENT, 503, WEIR_STATUS_ERROR, 0, 1, ""},
         {attribute_int("http.response.status_code", 599), WEIR_KIND_SERVER, 599, WEIR_STATUS_ERROR, 0, 1, ""},
+        {attribute_text("http.response.status_code", "599"), WEIR_KIND_CLIENT, 599, WEIR_STATUS_ERROR, 0, 1, ""},
+        {attribute_int("http.status_code", 499), WEIR_KIND_CLIENT, 499, 0, 0, 1, ""},
+        {attribute_int("http.status_code", 600), WEIR_KIND_CLIENT, 600, 0, 0, 1, ""},
+        {attribute_text("http.status_code", "999"), WEIR_KIND_CLIENT, 999, 0, 0, 1, ""},
+        {attribute_int("http.status_code", 1000), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
+        {attribute_int("http.status_code", 100), WEIR_KIND_CLIENT, 100, 0, 0, 1, ""},
         {attribute_int("http.status_code", 99), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_int("http.status_code", -1), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_text("http.status_code", "5x3"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
@@ -50,6 +56,8 @@ static void attributes(void **state) {
         {attribute_text("weir.prior_weight", "nan"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_int("sampling.priority", 1), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
         {attribute_text("sampling.priority", "2"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
+        {attribute_text("sampling.priority", "123456789"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
+        {attribute_text("sampling.priority", "1234567890"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         {attribute_int("sampling.priority", 0), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
         /* Envoy's request id: 9 sampled, a forced, b asked for by the client. */
         {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-a1b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0,
@@ -296,6 +304,7 @@ static void long_names_end_on_a_character(void **state) {
     const char *have = weir_names_text(names, decode_span(&span)->operation, &size);
     assert_true(weir_utf8_valid((const uint8_t *)have, size));
     assert_int_equal(strncmp(have, "GET /{id}/yyy", 13), 0);
+    assert_int_equal(size, WEIR_NAME_BYTES_MAX - 1 - 6); /* the cut comes first, ten digits become four characters */
 }
 
 /* Several parts of one value, and fields of a later version behind it: the last known one counts. */
@@ -534,6 +543,84 @@ static void names_are_bounded(void **state) {
     }
 }
 
+/* More names and peers than a lane remembers, in turn and then again: each is still its own. */
+static void forgotten_names_are_found_again(void **state) {
+    (void)state;
+    weir_otlp_free(otlp);
+    weir_names_free(names);
+    names = weir_names_new(16384, 1 << 20);
+    otlp = weir_otlp_new(names);
+    for (unsigned i = 0; i < 10000; i++) {
+        struct part span = good_span();
+        char name[32], peer[32];
+        snprintf(name, sizeof name, "op-%u-x", i * 7 % 5000);
+        snprintf(peer, sizeof peer, "peer-%u-x", i * 11 % 5000);
+        struct part pair = attribute_text("peer.service", peer);
+        text(&span, 5, name);
+        inside(&span, 9, &pair);
+        const struct weir_span *view = decode_span(&span);
+        is_name(view->operation, name);
+        is_name(view->peer, peer);
+    }
+}
+
+/* One span body, as other decoders have it. */
+static void a_body_alone(void **state) {
+    (void)state;
+    struct part span = good_span(), bad_id = good_span(), bad_type = good_span(), cut = good_span();
+    struct part bad_text = good_span();
+    put(&bad_id, 1, trace_id, 15);
+    text(&bad_text, 5, "b\xff");
+    fixed(&bad_type, 5, 1);
+    cut.bytes[cut.size++] = 0x2a;
+    const struct {
+        const struct part *body;
+        enum weir_status status;
+        const char *text;
+    } cases[] = {
+        {&span, WEIR_OK, ""},
+        {&bad_text, WEIR_OK, ""},
+        {&bad_id, WEIR_INVALID, "trace_id has 15 bytes, not 16"},
+        {&bad_type, WEIR_INVALID, "byte %zu: name: another wire type than the field has"},
+        {&cut, WEIR_INVALID, "byte %zu: truncated varint"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        weir_batch_unref(batch);
+        batch = weir_batch_new(NULL, 4096);
+        memset(batch->bytes, 0xff, 5); /* others before it */
+        memcpy(batch->bytes + 5, cases[i].body->bytes, cases[i].body->size);
+        batch->size = 5 + cases[i].body->size;
+        counts = (struct weir_otlp_counts){0};
+        err = (struct weir_error){0};
+        struct weir_span view;
+        assert_int_equal(weir_otlp_span(otlp, batch, 5, (uint32_t)cases[i].body->size, &view, &counts, &err),
+                         cases[i].status);
+        char want[96];
+        snprintf(want, sizeof want, cases[i].text, 5 + good_span().size + (cases[i].body == &cut));
+        assert_string_equal(err.text, want);
+        assert_int_equal(counts.repaired, cases[i].body == &bad_text);
+        if (cases[i].status != WEIR_OK) continue;
+        assert_int_equal(view.offset, cases[i].body == &bad_text ? 5 + bad_text.size : 5);
+        assert_int_equal(view.offset + view.size, batch->size);
+        is_name(view.operation, cases[i].body == &bad_text ? "b\xef\xbf\xbd" : "GET /users/{id}");
+    }
+}
+
+/* A repaired span stays with its resource. */
+static void repaired_spans_keep_their_origin(void **state) {
+    (void)state;
+    struct part span = good_span(), bad = good_span();
+    text(&bad, 5, "\xff");
+    struct part request = request_of_spans("a", &span, 1), more = request_of_spans("b", &bad, 1);
+    memcpy(request.bytes + request.size, more.bytes, more.size);
+    request.size += more.size;
+    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
+    is_name(batch->spans[0].service, "a");
+    is_name(batch->spans[1].service, "b");
+    assert_int_equal(batch->spans[0].origin, 0);
+    assert_int_equal(batch->spans[1].origin, 1);
+}
+
 /* Enums have 32 bits: protobuf drops those above. Values that no version names are unspecified. */
 static void enums_have_32_bits(void **state) {
     (void)state;
@@ -662,6 +749,9 @@ int main(void) {
         TEST(peers_by_rank),
         TEST(requests_of_envoy),
         TEST(enums_have_32_bits),
+        TEST(forgotten_names_are_found_again),
+        TEST(a_body_alone),
+        TEST(repaired_spans_keep_their_origin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ static const struct {
     {" a=1 , \tb=2", 1ull << 55, "ot=th:8,a=1 ,b=2"},
     {",,", 1ull << 55, "ot=th:8"},
     {"ot=", 1ull << 55, "ot=th:8"},
+    {"ot=th:;p:1;th:4", 1ull << 55, "ot=th:8;p:1"},
 };
 
 static void tracestates(void **state) {
