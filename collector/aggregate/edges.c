@@ -199,9 +199,9 @@ static void make_room(struct weir_shard *shard, uint64_t now_ns) {
 }
 
 void weir_shard_edge(struct weir_shard *shard, const struct weir_span *span, double weight, uint64_t now_ns) {
-    bool client = span->kind == WEIR_KIND_CLIENT;
-    uint64_t client_id = client ? span->span_id : span->parent_id;
-    if (client_id == 0 || (!client && (span->flags & WEIR_SPAN_ROOT) != 0)) return; /* nobody called it */
+    bool client = span->kind == WEIR_KIND_CLIENT, shared = (span->flags & WEIR_SPAN_SHARED) != 0;
+    uint64_t client_id = client || shared ? span->span_id : span->parent_id; /* B3 lets both sides have one id */
+    if (client_id == 0 || (!client && !shared && (span->flags & WEIR_SPAN_ROOT) != 0)) return; /* nobody called it */
     struct weir_waiting *waiting = shard->waiting;
     struct side side = {.trace_lo = span->trace_lo,
                         .client_id = client_id,

@@ -106,6 +106,23 @@ static void other_traces_and_spans_do_not_pair(void **state) {
     house_close(house);
 }
 
+/* B3: a server may go on under its client's span id, also as the only other span of the trace. */
+static void a_shared_span_is_the_other_side_of_its_own_id(void **state) {
+    (void)state;
+    struct house *house = house_of(1);
+    for (uint64_t i = 1; i <= 4; i++) {
+        struct weir_span client = client_of(house, i, 7), server = server_of(house, i, 999);
+        server.span_id = 7;
+        server.flags = (uint16_t)(WEIR_SPAN_SHARED | (i % 2 != 0 ? WEIR_SPAN_ROOT : 0));
+        if (i == 4) server.flags = 0; /* not shared: its client is 999 */
+        house_span(house, 0, &client);
+        house_span(house, 0, &server);
+    }
+    assert_series(house, REQUEST "_total" WEB_DB, 3);
+    assert_double(house_own(house, "weir_edges_paired_total"), 3, "paired", __FILE__, __LINE__);
+    house_close(house);
+}
+
 static void a_client_alone_knows_its_peer(void **state) {
     (void)state;
     struct house *house = house_of(1);
@@ -204,10 +221,15 @@ static void off_costs_and_makes_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(those_left_survive_the_shrinking),   cmocka_unit_test(both_sides_make_an_edge_in_any_order),
-        cmocka_unit_test(other_traces_and_spans_do_not_pair), cmocka_unit_test(a_client_alone_knows_its_peer),
-        cmocka_unit_test(those_that_wait_are_bounded),        cmocka_unit_test(weights_and_variance),
-        cmocka_unit_test(edges_fold_and_are_forgotten),       cmocka_unit_test(off_costs_and_makes_nothing),
+        cmocka_unit_test(those_left_survive_the_shrinking),
+        cmocka_unit_test(both_sides_make_an_edge_in_any_order),
+        cmocka_unit_test(other_traces_and_spans_do_not_pair),
+        cmocka_unit_test(a_shared_span_is_the_other_side_of_its_own_id),
+        cmocka_unit_test(a_client_alone_knows_its_peer),
+        cmocka_unit_test(those_that_wait_are_bounded),
+        cmocka_unit_test(weights_and_variance),
+        cmocka_unit_test(edges_fold_and_are_forgotten),
+        cmocka_unit_test(off_costs_and_makes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
