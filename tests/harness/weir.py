@@ -25,6 +25,7 @@ class Weir:
     exporters  the YAML under `exporters:`; by default one file exporter into folder/traces
     extra      more YAML for the top level
     grpc, statsd  more options of that receiver, as in "source_label: ip"
+    receivers  further receivers and their options, as in {"zipkin": "max_body_bytes: 1MiB"}; each on a free port, ports[name]
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Weir:
         extra: str = "",
         grpc: str = "",
         statsd: str = "",
+        receivers: dict[str, str] | None = None,
         ports: tuple | None = None,
         env: dict | None = None,
         name: str = "weir",
@@ -43,6 +45,8 @@ class Weir:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.grpc_port, self.statsd_port, self.admin_port = ports or (free_port(), free_port(), free_port())
+        self.receivers = receivers or {}
+        self.ports = {receiver: free_port() for receiver in self.receivers}
         self.traces = folder / "traces"
         self.config = folder / f"{name}.yaml"
         self.env = env
@@ -55,11 +59,16 @@ class Weir:
     def write(self, *, exporters: str, lanes: int, extra: str = "", grpc: str = "", statsd: str = ""):
         exporters = textwrap.dedent(exporters).strip()
         block = f"exporters:\n{textwrap.indent(exporters, '  ')}\n" if exporters != "{}" else "exporters: {}\n"
+        others = "".join(
+            f"  {receiver}: {{ listen: 127.0.0.1:{self.ports[receiver]}{', ' + options if options else ''} }}\n"
+            for receiver, options in self.receivers.items()
+        )
         self.config.write_text(
             f"lanes: {lanes}\n"
             "receivers:\n"
             f"  grpc: {{ listen: 127.0.0.1:{self.grpc_port}{', ' + grpc if grpc else ''} }}\n"
             f"  statsd: {{ listen: 127.0.0.1:{self.statsd_port}{', ' + statsd if statsd else ''} }}\n"
+            f"{others}"
             f"admin: {{ listen: 127.0.0.1:{self.admin_port} }}\n"
             f"{block}{textwrap.dedent(extra).strip()}\n"
         )
