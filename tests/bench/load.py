@@ -5,10 +5,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import bodies
 from harness.process import ROOT, run
 from harness.weir import binary
 
-BLAST = Path(__file__).with_name("statsd_blast.c")
+HERE = Path(__file__).parent
 
 
 def emit(endpoint: str, spans: int, batch: int) -> dict:
@@ -18,19 +19,30 @@ def emit(endpoint: str, spans: int, batch: int) -> dict:
     return json.loads(done.stdout)
 
 
-def _blast() -> Path:
-    program = ROOT / "build" / "statsd_blast"
-    if not program.exists() or program.stat().st_mtime < BLAST.stat().st_mtime:
+def _compiled(name: str) -> Path:
+    program, source = ROOT / "build" / name, HERE / f"{name}.c"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         program.parent.mkdir(exist_ok=True)
-        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(program), str(BLAST)], check=True)
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(program), str(source)], check=True)
     return program
 
 
 def statsd(port: int, *, packets: int, rate: int, lines: int) -> dict:
     """packets (that left), seconds"""
-    done = run([_blast(), "--port", port, "--packets", packets, "--rate", rate, "--lines", lines], 120)
+    done = run([_compiled("statsd_blast"), "--port", port, "--packets", packets, "--rate", rate, "--lines", lines], 120)
     assert done.returncode == 0, done.stderr[-1000:]
     return json.loads(done.stdout)
+
+
+def post(folder: Path, form: str, port: int, path: str, *, spans: int, batch: int) -> dict:
+    """spans (accepted), refused (requests), seconds"""
+    requests = max(spans // batch, 1)
+    paths = bodies.write(folder, form, batch=batch)
+    argv = [_compiled("http_blast"), "--port", port, "--path", path, "--type", bodies.TYPES[form], "--requests", requests]
+    done = run([*argv, *paths], 300)
+    assert done.returncode == 0, done.stderr[-1000:]
+    found = json.loads(done.stdout)
+    return {"spans": found["accepted"] * batch, "refused": found["refused"], "seconds": found["seconds"]}
 
 
 def still(read, every: float = 0.2, times: int = 3, timeout: float = 60):

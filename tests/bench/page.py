@@ -24,6 +24,10 @@ SPANS_NOTE = """
 `spans/s` is how fast the sender was answered, `to the last` until everything was where it goes. Weir counts series in every row.
 """
 
+WAYS_NOTE = """
+The same spans in each format, posted over 16 connections that stay open, one request at a time on each.
+"""
+
 STATSD_NOTE = """
 Lost are packets that were sent and never read: the kernel drops them when the socket's buffer is full. 4 MiB is what Weir asks for;
 without the right to go past `net.core.rmem_max` the system's default (208 KiB here) stays, and Weir says so when it starts.
@@ -99,6 +103,7 @@ def write(results: dict) -> str:
     spans = [cpu, ("spans_per_s", "spans/s", ",.0f"), ("to_the_last_per_s", "to the last, /s", ",.0f"), rss]
     statsd = [cpu, ("lost_percent", "lost %", ".2f"), ("packets_per_s", "packets/s", ",.0f"), rss]
     text += "\n## Spans\n\n" + table("spans", known, spans) + "\n" + SPANS_NOTE + handover(known)
+    text += "\n## Ways in\n\n" + table("ways", known, [cpu, ("spans_per_s", "spans/s", ",.0f"), rss]) + "\n" + WAYS_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     return text

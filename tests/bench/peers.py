@@ -8,11 +8,14 @@ from harness.series import Page
 
 
 class Collector:
-    """OpenTelemetry Collector: OTLP/gRPC into nothing, a file, or a Zipkin endpoint (mode nop, file, zipkin-json, zipkin-proto)."""
+    """OpenTelemetry Collector: OTLP/gRPC, OTLP/HTTP and Zipkin into nothing, a file, or a Zipkin endpoint (mode nop, file,
+    zipkin-json, zipkin-proto).
+    """
 
     def __init__(self, folder: Path, mode: str, zipkin_url: str):
         self.folder, self.mode, self.zipkin_url = folder, mode, zipkin_url
         self.port, self.health_port = free_port(), free_port()
+        self.ports = {"otlp_http": free_port(), "zipkin": free_port()}
 
     @property
     def endpoint(self) -> str:
@@ -24,7 +27,12 @@ class Collector:
         batching = "" if exporter == "nop" else "memory_limiter, batch"
         config = self.folder / "config.yaml"
         config.write_text(f"""
-receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:{self.port}, max_recv_msg_size_mib: 16 }} }} }} }}
+receivers:
+  otlp:
+    protocols:
+      grpc: {{ endpoint: 127.0.0.1:{self.port}, max_recv_msg_size_mib: 16 }}
+      http: {{ endpoint: 127.0.0.1:{self.ports["otlp_http"]} }}
+  zipkin: {{ endpoint: 127.0.0.1:{self.ports["zipkin"]} }}
 processors:
   batch: {{ send_batch_size: 1000, send_batch_max_size: 1000, timeout: 200ms }}
   memory_limiter: {{ check_interval: 1s, limit_mib: 1024 }}
@@ -37,7 +45,7 @@ extensions: {{ health_check: {{ endpoint: 127.0.0.1:{self.health_port} }} }}
 service:
   extensions: [health_check]
   telemetry: {{ logs: {{ level: warn }}, metrics: {{ level: none }} }}
-  pipelines: {{ traces: {{ receivers: [otlp], processors: [{batching}], exporters: [{exporter}] }} }}
+  pipelines: {{ traces: {{ receivers: [otlp, zipkin], processors: [{batching}], exporters: [{exporter}] }} }}
 """)
         program = PEERS / "bin" / "otelcol"
         self.process = Process("otelcol", [program, "--config", config], self.folder / "log")

@@ -17,7 +17,7 @@ MILLION = 1_000_000
 class Row:
     name: str
     title: str
-    group: str  # spans, statsd, idle
+    group: str  # spans, ways, statsd, idle
     run: Callable[[Path, float], dict]
     load: str = ""  # for people
     lanes: int | None = None
@@ -59,6 +59,62 @@ def spans_row(
                 sink.stop()
 
     return Row(name, title, "spans", run, f"{batch} spans a request", lanes, goals=goals or {})
+
+
+WAYS_IN = {  # form -> receiver, path, what it is called
+    "zipkin-json": ("zipkin", "/api/v2/spans", "Zipkin v2 JSON"),
+    "zipkin-proto3": ("zipkin", "/api/v2/spans", "Zipkin v2 proto3"),
+    "zipkin-thrift": ("zipkin", "/api/v1/spans", "Zipkin v1 thrift"),
+    "otlp-proto": ("otlp_http", "/v1/traces", "OTLP/HTTP protobuf"),
+    "otlp-json": ("otlp_http", "/v1/traces", "OTLP/HTTP JSON"),
+}
+
+
+def http_row(form: str, *, batch: int = 100, millions: float = 1, goals: dict | None = None) -> Row:
+    receiver, path, title = WAYS_IN[form]
+
+    def run(folder: Path, share: float) -> dict:
+        weir = Weir(folder / "weir", exporters="{}", lanes=1, receivers={receiver: ""})
+        try:
+            weir.start()
+            before = weir.cpu_seconds()
+            spans = int(millions * share * MILLION)
+            sent = load.post(folder / "bodies", form, weir.ports[receiver], path, spans=spans, batch=batch)
+            weir.balance(received=sent["spans"], timeout=120)
+            assert sent["refused"] == 0, f"{sent['refused']} requests were refused: not the load that was meant"
+            return {
+                "cpu_s_per_million": (weir.cpu_seconds() - before) / (sent["spans"] / MILLION),
+                "spans_per_s": sent["spans"] / sent["seconds"],
+                "rss_mib": weir.process.rss_bytes() / 2**20,
+            }
+        finally:
+            weir.stop()
+
+    return Row(f"in-{form}", f"{title} in → series", "ways", run, f"{batch} spans a request", 1, goals=goals or {})
+
+
+def otelcol_http_row(form: str, *, batch: int = 100, millions: float = 0.5) -> Row:
+    receiver, path, title = WAYS_IN[form]
+
+    def run(folder: Path, share: float) -> dict:
+        collector = peers.Collector(folder / "otelcol", "nop", "")
+        try:
+            collector.start()
+            port = collector.ports[receiver]
+            load.post(folder / "bodies", form, port, path, spans=20_000, batch=batch)  # as below: its heap grows first
+            before = load.still(collector.process.cpu_seconds, every=0.3)
+            sent = load.post(folder / "bodies", form, port, path, spans=int(millions * share * MILLION), batch=batch)
+            cpu = load.still(collector.process.cpu_seconds, every=0.3) - before
+            return {
+                "cpu_s_per_million": cpu / (sent["spans"] / MILLION),
+                "spans_per_s": sent["spans"] / sent["seconds"],
+                "rss_mib": collector.process.rss_bytes() / 2**20,
+            }
+        finally:
+            collector.stop()
+
+    title = f"OpenTelemetry Collector, {title} in → nothing"
+    return Row(f"otelcol-in-{form}", title, "ways", run, f"{batch} spans a request", peer=True)
 
 
 STATSD_SECONDS = 8
@@ -165,6 +221,8 @@ ROWS = [
     otelcol_row("otelcol-file", "OpenTelemetry Collector, batch → file (JSON lines)", mode="file"),
     otelcol_row("otelcol-zipkin-proto3", "OpenTelemetry Collector, batch → Zipkin proto3", mode="zipkin-proto"),
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
+    *(http_row(form) for form in WAYS_IN),
+    *(otelcol_http_row(form) for form in WAYS_IN),
     statsd_row("statsd-1", lines=1, buffer="4MiB", goals={"cpu_s_per_million": 1.8, "lost_percent": 0}),
     statsd_row("statsd-1-small", lines=1, buffer="208KiB"),
     statsd_row("statsd-10", lines=10, rate=25_000, buffer="4MiB", goals={"cpu_s_per_million": 0.4, "lost_percent": 0}),

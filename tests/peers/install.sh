@@ -81,7 +81,7 @@ go_install() { # go_install NAME MODULE VERSION
 install_statsd_exporter() { go_install statsd_exporter github.com/prometheus/statsd_exporter $STATSD_EXPORTER; }
 
 install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
-    here otelcol $OTELCOL && [ -x "$BIN/otelcol" ] && return 0
+    here otelcol $OTELCOL-zipkin && [ -x "$BIN/otelcol" ] && return 0
     printf 'peers: otelcol %s (some 6 minutes)\n' $OTELCOL
     need_go
     local dir=$PEERS/otelcol core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
@@ -89,7 +89,7 @@ install_otelcol() { # a distribution of our choosing, made by the Collector's ow
     go_install builder $core/cmd/builder $OTELCOL
     cat >"$dir/manifest.yaml" <<MANIFEST
 dist: {name: otelcol, description: peer of Weir, output_path: $dir/build, version: ${OTELCOL#v}}
-receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}]
+receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}, {gomod: $contrib/receiver/zipkinreceiver $OTELCOL}]
 processors: [{gomod: $core/processor/batchprocessor $OTELCOL}, {gomod: $core/processor/memorylimiterprocessor $OTELCOL}]
 exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}]
 extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}]
@@ -97,7 +97,7 @@ providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}, {gomod
 MANIFEST
     CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
     (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol" .)
-    done_with otelcol $OTELCOL
+    done_with otelcol $OTELCOL-zipkin
 }
 
 [ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }

@@ -1,0 +1,182 @@
+/* http_blast.c - posts prepared bodies over a few connections that stay open, one request at a time on each, and says
+ * how they were answered. http_blast --port P --path /api/v2/spans --type application/json --requests N [--connections
+ * C] BODY... The bodies are files, sent in turn. One line of JSON on stdout: requests, accepted (2xx), refused,
+ * seconds. */
+#define _GNU_SOURCE 1
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAX = 256, ANSWER_BYTES = 16384, PATIENCE_MS = 20000 };
+
+struct message {
+    char *bytes; /* head and body */
+    size_t size;
+};
+struct connection {
+    int fd;
+    const struct message *message;
+    size_t sent, got;
+    char answer[ANSWER_BYTES];
+};
+struct blast {
+    int port;
+    long requests, connections;
+    const char *path, *type;
+    struct message *messages;
+    int message_count;
+    long begun, accepted, refused;
+    int poll;
+};
+
+static void die(const char *what) {
+    fprintf(stderr, "http_blast: %s: %s\n", what, errno != 0 ? strerror(errno) : "failed");
+    exit(1);
+}
+
+static struct message read_body(const struct blast *blast, const char *name) {
+    FILE *file = fopen(name, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0) die(name);
+    size_t size = (size_t)ftell(file);
+    rewind(file);
+    char head[512];
+    int head_size = snprintf(
+        head, sizeof head, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+        blast->path, blast->port, blast->type, size);
+    struct message message = {.size = (size_t)head_size + size};
+    message.bytes = malloc(message.size);
+    if (message.bytes == NULL) die("memory");
+    memcpy(message.bytes, head, (size_t)head_size);
+    if (fread(message.bytes + head_size, 1, size, file) != size) die(name);
+    fclose(file);
+    return message;
+}
+
+static void want(const struct blast *blast, struct connection *connection, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = connection};
+    if (epoll_ctl(blast->poll, EPOLL_CTL_MOD, connection->fd, &event) != 0) die("epoll_ctl");
+}
+
+static void push(const struct blast *blast, struct connection *connection) {
+    while (connection->sent < connection->message->size) {
+        ssize_t n = send(connection->fd, connection->message->bytes + connection->sent,
+                         connection->message->size - connection->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN) {
+            want(blast, connection, EPOLLIN | EPOLLOUT);
+            return;
+        }
+        if (n < 0) die("send");
+        connection->sent += (size_t)n;
+    }
+    want(blast, connection, EPOLLIN);
+}
+
+static void begin(struct blast *blast, struct connection *connection) {
+    connection->message = NULL;
+    if (blast->begun == blast->requests) return;
+    connection->message = &blast->messages[blast->begun++ % blast->message_count];
+    connection->sent = connection->got = 0;
+    push(blast, connection);
+}
+
+/* The status of a whole answer in `answer`, or 0: more is to come. */
+static int status_of(const struct connection *connection) {
+    const char *end = memmem(connection->answer, connection->got, "\r\n\r\n", 4);
+    if (end == NULL) return 0;
+    size_t body = 0;
+    for (const char *line = connection->answer; line < end; line = strstr(line, "\r\n") + 2) {
+        if (strncasecmp(line, "Content-Length:", 15) == 0) body = strtoul(line + 15, NULL, 10);
+    }
+    if (connection->got < (size_t)(end + 4 - connection->answer) + body) return 0;
+    return atoi(connection->answer + 9);
+}
+
+static void pull(struct blast *blast, struct connection *connection) {
+    ssize_t n = recv(connection->fd, connection->answer + connection->got, ANSWER_BYTES - 1 - connection->got, 0);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) die("the connection was closed");
+    connection->got += (size_t)n;
+    connection->answer[connection->got] = 0;
+    int status = status_of(connection);
+    if (status == 0) return;
+    if (status / 100 == 2) {
+        blast->accepted++;
+    } else {
+        if (blast->refused++ == 0) fprintf(stderr, "http_blast: %s\n", connection->answer);
+    }
+    begin(blast, connection);
+}
+
+static void open_one(const struct blast *blast, struct connection *connection) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)blast->port)};
+    int on = 1;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&to, sizeof to) != 0) die("connect");
+    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+    if (epoll_ctl(blast->poll, EPOLL_CTL_ADD, connection->fd, &event) != 0) die("epoll_ctl");
+}
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv) {
+    struct blast blast = {.requests = 1000, .connections = 16, .path = "/", .type = "application/octet-stream"};
+    int at = 1;
+    for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
+        if (strcmp(argv[at], "--port") == 0) {
+            blast.port = atoi(argv[at + 1]);
+        } else if (strcmp(argv[at], "--requests") == 0) {
+            blast.requests = atol(argv[at + 1]);
+        } else if (strcmp(argv[at], "--connections") == 0) {
+            blast.connections = atol(argv[at + 1]);
+        } else if (strcmp(argv[at], "--path") == 0) {
+            blast.path = argv[at + 1];
+        } else if (strcmp(argv[at], "--type") == 0) {
+            blast.type = argv[at + 1];
+        } else {
+            die(argv[at]);
+        }
+    }
+    blast.message_count = argc - at;
+    if (blast.message_count < 1 || blast.connections < 1 || blast.connections > CONNECTIONS_MAX) die("arguments");
+    blast.messages = calloc((size_t)blast.message_count, sizeof *blast.messages);
+    for (int i = 0; i < blast.message_count; i++)
+        blast.messages[i] = read_body(&blast, argv[at + i]);
+    blast.poll = epoll_create1(EPOLL_CLOEXEC);
+    struct connection *connections = calloc((size_t)blast.connections, sizeof *connections);
+    for (long i = 0; i < blast.connections; i++)
+        open_one(&blast, &connections[i]);
+    double start = seconds();
+    for (long i = 0; i < blast.connections; i++)
+        begin(&blast, &connections[i]);
+    while (blast.accepted + blast.refused < blast.requests) {
+        struct epoll_event events[64];
+        int n = epoll_wait(blast.poll, events, 64, PATIENCE_MS);
+        if (n <= 0) die("no answer");
+        for (int i = 0; i < n; i++) {
+            struct connection *connection = events[i].data.ptr;
+            if (connection->message == NULL) continue;
+            if ((events[i].events & EPOLLOUT) != 0) push(&blast, connection);
+            if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) pull(&blast, connection);
+        }
+    }
+    printf("{\"requests\": %ld, \"accepted\": %ld, \"refused\": %ld, \"seconds\": %.6f}\n", blast.requests,
+           blast.accepted, blast.refused, seconds() - start);
+    return 0;
+}
