@@ -9,9 +9,30 @@
 #include <unistd.h>
 
 /* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting
- * edge; a name with its text and slots. A histogram's cell also has 8 bytes a bucket. */
-enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128 };
+ * edge; a name with its text and slots; a sender of datagrams. A histogram's cell also has 8 bytes a bucket. */
+enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128, SENDER_BYTES = 128 };
 enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 8, FIT_FLOOR_BYTES = 4 << 20 };
+
+/* Messages are read into memory.intake, so none may be larger. */
+static const struct message_bound {
+    const char *key;
+    uint32_t listen, bytes; /* offsets in struct weir_config */
+} message_bounds[] = {
+#define BOUND(receiver, field)                                                                                         \
+    {                                                                                                                  \
+        "receivers." #receiver "." #field, offsetof(struct weir_config, receiver.listen),                              \
+            offsetof(struct weir_config, receiver.field)                                                               \
+    }
+    BOUND(grpc, max_message_bytes),
+    BOUND(otlp_http, max_body_bytes),
+    BOUND(zipkin, max_body_bytes),
+    BOUND(scribe, max_frame_bytes),
+};
+enum { MESSAGE_BOUNDS = sizeof message_bounds / sizeof message_bounds[0] };
+
+static uint64_t *bound_of(struct weir_config *config, const struct message_bound *bound) {
+    return (uint64_t *)(void *)((char *)config + bound->bytes);
+}
 
 struct term {
     char key[96];
@@ -59,6 +80,16 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
         add_term(terms, &count, (uint64_t)lanes * aggregate->edges_max * EDGE_BYTES,
                  line_at(top, WEIR_SCOPE_TOP, "aggregate.edges_max"), "%s", "aggregate.edges_max of all lanes");
     }
+    if (config->scribe.listen.on) {
+        add_term(terms, &count, lanes * config->scribe.memory_bytes,
+                 line_at(top, WEIR_SCOPE_TOP, "receivers.scribe.memory_bytes"), "%s",
+                 "receivers.scribe.memory_bytes of all lanes");
+    }
+    if (config->datagram.listen.on) {
+        add_term(terms, &count, (uint64_t)lanes * config->datagram.senders_max * SENDER_BYTES,
+                 line_at(top, WEIR_SCOPE_TOP, "receivers.datagram.senders_max"), "%s",
+                 "receivers.datagram.senders_max of all lanes");
+    }
     add_term(terms, &count, config->names_max * (uint64_t)NAME_BYTES, line_at(top, WEIR_SCOPE_TOP, "memory.names"),
              "%s", "memory.names");
     return count;
@@ -67,7 +98,7 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
     struct term terms[TERMS_MAX];
     size_t count = sum_terms(config, lanes, NULL, terms);
-    uint64_t sum = 0; /* 18 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
+    uint64_t sum = 0; /* 24 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
     for (size_t i = 0; i < count; i++)
         sum += terms[i].bytes;
     return sum;
@@ -76,6 +107,8 @@ uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
 static uint64_t *largest_default(struct weir_config *config, const struct weir_lines *lines) {
     uint64_t *largest = NULL;
     if (line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake") == 0) largest = &config->intake_bytes;
+    bool waits = config->scribe.listen.on && line_at(lines->top, WEIR_SCOPE_TOP, "receivers.scribe.memory_bytes") == 0;
+    if (waits && (largest == NULL || config->scribe.memory_bytes > *largest)) largest = &config->scribe.memory_bytes;
     for (uint32_t i = 0; i < config->exporter_count; i++) {
         uint64_t *bytes = &config->exporters[i].memory_bytes;
         if (line_at(lines->exporters[i], WEIR_SCOPE_EXPORTER, "memory_bytes") == 0 &&
@@ -92,9 +125,11 @@ void weir_config_fit(struct weir_config *config, const struct weir_machine *mach
         if (largest == NULL || *largest <= FIT_FLOOR_BYTES) break;
         *largest /= 2;
     }
-    bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes") != 0;
-    if (!chosen && config->grpc.max_message_bytes > config->intake_bytes)
-        config->grpc.max_message_bytes = config->intake_bytes;
+    for (int i = 0; i < MESSAGE_BOUNDS; i++) {
+        uint64_t *bytes = bound_of(config, &message_bounds[i]);
+        bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, message_bounds[i].key) != 0;
+        if (!chosen && *bytes > config->intake_bytes) *bytes = config->intake_bytes;
+    }
 }
 
 static int by_size(const void *a, const void *b) {
@@ -193,11 +228,13 @@ enum weir_status weir_config_check(const struct weir_config *config, const struc
                                    const struct weir_yaml_doc *doc, const struct weir_lines *lines,
                                    struct weir_error *err) {
     enum weir_status status = WEIR_OK;
-    if (config->grpc.listen.on) {
-        status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "receivers.grpc.max_message_bytes"),
-                            line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake"), "receivers.grpc.max_message_bytes",
-                            config->grpc.max_message_bytes, "memory.intake", config->intake_bytes,
-                            weir_value_print_bytes, err);
+    for (int i = 0; i < MESSAGE_BOUNDS && status == WEIR_OK; i++) {
+        const char *key = message_bounds[i].key, *base = (const char *)config;
+        if (!((const struct weir_listen *)(const void *)(base + message_bounds[i].listen))->on) continue;
+        status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, key),
+                            line_at(lines->top, WEIR_SCOPE_TOP, "memory.intake"), key,
+                            *(const uint64_t *)(const void *)(base + message_bounds[i].bytes), "memory.intake",
+                            config->intake_bytes, weir_value_print_bytes, err);
     }
     if (status == WEIR_OK) {
         status = check_pair(doc, line_at(lines->top, WEIR_SCOPE_TOP, "aggregate.series_per_metric_max"),

@@ -146,7 +146,7 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     assert_int_equal(parse("weir.yaml", text, 512 * MIB, &config, &err), WEIR_INVALID);
     /* 300 + 512 + 4 (file/b, shrunk) + 2 + 2 x 41.2 + 12 + 8 */
     assert_string_equal(
-        err.text, "weir.yaml:5: all bounds together are 920MiB, the memory limit of the cgroup is 512MiB; the largest: "
+        err.text, "weir.yaml:5: all bounds together are 929MiB, the memory limit of the cgroup is 512MiB; the largest: "
                   "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max of "
                   "all lanes 82MiB");
     assert_int_equal(parse("weir.yaml", text, 941 * MIB, &config, &err), WEIR_OK);
@@ -172,7 +172,7 @@ static void test_defaults_shrink(void **state) {
     struct weir_error err = {0};
     assert_int_equal(parse("", "", 128 * MIB, &config, &err), WEIR_OK);
     assert_true(weir_config_memory(config, 2) <= 128 * MIB);
-    assert_int_equal(config->intake_bytes, 8 * MIB);
+    assert_int_equal(config->intake_bytes, 4 * MIB);
     weir_config_free(config);
     /* Without a file it runs wherever it is put. */
     assert_int_equal(parse("", "", 16 * MIB, &config, &err), WEIR_OK);
