@@ -142,11 +142,12 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     struct weir_config *config;
     struct weir_error err = {0};
     const char *text =
-        "memory:\n  intake: 300MiB\nexporters:\n  file:\n    memory_bytes: 512MiB\n  file/b: { directory: b }\n";
+        "memory:\n  intake: 300MiB\nexporters:\n  file:\n    memory_bytes: 512MiB\n  file/b: { directory: b }\n"
+        "receivers: { grpc: {} }\n";
     assert_int_equal(parse("weir.yaml", text, 512 * MIB, &config, &err), WEIR_INVALID);
     /* 300 + 512 + 4 (file/b, shrunk) + 2 + 2 x 41.2 + 12 + 8 */
     assert_string_equal(
-        err.text, "weir.yaml:5: all bounds together are 929MiB, the memory limit of the cgroup is 512MiB; the largest: "
+        err.text, "weir.yaml:5: all bounds together are 920MiB, the memory limit of the cgroup is 512MiB; the largest: "
                   "exporters.file.memory_bytes 512MiB (line 5), memory.intake 300MiB (line 2), aggregate.series_max of "
                   "all lanes 82MiB");
     assert_int_equal(parse("weir.yaml", text, 941 * MIB, &config, &err), WEIR_OK);
