@@ -159,7 +159,7 @@ static void test_bounds_that_exceed_the_memory(void **state) {
     assert_int_equal(parse("weir.yaml", text, 0, &config, &err), WEIR_OK); /* unknown: not checked */
     weir_config_free(config);
     /* Nothing of it is the file's: its first line has to do. */
-    assert_int_equal(parse("weir.yaml", "lanes: 8\n", 32 * MIB, &config, &err), WEIR_INVALID);
+    assert_int_equal(parse("weir.yaml", "lanes: 8\nreceivers: { grpc: }\n", 32 * MIB, &config, &err), WEIR_INVALID);
     assert_string_equal(
         err.text, "weir.yaml:1: all bounds together are 402MiB, the memory limit of the cgroup is 32MiB; the largest: "
                   "aggregate.series_max of all lanes 330MiB, aggregate.edges_max of all lanes 48MiB, batch.max_bytes "
