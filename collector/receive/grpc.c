@@ -1,7 +1,5 @@
 #include "collector/receive/grpc.h"
-#include "collector/core/buffer.h"
-#include "collector/core/wire.h"
-#include "collector/receive/gunzip.h"
+#include "collector/receive/grpc_call.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -9,13 +7,10 @@
 #include <string.h>
 
 enum {
-    PREFIX_BYTES = 5, /* flag 1 | length 4, big endian */
     /* Memory is drawn as a message comes, so much for its first bytes at most: a length alone costs its sender nothing,
      * and buys nothing. */
     FIRST_ROOM = 256 * 1024,
     ROOM_FACTOR = 8, /* a frame of 16 KiB, the default of most senders, makes room for 128 */
-    RETRY_MS = 1000,
-    TEXT_BYTES = 400, /* of grpc-message, before escaping */
 };
 
 enum { REQUESTS_OPEN, MESSAGE_BYTES, METRICS };
@@ -24,94 +19,61 @@ static const struct weir_metric metrics[METRICS] = {
     [MESSAGE_BYTES] = {"grpc_message_bytes_total", NULL, WEIR_COUNTER, "Bytes of gRPC messages, after inflating."},
 };
 
-/* One set a method of ours, and one for all that are not. Rows are the codes of enum weir_grpc_code: the others are
- * never answered. */
-enum { METHODS_MAX = 16, ROWS_BY_CODE = 15, OTHER = 0 };
-enum {
-    ROW_OK,
-    ROW_CANCELLED,
-    ROW_INVALID_ARGUMENT,
-    ROW_DEADLINE_EXCEEDED,
-    ROW_NOT_FOUND,
-    ROW_RESOURCE_EXHAUSTED,
-    ROW_UNIMPLEMENTED,
-    ROW_INTERNAL,
-    ROW_UNAVAILABLE,
-    ROWS
-};
+/* One set a method of ours, and one for all that are not. */
+#define CODES(X)                                                                                                       \
+    X(OK)                                                                                                              \
+    X(CANCELLED)                                                                                                       \
+    X(UNKNOWN)                                                                                                         \
+    X(INVALID_ARGUMENT)                                                                                                \
+    X(DEADLINE_EXCEEDED)                                                                                               \
+    X(NOT_FOUND)                                                                                                       \
+    X(PERMISSION_DENIED)                                                                                               \
+    X(RESOURCE_EXHAUSTED)                                                                                              \
+    X(UNIMPLEMENTED)                                                                                                   \
+    X(INTERNAL)                                                                                                        \
+    X(UNAVAILABLE)                                                                                                     \
+    X(UNAUTHENTICATED)
+#define ROW_NAME(code) ROW_##code,
+#define ROW_OF(code)   [WEIR_GRPC_##code] = ROW_##code,
 #define ROW(code)                                                                                                      \
     [ROW_##code] = {"grpc_requests_total", "code=\"" #code "\"", WEIR_COUNTER,                                         \
-                    "gRPC requests answered, by method and status code; CANCELLED: the caller left before."}
-static const struct weir_metric requests_metrics[ROWS] = {
-    ROW(OK),          ROW(CANCELLED),          ROW(INVALID_ARGUMENT), ROW(DEADLINE_EXCEEDED),
-    ROW(NOT_FOUND),   ROW(RESOURCE_EXHAUSTED), ROW(UNIMPLEMENTED),    ROW(INTERNAL),
-    ROW(UNAVAILABLE),
-};
-static const uint8_t row_of[ROWS_BY_CODE] = {
-    [WEIR_GRPC_OK] = ROW_OK,
-    [WEIR_GRPC_CANCELLED] = ROW_CANCELLED,
-    [WEIR_GRPC_INVALID_ARGUMENT] = ROW_INVALID_ARGUMENT,
-    [WEIR_GRPC_DEADLINE_EXCEEDED] = ROW_DEADLINE_EXCEEDED,
-    [WEIR_GRPC_NOT_FOUND] = ROW_NOT_FOUND,
-    [WEIR_GRPC_RESOURCE_EXHAUSTED] = ROW_RESOURCE_EXHAUSTED,
-    [WEIR_GRPC_UNIMPLEMENTED] = ROW_UNIMPLEMENTED,
-    [WEIR_GRPC_INTERNAL] = ROW_INTERNAL,
-    [WEIR_GRPC_UNAVAILABLE] = ROW_UNAVAILABLE,
-};
-
-struct weir_grpc {
-    struct weir_grpc_options options;
-    struct weir_loop *loop;
-    struct weir_metrics *registry;
-    struct weir_metric_set *set, *requests[1 + METHODS_MAX]; /* OTHER, then as in options.methods */
-    struct weir_http2_lane *http2;
-    struct weir_gunzip *gunzip;
-    uint32_t open; /* calls that live, those included whose caller has left */
-    bool freed;    /* by its owner; the last call takes it along */
-};
-
-enum stage { READING, CALLED, STREAMING, ANSWERED };
-
-struct weir_grpc_call {
-    struct weir_http2_request request; /* first */
-    struct weir_receipt receipt;
-    void (*settled)(void *self, struct weir_grpc_call *call);
-    struct weir_grpc *grpc;
-    const struct weir_grpc_method *method;
-    struct weir_timer deadline;
-    uint64_t timeout_ns;
-    enum stage stage;
-    bool is_post, is_grpc, gzip, other_encoding; /* what the headers said */
-    bool receipt_open, compressed;
-    uint32_t header_bytes;
-    uint8_t prefix[PREFIX_BYTES];
-    uint32_t prefix_size;
-    uint64_t length; /* of the message, as its prefix says */
-    struct weir_batch *message;
-    struct weir_buffer out; /* bytes of the answer's body that are not on their way yet */
-    size_t out_at;
-    struct weir_grpc_note note;
-    enum weir_grpc_code code; /* of the answer */
-    uint32_t retry_ms;
-    bool ended; /* trailers follow what is in `out` */
-    char text[TEXT_BYTES];
-};
+                    "gRPC requests answered, by method and status code; CANCELLED: the caller left before."},
+enum { OTHER = 0, CODES_END = WEIR_GRPC_UNAUTHENTICATED + 1 };
+enum { CODES(ROW_NAME) ROWS };
+static const struct weir_metric requests_metrics[ROWS] = {CODES(ROW)};
+static const uint8_t row_of[CODES_END] = {CODES(ROW_OF)};
 
 struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call) {
     return &call->note;
 }
 
-/* ---- the life of a call ---- */
-
-static void drop_message(struct weir_grpc_call *call) {
-    weir_batch_unref(call->message);
-    call->message = NULL;
+void weir_grpc_keep(struct weir_grpc_call *call, void *state, void (*release)(void *state)) {
+    assert(call->kept == NULL);
+    call->kept = state;
+    call->release = release;
 }
 
+void *weir_grpc_kept(const struct weir_grpc_call *call) {
+    return call->kept;
+}
+
+bool weir_grpc_was_gzipped(const struct weir_grpc_call *call) {
+    return call->compressed;
+}
+
+void weir_grpc_count(const struct weir_grpc_call *call, enum weir_grpc_code code) {
+    size_t which = call->method == NULL ? OTHER : 1 + (size_t)(call->method - call->grpc->options.methods);
+    weir_count(call->grpc->requests[which], row_of[code], 1);
+}
+
+/* ---- the life of a call ---- */
+
 static void release_if_done(struct weir_grpc_call *call) {
-    if (call->request.connection != NULL || call->receipt_open) return;
-    drop_message(call);
-    weir_buffer_free(&call->out);
+    if (call->request.connection != NULL || call->receipt_open || call->resume_posted) return;
+    weir_batch_unref(call->message);
+    weir_batch_unref(call->waiting);
+    weir_grpc_answer_free(call);
+    if (call->kept != NULL) call->release(call->kept);
     struct weir_grpc *grpc = call->grpc;
     free(call);
     grpc->open--;
@@ -125,7 +87,8 @@ static void release_if_done(struct weir_grpc_call *call) {
 static void receipt_delivered(struct weir_mail *mail) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)((char *)mail - offsetof(struct weir_grpc_call, receipt));
     call->receipt_open = false;
-    if (call->request.connection != NULL && call->stage == CALLED) call->settled(call->grpc->options.self, call);
+    if (call->request.connection != NULL && call->answer == WEIR_GRPC_UNANSWERED)
+        call->settled(call->grpc->options.self, call);
     release_if_done(call);
 }
 
@@ -142,201 +105,21 @@ void weir_grpc_receipt_drop(struct weir_grpc_call *call) {
     call->receipt_open = false;
 }
 
-/* ---- answers ---- */
-
-#define NV(header, text, size_of_text)                                                                                 \
-    {                                                                                                                  \
-        .name = (uint8_t *)(uintptr_t)(header), .namelen = sizeof(header) - 1, .value = (uint8_t *)(uintptr_t)(text),  \
-        .valuelen = (size_of_text), .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME                                              \
-    }
-
-/* grpc doc/PROTOCOL-HTTP2.md, Percent-Encoded: bytes outside 0x20..0x7e and '%' as %XX. */
-static size_t percent_encode(const char *text, char *out, size_t out_size) {
-    static const char digits[] = "0123456789ABCDEF";
-    size_t n = 0;
-    for (; *text != 0 && n + 3 <= out_size; text++) {
-        uint8_t c = (uint8_t)*text;
-        if (c >= 0x20 && c <= 0x7e && c != '%') {
-            out[n++] = (char)c;
-        } else {
-            out[n++] = '%';
-            out[n++] = digits[c >> 4];
-            out[n++] = digits[c & 15];
-        }
-    }
-    return n;
-}
-
-static size_t base64(const uint8_t *bytes, size_t size, char *out) { /* without padding, as binary metadata is sent */
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t n = 0;
-    for (size_t i = 0; i < size; i += 3) {
-        uint32_t three = (uint32_t)bytes[i] << 16 | (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                         (i + 2 < size ? bytes[i + 2] : 0);
-        size_t left = size - i;
-        out[n++] = digits[three >> 18];
-        out[n++] = digits[three >> 12 & 63];
-        if (left > 1) out[n++] = digits[three >> 6 & 63];
-        if (left > 2) out[n++] = digits[three & 63];
-    }
-    return n;
-}
-
-/* google.rpc.Status{1 code, 2 message, 3 details: Any{1 type_url, 2 value: RetryInfo{1 retry_delay: Duration{1 seconds,
- * 2 nanos}}}} */
-static size_t retry_info(const struct weir_grpc_call *call, char *out) {
-    static const char type[] = "type.googleapis.com/google.rpc.RetryInfo";
-    uint8_t duration[24], info[32], any[128], status[TEXT_BYTES + 192], *at = duration;
-    if (call->retry_ms >= 1000) at = weir_wire_put_uint(at, 1, call->retry_ms / 1000);
-    if (call->retry_ms % 1000 != 0) at = weir_wire_put_uint(at, 2, (uint64_t)(call->retry_ms % 1000) * 1000000);
-    size_t info_size = (size_t)(weir_wire_put_bytes(info, 1, duration, (size_t)(at - duration)) - info);
-    at = weir_wire_put_bytes(any, 1, type, sizeof type - 1);
-    size_t any_size = (size_t)(weir_wire_put_bytes(at, 2, info, info_size) - any);
-    at = weir_wire_put_uint(status, 1, (uint64_t)call->code);
-    at = weir_wire_put_bytes(at, 2, call->text, strlen(call->text));
-    return base64(status, (size_t)(weir_wire_put_bytes(at, 3, any, any_size) - status), out);
-}
-
-enum { TRAILERS_MAX = 3 };
-struct trailers {
-    nghttp2_nv fields[TRAILERS_MAX];
-    size_t count;
-    char code[4], message[3 * TEXT_BYTES], details[2 * (TEXT_BYTES + 192)];
-};
-
-static void make_trailers(const struct weir_grpc_call *call, struct trailers *trailers) {
-    int n = snprintf(trailers->code, sizeof trailers->code, "%d", (int)call->code);
-    trailers->count = 1;
-    trailers->fields[0] = (nghttp2_nv)NV("grpc-status", trailers->code, (size_t)n);
-    if (call->text[0] != 0) {
-        size_t size = percent_encode(call->text, trailers->message, sizeof trailers->message);
-        trailers->fields[trailers->count++] = (nghttp2_nv)NV("grpc-message", trailers->message, size);
-    }
-    if (call->retry_ms != 0) {
-        size_t size = retry_info(call, trailers->details);
-        trailers->fields[trailers->count++] = (nghttp2_nv)NV("grpc-status-details-bin", trailers->details, size);
-    }
-}
-
-/* nghttp2 asks for more of the body. */
-static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t size, uint32_t *flags,
-                         nghttp2_data_source *source, void *user) {
-    struct weir_grpc_call *call = source->ptr;
-    (void)user;
-    size_t left = call->out.size - call->out_at;
-    if (left == 0 && !call->ended) return NGHTTP2_ERR_DEFERRED;
-    if (size > left) size = left;
-    if (size > 0) memcpy(bytes, call->out.bytes + call->out_at, size);
-    call->out_at += size;
-    if (call->out_at < call->out.size) return (ssize_t)size;
-    call->out_at = call->out.size = 0;
-    if (call->ended) {
-        struct trailers trailers;
-        make_trailers(call, &trailers);
-        *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, stream_id, trailers.fields, trailers.count) != 0)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    return (ssize_t)size;
-}
-
-static void submit_body(struct weir_grpc_call *call) {
-    const nghttp2_nv headers[] = {NV(":status", "200", 3), NV("content-type", "application/grpc", 16)};
-    nghttp2_data_provider provider = {.source.ptr = call, .read_callback = read_body};
-    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, 2,
-                            &provider);
-}
-
-static void count_request(const struct weir_grpc_call *call, enum weir_grpc_code code) {
-    size_t which = call->method == NULL ? OTHER : 1 + (size_t)(call->method - call->grpc->options.methods);
-    weir_count(call->grpc->requests[which], row_of[code], 1);
-}
-
-static void finish(struct weir_grpc_call *call, enum weir_grpc_code code) {
-    call->code = code;
-    call->stage = ANSWERED;
-    call->request.heard_ns = weir_loop_now(call->grpc->loop);
-    weir_loop_unset(call->grpc->loop, &call->deadline);
-    count_request(call, code);
-}
-
-static bool put_message(struct weir_grpc_call *call, const uint8_t *message, size_t size) {
-    uint8_t prefix[PREFIX_BYTES] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
-                                    (uint8_t)size};
-    weir_buffer_put(&call->out, prefix, sizeof prefix);
-    if (size > 0) weir_buffer_put(&call->out, message, size);
-    return !call->out.failed;
-}
-
-void weir_grpc_answer(struct weir_grpc_call *call, const uint8_t *message, size_t size) {
-    assert(call->stage == CALLED);
-    if (!put_message(call, message, size)) {
-        weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, "no memory for the answer", RETRY_MS);
-        return;
-    }
-    call->ended = true;
-    finish(call, WEIR_GRPC_OK);
-    submit_body(call);
-    weir_http2_flush(call->request.connection);
-}
-
-void weir_grpc_refuse(struct weir_grpc_call *call, enum weir_grpc_code code, const char *text, uint32_t retry_ms) {
-    assert(call->stage == READING || call->stage == CALLED);
-    snprintf(call->text, sizeof call->text, "%s", text != NULL ? text : "");
-    call->retry_ms = retry_ms;
-    finish(call, code);
-    drop_message(call);
-    struct trailers trailers;
-    make_trailers(call, &trailers);
-    nghttp2_nv headers[2 + TRAILERS_MAX + 1] = {NV(":status", "200", 3), NV("content-type", "application/grpc", 16)};
-    memcpy(headers + 2, trailers.fields, trailers.count * sizeof headers[0]);
-    size_t count = 2 + trailers.count;
-    if (call->other_encoding) headers[count++] = (nghttp2_nv)NV("grpc-accept-encoding", "identity,gzip", 13);
-    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, count,
-                            NULL);
-    weir_http2_flush(call->request.connection);
-}
-
-void weir_grpc_send(struct weir_grpc_call *call, const uint8_t *message, size_t size) {
-    assert(call->stage == CALLED || call->stage == STREAMING);
-    put_message(call, message, size);
-    if (call->stage == CALLED) {
-        call->stage = STREAMING;
-        submit_body(call);
-    } else {
-        nghttp2_session_resume_data(weir_http2_session(call->request.connection), call->request.stream_id);
-    }
-    weir_http2_flush(call->request.connection);
-}
-
-void weir_grpc_end(struct weir_grpc_call *call) {
-    assert(call->stage == STREAMING);
-    call->ended = true;
-    finish(call, WEIR_GRPC_OK);
-    nghttp2_session_resume_data(weir_http2_session(call->request.connection), call->request.stream_id);
-    weir_http2_flush(call->request.connection);
-}
-
-/* Not gRPC at all: plain HTTP says so. */
-static void answer_http(struct weir_grpc_call *call, const char *status) {
-    const nghttp2_nv headers[] = {NV(":status", status, 3)};
-    finish(call, WEIR_GRPC_INTERNAL);
-    nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, 1, NULL);
-    weir_http2_flush(call->request.connection);
-}
-
 /* ---- headers ---- */
 
 static void deadline_due(struct weir_timer *timer) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)((char *)timer - offsetof(struct weir_grpc_call, deadline));
-    if (call->stage == STREAMING) {
-        nghttp2_submit_rst_stream(weir_http2_session(call->request.connection), NGHTTP2_FLAG_NONE,
-                                  call->request.stream_id, NGHTTP2_CANCEL);
-        weir_http2_flush(call->request.connection);
-    } else {
-        weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the caller's grpc-timeout has passed", 0);
-    }
+    weir_grpc_give_up(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the caller's grpc-timeout has passed", 0);
 }
+
+/* A call of which nobody knows how long it goes on. */
+static void refuse_draining(struct weir_http2_request *request) {
+    struct weir_grpc_call *call = (struct weir_grpc_call *)request;
+    if (call->answer == WEIR_GRPC_ANSWERED || call->method == NULL || call->method->half_closed == NULL) return;
+    weir_grpc_give_up(call, WEIR_GRPC_UNAVAILABLE, "Weir is stopping", WEIR_GRPC_RETRY_MS);
+}
+
+static void resume_due(struct weir_mail *mail);
 
 static struct weir_http2_request *begin(void *self) {
     struct weir_grpc *grpc = self;
@@ -344,6 +127,7 @@ static struct weir_http2_request *begin(void *self) {
     if (call == NULL) return NULL;
     call->grpc = grpc;
     call->deadline.fire = deadline_due;
+    call->resume.deliver = resume_due;
     grpc->open++;
     weir_gauge(grpc->set, REQUESTS_OPEN, grpc->open);
     return &call->request;
@@ -371,6 +155,23 @@ static bool read_timeout(const uint8_t *text, size_t size, uint64_t *timeout_ns)
     return true;
 }
 
+/* "identity,deflate, gzip": grpc-accept-encoding is a list. */
+static bool lists_gzip(const uint8_t *text, size_t size) {
+    while (size > 0) {
+        const uint8_t *comma = memchr(text, ',', size);
+        size_t item = comma != NULL ? (size_t)(comma - text) : size, start = 0, end = item;
+        while (start < end && text[start] == ' ')
+            start++;
+        while (end > start && text[end - 1] == ' ')
+            end--;
+        if (end - start == 4 && memcmp(text + start, "gzip", 4) == 0) return true;
+        size_t step = comma != NULL ? item + 1 : item;
+        text += step;
+        size -= step;
+    }
+    return false;
+}
+
 #define IS(bytes, size, literal) ((size) == sizeof(literal) - 1 && memcmp(bytes, literal, sizeof(literal) - 1) == 0)
 static bool header(struct weir_http2_request *request, const uint8_t *name, size_t name_size, const uint8_t *value,
                    size_t value_size) {
@@ -396,41 +197,50 @@ static bool header(struct weir_http2_request *request, const uint8_t *name, size
     } else if (IS(name, name_size, "grpc-encoding")) {
         call->gzip = IS(value, value_size, "gzip");
         call->other_encoding = !call->gzip && !IS(value, value_size, "identity");
+    } else if (IS(name, name_size, "grpc-accept-encoding")) {
+        call->reads_gzip = lists_gzip(value, value_size);
     } else if (IS(name, name_size, "grpc-timeout")) {
         if (!read_timeout(value, value_size, &call->timeout_ns)) call->timeout_ns = 0;
+    } else if (call->grpc->options.header != NULL && name[0] != ':') {
+        call->grpc->options.header(call->grpc->options.self, call, name, name_size, value, value_size);
     }
     return true;
 }
 
 static void headers_end(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    if (call->stage != READING) return; /* its headers took so long that it is answered */
+    struct weir_grpc *grpc = call->grpc;
+    if (call->answer == WEIR_GRPC_ANSWERED) return; /* its headers took so long that it is answered */
     if (!call->is_post) {
-        answer_http(call, "405");
+        weir_grpc_answer_http(call, "405");
     } else if (!call->is_grpc) {
-        answer_http(call, "415");
+        weir_grpc_answer_http(call, "415");
     } else if (call->method == NULL) {
         char text[sizeof call->text];
         memcpy(text, call->text, sizeof text);
         weir_grpc_refuse(call, WEIR_GRPC_UNIMPLEMENTED, text, 0);
     } else if (call->other_encoding) {
         weir_grpc_refuse(call, WEIR_GRPC_UNIMPLEMENTED, "grpc-encoding is neither identity nor gzip", 0);
-    } else if (call->timeout_ns != 0) {
-        weir_loop_set(call->grpc->loop, &call->deadline, weir_loop_now(call->grpc->loop) + call->timeout_ns);
+    } else if (grpc->draining && call->method->half_closed != NULL) {
+        refuse_draining(&call->request);
+    } else {
+        if (call->timeout_ns != 0)
+            weir_loop_set(grpc->loop, &call->deadline, weir_loop_now(grpc->loop) + call->timeout_ns);
+        if (grpc->options.begun != NULL) grpc->options.begun(grpc->options.self, call);
     }
 }
 
-/* ---- the message ---- */
+/* ---- messages ---- */
 
 static void refuse_memory(struct weir_grpc_call *call) {
-    weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, "memory.intake is used up", RETRY_MS);
+    weir_grpc_give_up(call, WEIR_GRPC_RESOURCE_EXHAUSTED, "memory.intake is used up", WEIR_GRPC_RETRY_MS);
 }
 
 static void refuse_size(struct weir_grpc_call *call, const char *what) {
     char text[120];
     snprintf(text, sizeof text, "the message has more than max_message_bytes (%llu)%s",
              (unsigned long long)call->grpc->options.max_message_bytes, what);
-    weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, text, 0);
+    weir_grpc_give_up(call, WEIR_GRPC_RESOURCE_EXHAUSTED, text, 0);
 }
 
 static void prefix_came(struct weir_grpc_call *call) {
@@ -438,10 +248,10 @@ static void prefix_came(struct weir_grpc_call *call) {
     call->length = (uint64_t)p[1] << 24 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 8 | p[4];
     call->compressed = p[0] == 1;
     if (p[0] > 1) {
-        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "the message's flag is neither 0 nor 1", 0);
+        weir_grpc_give_up(call, WEIR_GRPC_INTERNAL, "the message's flag is neither 0 nor 1", 0);
     } else if (call->compressed && !call->gzip) {
-        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL,
-                         "the message is flagged as compressed, and grpc-encoding does not say how", 0);
+        weir_grpc_give_up(call, WEIR_GRPC_INTERNAL,
+                          "the message is flagged as compressed, and grpc-encoding does not say how", 0);
     } else if (call->length > call->grpc->options.max_message_bytes) {
         refuse_size(call, "");
     } else if (call->length == 0) {
@@ -454,38 +264,6 @@ static void prefix_came(struct weir_grpc_call *call) {
 static struct weir_batch *message_of(struct weir_grpc_call *call, size_t size) {
     size_t room = size < FIRST_ROOM / ROOM_FACTOR ? size * ROOM_FACTOR : size < FIRST_ROOM ? FIRST_ROOM : size;
     return weir_batch_new(call->grpc->options.budget, call->length < room ? (size_t)call->length : room);
-}
-
-static void data(struct weir_http2_request *request, const uint8_t *bytes, size_t size) {
-    struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    while (size > 0 && call->stage == READING) {
-        if (call->prefix_size < PREFIX_BYTES) {
-            call->prefix[call->prefix_size++] = *bytes++;
-            size--;
-            if (call->prefix_size == PREFIX_BYTES) prefix_came(call);
-            continue;
-        }
-        if (call->message == NULL) call->message = message_of(call, size);
-        struct weir_batch *message = call->message;
-        if (message == NULL) {
-            refuse_memory(call);
-            return;
-        }
-        size_t more = (size_t)(call->length - message->size);
-        if (more == 0) {
-            weir_grpc_refuse(call, WEIR_GRPC_INTERNAL, "more than one message in a unary call", 0);
-            return;
-        }
-        if (more > size) more = size;
-        if (weir_batch_room(message, more) != WEIR_OK) {
-            refuse_memory(call);
-            return;
-        }
-        memcpy(message->bytes + message->size, bytes, more);
-        message->size += more;
-        bytes += more;
-        size -= more;
-    }
 }
 
 static bool inflate_message(struct weir_grpc_call *call) {
@@ -502,44 +280,157 @@ static bool inflate_message(struct weir_grpc_call *call) {
         return true;
     case WEIR_GUNZIP_TOO_LARGE: refuse_size(call, " when inflated"); return false;
     case WEIR_GUNZIP_MEMORY: refuse_memory(call); return false;
-    default: weir_grpc_refuse(call, WEIR_GRPC_INVALID_ARGUMENT, err.text, 0); return false;
+    default: weir_grpc_give_up(call, WEIR_GRPC_INVALID_ARGUMENT, err.text, 0); return false;
+    }
+}
+
+/* The message is whole: its method is called. */
+static void deliver(struct weir_grpc_call *call) {
+    if (call->compressed && !inflate_message(call)) return;
+    weir_count(call->grpc->set, MESSAGE_BYTES, call->message->size);
+    struct weir_batch *message = call->message;
+    call->message = NULL;
+    call->prefix_size = 0;
+    call->called = true;
+    call->method->called(call->grpc->options.self, call, &message);
+    weir_batch_unref(message);
+}
+
+/* The next part of the message that comes. How many of the bytes it took; 0: the call is answered. */
+static size_t take_message(struct weir_grpc_call *call, const uint8_t *bytes, size_t size) {
+    if (call->message == NULL) call->message = message_of(call, size);
+    struct weir_batch *message = call->message;
+    if (message == NULL) {
+        refuse_memory(call);
+        return 0;
+    }
+    size_t more = (size_t)(call->length - message->size);
+    if (more == 0) {
+        weir_grpc_give_up(call, WEIR_GRPC_INTERNAL, "more than one message in a unary call", 0);
+        return 0;
+    }
+    if (more > size) more = size;
+    if (weir_batch_room(message, more) != WEIR_OK) {
+        refuse_memory(call);
+        return 0;
+    }
+    memcpy(message->bytes + message->size, bytes, more);
+    message->size += more;
+    return more;
+}
+
+/* Reads bytes[0 .. size) until the call is answered, or its answer too far ahead. How many it read. */
+static size_t take(struct weir_grpc_call *call, const uint8_t *bytes, size_t size) {
+    bool streams = call->method->half_closed != NULL;
+    size_t at = 0;
+    while (at < size && call->answer != WEIR_GRPC_ANSWERED) {
+        if (call->prefix_size < WEIR_GRPC_PREFIX_BYTES) {
+            if (streams && call->prefix_size == 0) {
+                if (weir_grpc_unsent(call) > WEIR_GRPC_AHEAD_BYTES) break;
+                call->request.heard_ns = weir_loop_now(call->grpc->loop); /* of this message, however long none came */
+                call->request.heard_bytes = 0;
+            }
+            call->prefix[call->prefix_size++] = bytes[at++];
+            if (call->prefix_size < WEIR_GRPC_PREFIX_BYTES) continue;
+            prefix_came(call);
+        } else {
+            at += take_message(call, bytes + at, size - at);
+        }
+        if (streams && call->message != NULL && call->message->size == call->length) deliver(call);
+    }
+    return at;
+}
+
+static void data(struct weir_http2_request *request, const uint8_t *bytes, size_t size) {
+    struct weir_grpc_call *call = (struct weir_grpc_call *)request;
+    if (call->answer == WEIR_GRPC_ANSWERED) return;
+    if (call->waiting == NULL) {
+        size_t took = take(call, bytes, size);
+        if (took == size || call->answer == WEIR_GRPC_ANSWERED) return;
+        bytes += took;
+        size -= took;
+        request->paused = true; /* what follows is at most its window */
+        call->waiting = weir_batch_new(call->grpc->options.budget, size);
+    }
+    struct weir_batch *waiting = call->waiting;
+    if (waiting == NULL || weir_batch_room(waiting, size) != WEIR_OK) {
+        refuse_memory(call);
+        return;
+    }
+    memcpy(waiting->bytes + waiting->size, bytes, size);
+    waiting->size += size;
+}
+
+/* The caller has ended its side, and all that it sent is read. */
+static void read_all(struct weir_grpc_call *call) {
+    bool streams = call->method->half_closed != NULL, between = call->prefix_size == 0;
+    if (streams && between) {
+        call->called = true;
+        call->method->half_closed(call->grpc->options.self, call);
+    } else if (streams || call->message == NULL || call->message->size < call->length) {
+        weir_grpc_give_up(call, WEIR_GRPC_INTERNAL,
+                          between ? "no message in the call" : "the call ended within its message", 0);
+    } else {
+        deliver(call);
     }
 }
 
 static void end(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    if (call->stage != READING) return;
-    if (call->prefix_size < PREFIX_BYTES || call->message == NULL || call->message->size < call->length) {
-        weir_grpc_refuse(call, WEIR_GRPC_INTERNAL,
-                         call->prefix_size == 0 ? "no message in the call" : "the call ended within its message", 0);
+    if (call->answer != WEIR_GRPC_ANSWERED && call->waiting == NULL) read_all(call);
+}
+
+/* The answer has left: what waited is read on, and more may be answered. */
+static void resume_due(struct weir_mail *mail) {
+    struct weir_grpc_call *call = (struct weir_grpc_call *)((char *)mail - offsetof(struct weir_grpc_call, resume));
+    call->resume_posted = false;
+    if (call->request.connection == NULL) {
+        release_if_done(call);
         return;
     }
-    if (call->compressed && !inflate_message(call)) return;
-    weir_count(call->grpc->set, MESSAGE_BYTES, call->message->size);
-    call->stage = CALLED;
-    struct weir_batch *message = call->message;
-    call->message = NULL;
-    call->method->called(call->grpc->options.self, call, &message);
-    weir_batch_unref(message);
+    if (call->answer == WEIR_GRPC_ANSWERED) return;
+    struct weir_batch *waiting = call->waiting;
+    if (waiting != NULL) {
+        weir_batch_ref(waiting); /* an answer gives call->waiting back */
+        size_t took = take(call, waiting->bytes, waiting->size);
+        bool all = took == waiting->size;
+        if (!all && call->answer != WEIR_GRPC_ANSWERED) {
+            memmove(waiting->bytes, waiting->bytes + took, waiting->size - took);
+            waiting->size -= took;
+        }
+        weir_batch_unref(waiting);
+        if (call->answer == WEIR_GRPC_ANSWERED) return;
+        if (all) {
+            weir_batch_unref(call->waiting);
+            call->waiting = NULL;
+            weir_http2_resume(&call->request);
+            if (call->request.half_closed) read_all(call);
+        }
+    }
+    if (call->answer != WEIR_GRPC_ANSWERED && call->method->room != NULL && weir_grpc_unsent(call) == 0)
+        call->method->room(call->grpc->options.self, call);
 }
 
 static void stalled(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
-    if (call->stage == READING) {
-        weir_grpc_refuse(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the request came to a halt for half a minute", 0);
-    } else if (call->stage == ANSWERED) { /* and its caller opens no window for the answer */
+    bool streams = call->method != NULL && call->method->half_closed != NULL;
+    bool unread = weir_grpc_unsent(call) > 0; /* its caller opens no window for the answer */
+    bool reading = !request->half_closed && !(streams && call->prefix_size == 0);
+    if (call->answer == WEIR_GRPC_ANSWERED || unread) {
         nghttp2_submit_rst_stream(weir_http2_session(request->connection), NGHTTP2_FLAG_NONE, request->stream_id,
                                   NGHTTP2_CANCEL);
+    } else if (reading) {
+        weir_grpc_give_up(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the request came to a halt for half a minute", 0);
     }
 }
 
 static void gone(struct weir_http2_request *request) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     weir_loop_unset(call->grpc->loop, &call->deadline);
-    if (call->stage != ANSWERED) {
-        count_request(call, WEIR_GRPC_CANCELLED);
-        if (call->stage == STREAMING && call->method->gone != NULL) call->method->gone(call->grpc->options.self, call);
-        call->stage = ANSWERED;
+    if (call->answer != WEIR_GRPC_ANSWERED) {
+        weir_grpc_count(call, WEIR_GRPC_CANCELLED);
+        if (call->called && call->method->gone != NULL) call->method->gone(call->grpc->options.self, call);
+        call->answer = WEIR_GRPC_ANSWERED;
     }
     release_if_done(call);
 }
@@ -552,7 +443,7 @@ static bool open_metrics(struct weir_grpc *grpc) {
     grpc->requests[OTHER] = weir_metrics_open(grpc->registry, requests_metrics, ROWS, "method=\"other\"");
     bool opened = grpc->set != NULL && grpc->requests[OTHER] != NULL;
     for (size_t i = 0; grpc->options.methods[i].path != NULL; i++) {
-        assert(i < METHODS_MAX);
+        assert(i < WEIR_GRPC_METHODS_MAX);
         snprintf(labels, sizeof labels, "method=\"%s\"", grpc->options.methods[i].path + 1);
         grpc->requests[1 + i] = weir_metrics_open(grpc->registry, requests_metrics, ROWS, labels);
         opened = opened && grpc->requests[1 + i] != NULL;
@@ -562,7 +453,7 @@ static bool open_metrics(struct weir_grpc *grpc) {
 
 static void close_metrics(struct weir_grpc *grpc) {
     weir_metrics_close(grpc->registry, grpc->set);
-    for (size_t i = 0; i <= METHODS_MAX; i++)
+    for (size_t i = 0; i <= WEIR_GRPC_METHODS_MAX; i++)
         weir_metrics_close(grpc->registry, grpc->requests[i]);
 }
 
@@ -575,6 +466,7 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
     grpc->loop = loop;
     grpc->registry = registry;
     grpc->gunzip = weir_gunzip_new();
+    grpc->gzip = weir_gzip_new();
     bool counted = open_metrics(grpc);
     const struct weir_http2_handler handler = {.self = grpc,
                                                .begin = begin,
@@ -584,7 +476,7 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
                                                .end = end,
                                                .stalled = stalled,
                                                .gone = gone};
-    enum weir_status status = !counted || grpc->gunzip == NULL
+    enum weir_status status = !counted || grpc->gunzip == NULL || grpc->gzip == NULL
                                   ? weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory")
                                   : weir_http2_lane_new(&grpc->http2, loop, registry, &handler, limits, err);
     if (status != WEIR_OK) {
@@ -605,6 +497,8 @@ void weir_grpc_accept(struct weir_grpc *grpc, struct weir_stream *stream) {
 }
 
 void weir_grpc_drain(struct weir_grpc *grpc) {
+    grpc->draining = true;
+    weir_http2_each(grpc->http2, refuse_draining);
     weir_http2_drain(grpc->http2);
 }
 
@@ -616,6 +510,7 @@ void weir_grpc_free(struct weir_grpc *grpc) {
     if (grpc == NULL) return;
     weir_http2_lane_free(grpc->http2);
     weir_gunzip_free(grpc->gunzip);
+    weir_gzip_free(grpc->gzip);
     close_metrics(grpc);
     grpc->freed = true;
     if (grpc->open == 0) free(grpc); /* else callers left whose receipts are out */

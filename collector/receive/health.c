@@ -75,7 +75,7 @@ void weir_health_watch(struct weir_health *health, struct weir_grpc_call *call, 
         weir_grpc_refuse(call, WEIR_GRPC_RESOURCE_EXHAUSTED, "too many watch already", 0);
         return;
     }
-    weir_grpc_send(call, answer, pack(status, answer));
+    if (!weir_grpc_send(call, answer, pack(status, answer))) return;
     if (health->stopped) {
         weir_grpc_end(call);
     } else {
@@ -94,8 +94,8 @@ void weir_health_stop(struct weir_health *health) {
     size_t size = pack(NOT_SERVING, answer);
     health->stopped = true;
     for (uint32_t i = 0; i < health->count; i++) {
-        if (health->watchers[i].known) weir_grpc_send(health->watchers[i].call, answer, size);
-        weir_grpc_end(health->watchers[i].call);
+        struct watcher *watcher = &health->watchers[i];
+        if (!watcher->known || weir_grpc_send(watcher->call, answer, size)) weir_grpc_end(watcher->call);
     }
     health->count = 0;
 }

@@ -274,14 +274,40 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     struct weir_http2 *connection = user;
     struct weir_http2_request *request = request_of(session, stream_id);
     (void)flags;
-    if (request == NULL) return 0;
+    nghttp2_session_consume_connection(session, size); /* who pauses holds up its own stream, not the others */
+    if (request == NULL) {
+        nghttp2_session_consume_stream(session, stream_id, size);
+        return 0;
+    }
     request->heard_bytes += size;
     if (request->heard_bytes >= STALL_BYTES) {
         request->heard_ns = now_of(connection);
         request->heard_bytes = 0;
     }
     connection->lane->handler.data(request, bytes, size);
+    if (request->paused) {
+        request->unconsumed_bytes += size;
+    } else {
+        nghttp2_session_consume_stream(session, stream_id, size);
+    }
     return 0;
+}
+
+void weir_http2_resume(struct weir_http2_request *request) {
+    request->paused = false;
+    if (request->unconsumed_bytes == 0) return;
+    nghttp2_session_consume_stream(request->connection->session, request->stream_id, request->unconsumed_bytes);
+    request->unconsumed_bytes = 0;
+    weir_http2_flush(request->connection);
+}
+
+void weir_http2_each(struct weir_http2_lane *lane, void (*visit)(struct weir_http2_request *request)) {
+    for (struct weir_http2 *connection = lane->first; connection != NULL; connection = connection->next) {
+        for (struct weir_http2_request *request = connection->requests, *next; request != NULL; request = next) {
+            next = request->next;
+            visit(request);
+        }
+    }
 }
 
 static void ping_came(struct weir_http2 *connection) {
@@ -418,6 +444,7 @@ enum weir_status weir_http2_lane_new(struct weir_http2_lane **out, struct weir_l
         weir_http2_lane_free(lane);
         return weir_fail(err, WEIR_FULL, 0, false, "http2: out of memory");
     }
+    nghttp2_option_set_no_auto_window_update(lane->option, 1); /* on_data_chunk() */
     nghttp2_option_set_stream_reset_rate_limit(lane->option, RESETS_BURST, RESETS_A_SECOND);
     *out = lane;
     return WEIR_OK;

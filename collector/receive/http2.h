@@ -21,7 +21,9 @@ struct weir_http2_request {
     struct weir_http2 *connection;           /* NULL once the stream is gone */
     struct weir_http2_request *next, **slot; /* http2.c's: all of a connection */
     int32_t stream_id;
-    bool half_closed;   /* the peer has ended its side */
+    bool half_closed; /* the peer has ended its side */
+    bool paused;      /* the handler's: what came of its body is not consumed yet, so that its window closes */
+    size_t unconsumed_bytes;
     uint64_t heard_ns;  /* when enough bytes of it last came; the handler sets it when it has answered */
     size_t heard_bytes; /* since */
 };
@@ -53,6 +55,11 @@ void weir_http2_accept(struct weir_http2_lane *lane, struct weir_stream *stream)
 void weir_http2_drain(struct weir_http2_lane *lane);
 bool weir_http2_idle(const struct weir_http2_lane *lane); /* no connection left */
 void weir_http2_lane_free(struct weir_http2_lane *lane);  /* closes what is open; accepts NULL */
+
+/* The end of `paused`: what came is consumed, and the peer may send more. */
+void weir_http2_resume(struct weir_http2_request *request);
+/* Calls `visit` for every request that is open; it may answer, but not free. */
+void weir_http2_each(struct weir_http2_lane *lane, void (*visit)(struct weir_http2_request *request));
 
 /* For answers: submit to the session, then have it written (at the end of the round, together with others). */
 nghttp2_session *weir_http2_session(struct weir_http2 *connection);

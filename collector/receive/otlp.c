@@ -130,11 +130,11 @@ static void watcher_gone(void *self, struct weir_grpc_call *call) {
 }
 
 static const struct weir_grpc_method methods[] = {
-    {"/opentelemetry.proto.collector.trace.v1.TraceService/Export", export_traces, NULL},
-    {"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", export_metrics, NULL},
-    {"/grpc.health.v1.Health/Check", check_health, NULL},
-    {"/grpc.health.v1.Health/Watch", watch_health, watcher_gone},
-    {NULL, NULL, NULL},
+    {.path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export", .called = export_traces},
+    {.path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", .called = export_metrics},
+    {.path = "/grpc.health.v1.Health/Check", .called = check_health},
+    {.path = "/grpc.health.v1.Health/Watch", .called = watch_health, .gone = watcher_gone},
+    {.path = NULL},
 };
 
 /* ---- the receiver ---- */

@@ -1,5 +1,6 @@
 /* What one connection may send. The first byte says how: 0 the rest as it is; 1 behind the preface and SETTINGS; 2 as
- * the body of an Export call; 3 the same, flagged as gzip. The last two also cut it into DATA frames at odd places. */
+ * the body of an Export call; 3 the same, flagged as gzip; 4 as the messages of a stream whose answers are large. The
+ * last three also cut it into DATA frames at odd places. */
 #include "collector/decode/otlp.h"
 #include "collector/receive/grpc.h"
 
@@ -72,10 +73,24 @@ static void watch(void *self, struct weir_grpc_call *call, struct weir_batch **m
 static void left(void *self, struct weir_grpc_call *call) {
     (void)self, (void)call;
 }
-static const struct weir_grpc_method methods[] = {
-    {"/opentelemetry.proto.collector.trace.v1.TraceService/Export", export, NULL},
-    {"/w", watch, left},
-    {NULL, NULL, NULL}};
+/* Answers each message with its bytes many times over: the peer opens no window, so that what follows has to wait. */
+static void echo(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    static uint8_t large[40000];
+    (void)self;
+    if ((*message)->size > 0) memset(large, (*message)->bytes[0], sizeof large);
+    weir_grpc_gzip(call, (*message)->size % 2 == 1);
+    if (weir_grpc_send(call, large, sizeof large) && (*message)->size == 7)
+        weir_grpc_refuse(call, WEIR_GRPC_UNKNOWN, "seven", 1);
+}
+static void echoed(void *self, struct weir_grpc_call *call) {
+    (void)self;
+    weir_grpc_end(call);
+}
+#define EXPORT "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+static const struct weir_grpc_method methods[] = {{.path = EXPORT, .called = export},
+                                                  {.path = "/w", .called = watch, .gone = left},
+                                                  {.path = "/s", .called = echo, .half_closed = echoed, .gone = left},
+                                                  {.path = NULL}};
 
 static void put(const void *bytes, size_t size) {
     memcpy(peer.bytes + peer.size, bytes, size);
@@ -88,17 +103,19 @@ static void put_frame(uint8_t type, uint8_t flags, uint32_t stream, const uint8_
     put(body, size);
 }
 
-static void put_call(const uint8_t *message, size_t size, bool packed) {
+/* prefix: the message is one, and flagged as `packed`. Else its bytes are the stream as it is. */
+static void put_call(const char *path, const uint8_t *message, size_t size, bool prefix, bool packed) {
 #define FIELD(key, text)                                                                                               \
     (nghttp2_nv) {                                                                                                     \
-        (uint8_t *)(key), (uint8_t *)(text), sizeof(key) - 1, sizeof(text) - 1, NGHTTP2_NV_FLAG_NONE                   \
+        (uint8_t *)(key), (uint8_t *)(uintptr_t)(text), sizeof(key) - 1, strlen(text), NGHTTP2_NV_FLAG_NONE            \
     }
     const nghttp2_nv fields[] = {FIELD(":method", "POST"),
                                  FIELD(":scheme", "http"),
                                  FIELD(":authority", "w"),
-                                 FIELD(":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+                                 FIELD(":path", path),
                                  FIELD("content-type", "application/grpc"),
-                                 FIELD("grpc-encoding", "gzip")};
+                                 FIELD("grpc-encoding", "gzip"),
+                                 FIELD("grpc-accept-encoding", "deflate, gzip")};
     nghttp2_hd_deflater *deflater;
     uint8_t block[512], body[5 + INPUT_MAX] = {packed, 0, (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
     nghttp2_hd_deflate_new(&deflater, 4096);
@@ -107,9 +124,10 @@ static void put_call(const uint8_t *message, size_t size, bool packed) {
     if (n < 0) abort();
     put_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, block, (size_t)n);
     if (size > 0) memcpy(body + 5, message, size);
-    size_t cut = (size + 5) / 3;
-    put_frame(NGHTTP2_DATA, 0, 1, body, cut);
-    put_frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, body + cut, size + 5 - cut);
+    const uint8_t *bytes = prefix ? body : body + 5;
+    size_t all = prefix ? size + 5 : size, cut = all / 3;
+    put_frame(NGHTTP2_DATA, 0, 1, bytes, cut);
+    put_frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, bytes + cut, all - cut);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -124,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     peer.fd = eventfd(1, EFD_NONBLOCK);
     peer.size = peer.at = 0;
     peer.step = data[1] % 7 == 0 ? 1 + data[1] : INPUT_MAX;
-    unsigned how = data[0] % 4;
+    unsigned how = data[0] % 5;
     if (how > 0) {
         put(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
         put_frame(NGHTTP2_SETTINGS, 0, 0, (const uint8_t *)"", 0);
@@ -132,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (how < 2) {
         put(data + 2, size - 2);
     } else {
-        put_call(data + 2, size - 2, how == 3);
+        put_call(how == 4 ? "/s" : EXPORT, data + 2, size - 2, how != 4, how == 3);
     }
     struct weir_grpc *grpc = NULL;
     const struct weir_grpc_options options = {.methods = methods, .budget = &budget, .max_message_bytes = 512 * 1024};
