@@ -12,7 +12,7 @@ usage: ./dev deps [--peers]
 Installs what is missing, and takes a second when nothing is:
   apt      compiler, libraries, linters, nginx, Prometheus; a JRE, Maven where there is none (root, or sudo)
   .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
-  .peers   Envoy, Zipkin server, h2spec: the real programs that scenarios name (another place: WEIR_PEERS=DIR)
+  .peers   Envoy, Zipkin server, h2spec, clients of gRPC: the real programs that scenarios name (another place: WEIR_PEERS=DIR)
   --peers  also OpenTelemetry Collector and statsd_exporter, for ./dev bench --peers (some 7 minutes, 3 GB)
 HELP
 }
@@ -82,7 +82,7 @@ deps_test() {
     command -v java >/dev/null || apt_have default-jre-headless
     command -v mvn >/dev/null || [ -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || apt_have maven
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe
 }
 
 deps_peers() {

@@ -76,8 +76,8 @@ void weir_grpc_refuse(struct weir_grpc_call *call, enum weir_grpc_code code, con
 bool weir_grpc_send(struct weir_grpc_call *call, const uint8_t *message, size_t size);
 void weir_grpc_end(struct weir_grpc_call *call);
 size_t weir_grpc_unsent(const struct weir_grpc_call *call); /* bytes of answers that wait for the caller's window */
-/* Messages from here on are gzipped, when the caller reads that. It is announced with the first one: asked for later it
- * has no effect. */
+/* Messages from here on are gzipped, or not, when the caller reads that. Headers announce it: who never asked before
+ * the first message has no effect later. */
 void weir_grpc_gzip(struct weir_grpc_call *call, bool on);
 /* Metadata of the answer, copied; at most 16 fields a call, more are left out. Headers count until the first message.
  */

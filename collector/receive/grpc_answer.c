@@ -152,7 +152,6 @@ static void submit_body(struct weir_grpc_call *call) {
     nghttp2_nv headers[3 + WEIR_GRPC_FIELDS_MAX] = {NV(":status", "200", 3),
                                                     NV("content-type", "application/grpc", 16)};
     size_t count = 2;
-    call->gzip_announced = call->gzip_on;
     if (call->gzip_announced) headers[count++] = (nghttp2_nv)NV("grpc-encoding", "gzip", 4);
     count += put_fields(call, WEIR_GRPC_HEADER, headers + count);
     nghttp2_data_provider provider = {.source.ptr = call, .read_callback = read_body};
@@ -165,7 +164,8 @@ size_t weir_grpc_unsent(const struct weir_grpc_call *call) {
 }
 
 void weir_grpc_gzip(struct weir_grpc_call *call, bool on) {
-    call->gzip_on = on && call->reads_gzip && (call->answer == WEIR_GRPC_UNANSWERED || call->gzip_announced);
+    if (call->answer == WEIR_GRPC_UNANSWERED && on && call->reads_gzip) call->gzip_announced = true;
+    call->gzip_on = on && call->gzip_announced;
 }
 
 /* Room for so many bytes more, drawn from the budget when they are not few. */

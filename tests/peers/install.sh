@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
-#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter
+#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +12,10 @@ ZIPKIN=3.6.1
 OTELCOL=v0.158.0        # the newest of which every module below can be had
 OTELCOL_STABLE=v1.64.0  # its providers are numbered apart
 STATSD_EXPORTER=v0.31.0
+GRPC_GO=v1.83.2         # as in grpc/go.mod
+GRPCURL=v1.9.4
+GHZ=v0.93.0
+HEALTH_PROBE=v0.4.61
 GO_WHEEL=1.26.0
 GO_MINOR=25             # what those modules ask for
 
@@ -79,6 +83,26 @@ go_install() { # go_install NAME MODULE VERSION
     done_with "$1" "$3"
 }
 install_statsd_exporter() { go_install statsd_exporter github.com/prometheus/statsd_exporter $STATSD_EXPORTER; }
+
+install_grpcurl() { go_install grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl $GRPCURL; }
+install_ghz() { go_install ghz github.com/bojand/ghz/cmd/ghz $GHZ; }
+install_health_probe() { go_install grpc-health-probe github.com/grpc-ecosystem/grpc-health-probe $HEALTH_PROBE; }
+
+install_grpc() { # grpc-go's own interoperability clients, and one of ours for the cases that they leave out
+    local version
+    version=$GRPC_GO-$(cat "$HERE"/grpc/go.mod "$HERE"/grpc/compression/*.go | cksum | cut -d' ' -f1)
+    here grpc "$version" && [ -x "$BIN/grpc-interop-client" ] && [ -x "$BIN/grpc-compression-client" ] && return 0
+    printf 'peers: grpc-go %s interop clients\n' $GRPC_GO
+    need_go
+    (
+        cd "$HERE/grpc"
+        export CGO_ENABLED=0
+        go build -trimpath -ldflags='-s -w' -o "$BIN/grpc-interop-client" google.golang.org/grpc/interop/client
+        go build -trimpath -ldflags='-s -w' -o "$BIN/grpc-negative-http2-client" google.golang.org/grpc/interop/http2
+        go build -trimpath -ldflags='-s -w' -o "$BIN/grpc-compression-client" ./compression
+    )
+    done_with grpc "$version"
+}
 
 install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
     here otelcol $OTELCOL-zipkin && [ -x "$BIN/otelcol" ] && return 0
