@@ -8,6 +8,7 @@
 #include "collector/receive/health.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/receiver.h"
+#include "collector/receive/reflection.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,10 @@ struct otlp_receiver {
 
 static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService",
                                        "opentelemetry.proto.collector.metrics.v1.MetricsService",
-                                       "grpc.health.v1.Health", NULL};
+                                       "grpc.health.v1.Health",
+                                       "grpc.reflection.v1.ServerReflection",
+                                       "grpc.reflection.v1alpha.ServerReflection",
+                                       NULL};
 
 /* Export{Trace,Metrics}ServiceResponse{1 partial_success{1 rejected_spans, rejected_data_points; 2 error_message}};
  * empty when all is well. */
@@ -129,11 +133,25 @@ static void watcher_gone(void *self, struct weir_grpc_call *call) {
     weir_health_gone(((struct otlp_receiver *)self)->health, call);
 }
 
+static void reflect(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    (void)self;
+    weir_reflection_asked(services, call, *message);
+}
+
+static void reflected(void *self, struct weir_grpc_call *call) {
+    (void)self;
+    weir_grpc_end(call);
+}
+
 static const struct weir_grpc_method methods[] = {
     {.path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export", .called = export_traces},
     {.path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", .called = export_metrics},
     {.path = "/grpc.health.v1.Health/Check", .called = check_health},
     {.path = "/grpc.health.v1.Health/Watch", .called = watch_health, .gone = watcher_gone},
+    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", .called = reflect, .half_closed = reflected},
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+     .called = reflect,
+     .half_closed = reflected},
     {.path = NULL},
 };
 
