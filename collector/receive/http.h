@@ -25,7 +25,10 @@ struct weir_http_options {
     const struct weir_http_route *routes; /* ends with path NULL */
     void *self;                           /* the routes' */
     struct weir_budget *budget;
-    const struct weir_http_config *config; /* listen, limits, TLS, tokens */
+    const struct weir_http_config *config; /* listen, limits, TLS, tokens; copied */
+    /* Answers a request that no route is called for: 404, 405, 413, ...; content_type as above. NULL: text/plain. */
+    void (*refused)(void *self, struct weir_http_call *call, unsigned status, const char *content_type,
+                    const char *text, unsigned retry_after_s);
 };
 
 /* Binds; on failure *http stays NULL. */
@@ -36,7 +39,8 @@ void weir_http_reload(struct weir_http *http, const struct weir_http_config *con
 /* Listens no more; requests under way are answered, with Connection: close. */
 void weir_http_stop(struct weir_http *http);
 bool weir_http_idle(const struct weir_http *http);
-void weir_http_close(struct weir_http *http); /* accepts NULL */
+/* Accepts NULL. Connections are closed; receipts that are out may be settled until the loop is freed. */
+void weir_http_close(struct weir_http *http);
 uint16_t weir_http_port(const struct weir_http *http);
 
 /* The answer; body is copied. retry_after_s: of 429 and 503, or 0. */

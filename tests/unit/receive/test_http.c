@@ -1,0 +1,459 @@
+#define _GNU_SOURCE /* strcasestr */
+#include "collector/receive/http.h"
+#include "tests/unit/receive/http_rig.h"
+
+enum { BODY_MAX = 256 * 1024 };
+
+static struct weir_http *http;
+static struct weir_budget budget;
+static struct weir_http_config config;
+static _Atomic uint32_t called;
+static struct weir_receipt *_Atomic held[16];
+static _Atomic uint32_t held_count;
+
+/* Says what came: the type, the size, the sum of the bytes. */
+static void echo(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
+    char text[128];
+    uint32_t sum = 0;
+    assert_ptr_equal(self, &budget);
+    called++;
+    for (size_t i = 0; i < (*body)->size; i++)
+        sum += (*body)->bytes[i];
+    int size = snprintf(text, sizeof text, "%.60s %zu %u", content_type, (*body)->size, sum);
+    weir_http_answer(call, 200, "text/plain", text, (size_t)size, 0);
+}
+
+static void settled(void *self, struct weir_http_call *call) {
+    (void)self;
+    weir_http_answer(call, 202, "", weir_http_note(call)->reason, strlen(weir_http_note(call)->reason), 0);
+}
+
+static void later(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
+    (void)self, (void)content_type;
+    called++;
+    snprintf(weir_http_note(call)->reason, 160, "later %.*s", (int)(*body)->size, (*body)->bytes);
+    held[held_count] = weir_http_receipt(call, settled);
+    held_count++;
+}
+
+static void full(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
+    (void)self, (void)content_type, (void)body;
+    weir_http_receipt(call, settled);
+    weir_http_receipt_drop(call);
+    weir_http_answer(call, 429, "text/plain", "full\n", 5, 7);
+}
+
+static const struct weir_http_route routes[] = {
+    {"POST", "/echo", echo}, {"PUT", "/echo", echo}, {"POST", "/later", later}, {"POST", "/full", full}, {.path = NULL},
+};
+
+static void start_job(void) {
+    assert_int_equal(weir_http_start(http, NULL), WEIR_OK);
+}
+static void stop_job(void) {
+    weir_http_stop(http);
+}
+static void close_job(void) {
+    weir_http_close(http);
+    http = NULL;
+}
+static _Atomic bool is_idle;
+static void idle_job(void) {
+    is_idle = weir_http_idle(http);
+}
+static bool idle_within(unsigned ms) {
+    for (unsigned i = 0; i < ms; i += 5) {
+        on_lane(idle_job);
+        if (is_idle) return true;
+        usleep(5000);
+    }
+    return false;
+}
+static bool used_up_within(size_t bytes, unsigned ms) {
+    for (unsigned i = 0; i < ms && budget.used_bytes != bytes; i += 5)
+        usleep(5000);
+    return budget.used_bytes == bytes;
+}
+
+static void settle(uint32_t i) {
+    for (int turn = 0; turn < 2000 && held[i] == NULL; turn++)
+        usleep(1000);
+    struct weir_receipt *receipt = held[i];
+    assert_non_null(receipt);
+    held[i] = NULL;
+    weir_receipt_settle(receipt, WEIR_OWNED);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    config = (struct weir_http_config){.listen = {.host = "127.0.0.1"},
+                                       .max_body_bytes = BODY_MAX,
+                                       .max_connections = 64,
+                                       .idle_timeout_ns = 2 * WEIR_S};
+    budget.limit_bytes = 4 * BODY_MAX;
+    called = held_count = 0;
+    lane_open();
+    const struct weir_http_options options = {
+        .name = "test", .routes = routes, .self = &budget, .budget = &budget, .config = &config};
+    struct weir_error err;
+    if (weir_http_open(&http, lane.loop, lane.metrics, &options, &err) != WEIR_OK) fail_msg("%s", err.text);
+    lane.port = weir_http_port(http);
+    lane_start();
+    on_lane(start_job);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    if (http != NULL) on_lane(close_job);
+    lane_join();
+    lane_free();
+    assert_int_equal(budget.used_bytes, 0);
+    return 0;
+}
+
+static void says(const struct reply *reply, const char *text) {
+    assert_int_equal(reply->body_size, strlen(text));
+    assert_memory_equal(reply->body, text, strlen(text));
+}
+
+static void bodies_are_read(void **state) {
+    (void)state;
+    struct reply *reply = post_once("/echo", "Content-Type: Application/JSON; charset=utf-8\r\n", "abc", 3);
+    assert_int_equal(reply->status, 200);
+    says(reply, "application/json 3 294");
+    assert_true(has_header(reply, "Content-Type: text/plain"));
+    says(post_once("/echo", "", "", 0), " 0 0");
+    says(post_once("/echo?a=b", "Content-Encoding: identity\r\n", "abc", 3), " 3 294");
+    static uint8_t large[BODY_MAX];
+    memset(large, 1, sizeof large);
+    says(post_once("/echo", "", large, sizeof large), " 262144 262144");
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"200\"}") == 4);
+    assert_true(metric("weir_http_body_bytes_total{receiver=\"test\"}") == 6 + BODY_MAX);
+    assert_true(used_up_within(0, 1000));
+}
+
+static void chunks_and_single_bytes(void **state) {
+    (void)state;
+    static const char request[] = "POST /echo HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                  "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+    int fd = dial();
+    for (size_t i = 0; i < sizeof request - 1; i++) {
+        assert_true(say(fd, request + i, 1));
+        if (i % 16 == 0) usleep(1000);
+    }
+    says(listen_to(fd), " 4 394");
+    /* The connection goes on. */
+    assert_true(say(fd, request, sizeof request - 1));
+    says(listen_to(fd), " 4 394");
+    close(fd);
+}
+
+static void expect_continue(void **state) {
+    (void)state;
+    int fd = dial();
+    static const char head[] = "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+    assert_true(say_text(fd, head));
+    assert_int_equal(listen_to(fd)->status, 100);
+    assert_true(say_text(fd, "abc"));
+    says(listen_to(fd), " 3 294");
+    /* What is refused is refused before its body comes. */
+    static const char large[] =
+        "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n";
+    assert_true(say_text(fd, large));
+    assert_int_equal(listen_to(fd)->status, 413);
+    assert_true(at_end(fd));
+    close(fd);
+}
+
+static void other_requests_are_refused(void **state) {
+    (void)state;
+    assert_int_equal(post_once("/", "", "abc", 3)->status, 404);
+    assert_int_equal(post_once("/echo/", "", "", 0)->status, 404);
+    struct reply *reply = post_once("/echo", "Content-Encoding: br\r\n", "abc", 3);
+    assert_int_equal(reply->status, 415);
+    says(reply, "Content-Encoding is neither gzip nor identity\n");
+    int fd = dial();
+    assert_true(say_text(fd, "DELETE /echo HTTP/1.1\r\nHost: weir\r\n\r\n"));
+    reply = listen_to(fd);
+    assert_int_equal(reply->status, 405);
+    assert_true(has_header(reply, "Allow: POST, PUT"));
+    assert_true(say_text(fd, "GET / HTTP/1.1\r\nHost: weir\r\n\r\n")); /* no body: the connection goes on */
+    assert_int_equal(listen_to(fd)->status, 404);
+    close(fd);
+    assert_int_equal(called, 0);
+    reply = post_once("/full", "", "abc", 3);
+    assert_int_equal(reply->status, 429);
+    assert_true(has_header(reply, "Retry-After: 7"));
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"404\"}") == 3);
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"405\"}") == 1);
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"415\"}") == 1);
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"429\"}") == 1);
+}
+
+static void too_large_bodies(void **state) {
+    (void)state;
+    static uint8_t zeros[8 * BODY_MAX], packed[32 * 1024];
+    struct reply *reply = post_once("/echo", "", zeros, BODY_MAX + 1);
+    assert_int_equal(reply->status, 413);
+    says(reply, "the body has more than max_body_bytes (262144)\n");
+    /* All of it is on its way before its sender looks for an answer. */
+    assert_int_equal(post_once("/echo", "", zeros, sizeof zeros)->status, 413);
+    /* Of unknown length. */
+    char chunk[32];
+    int fd = dial();
+    static const char head[] = "POST /echo HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_true(say_text(fd, head));
+    assert_true(say(fd, chunk, (size_t)snprintf(chunk, sizeof chunk, "%x\r\n", BODY_MAX + 100)));
+    assert_true(say(fd, zeros, BODY_MAX + 100) && say_text(fd, "\r\n0\r\n\r\n"));
+    assert_int_equal(listen_to(fd)->status, 413);
+    post(fd, "/echo", "", "abc", 3);
+    says(listen_to(fd), " 3 294");
+    close(fd);
+    /* Without end: it is cut off. */
+    fd = dial();
+    assert_true(say_text(fd, head));
+    bool cut = false;
+    for (int i = 0; i < 2000 && !cut; i++)
+        cut = !say_text(fd, "10000\r\n") || !say(fd, zeros, 0x10000) || !say_text(fd, "\r\n");
+    assert_true(cut);
+    close(fd);
+    /* When inflated: a bomb of 2 MiB in 2 KiB, and one byte more than may be. */
+    size_t size = gzip(zeros, sizeof zeros, packed, sizeof packed);
+    reply = post_once("/echo", "Content-Encoding: gzip\r\n", packed, size);
+    assert_int_equal(reply->status, 413);
+    says(reply, "the body has more than max_body_bytes (262144) when inflated\n");
+    size = gzip(zeros, BODY_MAX + 1, packed, sizeof packed);
+    assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, size)->status, 413);
+    size = gzip(zeros, BODY_MAX, packed, sizeof packed);
+    assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, size)->status, 200);
+    assert_int_equal(called, 2);
+    assert_true(used_up_within(0, 1000));
+}
+
+static void gzip_is_inflated(void **state) {
+    (void)state;
+    uint8_t packed[256];
+    size_t size = gzip("hello", 5, packed, sizeof packed);
+    says(post_once("/echo", "Content-Encoding: gzip\r\n", packed, size), " 5 532");
+    says(post_once("/echo", "Content-Encoding: X-GZIP\r\n", packed, size), " 5 532");
+    for (size_t cut = 0; cut < size; cut++)
+        assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, cut)->status, 400);
+    assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", "hello", 5)->status, 400);
+    assert_int_equal(called, 2);
+}
+
+static void memory_is_used_up(void **state) {
+    (void)state;
+    static uint8_t large[BODY_MAX];
+    budget.limit_bytes = 64 * 1024;
+    struct reply *reply = post_once("/echo", "", large, sizeof large);
+    assert_int_equal(reply->status, 429);
+    assert_true(has_header(reply, "Retry-After: 1"));
+    says(reply, "memory.intake is used up\n");
+    budget.limit_bytes = 10;
+    assert_int_equal(post_once("/echo", "", large, 100)->status, 429);
+    budget.limit_bytes = 4 * BODY_MAX;
+    assert_int_equal(post_once("/echo", "", large, sizeof large)->status, 200);
+    assert_true(used_up_within(0, 1000));
+}
+
+static void half_a_body_and_gone(void **state) {
+    (void)state;
+    static const char head[] = "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 20000\r\n\r\n";
+    static const uint8_t part[10000];
+    for (int i = 0; i < 20; i++) {
+        int fd = dial();
+        assert_true(say_text(fd, head) && say(fd, part, sizeof part));
+        if (i % 2 == 0) usleep(2000);
+        close(fd);
+    }
+    assert_true(idle_within(2000));
+    assert_int_equal(called, 0);
+    assert_true(used_up_within(0, 1000));
+    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"499\"}") >= 10);
+}
+
+static void pipelined_requests_are_answered_in_order(void **state) {
+    (void)state;
+    int fd = dial();
+    assert_true(post(fd, "/echo", "", "a", 1));
+    assert_true(post(fd, "/later", "", "first", 5));
+    assert_true(post(fd, "/echo", "", "b", 1));
+    assert_true(post(fd, "/later", "", "second", 6));
+    assert_true(post(fd, "/echo", "", "c", 1));
+    says(listen_to(fd), " 1 97");
+    settle(0);
+    says(listen_to(fd), "later first");
+    says(listen_to(fd), " 1 98");
+    settle(1);
+    says(listen_to(fd), "later second");
+    says(listen_to(fd), " 1 99");
+    close(fd);
+}
+
+static void callers_who_do_not_wait(void **state) {
+    (void)state;
+    int fds[8];
+    for (unsigned i = 0; i < 8; i++) {
+        fds[i] = dial();
+        assert_true(post(fds[i], "/later", "", "x", 1));
+    }
+    for (unsigned i = 0; i < 8; i += 2)
+        close(fds[i]);
+    for (unsigned i = 0; i < 8; i++)
+        settle(i);
+    for (unsigned i = 1; i < 8; i += 2) {
+        assert_int_equal(listen_to(fds[i])->status, 202);
+        close(fds[i]);
+    }
+    assert_true(idle_within(2000));
+}
+
+static void many_connections(void **state) {
+    (void)state;
+    int fds[80];
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 80; i++)
+        fds[i] = dial();
+    for (unsigned round = 0; round < 3; round++) {
+        refused = 0;
+        for (unsigned i = 0; i < 80; i++)
+            post(fds[i], "/echo", "", "abc", 3);
+        for (unsigned i = 0; i < 80; i++)
+            refused += listen_to(fds[i])->status != 200;
+        assert_int_equal(refused, 80 - 64);
+    }
+    assert_true(metric("weir_http_connections{receiver=\"test\"}") == 64);
+    for (unsigned i = 0; i < 80; i++)
+        close(fds[i]);
+    for (int i = 0; i < 1000 && metric("weir_http_connections{receiver=\"test\"}") > 0; i++)
+        usleep(1000);
+    assert_true(metric("weir_http_connections{receiver=\"test\"}") == 0);
+    assert_int_equal(post_once("/echo", "", "abc", 3)->status, 200);
+}
+
+static void silent_connections_are_closed(void **state) {
+    (void)state;
+    int idle = dial(), half = dial(), waiting = dial();
+    assert_true(say_text(half, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 10\r\n\r\nabc"));
+    assert_true(post(waiting, "/later", "", "x", 1));
+    assert_true(at_end(idle));
+    assert_true(at_end(half));
+    close(idle);
+    close(half);
+    settle(0); /* who waits for us is not silent */
+    assert_int_equal(listen_to(waiting)->status, 202);
+    close(waiting);
+}
+
+static void what_is_no_http_ends(void **state) {
+    (void)state;
+    static const char *const cases[] = {
+        "\x16\x03\x01\x02", "nonsense\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: x\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int fd = dial();
+        say(fd, cases[i], strlen(cases[i]));
+        shutdown(fd, SHUT_WR);
+        unsigned status = listen_to(fd)->status;
+        assert_true(status == 0 || status >= 400);
+        close(fd);
+    }
+    /* Headers without end. */
+    int fd = dial();
+    bool cut = !say_text(fd, "GET / HTTP/1.1\r\n");
+    for (int i = 0; i < 4000 && !cut; i++)
+        cut = !say_text(fd, "Some-Header: 0123456789012345678901234567890123456789\r\n");
+    assert_true(cut || listen_to(fd)->status >= 400);
+    close(fd);
+    assert_int_equal(called, 0);
+}
+
+static void stopping_finishes_what_is_under_way(void **state) {
+    (void)state;
+    int waiting = dial(), half = dial(), kept = dial();
+    assert_true(post(waiting, "/later", "", "x", 1));
+    assert_true(say_text(half, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 3\r\n\r\na"));
+    assert_true(post(kept, "/echo", "", "abc", 3));
+    assert_int_equal(listen_to(kept)->status, 200);
+    on_lane(stop_job);
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(lane.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(late, (struct sockaddr *)&to, sizeof to), -1);
+    close(late);
+    on_lane(idle_job);
+    assert_false(is_idle);
+    assert_true(say_text(half, "bc"));
+    struct reply *reply = listen_to(half);
+    assert_int_equal(reply->status, 200);
+    assert_true(has_header(reply, "Connection: close"));
+    assert_true(at_end(half));
+    settle(0);
+    reply = listen_to(waiting);
+    assert_int_equal(reply->status, 202);
+    assert_true(has_header(reply, "Connection: close"));
+    assert_true(idle_within(1000));
+    on_lane(close_job);
+    assert_true(at_end(kept));
+    close(waiting);
+    close(half);
+    close(kept);
+}
+
+static void receipts_outlive_their_server(void **state) {
+    (void)state;
+    int fds[3];
+    for (unsigned i = 0; i < 3; i++) {
+        fds[i] = dial();
+        assert_true(post(fds[i], "/later", "", "x", 1));
+    }
+    for (int i = 0; i < 2000 && held_count < 3; i++)
+        usleep(1000);
+    close(fds[0]);
+    on_lane(close_job);
+    assert_true(at_end(fds[1]));
+    settle(0);
+    settle(1);
+    settle(2);
+    close(fds[1]);
+    close(fds[2]);
+}
+
+static void reload_job(void) {
+    weir_http_reload(http, &config);
+}
+
+static void a_smaller_bound_counts_at_once(void **state) {
+    (void)state;
+    static uint8_t body[5000];
+    assert_int_equal(post_once("/echo", "", body, sizeof body)->status, 200);
+    config.max_body_bytes = 4096;
+    assert_int_equal(post_once("/echo", "", body, sizeof body)->status, 200); /* it has a copy */
+    on_lane(reload_job);
+    assert_int_equal(post_once("/echo", "", body, sizeof body)->status, 413);
+}
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(bodies_are_read),
+        TEST(chunks_and_single_bytes),
+        TEST(expect_continue),
+        TEST(other_requests_are_refused),
+        TEST(too_large_bodies),
+        TEST(gzip_is_inflated),
+        TEST(memory_is_used_up),
+        TEST(half_a_body_and_gone),
+        TEST(pipelined_requests_are_answered_in_order),
+        TEST(callers_who_do_not_wait),
+        TEST(many_connections),
+        TEST(silent_connections_are_closed),
+        TEST(what_is_no_http_ends),
+        TEST(stopping_finishes_what_is_under_way),
+        TEST(receipts_outlive_their_server),
+        TEST(a_smaller_bound_counts_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
