@@ -86,10 +86,10 @@ deps_test() {
     fi
     venv_have
     PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otlp_go otlp_java
-    # Debian 12 has cargo 1.63, and what tonic needs asks for 1.85: the Rust client is there where a newer one is in PATH.
+    # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
-    if [ "${minor:-0}" -ge 85 ]; then tests/peers/install.sh otlp_rust; fi
+    if [ "${minor:-0}" -ge 88 ]; then tests/peers/install.sh otlp_rust; fi
 }
 
 deps_peers() {
