@@ -1,0 +1,264 @@
+#include "collector/decode/zipkin_v1.h"
+
+#include "collector/decode/json.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PLAIN_KEPT_BYTES = 64 * 1024 };
+
+struct weir_zipkin_decoder *weir_zipkin_decoder_new(struct weir_otlp *otlp) {
+    struct weir_zipkin_decoder *decoder = calloc(1, sizeof *decoder);
+    if (decoder == NULL) return NULL;
+    decoder->otlp = otlp;
+    decoder->v1 = calloc(1, sizeof *decoder->v1);
+    if (decoder->v1 == NULL) {
+        free(decoder);
+        return NULL;
+    }
+    return decoder;
+}
+
+void weir_zipkin_decoder_free(struct weir_zipkin_decoder *decoder) {
+    if (decoder == NULL) return;
+    free(decoder->v1->annotations);
+    free(decoder->v1->binary);
+    free(decoder->v1);
+    weir_buffer_free(&decoder->plain);
+    free(decoder);
+}
+
+uint8_t *zipkin_plain(struct weir_zipkin_decoder *decoder, size_t size) {
+    struct weir_buffer *plain = &decoder->plain;
+    size_t before = plain->capacity;
+    weir_buffer_clear(plain);
+    if (size <= before) return plain->bytes;
+    bool grown = weir_buffer_room(plain, size);
+    size_t more = plain->capacity - before;
+    if (!grown || !weir_budget_reserve(decoder->batch->budget, more)) {
+        weir_buffer_free(plain);
+        return NULL;
+    }
+    decoder->plain_drawn += more;
+    return plain->bytes;
+}
+
+bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, uint64_t *low) {
+    uint64_t hi = 0, lo = 0;
+    if (size == 0 || size > max) return false;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = text[i], digit;
+        if (c >= '0' && c <= '9')
+            digit = (uint8_t)(c - '0');
+        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+            digit = (uint8_t)((c | 0x20) - 'a' + 10);
+        else
+            return false;
+        hi = hi << 4 | lo >> 60;
+        lo = lo << 4 | digit;
+    }
+    *high = hi;
+    *low = lo;
+    return true;
+}
+
+void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_t size) {
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t ip[16];
+    if (size == 0 || size >= sizeof copy) return;
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    if (inet_pton(AF_INET, copy, ip) == 1) {
+        memcpy(endpoint->ipv4, ip, 4);
+        endpoint->has_ipv4 = true;
+    } else if (inet_pton(AF_INET6, copy, ip) == 1) {
+        static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+        if (memcmp(ip, mapped, sizeof mapped) == 0) {
+            memcpy(endpoint->ipv4, ip + 12, 4);
+            endpoint->has_ipv4 = true;
+        } else {
+            memcpy(endpoint->ipv6, ip, 16);
+            endpoint->has_ipv6 = true;
+        }
+    }
+}
+
+/* ---- writing ---- */
+
+#define KEY(literal) literal, sizeof(literal) - 1
+
+void zipkin_put_tag(struct weir_span_writer *writer, struct zipkin_text key, struct zipkin_text value) {
+    weir_span_text(writer, key.bytes, key.size, value.bytes, value.size);
+}
+
+void zipkin_put_annotation(struct weir_span_writer *writer, uint64_t timestamp_us, struct zipkin_text value) {
+    weir_span_event(writer, timestamp_us <= ZIPKIN_MICROS_MAX ? timestamp_us * 1000 : 0, value.bytes, value.size);
+}
+
+static void put_addresses(struct weir_span_writer *writer, const struct zipkin_endpoint *endpoint, const char *address,
+                          size_t address_size, const char *port, size_t port_size) {
+    char text[INET6_ADDRSTRLEN];
+    if (endpoint->has_ipv4 && inet_ntop(AF_INET, endpoint->ipv4, text, sizeof text) != NULL)
+        weir_span_text(writer, address, address_size, text, strlen(text));
+    if (endpoint->has_ipv6 && inet_ntop(AF_INET6, endpoint->ipv6, text, sizeof text) != NULL)
+        weir_span_text(writer, address, address_size, text, strlen(text));
+    if (endpoint->port != 0) weir_span_int(writer, port, port_size, endpoint->port);
+}
+
+static void put_endpoints(struct weir_span_writer *writer, const struct zipkin_head *head) {
+    const struct zipkin_endpoint *local = &head->local, *remote = &head->remote;
+    if (local->has_ipv4 || local->has_ipv6 || local->port != 0) {
+        weir_span_bool(writer, KEY("zipkin.local"), true);
+        put_addresses(writer, local, KEY("network.local.address"), KEY("network.local.port"));
+    }
+    if (remote->service.size > 0 || remote->has_ipv4 || remote->has_ipv6 || remote->port != 0) {
+        weir_span_bool(writer, KEY("zipkin.remote"), true);
+        if (remote->service.size > 0)
+            weir_span_text(writer, KEY("peer.service"), remote->service.bytes, remote->service.size);
+        put_addresses(writer, remote, KEY("network.peer.address"), KEY("network.peer.port"));
+    }
+}
+
+static enum weir_status origin_of(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {
+    for (uint32_t i = 0; i < decoder->service_count; i++) {
+        if (decoder->services[i].size == service.size &&
+            (service.size == 0 || memcmp(decoder->services[i].bytes, service.bytes, service.size) == 0)) {
+            *origin = decoder->services[i].origin;
+            return WEIR_OK;
+        }
+    }
+    enum weir_status status = weir_span_service(decoder->otlp, decoder->batch, service.bytes, service.size, origin);
+    if (status != WEIR_OK || service.size > ZIPKIN_SERVICE_BYTES) return status;
+    uint32_t at = decoder->service_next++ % ZIPKIN_SERVICES;
+    if (decoder->service_count < ZIPKIN_SERVICES) decoder->service_count++;
+    if (service.size > 0) memcpy(decoder->services[at].bytes, service.bytes, service.size);
+    decoder->services[at].size = (uint32_t)service.size;
+    decoder->services[at].origin = *origin;
+    return WEIR_OK;
+}
+
+enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer,
+                            const struct zipkin_head *head, struct weir_error *err) {
+    uint64_t start_ns = head->timestamp_us * 1000, end_ns = 0;
+    weir_span_ids(writer, head->trace_hi, head->trace_lo, head->id, head->parent);
+    weir_span_kind(writer, head->kind);
+    if (head->duration_us > 0 && head->timestamp_us > 0 &&
+        head->duration_us <= ZIPKIN_MICROS_MAX - head->timestamp_us) {
+        end_ns = start_ns + head->duration_us * 1000;
+    } else if (head->duration_us > 0) {
+        weir_span_int(writer, KEY("zipkin.duration"), (int64_t)head->duration_us);
+    }
+    weir_span_times(writer, start_ns, end_ns);
+    if (head->debug) weir_span_bool(writer, KEY("zipkin.debug"), true);
+    if (head->shared) weir_span_bool(writer, KEY("zipkin.shared"), true);
+    if (head->local.service.size == 0) weir_span_bool(writer, KEY("zipkin.service"), false);
+    put_endpoints(writer, head);
+    uint16_t origin = 0;
+    struct weir_error why = {0};
+    enum weir_status status = origin_of(decoder, head->local.service, &origin);
+    if (status != WEIR_OK) {
+        weir_span_cancel(writer);
+        return weir_fail(err, WEIR_FULL, 0, true, "no memory for the spans of the request");
+    }
+    status = weir_span_end(writer, decoder->otlp, origin, decoder->receiver, decoder->counts, &why);
+    if (status == WEIR_INVALID) { /* a zero id: its neighbours are kept */
+        if (decoder->counts->skipped++ == 0)
+            snprintf(decoder->counts->skipped_reason, sizeof decoder->counts->skipped_reason, "spans[%u]: %.100s",
+                     decoder->index, why.text);
+        return WEIR_OK;
+    }
+    if (status != WEIR_OK && err != NULL) *err = why;
+    return status;
+}
+
+/* ---- which format ---- */
+
+/* By the members of the first span: only v1 has binaryAnnotations, only v2 the others. */
+static enum weir_zipkin_format json_format(const uint8_t *bytes, size_t size) {
+    struct weir_json json = weir_json_of(bytes, size);
+    struct weir_json_text key;
+    if (!weir_json_array(&json) || !weir_json_element(&json) || !weir_json_object(&json)) return WEIR_ZIPKIN_JSON_V2;
+    while (weir_json_key(&json, &key)) {
+        if (weir_json_is(&key, "binaryAnnotations")) return WEIR_ZIPKIN_JSON_V1;
+        if (weir_json_is(&key, "kind") || weir_json_is(&key, "localEndpoint") || weir_json_is(&key, "remoteEndpoint") ||
+            weir_json_is(&key, "tags") || weir_json_is(&key, "shared"))
+            return WEIR_ZIPKIN_JSON_V2;
+        if (!weir_json_is(&key, "annotations")) {
+            if (!weir_json_skip(&json)) break;
+            continue;
+        }
+        if (!weir_json_array(&json)) break;
+        while (weir_json_element(&json) && weir_json_object(&json)) {
+            while (weir_json_key(&json, &key)) {
+                if (weir_json_is(&key, "endpoint")) return WEIR_ZIPKIN_JSON_V1;
+                if (!weir_json_skip(&json)) return WEIR_ZIPKIN_JSON_V2;
+            }
+        }
+        if (json.why != NULL) break;
+    }
+    return WEIR_ZIPKIN_JSON_V2;
+}
+
+enum weir_zipkin_format weir_zipkin_format_of(const uint8_t *bytes, size_t size) {
+    if (size == 0) return WEIR_ZIPKIN_FORMAT_NONE;
+    if (bytes[0] == 0x0c) return WEIR_ZIPKIN_THRIFT_LIST; /* a list of structs */
+    if (bytes[0] == 0x0a) return WEIR_ZIPKIN_PROTO3_LIST; /* field 1, length-delimited */
+    struct weir_json json = weir_json_of(bytes, size);
+    return weir_json_peek(&json) == WEIR_JSON_ARRAY ? json_format(bytes, size) : WEIR_ZIPKIN_FORMAT_NONE;
+}
+
+/* ---- a body ---- */
+
+static void begin(struct weir_zipkin_decoder *decoder, struct weir_batch *batch, struct weir_otlp_counts *counts,
+                  uint8_t receiver) {
+    decoder->batch = batch;
+    decoder->counts = counts;
+    decoder->receiver = receiver;
+    decoder->plain_drawn = 0;
+    decoder->index = 0;
+    decoder->service_count = decoder->service_next = 0;
+}
+
+static enum weir_status finish(struct weir_zipkin_decoder *decoder, enum weir_status status, uint32_t span_count,
+                               size_t size, const struct weir_otlp_counts *before) {
+    weir_budget_release(decoder->batch->budget, decoder->plain_drawn);
+    if (decoder->plain.capacity > PLAIN_KEPT_BYTES) weir_buffer_free(&decoder->plain);
+    if (status != WEIR_OK) {
+        weir_batch_truncate(decoder->batch, span_count, size);
+        *decoder->counts = *before;
+    }
+    return status;
+}
+
+enum weir_status weir_zipkin_decode(struct weir_zipkin_decoder *decoder, enum weir_zipkin_format format,
+                                    const uint8_t *bytes, size_t size, uint8_t receiver, struct weir_batch *batch,
+                                    struct weir_otlp_counts *counts, struct weir_error *err) {
+    const struct weir_otlp_counts before = {0};
+    uint32_t span_count = batch->span_count;
+    size_t batch_size = batch->size;
+    *counts = before;
+    begin(decoder, batch, counts, receiver);
+    enum weir_status status;
+    switch (format) {
+    case WEIR_ZIPKIN_JSON_V2: status = zipkin_decode_json_v2(decoder, bytes, size, err); break;
+    case WEIR_ZIPKIN_JSON_V1: status = zipkin_decode_json_v1(decoder, bytes, size, err); break;
+    case WEIR_ZIPKIN_PROTO3_LIST: status = zipkin_decode_proto3(decoder, bytes, size, err); break;
+    case WEIR_ZIPKIN_THRIFT_LIST: status = zipkin_decode_thrift(decoder, bytes, size, err); break;
+    default:
+        status = weir_fail(err, WEIR_INVALID, 0, false, "byte 0: neither a list of spans in JSON, proto3 nor thrift");
+    }
+    return finish(decoder, status, span_count, batch_size, &before);
+}
+
+enum weir_status weir_zipkin_thrift_span(struct weir_zipkin_decoder *decoder, const uint8_t *bytes, size_t size,
+                                         uint8_t receiver, struct weir_batch *batch, size_t *used,
+                                         struct weir_otlp_counts *counts, struct weir_error *err) {
+    const struct weir_otlp_counts before = *counts;
+    uint32_t span_count = batch->span_count;
+    size_t batch_size = batch->size;
+    begin(decoder, batch, counts, receiver);
+    enum weir_status status = zipkin_decode_thrift_span(decoder, bytes, size, used, err);
+    return finish(decoder, status, span_count, batch_size, &before);
+}
