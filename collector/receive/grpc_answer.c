@@ -3,7 +3,6 @@
 #include "collector/receive/grpc_call.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,13 +93,15 @@ enum { TRAILERS_MAX = 3 + WEIR_GRPC_FIELDS_MAX };
 struct trailers {
     nghttp2_nv fields[TRAILERS_MAX];
     size_t count;
-    char code[4], message[3 * WEIR_GRPC_TEXT_BYTES], details[2 * (WEIR_GRPC_TEXT_BYTES + 192)];
+    char code[2], message[3 * WEIR_GRPC_TEXT_BYTES], details[2 * (WEIR_GRPC_TEXT_BYTES + 192)];
 };
 
 static void make_trailers(const struct weir_grpc_call *call, struct trailers *trailers) {
-    int n = snprintf(trailers->code, sizeof trailers->code, "%d", (int)call->code);
+    size_t n = 0;
+    if (call->code >= 10) trailers->code[n++] = (char)('0' + call->code / 10 % 10); /* 16 is the largest there is */
+    trailers->code[n++] = (char)('0' + call->code % 10);
     trailers->count = 1;
-    trailers->fields[0] = (nghttp2_nv)NV("grpc-status", trailers->code, (size_t)n);
+    trailers->fields[0] = (nghttp2_nv)NV("grpc-status", trailers->code, n);
     if (call->text[0] != 0) {
         size_t size = percent_encode(call->text, trailers->message, sizeof trailers->message);
         trailers->fields[trailers->count++] = (nghttp2_nv)NV("grpc-message", trailers->message, size);
