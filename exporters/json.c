@@ -65,7 +65,7 @@ uint8_t *weir_json_escape_slow(uint8_t *out, const uint8_t *bytes, size_t size) 
     return out;
 }
 
-uint8_t *weir_json_u64(uint8_t *out, uint64_t value) {
+uint8_t *weir_json_write_u64(uint8_t *out, uint64_t value) {
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
         "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
@@ -86,10 +86,10 @@ uint8_t *weir_json_u64(uint8_t *out, uint64_t value) {
     return out + (sizeof digits - at);
 }
 
-uint8_t *weir_json_i64(uint8_t *out, int64_t value) {
-    if (value >= 0) return weir_json_u64(out, (uint64_t)value);
+uint8_t *weir_json_write_i64(uint8_t *out, int64_t value) {
+    if (value >= 0) return weir_json_write_u64(out, (uint64_t)value);
     *out = '-';
-    return weir_json_u64(out + 1, 0 - (uint64_t)value);
+    return weir_json_write_u64(out + 1, 0 - (uint64_t)value);
 }
 
 void weir_json_put_string(struct weir_buffer *out, const uint8_t *bytes, size_t size) {
@@ -139,5 +139,5 @@ void weir_json_put_double(struct weir_buffer *out, double value) {
 
 void weir_json_put_i64(struct weir_buffer *out, int64_t value) {
     if (!weir_buffer_room(out, WEIR_JSON_NUMBER_BYTES)) return;
-    out->size = (size_t)(weir_json_i64(out->bytes + out->size, value) - out->bytes);
+    out->size = (size_t)(weir_json_write_i64(out->bytes + out->size, value) - out->bytes);
 }

@@ -16,8 +16,8 @@ enum {
 
 /* The inside of a string, without its quotes; room for WEIR_JSON_GROWTH * size. */
 uint8_t *weir_json_escape_slow(uint8_t *out, const uint8_t *bytes, size_t size);
-uint8_t *weir_json_u64(uint8_t *out, uint64_t value); /* decimal; room for WEIR_JSON_NUMBER_BYTES */
-uint8_t *weir_json_i64(uint8_t *out, int64_t value);
+uint8_t *weir_json_write_u64(uint8_t *out, uint64_t value); /* decimal; room for WEIR_JSON_NUMBER_BYTES */
+uint8_t *weir_json_write_i64(uint8_t *out, int64_t value);
 
 /* A value of any size into a growing buffer: "..." with its quotes. */
 void weir_json_put_string(struct weir_buffer *out, const uint8_t *bytes, size_t size);

@@ -71,7 +71,7 @@ static uint8_t *put_endpoint(uint8_t *out, const struct weir_zipkin_endpoint *en
     }
     if (endpoint->port > 0) {
         out = PUT(out, "\"port\":");
-        out = weir_json_u64(out, endpoint->port);
+        out = weir_json_write_u64(out, endpoint->port);
         *out++ = ',';
     }
     out[-1] = '}';
@@ -82,7 +82,7 @@ static uint8_t *put_annotations(uint8_t *out, const struct weir_zipkin_span *spa
     out = PUT(out, ",\"annotations\":[");
     for (uint32_t i = 0; i < span->annotation_count; i++) {
         out = PUT(out, "{\"timestamp\":");
-        out = weir_json_u64(out, span->annotations[i].timestamp_us);
+        out = weir_json_write_u64(out, span->annotations[i].timestamp_us);
         out = PUT(out, ",\"value\":\"");
         out = put_text(out, span->annotations[i].value);
         out = PUT(out, "\"},");
@@ -141,11 +141,11 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
     }
     if (span->timestamp_us > 0) {
         out = PUT(out, ",\"timestamp\":");
-        out = weir_json_u64(out, span->timestamp_us);
+        out = weir_json_write_u64(out, span->timestamp_us);
     }
     if (span->duration_us > 0) {
         out = PUT(out, ",\"duration\":");
-        out = weir_json_u64(out, span->duration_us);
+        out = weir_json_write_u64(out, span->duration_us);
     }
     out = PUT(out, ",\"localEndpoint\":{\"serviceName\":\"");
     out = put_text(out, span->origin->service);
