@@ -7,6 +7,7 @@
 #include "collector/receive/grpc.h"
 #include "collector/receive/health.h"
 #include "collector/receive/listener.h"
+#include "collector/receive/otlp_answer.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/reflection.h"
 
@@ -33,17 +34,10 @@ static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.T
                                        "grpc.reflection.v1alpha.ServerReflection",
                                        NULL};
 
-/* Export{Trace,Metrics}ServiceResponse{1 partial_success{1 rejected_spans, rejected_data_points; 2 error_message}};
- * empty when all is well. */
 static void answer(struct weir_grpc_call *call) {
     const struct weir_grpc_note *note = weir_grpc_note(call);
-    uint8_t partial[16 + sizeof note->reason], response[32 + sizeof partial], *at = response;
-    if (note->rejected > 0) {
-        uint8_t *inner = weir_wire_put_uint(partial, 1, note->rejected);
-        inner = weir_wire_put_bytes(inner, 2, note->reason, strlen(note->reason));
-        at = weir_wire_put_bytes(at, 1, partial, (size_t)(inner - partial));
-    }
-    weir_grpc_answer(call, response, (size_t)(at - response));
+    uint8_t response[WEIR_OTLP_ANSWER_BYTES];
+    weir_grpc_answer(call, response, weir_otlp_answer_partial(note->rejected, note->reason, response));
 }
 
 static void refuse(struct weir_grpc_call *call, const struct weir_error *err) {
