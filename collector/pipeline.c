@@ -197,6 +197,7 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
     } all[] = {
         {&weir_receive_grpc, &config->grpc.listen, "receivers.grpc.listen", false},
         {&weir_receive_statsd, &config->statsd.listen, "receivers.statsd.listen", true},
+        {&weir_receive_datagram, &config->datagram.listen, "receivers.datagram.listen", true},
         {&weir_receive_otlp_http, &config->otlp_http.listen, "receivers.otlp_http.listen", false},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

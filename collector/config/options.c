@@ -2,6 +2,7 @@
 
 #include "collector/config/values.h"
 #include "collector/core/clock.h"
+#include "collector/core/networks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -355,7 +356,11 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
         if (*text == 0) return refuse(why, why_size, "is empty");
         return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_PATH: return set_text(option, field, env->folder, text, why, why_size);
-    case WEIR_OPTION_NETWORKS: return set_text(option, field, "", text, why, why_size);
+    case WEIR_OPTION_NETWORKS: {
+        struct weir_networks networks;
+        return weir_networks_parse(text, &networks, why, why_size) &&
+               set_text(option, field, "", text, why, why_size);
+    }
     case WEIR_OPTION_SECONDS: return set_seconds((struct weir_aggregate_config *)(void *)field, text, why, why_size);
     case WEIR_OPTION_HEADERS:
     case WEIR_OPTION_HEADERS_FILE: break;

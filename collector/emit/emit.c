@@ -1,6 +1,7 @@
 #include "collector/emit/emit.h"
 
 #include "collector/emit/client.h"
+#include "collector/emit/datagram.h"
 #include "collector/emit/report.h"
 #include "collector/emit/statsd.h"
 #include "collector/emit/truth.h"
@@ -52,7 +53,8 @@ static int run(const struct weir_emit_options *options) {
     bool ran = status == WEIR_OK;
     if (ran) {
         watch_signals();
-        status = weir_emit_client_run(options, &play, &watch, &counts, &err);
+        status = options->via == WEIR_EMIT_DATAGRAM ? weir_emit_datagram_run(options, &play, &watch, &counts, &err)
+                                                    : weir_emit_client_run(options, &play, &watch, &counts, &err);
         if (options->statsd.on) weir_emit_statsd_flush(&statsd);
         weir_emit_report_clear(&report);
         if (options->json) {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum type { COUNT, DURATION, SHARE, FLAG, TEXT, ADDRESS, LATENCY, SENDERS };
+enum type { COUNT, DURATION, SHARE, FLAG, TEXT, ADDRESS, LATENCY, SENDERS, VIA };
 
 struct row {
     const char *name;
@@ -21,13 +21,16 @@ struct row {
 
 #define AT(member) offsetof(struct weir_emit_options, member)
 static const struct row rows[] = {
-    {"endpoint", ADDRESS, AT(endpoint), "HOST:PORT", "127.0.0.1:4317", 0, 0, "OTLP/gRPC, plaintext"},
+    {"via", VIA, AT(via), "otlp|datagram", "otlp", 0, 0, "OTLP/gRPC, or Weir datagrams over UDP"},
+    {"endpoint", ADDRESS, AT(endpoint), "HOST:PORT", NULL, 0, 0,
+     "plaintext (127.0.0.1:4317; via datagram 127.0.0.1:4319)"},
     {"statsd", ADDRESS, AT(statsd), "HOST:PORT", NULL, 0, 0,
      "also send counters, gauges and timers as DogStatsD lines over UDP"},
     {"spans", COUNT, AT(spans), "N", NULL, 1, 1ull << 48, "play N spans; 10000 when no end and no rate is given"},
     {"traces", COUNT, AT(traces), "N", NULL, 1, 1ull << 48, "play N traces"},
     {"duration", DURATION, AT(duration_ns), "T", NULL, 1, 1ull << 53, "play for so long (30s, 10m)"},
-    {"rate", COUNT, AT(rate), "N", "0", 0, 1000000000, "spans a second; 0: as fast as they are acknowledged"},
+    {"rate", COUNT, AT(rate), "N", "0", 0, 1000000000,
+     "spans a second; 0: as fast as they are acknowledged, via datagram 100000"},
     {"services", COUNT, AT(services), "N", "10", 1, 1000, "services in the mesh"},
     {"operations", COUNT, AT(operations), "N", "5", 1, 100, "operations a service"},
     {"spans-per-trace", COUNT, AT(spans_per_trace), "N", "8", 1, 1000, "spans of one trace"},
@@ -39,7 +42,10 @@ static const struct row rows[] = {
     {"ids", FLAG, AT(ids), NULL, NULL, 0, 0, "numbers and UUIDs in the paths of two operations in four"},
     {"batch", COUNT, AT(batch), "N", "100", 1, 10000, "spans a request"},
     {"in-flight", COUNT, AT(in_flight), "N", "16", 1, 1000, "requests without an answer, a connection"},
-    {"connections", COUNT, AT(connections), "N", "1", 1, 256, "HTTP/2 connections"},
+    {"connections", COUNT, AT(connections), "N", "1", 1, 256,
+     "HTTP/2 connections; via datagram sockets, each a sender"},
+    {"datagram-bytes", COUNT, AT(datagram_bytes), "N", "1400", 256, 65507, "of a datagram at most"},
+    {"hmac-key-file", TEXT, AT(hmac_key_file), "FILE", NULL, 0, 0, "sign datagrams with the key in it"},
     {"senders", SENDERS, AT(senders), "per-service|gateway", "per-service", 0, 0,
      "a request holds one service, as a proxy's, or many"},
     {"sample", SHARE, AT(sample), "SHARE", "1", 0, 0, "send only this share of traces, consistently, marked ot=th"},
@@ -127,6 +133,15 @@ static enum weir_status read_value(const struct row *row, const char *text, stru
             return bad(err, row, text, "neither per-service nor gateway");
         }
         return WEIR_OK;
+    case VIA:
+        if (strcmp(text, "otlp") == 0) {
+            options->via = WEIR_EMIT_OTLP;
+        } else if (strcmp(text, "datagram") == 0) {
+            options->via = WEIR_EMIT_DATAGRAM;
+        } else {
+            return bad(err, row, text, "neither otlp nor datagram");
+        }
+        return WEIR_OK;
     case FLAG: *(bool *)at = true; return WEIR_OK;
     }
     return WEIR_OK;
@@ -145,8 +160,18 @@ static enum weir_status check(struct weir_emit_options *options, struct weir_err
     if (options->sample == 0) return weir_fail(err, WEIR_INVALID, 0, false, "--sample 0: nothing would be sent");
     if (options->sample_independent == 0)
         return weir_fail(err, WEIR_INVALID, 0, false, "--sample-independent 0: nothing would be sent");
+    if (options->via == WEIR_EMIT_DATAGRAM && options->gzip)
+        return weir_fail(err, WEIR_INVALID, 0, false, "--gzip: datagrams are not compressed");
+    if (options->via != WEIR_EMIT_DATAGRAM && options->hmac_key_file != NULL)
+        return weir_fail(err, WEIR_INVALID, 0, false, "--hmac-key-file: only datagrams are signed (--via datagram)");
+    if (!options->endpoint.on) {
+        const char *local = options->via == WEIR_EMIT_DATAGRAM ? "127.0.0.1:4319" : "127.0.0.1:4317";
+        weir_value_listen(local, "127.0.0.1", &options->endpoint);
+    }
     if (options->spans == 0 && options->traces == 0 && options->duration_ns == 0 && options->rate == 0)
         options->spans = 10000;
+    /* Nobody answers a datagram, so nobody slows a sender down. */
+    if (options->via == WEIR_EMIT_DATAGRAM && options->rate == 0) options->rate = 100000;
     return WEIR_OK;
 }
 

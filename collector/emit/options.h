@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 enum weir_emit_senders { WEIR_EMIT_PER_SERVICE, WEIR_EMIT_GATEWAY };
+enum weir_emit_via { WEIR_EMIT_OTLP, WEIR_EMIT_DATAGRAM };
 
 struct weir_emit_options {
+    enum weir_emit_via via;
     struct weir_listen endpoint, statsd; /* statsd.on: it was asked for */
     uint64_t spans, traces, duration_ns; /* 0 = no such bound */
     uint64_t rate;                       /* spans a second; 0 = as fast as answered */
@@ -20,6 +22,8 @@ struct weir_emit_options {
     bool ids;
     uint64_t batch, in_flight, connections, retries;
     enum weir_emit_senders senders;
+    uint64_t datagram_bytes;
+    const char *hmac_key_file; /* NULL = none; points into argv */
     double sample, sample_independent;
     bool gzip;
     uint64_t timeout_ns;

@@ -8,20 +8,26 @@
 static double seconds(const struct weir_emit_counts *counts) {
     return (double)(counts->ended_ns - counts->began_ns) / 1e9;
 }
-static double rate(const struct weir_emit_counts *counts) {
+/* Nobody answers a datagram. */
+static double rate(const struct weir_emit_report *report) {
+    const struct weir_emit_counts *counts = report->counts;
     double elapsed = seconds(counts);
-    return elapsed > 0 ? (double)counts->acknowledged / elapsed : 0;
+    uint64_t spans = report->options->via == WEIR_EMIT_DATAGRAM ? counts->sent : counts->acknowledged;
+    return elapsed > 0 ? (double)spans / elapsed : 0;
 }
 
 void weir_emit_report_progress(struct weir_emit_report *report, uint64_t now_ns) {
     const struct weir_emit_counts *counts = report->counts;
     if (report->shown_ns == 0) report->shown_ns = counts->began_ns;
     if (now_ns - report->shown_ns < WEIR_S) return;
-    double lately = (double)(counts->acknowledged - report->shown_spans) * 1e9 / (double)(now_ns - report->shown_ns);
+    bool datagrams = report->options->via == WEIR_EMIT_DATAGRAM;
+    uint64_t spans = datagrams ? counts->sent : counts->acknowledged;
+    double lately = (double)(spans - report->shown_spans) * 1e9 / (double)(now_ns - report->shown_ns);
     report->shown_ns = now_ns;
-    report->shown_spans = counts->acknowledged;
-    fprintf(stderr, "\r%5.0f s  sent %" PRIu64 "  acknowledged %" PRIu64 " (%.0f/s)",
-            (double)(now_ns - counts->began_ns) / 1e9, counts->sent, counts->acknowledged, lately);
+    report->shown_spans = spans;
+    fprintf(stderr, "\r%5.0f s  sent %" PRIu64, (double)(now_ns - counts->began_ns) / 1e9, counts->sent);
+    if (!datagrams) fprintf(stderr, "  acknowledged %" PRIu64, spans);
+    fprintf(stderr, " (%.0f/s)", lately);
     uint64_t bad = counts->refused + counts->rejected + counts->unknown;
     if (bad > 0) fprintf(stderr, "  not taken %" PRIu64, bad);
     if (report->options->spans != 0)
@@ -34,14 +40,29 @@ void weir_emit_report_clear(const struct weir_emit_report *report) {
     if (report->shown_spans != 0) fputs("\r\033[K", stderr);
 }
 
+static void print_statsd(const struct weir_emit_report *report) {
+    if (report->statsd == NULL) return;
+    printf("statsd        %" PRIu64 " lines in %" PRIu64 " datagrams, %" PRIu64 " not sent\n", report->statsd->lines,
+           report->statsd->datagrams, report->statsd->failed);
+}
+
 void weir_emit_report_text(const struct weir_emit_report *report) {
     const struct weir_emit_counts *counts = report->counts;
+    bool datagrams = report->options->via == WEIR_EMIT_DATAGRAM;
     const struct weir_emit_truth *truth = &report->play->truth;
     printf("played        %" PRIu64 " spans in %" PRIu64 " traces", truth->spans, truth->traces);
     if (truth->sampled_spans != truth->spans) printf(", %" PRIu64 " spans of them sampled", truth->sampled_spans);
-    printf("\nsent          %" PRIu64 " spans in %" PRIu64 " requests", counts->sent, counts->requests);
+    printf("\nsent          %" PRIu64 " spans in %" PRIu64 " %s", counts->sent, counts->requests,
+           datagrams ? "datagrams" : "requests");
     if (counts->sent > 0)
         printf(", %" PRIu64 " bytes (%.1f a span)", counts->bytes, (double)counts->bytes / (double)counts->sent);
+    if (datagrams) {
+        printf("\nnot sent      %" PRIu64 "\n", counts->refused);
+        if (counts->message[0] != 0) printf("last reason   %s\n", counts->message);
+        print_statsd(report);
+        printf("elapsed       %.3f s, %.0f spans/s\n", seconds(counts), rate(report));
+        return;
+    }
     printf("\nacknowledged  %" PRIu64 "\nrefused       %" PRIu64, counts->acknowledged, counts->refused);
     for (int code = 0; code < WEIR_EMIT_CODES; code++) {
         if (counts->refused_by[code] > 0) printf("  %s %" PRIu64, weir_emit_code_name(code), counts->refused_by[code]);
@@ -50,11 +71,9 @@ void weir_emit_report_text(const struct weir_emit_report *report) {
     if (counts->retried > 0) printf("sent again    %" PRIu64 " requests\n", counts->retried);
     if (counts->reconnects > 0) printf("reconnected   %" PRIu64 " times\n", counts->reconnects);
     if (counts->message[0] != 0) printf("last reason   %s\n", counts->message);
-    if (report->statsd != NULL)
-        printf("statsd        %" PRIu64 " lines in %" PRIu64 " datagrams, %" PRIu64 " not sent\n",
-               report->statsd->lines, report->statsd->datagrams, report->statsd->failed);
+    print_statsd(report);
     printf("elapsed       %.3f s, %.0f spans/s; an answer took %.2f ms (median), %.2f ms (99 %%)\n", seconds(counts),
-           rate(counts), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
+           rate(report), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
            (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
 }
 
@@ -83,6 +102,8 @@ void weir_emit_report_json(const struct weir_emit_report *report) {
         {"bytes", counts->bytes},
     };
     weir_buffer_byte(&out, '{');
+    if (report->options->via == WEIR_EMIT_DATAGRAM)
+        weir_buffer_printf(&out, "\"datagrams\": %" PRIu64 ", ", counts->requests);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         weir_buffer_printf(&out, "\"%s\": %" PRIu64 ", ", numbers[i].name, numbers[i].value);
     weir_buffer_text(&out, "\"codes\": {");
@@ -100,7 +121,7 @@ void weir_emit_report_json(const struct weir_emit_report *report) {
             report->statsd->lines, report->statsd->datagrams, report->statsd->failed);
     weir_buffer_printf(
         &out, ", \"seconds\": %.6f, \"spans_per_second\": %.1f, \"answer_p50_ms\": %.3f, \"answer_p99_ms\": %.3f}\n",
-        seconds(counts), rate(counts), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
+        seconds(counts), rate(report), (double)weir_emit_wait_quantile(counts, 0.5) / 1e6,
         (double)weir_emit_wait_quantile(counts, 0.99) / 1e6);
     if (!out.failed) fwrite(out.bytes, 1, out.size, stdout);
     weir_buffer_free(&out);

@@ -34,5 +34,6 @@ struct weir_receiver {
 
 extern const struct weir_receiver weir_receive_grpc;
 extern const struct weir_receiver weir_receive_statsd;
+extern const struct weir_receiver weir_receive_datagram;
 extern const struct weir_receiver weir_receive_otlp_http;
 #endif
