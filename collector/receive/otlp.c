@@ -2,7 +2,6 @@
  * Source: opentelemetry-proto docs/specification.md, "OTLP/gRPC": partial success, RetryInfo, INVALID_ARGUMENT. */
 #include "collector/decode/otlp.h"
 #include "collector/core/log.h"
-#include "collector/core/wire.h"
 #include "collector/decode/otlp_metrics.h"
 #include "collector/receive/grpc.h"
 #include "collector/receive/health.h"
