@@ -32,7 +32,7 @@ receivers:
     protocols:
       grpc: {{ endpoint: 127.0.0.1:{self.port}, max_recv_msg_size_mib: 16 }}
       http: {{ endpoint: 127.0.0.1:{self.ports["otlp_http"]} }}
-  zipkin: {{ endpoint: 127.0.0.1:{self.ports["zipkin"]} }}
+  zipkin: {{ endpoint: 127.0.0.1:{self.ports["zipkin"]}, keep_alives_enabled: true }}
 processors:
   batch: {{ send_batch_size: 1000, send_batch_max_size: 1000, timeout: 200ms }}
   memory_limiter: {{ check_interval: 1s, limit_mib: 1024 }}
