@@ -70,9 +70,6 @@ void weir_grpc_count(const struct weir_grpc_call *call, enum weir_grpc_code code
 
 static void release_if_done(struct weir_grpc_call *call) {
     if (call->request.connection != NULL || call->receipt_open || call->resume_posted) return;
-    weir_batch_unref(call->message);
-    weir_batch_unref(call->waiting);
-    weir_grpc_answer_free(call);
     if (call->kept != NULL) call->release(call->kept);
     struct weir_grpc *grpc = call->grpc;
     free(call);
@@ -432,6 +429,10 @@ static void gone(struct weir_http2_request *request) {
         if (call->called && call->method->gone != NULL) call->method->gone(call->grpc->options.self, call);
         call->answer = WEIR_GRPC_ANSWERED;
     }
+    weir_batch_unref(call->message); /* all now: a letter to the call may come when the budget is gone */
+    weir_batch_unref(call->waiting);
+    call->message = call->waiting = NULL;
+    weir_grpc_answer_free(call);
     release_if_done(call);
 }
 

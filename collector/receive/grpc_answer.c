@@ -313,7 +313,9 @@ void weir_grpc_answer_http(struct weir_grpc_call *call, const char *status) {
 
 void weir_grpc_answer_free(struct weir_grpc_call *call) {
     weir_buffer_free(&call->out);
-    weir_budget_release(call->grpc->options.budget, call->out_reserved);
+    call->out_at = 0;
+    if (call->out_reserved > 0) weir_budget_release(call->grpc->options.budget, call->out_reserved);
+    call->out_reserved = 0;
     while (call->fields != NULL) {
         struct weir_grpc_field *field = call->fields;
         call->fields = field->next;
