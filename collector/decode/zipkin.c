@@ -1,5 +1,7 @@
 #include "collector/decode/zipkin_v1.h"
 
+#include "collector/core/utf8.h"
+#include "collector/core/wire.h"
 #include "collector/decode/json.h"
 
 #include <arpa/inet.h>
@@ -89,8 +91,11 @@ void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_
 
 #define KEY(literal) literal, sizeof(literal) - 1
 
-void zipkin_put_tag(struct weir_span_writer *writer, struct zipkin_text key, struct zipkin_text value) {
+void zipkin_put_tag(struct weir_span_writer *writer, struct zipkin_head *head, struct zipkin_text key,
+                    struct zipkin_text value) {
     weir_span_text(writer, key.bytes, key.size, value.bytes, value.size);
+    if (key.size == 5 && memcmp(key.bytes, "error", 5) == 0)
+        head->failed = value.size != 5 || memcmp(value.bytes, "false", 5) != 0;
 }
 
 void zipkin_put_annotation(struct weir_span_writer *writer, uint64_t timestamp_us, struct zipkin_text value) {
@@ -121,6 +126,36 @@ static void put_endpoints(struct weir_span_writer *writer, const struct zipkin_h
     }
 }
 
+static size_t field_size(size_t size) {
+    return 1 + weir_wire_varint_size(size) + size;
+}
+
+/* Resource{service.name}, empty where there is none, and the scope by which exporters/zipkin knows its own. */
+static enum weir_status new_origin(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {
+    static const uint8_t scope[] = "\x0a\x0bweir.zipkin"; /* InstrumentationScope{1 name} */
+    uint8_t text[3 * WEIR_NAME_BYTES_MAX], resource[sizeof text + 64], *at = resource;
+    size_t size = service.size < WEIR_NAME_BYTES_MAX ? service.size : WEIR_NAME_BYTES_MAX;
+    if (size > 0) size = weir_utf8_repair(service.bytes, size, text);
+    if (size > 0) { /* Resource{1 KeyValue{1 "service.name", 2 AnyValue{1 text}}} */
+        size_t any = field_size(size), pair = field_size(12) + field_size(any);
+        at = weir_wire_put_key(at, 1, WEIR_WIRE_BYTES);
+        at = weir_wire_put_varint(at, pair);
+        at = weir_wire_put_bytes(at, 1, "service.name", 12);
+        at = weir_wire_put_key(at, 2, WEIR_WIRE_BYTES);
+        at = weir_wire_put_varint(at, any);
+        at = weir_wire_put_bytes(at, 1, text, size);
+    }
+    const struct weir_origin_parts parts = {.resource = resource,
+                                            .resource_size = (uint32_t)(at - resource),
+                                            .scope = scope,
+                                            .scope_size = sizeof scope - 1};
+    struct weir_origin *found = weir_otlp_origin(decoder->otlp, &parts);
+    if (found == NULL) return WEIR_FULL;
+    enum weir_status status = weir_batch_origin(decoder->batch, found, origin);
+    weir_origin_unref(found);
+    return status;
+}
+
 static enum weir_status origin_of(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {
     for (uint32_t i = 0; i < decoder->service_count; i++) {
         if (decoder->services[i].size == service.size &&
@@ -129,13 +164,22 @@ static enum weir_status origin_of(struct weir_zipkin_decoder *decoder, struct zi
             return WEIR_OK;
         }
     }
-    enum weir_status status = weir_span_service(decoder->otlp, decoder->batch, service.bytes, service.size, origin);
+    if (decoder->batch->origin_count == UINT16_MAX) return WEIR_INVALID; /* it would not fit the next time either */
+    enum weir_status status = new_origin(decoder, service, origin);
     if (status != WEIR_OK || service.size > ZIPKIN_SERVICE_BYTES) return status;
     uint32_t at = decoder->service_next++ % ZIPKIN_SERVICES;
     if (decoder->service_count < ZIPKIN_SERVICES) decoder->service_count++;
     if (service.size > 0) memcpy(decoder->services[at].bytes, service.bytes, service.size);
     decoder->services[at].size = (uint32_t)service.size;
     decoder->services[at].origin = *origin;
+    return WEIR_OK;
+}
+
+enum weir_status zipkin_skip(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer, const char *why) {
+    struct weir_otlp_counts *counts = decoder->counts;
+    weir_span_cancel(writer);
+    if (counts->skipped++ == 0)
+        snprintf(counts->skipped_reason, sizeof counts->skipped_reason, "spans[%u]: %.100s", decoder->index, why);
     return WEIR_OK;
 }
 
@@ -153,22 +197,21 @@ enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_spa
     weir_span_times(writer, start_ns, end_ns);
     if (head->debug) weir_span_bool(writer, KEY("zipkin.debug"), true);
     if (head->shared) weir_span_bool(writer, KEY("zipkin.shared"), true);
-    if (head->local.service.size == 0) weir_span_bool(writer, KEY("zipkin.service"), false);
+    if (head->failed) weir_span_status(writer, WEIR_STATUS_ERROR, NULL, 0);
     put_endpoints(writer, head);
     uint16_t origin = 0;
     struct weir_error why = {0};
     enum weir_status status = origin_of(decoder, head->local.service, &origin);
+    if (status == WEIR_INVALID) {
+        weir_span_cancel(writer);
+        return weir_fail(err, WEIR_INVALID, 0, false, "spans[%u]: one of more than 65,535 services", decoder->index);
+    }
     if (status != WEIR_OK) {
         weir_span_cancel(writer);
         return weir_fail(err, WEIR_FULL, 0, true, "no memory for the spans of the request");
     }
     status = weir_span_end(writer, decoder->otlp, origin, decoder->receiver, decoder->counts, &why);
-    if (status == WEIR_INVALID) { /* a zero id: its neighbours are kept */
-        if (decoder->counts->skipped++ == 0)
-            snprintf(decoder->counts->skipped_reason, sizeof decoder->counts->skipped_reason, "spans[%u]: %.100s",
-                     decoder->index, why.text);
-        return WEIR_OK;
-    }
+    if (status == WEIR_INVALID) return zipkin_skip(decoder, writer, why.text); /* a zero id */
     if (status != WEIR_OK && err != NULL) *err = why;
     return status;
 }
@@ -201,12 +244,21 @@ static enum weir_zipkin_format json_format(const uint8_t *bytes, size_t size) {
     return WEIR_ZIPKIN_JSON_V2;
 }
 
+/* [ and, behind it, { or ]: what begins with the key of a span of 91 bytes, "\n[", goes on with a field's key. */
+static bool is_json(const uint8_t *bytes, size_t size) {
+    struct weir_json json = weir_json_of(bytes, size);
+    if (weir_json_peek(&json) != WEIR_JSON_ARRAY) return false;
+    if (bytes[0] != 0x0a) return true;
+    json.at++;
+    return weir_json_peek(&json) == WEIR_JSON_OBJECT || (json.at < json.end && *json.at == ']');
+}
+
 enum weir_zipkin_format weir_zipkin_format_of(const uint8_t *bytes, size_t size) {
     if (size == 0) return WEIR_ZIPKIN_FORMAT_NONE;
+    if (is_json(bytes, size)) return json_format(bytes, size);
     if (bytes[0] == 0x0c) return WEIR_ZIPKIN_THRIFT_LIST; /* a list of structs */
     if (bytes[0] == 0x0a) return WEIR_ZIPKIN_PROTO3_LIST; /* field 1, length-delimited */
-    struct weir_json json = weir_json_of(bytes, size);
-    return weir_json_peek(&json) == WEIR_JSON_ARRAY ? json_format(bytes, size) : WEIR_ZIPKIN_FORMAT_NONE;
+    return WEIR_ZIPKIN_FORMAT_NONE;
 }
 
 /* ---- a body ---- */

@@ -2,7 +2,7 @@
  *
  * What OTLP has no field for is written so that exporters/zipkin turns it back (docs/zipkin.md):
  *   zipkin.debug, zipkin.shared    true, where the span says so
- *   zipkin.service                 false, where it names no service
+ *   scope name weir.zipkin         of every such span; its attributes are tags, whatever their names are elsewhere
  *   zipkin.local                   true; the keys network.local.* behind it are the local endpoint
  *   zipkin.remote                  true; the keys peer.service and network.peer.* behind it are the remote endpoint
  *   zipkin.duration                microseconds, where there is no timestamp that an end could be counted from */
@@ -29,6 +29,7 @@ struct zipkin_head {
     uint64_t timestamp_us, duration_us; /* 0 = unknown */
     struct zipkin_endpoint local, remote;
     bool debug, shared;
+    bool failed; /* it has the tag `error`, which Zipkin takes for a failure */
 };
 
 enum { ZIPKIN_SERVICES = 8, ZIPKIN_SERVICE_BYTES = 64 };
@@ -58,12 +59,16 @@ uint8_t *zipkin_plain(struct weir_zipkin_decoder *decoder, size_t size);
 /* Microseconds that nanoseconds of 64 bits can hold, as far as the year 2554. */
 #define ZIPKIN_MICROS_MAX (UINT64_MAX / 1000)
 
-void zipkin_put_tag(struct weir_span_writer *writer, struct zipkin_text key, struct zipkin_text value);
+/* Sets head->failed, too. */
+void zipkin_put_tag(struct weir_span_writer *writer, struct zipkin_head *head, struct zipkin_text key,
+                    struct zipkin_text value);
 void zipkin_put_annotation(struct weir_span_writer *writer, uint64_t timestamp_us, struct zipkin_text value);
 /* The head, and the end: the span is in the batch, or skipped and counted (a zero id), or there is no room (WEIR_FULL).
  */
 enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer,
                             const struct zipkin_head *head, struct weir_error *err);
+/* The span that was begun is passed over and counted. */
+enum weir_status zipkin_skip(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer, const char *why);
 /* Hex digits, 1 to `max` of them (16 or 32), of either case, padded from the left. False: not such digits. */
 bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, uint64_t *low);
 /* An address as text into the endpoint; what does not read is left out, as Zipkin does. */

@@ -11,7 +11,8 @@ struct reader {
     struct weir_json json;
     const char *field; /* where an error is; NULL: not in a member */
     struct zipkin_text trace_id;
-    bool full;
+    const char *bad_id; /* this span alone is passed over */
+    bool has_trace_id, has_id, full;
 };
 
 static bool no_room(struct reader *reader) {
@@ -51,22 +52,44 @@ static bool is_null(struct reader *reader) {
 
 /* ---- values that both formats have ---- */
 
-static bool read_id(struct reader *reader, unsigned digits, uint64_t *high, uint64_t *low) {
+/* A string that is no id makes its own span bad; anything else than a string is no span at all. */
+static bool read_id(struct reader *reader, unsigned digits, const char *bad, uint64_t *high, uint64_t *low) {
     struct weir_json_text text;
-    const uint8_t *start = reader->json.at;
     if (!weir_json_string(&reader->json, &text)) return false;
     if (digits == 32) reader->trace_id = (struct zipkin_text){text.bytes, text.size};
-    if (text.escaped || !zipkin_hex(text.bytes, text.size, digits, high, low)) {
-        reader->json.at = start;
-        return weir_json_fail(&reader->json, digits == 32 ? "is not 1 to 32 hex digits" : "is not 1 to 16 hex digits");
-    }
+    if (text.escaped || !zipkin_hex(text.bytes, text.size, digits, high, low)) reader->bad_id = bad;
     return true;
 }
 
+static bool read_trace_id(struct reader *reader, uint64_t *high, uint64_t *low) {
+    reader->has_trace_id = true;
+    return read_id(reader, 32, "traceId is not 1 to 32 hex digits", high, low);
+}
+
+static bool read_span_id(struct reader *reader, uint64_t *id) {
+    uint64_t none;
+    reader->has_id = true;
+    return read_id(reader, 16, "id is not 1 to 16 hex digits", &none, id);
+}
+
+static bool read_parent_id(struct reader *reader, uint64_t *id) {
+    uint64_t none;
+    return is_null(reader) || read_id(reader, 16, "parentId is not 1 to 16 hex digits", &none, id);
+}
+
+/* What is wrong with the ids of a span that was read; NULL: nothing. */
+static const char *bad_id(const struct reader *reader) {
+    if (!reader->has_trace_id) return "traceId is missing";
+    return !reader->has_id ? "id is missing" : reader->bad_id;
+}
+
+/* Below zero is unknown, as in Zipkin (Span.Builder.timestamp, .duration). */
 static bool read_micros(struct reader *reader, uint64_t *micros) {
     const uint8_t *start = reader->json.at;
+    int64_t value;
     if (is_null(reader)) return true;
-    if (!weir_json_u64(&reader->json, micros)) return false;
+    if (!weir_json_i64(&reader->json, &value)) return false;
+    *micros = value > 0 ? (uint64_t)value : 0;
     if (*micros <= ZIPKIN_MICROS_MAX) return true;
     reader->json.at = start;
     return weir_json_fail(&reader->json, "is out of range");
@@ -128,7 +151,6 @@ struct v2 {
     struct weir_span_writer writer;
     struct zipkin_head head;
     struct service_room local, remote;
-    bool has_trace_id, has_id;
 };
 
 static bool read_kind(struct reader *reader, enum weir_kind *kind) {
@@ -183,7 +205,7 @@ static bool read_tags(struct reader *reader, struct v2 *span) {
             return false;
         }
         if (!plain_pair(reader, &key, &text, &plain_key, &plain_text)) return false;
-        zipkin_put_tag(&span->writer, plain_key, plain_text);
+        zipkin_put_tag(&span->writer, &span->head, plain_key, plain_text);
     }
     return json->why == NULL;
 }
@@ -220,10 +242,9 @@ static bool read_annotations(struct reader *reader, struct v2 *span) {
 #define MEMBER(literal) (reader->field = (literal), weir_json_is(&key, literal))
 static bool read_v2_member(struct reader *reader, struct v2 *span, struct weir_json_text key) {
     struct zipkin_head *head = &span->head;
-    uint64_t none;
-    if (MEMBER("traceId")) return span->has_trace_id = read_id(reader, 32, &head->trace_hi, &head->trace_lo);
-    if (MEMBER("id")) return span->has_id = read_id(reader, 16, &none, &head->id);
-    if (MEMBER("parentId")) return is_null(reader) || read_id(reader, 16, &none, &head->parent);
+    if (MEMBER("traceId")) return read_trace_id(reader, &head->trace_hi, &head->trace_lo);
+    if (MEMBER("id")) return read_span_id(reader, &head->id);
+    if (MEMBER("parentId")) return read_parent_id(reader, &head->parent);
     if (MEMBER("kind")) return read_kind(reader, &head->kind);
     if (MEMBER("name")) return read_name(reader, span);
     if (MEMBER("timestamp")) return read_micros(reader, &head->timestamp_us);
@@ -251,11 +272,6 @@ static enum weir_status fail(const struct reader *reader, struct weir_error *err
                      (size_t)(json->at - json->start), json->why);
 }
 
-static bool missing(struct reader *reader, const char *field) {
-    reader->field = field;
-    return weir_json_fail(&reader->json, "is missing");
-}
-
 static bool read_v2_span(struct reader *reader, struct v2 *span) {
     struct weir_json_text key;
     if (!weir_json_object(&reader->json)) return false;
@@ -263,9 +279,7 @@ static bool read_v2_span(struct reader *reader, struct v2 *span) {
         if (!read_v2_member(reader, span, key)) return false;
         reader->field = NULL;
     }
-    if (reader->json.why != NULL) return false;
-    if (!span->has_trace_id) return missing(reader, "traceId");
-    return span->has_id || missing(reader, "id");
+    return reader->json.why == NULL;
 }
 
 /* Every span of a list through `span`. */
@@ -277,7 +291,8 @@ static enum weir_status read_list(struct weir_zipkin_decoder *decoder, const uin
     if (weir_json_array(json)) {
         for (; weir_json_element(json); decoder->index++) {
             reader.trace_id = (struct zipkin_text){0};
-            reader.field = NULL;
+            reader.field = reader.bad_id = NULL;
+            reader.has_trace_id = reader.has_id = false;
             enum weir_status status = span(&reader, err);
             if (status != WEIR_OK) return status;
         }
@@ -289,9 +304,9 @@ static enum weir_status read_list(struct weir_zipkin_decoder *decoder, const uin
 static enum weir_status v2_span(struct reader *reader, struct weir_error *err) {
     struct v2 span;
     span.head = (struct zipkin_head){0};
-    span.has_trace_id = span.has_id = false;
     weir_span_begin(&span.writer, reader->decoder->batch);
     if (!read_v2_span(reader, &span)) return fail(reader, err);
+    if (bad_id(reader) != NULL) return zipkin_skip(reader->decoder, &span.writer, bad_id(reader));
     return zipkin_put(reader->decoder, &span.writer, &span.head, err);
 }
 
@@ -325,7 +340,7 @@ static bool keep_endpoint(struct reader *reader, struct v1_texts *texts, struct 
     struct service_room room;
     if (is_null(reader)) return true;
     if (!read_endpoint(reader, &room, endpoint)) return false;
-    *has_endpoint = true;
+    *has_endpoint = !zipkin_v1_endpoint_is_empty(endpoint);
     if (endpoint->service.bytes != room.bytes) return true;
     if ((size_t)(texts->end - texts->at) < endpoint->service.size) return no_room(reader);
     memcpy(texts->at, room.bytes, endpoint->service.size);
@@ -415,17 +430,10 @@ static bool read_v1_items(struct reader *reader, struct v1_texts *texts, struct 
 }
 
 static bool read_v1_member(struct reader *reader, struct v1_texts *texts, struct zipkin_v1 *span,
-                           struct weir_json_text key, unsigned *ids) {
-    uint64_t none;
-    if (MEMBER("traceId")) {
-        *ids |= 1;
-        return read_id(reader, 32, &span->trace_hi, &span->trace_lo);
-    }
-    if (MEMBER("id")) {
-        *ids |= 2;
-        return read_id(reader, 16, &none, &span->id);
-    }
-    if (MEMBER("parentId")) return is_null(reader) || read_id(reader, 16, &none, &span->parent);
+                           struct weir_json_text key) {
+    if (MEMBER("traceId")) return read_trace_id(reader, &span->trace_hi, &span->trace_lo);
+    if (MEMBER("id")) return read_span_id(reader, &span->id);
+    if (MEMBER("parentId")) return read_parent_id(reader, &span->parent);
     if (MEMBER("name")) return is_null(reader) || keep_text(reader, texts, &span->name);
     if (MEMBER("timestamp")) return read_micros(reader, &span->timestamp_us);
     if (MEMBER("duration")) return read_micros(reader, &span->duration_us);
@@ -443,7 +451,6 @@ static enum weir_status v1_span(struct reader *reader, struct weir_error *err) {
     struct weir_json_text key;
     struct zipkin_v1 *span = reader->decoder->v1;
     struct v1_texts texts = {0};
-    unsigned ids = 0;
     if (weir_json_peek(&ahead) == WEIR_JSON_OBJECT && weir_json_skip(&ahead)) {
         size_t size = (size_t)(ahead.at - json->at);
         if (memchr(json->at, '\\', size) != NULL) {
@@ -458,11 +465,15 @@ static enum weir_status v1_span(struct reader *reader, struct weir_error *err) {
     zipkin_v1_clear(span);
     if (!weir_json_object(json)) return fail(reader, err);
     while (weir_json_key(json, &key)) {
-        if (!read_v1_member(reader, &texts, span, key, &ids)) return fail(reader, err);
+        if (!read_v1_member(reader, &texts, span, key)) return fail(reader, err);
         reader->field = NULL;
     }
-    if (json->why == NULL && ids != 3) missing(reader, (ids & 1) == 0 ? "traceId" : "id");
     if (json->why != NULL) return fail(reader, err);
+    if (bad_id(reader) != NULL) {
+        struct weir_span_writer none;
+        weir_span_begin(&none, reader->decoder->batch);
+        return zipkin_skip(reader->decoder, &none, bad_id(reader));
+    }
     return zipkin_v1_convert(reader->decoder, span, err);
 }
 

@@ -7,6 +7,7 @@ struct reader {
     const uint8_t *start;
     const char *why, *field;
     const uint8_t *at;
+    const char *bad_id; /* this span alone is passed over */
 };
 
 static bool broken(struct reader *reader, const char *why, const char *field, const uint8_t *at) {
@@ -57,7 +58,8 @@ static bool read_annotation(struct reader *reader, const struct weir_wire_field 
     return true;
 }
 
-static bool read_tag(struct reader *reader, const struct weir_wire_field *message, struct weir_span_writer *writer) {
+static bool read_tag(struct reader *reader, const struct weir_wire_field *message, struct weir_span_writer *writer,
+                     struct zipkin_head *head) {
     struct weir_wire wire = weir_wire_of(message->bytes, message->value);
     struct weir_wire_field field;
     struct zipkin_text key = {0}, value = {0};
@@ -66,7 +68,7 @@ static bool read_tag(struct reader *reader, const struct weir_wire_field *messag
         if (field.number == 2 && field.type == WEIR_WIRE_BYTES) value = (struct zipkin_text){field.bytes, field.value};
     }
     if (wire.why != NULL) return broken(reader, wire.why, "tags", wire.at);
-    zipkin_put_tag(writer, key, value);
+    zipkin_put_tag(writer, head, key, value);
     return true;
 }
 
@@ -101,18 +103,23 @@ static bool read_field(struct reader *reader, const struct weir_wire_field *fiel
                        struct zipkin_head *head) {
     switch (field->number) {
     case 1:
-        if (field->value != 8 && field->value != 16)
-            return broken(reader, "is not 8 or 16 bytes", "trace_id", field->bytes);
         if (field->value == 16) head->trace_hi = big_endian(field->bytes);
-        head->trace_lo = big_endian(field->bytes + field->value - 8);
+        if (field->value == 8 || field->value == 16)
+            head->trace_lo = big_endian(field->bytes + field->value - 8);
+        else
+            reader->bad_id = "trace_id has not 8 or 16 bytes";
         return true;
     case 2:
-        if (field->value != 8 && field->value != 0) return broken(reader, "is not 8 bytes", "parent_id", field->bytes);
-        if (field->value == 8) head->parent = big_endian(field->bytes);
+        if (field->value == 8)
+            head->parent = big_endian(field->bytes);
+        else if (field->value != 0)
+            reader->bad_id = "parent_id has not 8 bytes";
         return true;
     case 3:
-        if (field->value != 8) return broken(reader, "is not 8 bytes", "id", field->bytes);
-        head->id = big_endian(field->bytes);
+        if (field->value == 8)
+            head->id = big_endian(field->bytes);
+        else
+            reader->bad_id = "id has not 8 bytes";
         return true;
     case 4: head->kind = kind_of(field->value); return true;
     case 5: weir_span_name(writer, field->bytes, field->value); return true;
@@ -121,7 +128,7 @@ static bool read_field(struct reader *reader, const struct weir_wire_field *fiel
     case 8: return read_endpoint(reader, field, "local_endpoint", &head->local);
     case 9: return read_endpoint(reader, field, "remote_endpoint", &head->remote);
     case 10: return read_annotation(reader, field, writer);
-    case 11: return read_tag(reader, field, writer);
+    case 11: return read_tag(reader, field, writer, head);
     case 12: head->debug = field->value != 0; return true;
     default: head->shared = field->value != 0; return true;
     }
@@ -138,8 +145,6 @@ static bool read_span(struct reader *reader, const struct weir_wire_field *messa
         if (!read_field(reader, &field, writer, head)) return false;
     }
     if (wire.why != NULL) return broken(reader, wire.why, NULL, wire.at);
-    if ((head->trace_hi | head->trace_lo) == 0 && head->id == 0)
-        return broken(reader, "is missing", "trace_id", message->bytes);
     return true;
 }
 
@@ -160,8 +165,10 @@ enum weir_status zipkin_decode_proto3(struct weir_zipkin_decoder *decoder, const
         struct weir_span_writer writer;
         struct zipkin_head head = {0};
         weir_span_begin(&writer, decoder->batch);
+        reader.bad_id = NULL;
         if (!read_span(&reader, &field, &writer, &head)) return fail(&reader, &head, err);
-        enum weir_status status = zipkin_put(decoder, &writer, &head, err);
+        enum weir_status status = reader.bad_id != NULL ? zipkin_skip(decoder, &writer, reader.bad_id)
+                                                        : zipkin_put(decoder, &writer, &head, err);
         if (status != WEIR_OK) return status;
         decoder->index++;
     }

@@ -1,5 +1,6 @@
 /* Zipkin's first format as thrift. Source: zipkin-api, thrift/zipkinCore.thrift. A field of another type than its own
  * is skipped, as Zipkin does. */
+#include "collector/core/utf8.h"
 #include "collector/core/wire.h"
 #include "collector/decode/thrift.h"
 #include "collector/decode/zipkin_v1.h"
@@ -72,7 +73,8 @@ static bool read_annotation(struct weir_thrift *in, struct zipkin_v1 *span) {
         } else if (is(type, number, WEIR_THRIFT_STRING, 2)) {
             ok = read_text(in, &item->value);
         } else if (is(type, number, WEIR_THRIFT_STRUCT, 3)) {
-            ok = item->has_endpoint = read_endpoint(in, &item->endpoint);
+            ok = read_endpoint(in, &item->endpoint);
+            item->has_endpoint = ok && !zipkin_v1_endpoint_is_empty(&item->endpoint);
         } else {
             ok = weir_thrift_skip(in, type);
         }
@@ -82,25 +84,25 @@ static bool read_annotation(struct weir_thrift *in, struct zipkin_v1 *span) {
     return in->why == NULL;
 }
 
-/* AnnotationType: BOOL 0 · BYTES 1 · I16 2 · I32 3 · I64 4 · DOUBLE 5 · STRING 6; numbers are big endian. False: the
- * value has not the size of its type, or there is no such type. */
-static bool read_value(struct zipkin_v1_binary *item, int32_t type) {
-    static const uint8_t sizes[] = {1, 0, 2, 4, 8, 8, 0};
+/* AnnotationType: BOOL 0 · BYTES 1 · I16 2 · I32 3 · I64 4 · DOUBLE 5 · STRING 6; numbers are big endian. A value that
+ * has not the size of its type, or a type that there is not, is bytes; and bytes that are text are text. */
+static void read_value(struct zipkin_v1_binary *item, int32_t type) {
+    static const uint8_t sizes[] = {1, 0, 2, 4, 8, 8};
     uint64_t bits = 0;
-    if (type < 0 || type > 6) return false;
-    if (sizes[type] != 0 && item->value.size != sizes[type]) return false;
-    if (type == 1) item->type = ZIPKIN_V1_BYTES;
-    if (type == 1 || type == 6) return true;
+    if (type == 6) return;
+    if (type < 0 || type > 5 || sizes[type] == 0 || item->value.size != sizes[type]) {
+        item->type = weir_utf8_valid(item->value.bytes, item->value.size) ? ZIPKIN_V1_TEXT : ZIPKIN_V1_BYTES;
+        return;
+    }
     for (size_t i = 0; i < item->value.size; i++)
         bits = bits << 8 | item->value.bytes[i];
     if (type == 5) {
         item->type = ZIPKIN_V1_DOUBLE;
         item->real = weir_wire_double(bits);
-        return true;
+        return;
     }
     item->type = type == 0 ? ZIPKIN_V1_BOOL : ZIPKIN_V1_INT;
     item->number = type == 2 ? (int16_t)bits : type == 3 ? (int32_t)bits : (int64_t)bits;
-    return true;
 }
 
 /* 1 key · 2 value · 3 type · 4 host */
@@ -119,14 +121,19 @@ static bool read_binary(struct weir_thrift *in, struct zipkin_v1 *span) {
         } else if (is(type, number, WEIR_THRIFT_I32, 3)) {
             ok = weir_thrift_i32(in, &value_type);
         } else if (is(type, number, WEIR_THRIFT_STRUCT, 4)) {
-            ok = item->has_endpoint = read_endpoint(in, &item->endpoint);
+            ok = read_endpoint(in, &item->endpoint);
+            item->has_endpoint = ok && !zipkin_v1_endpoint_is_empty(&item->endpoint);
         } else {
             ok = weir_thrift_skip(in, type);
         }
         if (!ok) return false;
     }
     if (in->why != NULL) return false;
-    if (item->key.bytes == NULL || item->value.bytes == NULL || !read_value(item, value_type)) span->binary_count--;
+    if (item->key.bytes == NULL || item->value.bytes == NULL) { /* as Zipkin does */
+        span->binary_count--;
+    } else {
+        read_value(item, value_type);
+    }
     return true;
 }
 

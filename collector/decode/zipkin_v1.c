@@ -6,6 +6,11 @@
 
 enum { SPANS_MAX = 8 /* services that one span speaks of; what comes of more goes to the first */, NOBODY = 255 };
 
+/* Zipkin takes an endpoint without any member for none. */
+bool zipkin_v1_endpoint_is_empty(const struct zipkin_endpoint *endpoint) {
+    return endpoint->service.size == 0 && !endpoint->has_ipv4 && !endpoint->has_ipv6 && endpoint->port == 0;
+}
+
 void zipkin_v1_clear(struct zipkin_v1 *span) {
     struct zipkin_v1 fresh = {.annotations = span->annotations,
                               .binary = span->binary,
@@ -251,12 +256,13 @@ static void binary_annotations(struct conversion *c) {
     for (uint32_t i = 0; i < c->source->binary_count; i++) {
         struct zipkin_v1_binary *item = &c->source->binary[i];
         const struct zipkin_endpoint *endpoint = item->has_endpoint ? &item->endpoint : NULL;
+        bool address = item->type == ZIPKIN_V1_BOOL && item->number != 0 && item->has_endpoint;
         item->owner = NOBODY;
-        if (is_text(item->key, "ca")) {
+        if (address && is_text(item->key, "ca")) {
             ca = endpoint;
-        } else if (is_text(item->key, "sa")) {
+        } else if (address && is_text(item->key, "sa")) {
             sa = endpoint;
-        } else if (is_text(item->key, "ma")) {
+        } else if (address && is_text(item->key, "ma")) {
             ma = endpoint;
         } else {
             struct made *span = span_for(c, endpoint);
@@ -281,10 +287,13 @@ static void put_bytes(struct weir_span_writer *writer, const struct zipkin_v1_bi
     weir_span_close(writer, pair);
 }
 
-static void put_binary(struct weir_span_writer *writer, const struct zipkin_v1_binary *item) {
+static void put_binary(struct weir_span_writer *writer, struct zipkin_head *head, const struct zipkin_v1_binary *item) {
     switch (item->type) {
-    case ZIPKIN_V1_TEXT: zipkin_put_tag(writer, item->key, item->value); break;
-    case ZIPKIN_V1_BOOL: weir_span_bool(writer, item->key.bytes, item->key.size, item->number != 0); break;
+    case ZIPKIN_V1_TEXT: zipkin_put_tag(writer, head, item->key, item->value); break;
+    case ZIPKIN_V1_BOOL:
+        weir_span_bool(writer, item->key.bytes, item->key.size, item->number != 0);
+        if (is_text(item->key, "error")) head->failed = item->number != 0;
+        break;
     case ZIPKIN_V1_INT: weir_span_int(writer, item->key.bytes, item->key.size, item->number); break;
     case ZIPKIN_V1_DOUBLE: weir_span_double(writer, item->key.bytes, item->key.size, item->real); break;
     case ZIPKIN_V1_BYTES: put_bytes(writer, item); break;
@@ -313,7 +322,7 @@ enum weir_status zipkin_v1_convert(struct weir_zipkin_decoder *decoder, struct z
         weir_span_begin(&writer, decoder->batch);
         weir_span_name(&writer, source->name.bytes, source->name.size);
         for (uint32_t i = 0; i < source->binary_count; i++) {
-            if (source->binary[i].owner == n) put_binary(&writer, &source->binary[i]);
+            if (source->binary[i].owner == n) put_binary(&writer, &head, &source->binary[i]);
         }
         for (uint32_t i = 0; i < source->annotation_count; i++) {
             const struct zipkin_v1_annotation *item = &source->annotations[i];

@@ -33,6 +33,7 @@ struct zipkin_v1 {
     uint32_t annotation_count, binary_count, annotation_capacity, binary_capacity;
 };
 
+bool zipkin_v1_endpoint_is_empty(const struct zipkin_endpoint *endpoint);
 /* Emptied, for the next span. */
 void zipkin_v1_clear(struct zipkin_v1 *span);
 /* A zeroed item at the end; NULL: there are ZIPKIN_V1_ITEMS_MAX, or no memory. */

@@ -39,13 +39,6 @@ static void refuse(struct weir_http_call *call, const struct weir_error *err) {
     say(call, err->status == WEIR_FULL ? 429 : 400, text, err->status == WEIR_FULL ? RETRY_S : 0);
 }
 
-/* What the path and the bytes say; a Content-Type is often left at what a client's library makes of it. */
-static enum weir_zipkin_format format_of(const char *content_type, const struct weir_batch *body) {
-    if (strcmp(content_type, "application/x-thrift") == 0) return WEIR_ZIPKIN_THRIFT_LIST;
-    if (strcmp(content_type, "application/x-protobuf") == 0) return WEIR_ZIPKIN_PROTO3_LIST;
-    return weir_zipkin_format_of(body->bytes, body->size);
-}
-
 /* Only once the request is taken: one that is refused comes again. */
 static void count_skipped(struct zipkin_receiver *receiver, uint32_t skipped) {
     if (skipped > 0)
@@ -74,16 +67,19 @@ static void post_spans(void *self, struct weir_http_call *call, const char *cont
     struct weir_otlp_counts counts;
     struct weir_error err = {0};
     if ((*body)->size == 0) {
-        say(call, 400, "the body is empty\n", 0);
+        bool list = strcmp(content_type, "application/x-protobuf") == 0; /* an empty one has no bytes */
+        say(call, list ? 202 : 400, list ? "" : "the body is empty\n", 0);
         return;
     }
+    /* The format is told by the bytes: a Content-Type is often what a client's library makes of it. */
     struct weir_batch *spans = weir_batch_new(receiver->sink.budget, (*body)->size);
     if (spans == NULL) {
         say(call, 429, "memory.intake is used up\n", RETRY_S);
         return;
     }
-    enum weir_status status = weir_zipkin_decode(receiver->decoder, format_of(content_type, *body), (*body)->bytes,
-                                                 (*body)->size, WEIR_RECEIVER_ZIPKIN, spans, &counts, &err);
+    enum weir_status status =
+        weir_zipkin_decode(receiver->decoder, weir_zipkin_format_of((*body)->bytes, (*body)->size), (*body)->bytes,
+                           (*body)->size, WEIR_RECEIVER_ZIPKIN, spans, &counts, &err);
     weir_batch_unref(*body);
     *body = NULL;
     struct weir_http_note *note = weir_http_note(call);
