@@ -1,8 +1,12 @@
 #include "collector/receive/http.h"
 #include "collector/receive/gunzip.h"
+#include "collector/receive/linger.h"
 #include "collector/receive/listener.h"
+#include "collector/receive/tls.h"
+#include "collector/receive/tokens.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +68,11 @@ struct weir_http {
     struct weir_metric_set *set, *requests;
     struct weir_listener *listener;
     struct MHD_Daemon *daemon;
+    struct weir_tls *tls; /* NULL: plain */
+    struct weir_tls_pumps *pumps;
+    struct weir_tokens *tokens; /* NULL: anybody may send */
     struct weir_gunzip *gunzip;
+    struct weir_linger *linger;
     struct weir_http_options options;
     struct weir_http_config config;
     struct weir_http_call *calls; /* with a connection */
@@ -81,7 +89,7 @@ struct weir_http_call {
     struct weir_batch *body;
     uint64_t length_bytes, dropped_bytes; /* announced; of a body that is refused and still comes */
     char content_type[CONTENT_TYPE_BYTES];
-    bool has_body, gzip, called, answered, suspended;
+    bool has_body, early, gzip, called, answered, suspended;
     /* What the answer will be, when the body has come to its end. */
     unsigned refused_status, refused_retry_s;
     char refused_text[TEXT_BYTES];
@@ -142,9 +150,16 @@ void weir_http_receipt_drop(struct weir_http_call *call) {
     call->receipt_open = false;
 }
 
+/* libmicrohttpd closes its own descriptor in a moment. */
+static void linger(struct weir_http *http, struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int fd = info != NULL ? fcntl(info->connect_fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd >= 0) weir_linger_take(http->linger, fd);
+}
+
 static void completed(void *self, struct MHD_Connection *connection, void **state,
                       enum MHD_RequestTerminationCode code) {
-    (void)self, (void)connection, (void)code;
+    (void)self;
     struct weir_http_call *call = *state;
     if (call == NULL) return;
     *state = NULL;
@@ -152,6 +167,7 @@ static void completed(void *self, struct MHD_Connection *connection, void **stat
     if (call->next != NULL) call->next->at = call->at;
     call->connection = NULL;
     if (!call->answered) weir_count(call->http->requests, row_of(LEFT), 1);
+    if (call->early && code == MHD_REQUEST_TERMINATED_COMPLETED_OK) linger(call->http, connection);
     release_if_done(call);
 }
 
@@ -256,6 +272,11 @@ static void refuse_method(struct weir_http_call *call, const char *path) {
     }
 }
 
+static bool is_allowed(struct weir_http_call *call) {
+    const char *value = header_of(call, MHD_HTTP_HEADER_AUTHORIZATION);
+    return weir_tokens_allow(call->http->tokens, value, value == NULL ? 0 : strlen(value));
+}
+
 /* The headers are whole. What can be refused now is, before a byte of the body is read. */
 static void begin(struct weir_http_call *call, const char *method, const char *path) {
     struct weir_http *http = call->http;
@@ -267,7 +288,10 @@ static void begin(struct weir_http_call *call, const char *method, const char *p
     for (const struct weir_http_route *route = http->options.routes; route->path != NULL; route++) {
         if (strcmp(route->path, path) == 0 && strcmp(route->method, method) == 0) call->route = route;
     }
-    if (call->route == NULL) {
+    if (!is_allowed(call)) {
+        refuse(call, MHD_HTTP_UNAUTHORIZED, 0, "a bearer token is asked for");
+        header_put(call, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"); /* RFC 6750 3 */
+    } else if (call->route == NULL) {
         refuse_method(call, path);
     } else if (!read_encoding(call)) {
         refuse(call, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, 0, "Content-Encoding is neither gzip nor identity");
@@ -373,7 +397,8 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
         *state = call;
         begin(call, method, url);
         /* An answer before the body ends the connection; without a body there is no need for that. */
-        return call->answered && call->has_body ? send_answer(call) : MHD_YES;
+        call->early = call->answered && call->has_body;
+        return call->early ? send_answer(call) : MHD_YES;
     }
     if (*upload_size > 0) {
         bool more = take(call, upload, *upload_size);
@@ -422,7 +447,8 @@ static void connection_changed(void *self, struct MHD_Connection *connection, vo
 
 static void accepted(void *self, int fd) {
     struct weir_http *http = self;
-    MHD_add_connection(http->daemon, fd, NULL, 0); /* owns it; beyond the limit it is closed at once */
+    fd = weir_tls_pump(http->pumps, http->tls, fd);
+    if (fd >= 0) MHD_add_connection(http->daemon, fd, NULL, 0); /* owns it; beyond the limit it is closed at once */
 }
 
 /* ---- the server ---- */
@@ -451,9 +477,14 @@ enum weir_status weir_http_open(struct weir_http **out, struct weir_loop *loop, 
     http->set = weir_metrics_open(registry, metrics, METRICS, labels);
     http->requests = weir_metrics_open(registry, requests_metrics, ROWS, labels);
     http->gunzip = weir_gunzip_new();
+    http->linger = weir_linger_new(loop);
+    http->pumps = weir_tls_pumps_new(loop);
     enum weir_status status = WEIR_OK;
-    if (http->set == NULL || http->requests == NULL || http->gunzip == NULL)
+    if (http->set == NULL || http->requests == NULL || http->gunzip == NULL || http->pumps == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "%s: out of memory", options->name);
+    if (status == WEIR_OK)
+        status = weir_tls_open(&http->tls, options->name, &http->config.tls, "http/1.1", registry, err);
+    if (status == WEIR_OK) status = weir_tokens_open(&http->tokens, options->name, http->config.bearer_token_file, err);
     if (status == WEIR_OK) {
         http->daemon = daemon_of(http);
         const union MHD_DaemonInfo *info =
@@ -478,11 +509,14 @@ enum weir_status weir_http_start(struct weir_http *http, struct weir_error *err)
     enum weir_status status = weir_loop_watch(http->loop, &http->watch, EPOLLIN, err);
     if (status != WEIR_OK) return status;
     http->watched = true;
+    weir_tls_watch(http->tls, http->loop);
     return weir_listener_start(http->listener, err);
 }
 
 void weir_http_reload(struct weir_http *http, const struct weir_http_config *config) {
     http->config.max_body_bytes = config->max_body_bytes;
+    weir_tls_refresh(http->tls);
+    weir_tokens_refresh(http->tokens);
 }
 
 void weir_http_stop(struct weir_http *http) {
@@ -505,6 +539,10 @@ void weir_http_close(struct weir_http *http) {
         call->suspended = false;
     }
     if (http->daemon != NULL) MHD_stop_daemon(http->daemon);
+    weir_tls_pumps_free(http->pumps);
+    weir_tls_close(http->tls);
+    weir_tokens_close(http->tokens);
+    weir_linger_free(http->linger);
     weir_gunzip_free(http->gunzip);
     weir_metrics_close(http->registry, http->requests);
     weir_metrics_close(http->registry, http->set);

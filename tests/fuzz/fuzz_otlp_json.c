@@ -3,8 +3,6 @@
 #include "collector/decode/otlp.h"
 #include "collector/decode/otlp_json.h"
 #include "collector/decode/otlp_metrics.h"
-#include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb-c.h"
-#include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 
 #include <stdlib.h>
 
@@ -22,13 +20,6 @@ static void take(enum weir_otlp_json_request what, const uint8_t *data, size_t s
     enum weir_status status = weir_otlp_json(what, data, size, batch, &err);
     if (status != WEIR_OK && batch->size != 0) abort();
     if (status == WEIR_OK) {
-        const ProtobufCMessageDescriptor *descriptor =
-            what == WEIR_OTLP_JSON_TRACES
-                ? &opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor
-                : &opentelemetry__proto__collector__metrics__v1__export_metrics_service_request__descriptor;
-        ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, NULL, batch->size, batch->bytes);
-        if (message == NULL) abort();
-        protobuf_c_message_free_unpacked(message, NULL);
         if (what == WEIR_OTLP_JSON_TRACES) {
             struct weir_otlp *otlp = weir_otlp_new(names);
             struct weir_otlp_counts counts;

@@ -197,8 +197,14 @@ static void too_large_bodies(void **state) {
     struct reply *reply = post_once("/echo", "", zeros, BODY_MAX + 1);
     assert_int_equal(reply->status, 413);
     says(reply, "the body has more than max_body_bytes (262144)\n");
-    /* All of it is on its way before its sender looks for an answer. */
-    assert_int_equal(post_once("/echo", "", zeros, sizeof zeros)->status, 413);
+    /* All of it is sent before its sender looks for an answer. */
+    for (int i = 0; i < 20; i++) {
+        int sender = dial();
+        assert_true(post(sender, "/echo", "", zeros, sizeof zeros));
+        assert_int_equal(listen_to(sender)->status, 413);
+        assert_true(at_end(sender));
+        close(sender);
+    }
     /* Of unknown length. */
     char chunk[32];
     int fd = dial();
@@ -256,6 +262,29 @@ static void memory_is_used_up(void **state) {
     budget.limit_bytes = 4 * BODY_MAX;
     assert_int_equal(post_once("/echo", "", large, sizeof large)->status, 200);
     assert_true(used_up_within(0, 1000));
+}
+
+/* Refused at once, they send on and on: they are cut off, and nothing of them stays. */
+static void senders_who_do_not_stop(void **state) {
+    (void)state;
+    int fds[100];
+    for (int i = 0; i < 100; i++) {
+        fds[i] = dial();
+        say_text(fds[i], "POST /none HTTP/1.1\r\nHost: weir\r\nContent-Length: 9999999\r\n\r\nabc");
+    }
+    for (int i = 0; i < 100; i++) {
+        struct reply *reply = listen_to(fds[i]);
+        assert_true(reply->status == 404 || reply->status == 0); /* 0: more connections than there may be */
+        assert_true(at_end(fds[i]));
+    }
+    bool cut = false;
+    for (int i = 0; i < 100 && !cut; i++) {
+        cut = !say_text(fds[0], "more");
+        usleep(50000);
+    }
+    assert_true(cut);
+    for (int i = 0; i < 100; i++)
+        close(fds[i]);
 }
 
 static void half_a_body_and_gone(void **state) {
@@ -445,6 +474,7 @@ int main(void) {
         TEST(too_large_bodies),
         TEST(gzip_is_inflated),
         TEST(memory_is_used_up),
+        TEST(senders_who_do_not_stop),
         TEST(half_a_body_and_gone),
         TEST(pipelined_requests_are_answered_in_order),
         TEST(callers_who_do_not_wait),
