@@ -36,4 +36,6 @@ extern const struct weir_receiver weir_receive_grpc;
 extern const struct weir_receiver weir_receive_statsd;
 extern const struct weir_receiver weir_receive_datagram;
 extern const struct weir_receiver weir_receive_otlp_http;
+extern const struct weir_receiver weir_receive_zipkin;
+extern const struct weir_receiver weir_receive_scribe;
 #endif
