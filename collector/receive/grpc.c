@@ -47,6 +47,10 @@ struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call) {
     return &call->note;
 }
 
+const char *weir_grpc_path(const struct weir_grpc_call *call) {
+    return call->method->path;
+}
+
 void weir_grpc_keep(struct weir_grpc_call *call, void *state, void (*release)(void *state)) {
     assert(call->kept == NULL);
     call->kept = state;

@@ -96,8 +96,10 @@ void weir_grpc_receipt_drop(struct weir_grpc_call *call);
 struct weir_grpc_note {
     uint64_t rejected;
     char reason[160];
+    bool allowed; /* its headers have what is asked of callers */
 };
 struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call);
+const char *weir_grpc_path(const struct weir_grpc_call *call); /* its method's; from `begun` on */
 /* What a streaming method keeps of the call; `release` frees it when the call is. */
 void weir_grpc_keep(struct weir_grpc_call *call, void *state, void (*release)(void *state));
 void *weir_grpc_kept(const struct weir_grpc_call *call);       /* NULL: nothing */

@@ -177,8 +177,8 @@ static void settle(struct weir_http2 *connection) {
         connection->ending = GONE_AWAY;
         connection->ended_ns = now_of(connection);
     }
-    uint32_t wants = connection->out_size > 0 ? EPOLLOUT : EPOLLIN; /* who does not read is not read from */
-    wants |= connection->stream->kind->wants(connection->stream);
+    uint32_t wants = connection->stream->kind->wants(connection->stream);
+    if (wants == 0) wants = connection->out_size > 0 ? EPOLLOUT : EPOLLIN; /* who does not read is not read from */
     if (wants != connection->events) weir_loop_rewatch(connection->lane->loop, &connection->watch, wants);
     connection->events = wants;
 }

@@ -9,6 +9,8 @@
 #include "collector/receive/otlp_answer.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/reflection.h"
+#include "collector/receive/tls.h"
+#include "collector/receive/tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +20,10 @@ enum { RETRY_MS = 1000 };
 
 struct otlp_receiver {
     struct weir_sink sink;
+    struct weir_loop *loop;
     struct weir_listener *listener;
+    struct weir_tls *tls;       /* NULL: plain */
+    struct weir_tokens *tokens; /* NULL: anybody may call */
     struct weir_grpc *grpc;
     struct weir_health *health;
     struct weir_otlp *traces;
@@ -148,11 +153,30 @@ static const struct weir_grpc_method methods[] = {
     {.path = NULL},
 };
 
+/* ---- who may call ---- */
+
+static void header_came(void *self, struct weir_grpc_call *call, const uint8_t *name, size_t name_size,
+                        const uint8_t *value, size_t value_size) {
+    static const char authorization[] = "authorization"; /* HTTP/2 has lower case only */
+    if (name_size != sizeof authorization - 1 || memcmp(name, authorization, name_size) != 0) return;
+    weir_grpc_note(call)->allowed =
+        weir_tokens_allow(((struct otlp_receiver *)self)->tokens, (const char *)value, value_size);
+}
+
+/* Health is anybody's: what orchestrators probe with sends no token. */
+static void begun(void *self, struct weir_grpc_call *call) {
+    static const char health[] = "/grpc.health.";
+    bool asked =
+        ((struct otlp_receiver *)self)->tokens != NULL && strncmp(weir_grpc_path(call), health, sizeof health - 1) != 0;
+    if (asked && !weir_grpc_note(call)->allowed)
+        weir_grpc_refuse(call, WEIR_GRPC_UNAUTHENTICATED, "a bearer token is asked for", 0);
+}
+
 /* ---- the receiver ---- */
 
 static void accepted(void *self, int fd) {
     struct otlp_receiver *receiver = self;
-    struct weir_stream *stream = weir_stream_plain(fd);
+    struct weir_stream *stream = weir_tls_stream(receiver->tls, fd);
     if (stream != NULL) weir_grpc_accept(receiver->grpc, stream);
 }
 
@@ -167,6 +191,8 @@ static void close_all(void *self) {
     if (receiver == NULL) return;
     weir_listener_close(receiver->listener);
     weir_grpc_free(receiver->grpc);
+    weir_tls_close(receiver->tls);
+    weir_tokens_close(receiver->tokens);
     weir_health_free(receiver->health);
     weir_otlp_free(receiver->traces);
     weir_otlp_metrics_free(receiver->metrics);
@@ -178,17 +204,22 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     struct otlp_receiver *receiver = calloc(1, sizeof *receiver);
     if (receiver == NULL) return weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     receiver->sink = env->sink;
+    receiver->loop = env->loop;
     receiver->health = weir_health_new(services);
     receiver->traces = weir_otlp_new(env->names);
     receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
     const struct weir_grpc_options options = {.methods = methods,
                                               .self = receiver,
                                               .budget = env->sink.budget,
+                                              .header = header_came,
+                                              .begun = begun,
                                               .max_message_bytes = config->grpc.max_message_bytes};
     struct weir_http2_limits limits = limits_of(config);
     enum weir_status status = WEIR_OK;
     if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
+    if (status == WEIR_OK) status = weir_tls_open(&receiver->tls, "grpc", &config->grpc.tls, "h2", env->metrics, err);
+    if (status == WEIR_OK) status = weir_tokens_open(&receiver->tokens, "grpc", config->grpc.bearer_token_file, err);
     if (status == WEIR_OK) status = weir_grpc_new(&receiver->grpc, env->loop, env->metrics, &options, &limits, err);
     if (status == WEIR_OK)
         status =
@@ -202,13 +233,17 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
 }
 
 static enum weir_status start(void *self, struct weir_error *err) {
-    return weir_listener_start(((struct otlp_receiver *)self)->listener, err);
+    struct otlp_receiver *receiver = self;
+    weir_tls_watch(receiver->tls, receiver->loop);
+    return weir_listener_start(receiver->listener, err);
 }
 
 static void reload(void *self, const struct weir_config *config) {
     struct otlp_receiver *receiver = self;
     struct weir_http2_limits limits = limits_of(config);
     weir_grpc_set_limits(receiver->grpc, config->grpc.max_message_bytes, &limits);
+    weir_tls_refresh(receiver->tls);
+    weir_tokens_refresh(receiver->tokens);
 }
 
 static void stop(void *self) {

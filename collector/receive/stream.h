@@ -14,7 +14,8 @@ struct weir_stream_kind {
     ssize_t (*read)(struct weir_stream *stream, uint8_t *bytes, size_t size);
     /* How many were written (may be fewer than `size`), or BROKEN, LATER. */
     ssize_t (*write)(struct weir_stream *stream, const uint8_t *bytes, size_t size);
-    /* The epoll events that the stream itself needs to get on (a TLS handshake), beside what its user waits for. */
+    /* The epoll events that the stream needs to get on (a TLS handshake), instead of those that its user would wait
+     * for; 0: the user's. */
     uint32_t (*wants)(const struct weir_stream *stream);
     int (*fd)(const struct weir_stream *stream); /* to be watched */
     void (*close)(struct weir_stream *stream);   /* and frees */
