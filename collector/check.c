@@ -1,6 +1,8 @@
 #include "collector/check.h"
 #include "collector/config/limits.h"
 #include "collector/config/options.h"
+#include "collector/receive/tls.h"
+#include "collector/receive/tokens.h"
 #include "collector/sample/policy.h"
 
 #include <stdio.h>
@@ -19,6 +21,33 @@ static void print_bytes(uint64_t bytes, const char *what) {
     printf("  %-10s %.1f MiB, %s\n", "memory", (double)bytes / (1024 * 1024), what);
 }
 
+/* The files of every listener that runs: certificates, keys, authorities, tokens. */
+static enum weir_status check_files(const struct weir_config *config, struct weir_error *err) {
+    const struct {
+        const char *name;
+        const struct weir_listen *listen;
+        const struct weir_tls_config *tls;
+        const char *tokens;
+    } all[] = {
+        {"grpc", &config->grpc.listen, &config->grpc.tls, config->grpc.bearer_token_file},
+        {"otlp_http", &config->otlp_http.listen, &config->otlp_http.tls, config->otlp_http.bearer_token_file},
+        {"zipkin", &config->zipkin.listen, &config->zipkin.tls, config->zipkin.bearer_token_file},
+        {"scribe", &config->scribe.listen, &config->scribe.tls, ""},
+        {"admin", &config->admin.listen, &config->admin.tls, config->admin.bearer_token_file},
+    };
+    enum weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < sizeof all / sizeof all[0]; i++) {
+        struct weir_tls *tls = NULL;
+        struct weir_tokens *tokens = NULL;
+        if (!all[i].listen->on) continue;
+        status = weir_tls_open(&tls, all[i].name, all[i].tls, NULL, NULL, err);
+        if (status == WEIR_OK) status = weir_tokens_open(&tokens, all[i].name, all[i].tokens, err);
+        weir_tls_close(tls);
+        weir_tokens_close(tokens);
+    }
+    return status;
+}
+
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -29,6 +58,7 @@ int weir_check(const char *path) {
         return 1;
     }
     enum weir_status status = weir_config_load(path, &config, &err);
+    if (status == WEIR_OK) status = check_files(config, &err);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);

@@ -224,6 +224,36 @@ static enum weir_status check_exporter(const struct weir_config *config, uint32_
     return status;
 }
 
+/* Whose TLS options: the section, and where its struct weir_tls_config is. */
+static const struct tls_section {
+    const char *section;
+    uint32_t offset;
+} tls_sections[] = {
+    {"receivers.grpc", offsetof(struct weir_config, grpc.tls)},
+    {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.tls)},
+    {"receivers.zipkin", offsetof(struct weir_config, zipkin.tls)},
+    {"receivers.scribe", offsetof(struct weir_config, scribe.tls)},
+    {"admin", offsetof(struct weir_config, admin.tls)},
+};
+
+/* A certificate and its key come together, and authorities with both. */
+static enum weir_status check_tls(const struct weir_config *config, const struct tls_section *one,
+                                  const struct weir_yaml_doc *doc, const struct weir_lines *lines,
+                                  struct weir_error *err) {
+    const struct weir_tls_config *tls =
+        (const struct weir_tls_config *)(const void *)((const char *)config + one->offset);
+    bool cert = tls->cert_file[0] != 0, key = tls->key_file[0] != 0, ca = tls->client_ca_file[0] != 0;
+    const char *given = cert ? "cert_file" : key ? "key_file" : "client_ca_file";
+    char path[64];
+    if (cert == key && (cert || !ca)) return WEIR_OK;
+    snprintf(path, sizeof path, "%s.tls.%s", one->section, given);
+    int line = line_at(lines->top, WEIR_SCOPE_TOP, path);
+    return weir_yaml_fail(doc, line == 0 ? 1 : line, err, "%s: is given, %s is not", path,
+                          cert  ? "key_file"
+                          : key ? "cert_file"
+                                : "cert_file and key_file");
+}
+
 enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine,
                                    const struct weir_yaml_doc *doc, const struct weir_lines *lines,
                                    struct weir_error *err) {
@@ -242,6 +272,8 @@ enum weir_status weir_config_check(const struct weir_config *config, const struc
                             "aggregate.series_per_metric_max", config->aggregate.series_per_metric_max,
                             "aggregate.series_max", config->aggregate.series_max, print_count, err);
     }
+    for (size_t i = 0; status == WEIR_OK && i < sizeof tls_sections / sizeof tls_sections[0]; i++)
+        status = check_tls(config, &tls_sections[i], doc, lines, err);
     for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++)
         status = check_exporter(config, i, doc, lines, err);
     return status == WEIR_OK ? check_memory(config, machine, doc, lines, err) : status;

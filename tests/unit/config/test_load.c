@@ -507,9 +507,11 @@ static void test_the_reference_is_fresh(void **state) {
     if (strcmp(now, page) != 0)
         fail_msg("docs/configuration.md is stale: make it again from weir_config_print_reference()");
     for (const struct weir_option *option = weir_options; option->key != NULL; option++) {
-        const char *dot = strrchr(option->key, '.');
+        const char *key = option->key; /* a table of the page is a section; what lies deeper has its path there */
+        if (strncmp(key, "receivers.", 10) == 0) key += 10;
+        const char *dot = strchr(key, '.');
         char cell[80];
-        snprintf(cell, sizeof cell, "| `%s` |", dot == NULL ? option->key : dot + 1);
+        snprintf(cell, sizeof cell, "| `%s` |", dot == NULL ? key : dot + 1);
         if (strstr(page, cell) == NULL) fail_msg("%s is not on the page", option->key);
     }
     free(now);
