@@ -5,9 +5,9 @@
 
 /* Room of what is not text: punctuation, member names, ids, times, flags of one span, with some to spare.
  * Longest: {"traceId":"32","parentId":"16","id":"16","kind":"PRODUCER","name":"","timestamp":20,"duration":20,
- * "localEndpoint":{"serviceName":""},"remoteEndpoint":{"serviceName":"","ipv6":"45","port":5},"annotations":[],"tags":{},"debug":true}
- */
-enum { SPAN_ROOM = 512, TAG_ROOM = 6 /* "":"", */, ANNOTATION_ROOM = 52 /* {"timestamp":20,"value":""}, */ };
+ * "localEndpoint":{"serviceName":"","ipv4":"15","ipv6":"45","port":5},"remoteEndpoint":{the same},"annotations":[],
+ * "tags":{},"debug":true,"shared":true} */
+enum { SPAN_ROOM = 768, TAG_ROOM = 6 /* "":"", */, ANNOTATION_ROOM = 52 /* {"timestamp":20,"value":""}, */ };
 
 /* By enum weir_kind; INTERNAL has none (zipkin.md, "SpanKind"). */
 static const struct weir_zipkin_text kinds[] = {
@@ -55,20 +55,23 @@ static inline uint8_t *put_tag(uint8_t *out, const struct weir_zipkin_tag *tag) 
     return PUT(out, "\",");
 }
 
+static uint8_t *put_address(uint8_t *out, const uint8_t *ip, size_t size) {
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(size == 4 ? AF_INET : AF_INET6, ip, text, sizeof text);
+    out = size == 4 ? PUT(out, "\"ipv4\":\"") : PUT(out, "\"ipv6\":\"");
+    out = put(out, text, strlen(text));
+    return PUT(out, "\",");
+}
+
+/* Behind its own `"localEndpoint":{`; at least one member is there. */
 static uint8_t *put_endpoint(uint8_t *out, const struct weir_zipkin_endpoint *endpoint) {
-    out = PUT(out, ",\"remoteEndpoint\":{");
     if (endpoint->name.size > 0) {
         out = PUT(out, "\"serviceName\":\"");
         out = put_text(out, endpoint->name);
         out = PUT(out, "\",");
     }
-    if (endpoint->ip_size > 0) {
-        char text[INET6_ADDRSTRLEN];
-        inet_ntop(endpoint->ip_size == 4 ? AF_INET : AF_INET6, endpoint->ip, text, sizeof text);
-        out = endpoint->ip_size == 4 ? PUT(out, "\"ipv4\":\"") : PUT(out, "\"ipv6\":\"");
-        out = put(out, text, strlen(text));
-        out = PUT(out, "\",");
-    }
+    if (endpoint->ip_size > 0) out = put_address(out, endpoint->ip, endpoint->ip_size);
+    if (endpoint->both) out = put_address(out, endpoint->ipv6, 16);
     if (endpoint->port > 0) {
         out = PUT(out, "\"port\":");
         out = weir_json_write_u64(out, endpoint->port);
@@ -147,10 +150,9 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
         out = PUT(out, ",\"duration\":");
         out = weir_json_write_u64(out, span->duration_us);
     }
-    out = PUT(out, ",\"localEndpoint\":{\"serviceName\":\"");
-    out = put_text(out, span->origin->service);
-    out = PUT(out, "\"}");
-    if (span->remote.name.size > 0 || span->remote.ip_size > 0) out = put_endpoint(out, &span->remote);
+    if (weir_zipkin_endpoint_is_there(&span->local)) out = put_endpoint(PUT(out, ",\"localEndpoint\":{"), &span->local);
+    if (weir_zipkin_endpoint_is_there(&span->remote))
+        out = put_endpoint(PUT(out, ",\"remoteEndpoint\":{"), &span->remote);
     if (span->annotation_count > 0) out = put_annotations(out, span);
     if (span->tag_count > 0 || span->origin->tag_count > 0) {
         out = PUT(out, ",\"tags\":{");
@@ -159,7 +161,8 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
             out = put_tag(out, &span->tags[i]);
         out[-1] = '}'; /* the last comma */
     }
-    if ((view->flags & WEIR_SPAN_DEBUG) != 0) out = PUT(out, ",\"debug\":true");
+    if (span->debug) out = PUT(out, ",\"debug\":true");
+    if (span->shared) out = PUT(out, ",\"shared\":true");
     *out++ = '}';
     return out;
 }

@@ -16,6 +16,7 @@ enum {
     SPAN_ANNOTATIONS,
     SPAN_TAGS,
     SPAN_DEBUG,
+    SPAN_SHARED,
     ENDPOINT_SERVICE_NAME = 1,
     ENDPOINT_IPV4,
     ENDPOINT_IPV6,
@@ -27,7 +28,7 @@ enum {
 };
 
 /* Room of what is not text: keys, lengths (at most 5 bytes each), ids, times, flags of one span. */
-enum { SPAN_ROOM = 192, TAG_ROOM = 18 /* three keys, three lengths */, ANNOTATION_ROOM = 21 };
+enum { SPAN_ROOM = 256, TAG_ROOM = 18 /* three keys, three lengths */, ANNOTATION_ROOM = 21 };
 
 /* enum weir_kind -> zipkin.proto3.Span.Kind; INTERNAL has none (zipkin.md, "SpanKind"). */
 static const uint8_t kinds[] = {
@@ -61,17 +62,18 @@ static inline uint8_t *put_tag(uint8_t *out, const struct weir_zipkin_tag *tag) 
     return put_text(out, ENTRY_VALUE, tag->value);
 }
 
-static uint8_t *put_remote(uint8_t *out, const struct weir_zipkin_endpoint *endpoint) {
-    size_t size = 0;
+static uint8_t *put_endpoint(uint8_t *out, uint32_t number, const struct weir_zipkin_endpoint *endpoint) {
+    size_t size = endpoint->both ? field_size(16) : 0;
     if (endpoint->name.size > 0) size += field_size(endpoint->name.size);
     if (endpoint->ip_size > 0) size += field_size(endpoint->ip_size);
     if (endpoint->port > 0) size += 1 + weir_wire_varint_size(endpoint->port);
-    out = weir_wire_put_key(out, SPAN_REMOTE_ENDPOINT, WEIR_WIRE_BYTES);
+    out = weir_wire_put_key(out, number, WEIR_WIRE_BYTES);
     out = weir_wire_put_varint(out, size);
     if (endpoint->name.size > 0) out = put_text(out, ENDPOINT_SERVICE_NAME, endpoint->name);
     if (endpoint->ip_size > 0)
         out = weir_wire_put_bytes(out, endpoint->ip_size == 4 ? ENDPOINT_IPV4 : ENDPOINT_IPV6, endpoint->ip,
                                   endpoint->ip_size);
+    if (endpoint->both) out = weir_wire_put_bytes(out, ENDPOINT_IPV6, endpoint->ipv6, 16);
     if (endpoint->port > 0) out = weir_wire_put_uint(out, ENDPOINT_PORT, endpoint->port);
     return out;
 }
@@ -83,7 +85,7 @@ static uint8_t *put_annotation(uint8_t *out, const struct weir_zipkin_annotation
     return put_text(out, ANNOTATION_VALUE, annotation->value);
 }
 
-/* The local endpoint and the origin's tags. */
+/* The origin's tags. */
 static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin) {
     struct weir_buffer *buffer = &scratch->encoded;
     if (!weir_buffer_room(buffer, origin->text_bytes + TAG_ROOM * (size_t)origin->tag_count)) return false;
@@ -134,16 +136,15 @@ static uint8_t *put_body(uint8_t *out, const struct weir_zipkin_scratch *scratch
     if (span->name.size > 0) out = put_text(out, SPAN_NAME, span->name);
     if (span->timestamp_us > 0) out = weir_wire_put_fixed64(out, SPAN_TIMESTAMP, span->timestamp_us);
     if (span->duration_us > 0) out = weir_wire_put_uint(out, SPAN_DURATION, span->duration_us);
-    *out++ = SPAN_LOCAL_ENDPOINT << 3 | WEIR_WIRE_BYTES;
-    out = weir_wire_put_varint(out, field_size(span->origin->service.size));
-    out = put_text(out, ENDPOINT_SERVICE_NAME, span->origin->service);
-    if (span->remote.name.size > 0 || span->remote.ip_size > 0) out = put_remote(out, &span->remote);
+    if (weir_zipkin_endpoint_is_there(&span->local)) out = put_endpoint(out, SPAN_LOCAL_ENDPOINT, &span->local);
+    if (weir_zipkin_endpoint_is_there(&span->remote)) out = put_endpoint(out, SPAN_REMOTE_ENDPOINT, &span->remote);
     for (uint32_t i = 0; i < span->annotation_count; i++)
         out = put_annotation(out, &span->annotations[i]);
     out = put_origin_tags(out, scratch, span);
     for (uint32_t i = 0; i < span->tag_count; i++)
         out = put_tag(out, &span->tags[i]);
-    if ((view->flags & WEIR_SPAN_DEBUG) != 0) out = weir_wire_put_uint(out, SPAN_DEBUG, 1);
+    if (span->debug) out = weir_wire_put_uint(out, SPAN_DEBUG, 1);
+    if (span->shared) out = weir_wire_put_uint(out, SPAN_SHARED, 1);
     return out;
 }
 

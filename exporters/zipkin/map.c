@@ -2,6 +2,7 @@
 #include "collector/core/hex.h"
 #include "collector/core/wire.h"
 #include "exporters/json.h"
+#include "exporters/zipkin/own.h"
 #include "exporters/zipkin/remote.h"
 #include "exporters/zipkin/value.h"
 
@@ -59,8 +60,8 @@ static struct weir_zipkin_text resolved(struct weir_zipkin_text text, const stru
 
 struct attribute {
     struct weir_zipkin_text key, value;
-    uint64_t number; /* of an integer value */
-    bool is_false;   /* a boolean that is */
+    unsigned type;   /* the field of its AnyValue; 0 = none */
+    uint64_t number; /* of an integer value, or of a boolean one */
 };
 
 /* An AnyValue as text; all but strings are rendered into `buffer`. */
@@ -75,9 +76,10 @@ static void read_value(struct weir_wire wire, struct weir_buffer *buffer, struct
         return;
     }
     size_t start = buffer->size;
+    attribute->type = last.number;
     if (last.number == 2 && last.type == WEIR_WIRE_VARINT) {
         attribute->value = last.value != 0 ? TEXT("true") : TEXT("false");
-        attribute->is_false = last.value == 0;
+        attribute->number = last.value != 0;
     } else if (last.number == 3 && last.type == WEIR_WIRE_VARINT) {
         attribute->number = last.value;
         weir_json_put_i64(buffer, (int64_t)last.value);
@@ -91,8 +93,8 @@ static void read_value(struct weir_wire wire, struct weir_buffer *buffer, struct
 /* One KeyValue. */
 static inline void read_attribute(const uint8_t *bytes, size_t size, struct weir_buffer *buffer,
                                   struct attribute *attribute) {
+    attribute->type = 1;
     attribute->number = 0;
-    attribute->is_false = false;
     /* 0a KK key 12 VV 0a SS string: a string below 126 bytes, what nearly every attribute is */
     if (size >= 6 && size < 256 && bytes[0] == 0x0a && bytes[1] < 0x80 && bytes[1] + 6u <= size) {
         const uint8_t *value = bytes + 2 + bytes[1];
@@ -154,6 +156,10 @@ static bool add_scope(struct weir_zipkin_scratch *scratch, struct weir_zipkin_or
     for (struct weir_wire at = wire; weir_wire_next(&at, &field);) {
         if ((field.number != 1 && field.number != 2) || field.type != WEIR_WIRE_BYTES || field.value == 0) continue;
         struct weir_zipkin_text value = {.bytes = field.bytes, .size = (uint32_t)field.value};
+        if (field.number == 1 && weir_zipkin_own_scope(value)) {
+            origin->from_zipkin = true;
+            continue;
+        }
         /* The deprecated aliases MUST be reported too (mapping-to-non-otlp.md, InstrumentationScope). */
         if (!add_origin_tag(scratch, origin, field.number == 1 ? TEXT("otel.scope.name") : TEXT("otel.scope.version"),
                             value) ||
@@ -167,11 +173,13 @@ static bool add_scope(struct weir_zipkin_scratch *scratch, struct weir_zipkin_or
 
 static bool meet_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin,
                         const struct weir_origin_parts *parts) {
-    origin->service =
-        TEXT("unknown_service"); /* OpenTelemetry specification, resource/sdk.md: the default service.name */
     origin->first_tag = scratch->origin_tag_count;
-    return add_origin_attributes(scratch, origin, weir_wire_of(parts->resource, parts->resource_size), 1) &&
-           add_scope(scratch, origin, weir_wire_of(parts->scope, parts->scope_size));
+    if (!add_origin_attributes(scratch, origin, weir_wire_of(parts->resource, parts->resource_size), 1) ||
+        !add_scope(scratch, origin, weir_wire_of(parts->scope, parts->scope_size)))
+        return false;
+    if (origin->service.size == 0 && !origin->from_zipkin) /* OpenTelemetry specification, resource/sdk.md */
+        origin->service = TEXT("unknown_service");
+    return true;
 }
 
 struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch,
@@ -331,8 +339,10 @@ static void drop_tags(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
 
 static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_span *span, struct weir_wire wire) {
     const struct weir_span *view = span->view;
-    bool calls = view->kind == WEIR_KIND_CLIENT || view->kind == WEIR_KIND_PRODUCER;
+    bool from_zipkin = span->origin->from_zipkin;
+    bool calls = !from_zipkin && (view->kind == WEIR_KIND_CLIENT || view->kind == WEIR_KIND_PRODUCER);
     bool own_error = false;
+    struct weir_zipkin_own own = {0};
     unsigned links = 0;
     struct status status = {.code = WEIR_STATUS_UNSET};
     struct weir_zipkin_text tracestate = {0};
@@ -352,13 +362,18 @@ static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
         switch (field.number) {
         case SPAN_ATTRIBUTES:
             read_attribute(field.bytes, field.value, &scratch->text, &attribute);
-            if (IS(attribute.key, "error")) {
+            if (from_zipkin) {
+                if (weir_zipkin_own_take(&own, attribute.key, attribute.value, attribute.type, attribute.number, span))
+                    break;
+            } else if (IS(attribute.key, "error")) {
                 /* "a boolean version SHOULD be removed. Zipkin will treat any span with `error` sent as failed." */
-                if (attribute.is_false || IS(attribute.value, "false")) break;
+                if (IS(attribute.value, "false")) break;
                 own_error = true;
             }
             if (!add_tag(scratch, span, attribute.key, attribute.value)) return false;
-            if (calls) weir_zipkin_remote_offer(&remote, attribute.key, attribute.value, attribute.number);
+            if (calls)
+                weir_zipkin_remote_offer(&remote, attribute.key, attribute.value,
+                                         attribute.type == 3 ? attribute.number : 0);
             break;
         case SPAN_NAME:
             span->name = (struct weir_zipkin_text){.bytes = field.bytes, .size = (uint32_t)field.value};
@@ -383,7 +398,7 @@ static bool read_body(struct weir_zipkin_scratch *scratch, struct weir_zipkin_sp
         span->text_bytes += remote.endpoint.name.size;
     }
     span->text_bytes += span->name.size;
-    return add_status(scratch, span, &status) &&
+    return (from_zipkin || add_status(scratch, span, &status)) && /* its failure is the tag that it came with */
            add_number(scratch, span, TEXT("otel.dropped_attributes_count"), dropped[0]) &&
            add_number(scratch, span, TEXT("otel.dropped_events_count"), dropped[1]) &&
            add_number(scratch, span, TEXT("otel.dropped_links_count"), dropped[2]) &&
@@ -431,8 +446,11 @@ bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct we
     span->origin = origin;
     /* Microseconds, and a duration of at least one: zero means unknown there (zipkin.proto, Span.duration). */
     span->timestamp_us = view->start_ns / 1000;
-    span->duration_us =
-        view->duration_ns >= 1000 ? view->duration_ns / 1000 : view->start_ns > 0 || view->duration_ns > 0;
+    span->duration_us = view->duration_ns / 1000;
+    if (span->duration_us == 0 && !origin->from_zipkin) span->duration_us = view->start_ns > 0 || view->duration_ns > 0;
+    span->local.name = origin->service;
+    span->debug = (view->flags & WEIR_SPAN_DEBUG) != 0;
+    span->shared = (view->flags & WEIR_SPAN_SHARED) != 0;
     if (!read_body(scratch, span, weir_wire_of(scratch->batch->bytes + view->offset, view->size)) ||
         scratch->text.failed)
         return false;

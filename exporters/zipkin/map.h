@@ -23,9 +23,15 @@ struct weir_zipkin_annotation {
 struct weir_zipkin_endpoint {
     struct weir_zipkin_text name;
     uint8_t ip[16];
-    uint8_t ip_size; /* 0, 4 or 16 */
-    uint16_t port;   /* 0 = unknown */
+    uint8_t ip_size;  /* 0, 4 or 16 */
+    bool both;        /* ip is an IPv4 address, and there is an IPv6 one, too */
+    uint8_t ipv6[16]; /* then */
+    uint16_t port;    /* 0 = unknown */
 };
+
+static inline bool weir_zipkin_endpoint_is_there(const struct weir_zipkin_endpoint *endpoint) {
+    return endpoint->name.size > 0 || endpoint->ip_size > 0 || endpoint->port > 0;
+}
 
 /* What the spans of one origin share, with room for their encoded form. */
 struct weir_zipkin_origin {
@@ -35,6 +41,7 @@ struct weir_zipkin_origin {
     size_t text_bytes;
     uint32_t encoded_at, encoded_size; /* in scratch->encoded: tags, as the encoder that asked wrote them */
     bool known;
+    bool from_zipkin; /* its spans came from Zipkin's clients: their attributes are tags and own.h's, and no more */
 };
 
 /* A span, valid until the next one is read. A member that is absent is 0 or empty. */
@@ -43,13 +50,15 @@ struct weir_zipkin_span {
     const struct weir_zipkin_origin *origin;
     struct weir_zipkin_text name;
     uint64_t timestamp_us, duration_us;
-    struct weir_zipkin_endpoint remote;
+    struct weir_zipkin_endpoint local, remote;
+    bool debug, shared;
     const struct weir_zipkin_tag *tags; /* the span's own */
     uint32_t tag_count;
     bool repeats_origin; /* a key of `tags` may also be one of the origin's: weir_zipkin_repeated() tells */
     const struct weir_zipkin_annotation *annotations;
     uint32_t annotation_count;
-    size_t text_bytes; /* of all texts above, without the origin's tags: what a bound of the encoded size hangs on */
+    size_t text_bytes; /* of all texts above, without service and tags of the origin: what a bound of the encoded size
+                          hangs on */
 };
 
 /* Memory that is kept from span to span; zeroed at first. One thread. */
