@@ -6,6 +6,7 @@
 #include "collector/receive/listener.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/stream.h"
+#include "collector/receive/tls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,7 @@ struct scribe {
     struct weir_sink sink;
     struct weir_loop *loop;
     struct weir_listener *listener;
+    struct weir_tls *tls; /* NULL: plain */
     struct weir_metrics *registry;
     struct weir_metric_set *set;
     struct weir_otlp *otlp;
@@ -234,8 +236,10 @@ static bool reads_on(const struct connection *connection) {
 
 static void watch_again(struct connection *connection) {
     uint32_t events = connection->stream->kind->wants(connection->stream);
-    if (reads_on(connection)) events |= EPOLLIN;
-    if (connection->out.size > connection->out_at) events |= EPOLLOUT;
+    if (events == 0) {
+        if (reads_on(connection)) events |= EPOLLIN;
+        if (connection->out.size > connection->out_at) events |= EPOLLOUT;
+    }
     if (events != connection->events) weir_loop_rewatch(connection->scribe->loop, &connection->watch, events);
     connection->events = events;
 }
@@ -269,7 +273,7 @@ static void ready(struct weir_watch *watch, uint32_t events) {
 
 static void accepted(void *self, int fd) {
     struct scribe *scribe = self;
-    struct weir_stream *stream = weir_stream_plain(fd);
+    struct weir_stream *stream = weir_tls_stream(scribe->tls, fd);
     if (stream == NULL) return;
     struct connection *connection = scribe->count < scribe->max_connections ? calloc(1, sizeof *connection) : NULL;
     weir_count(scribe->set, connection != NULL ? ACCEPTED : REFUSED, 1);
@@ -315,6 +319,7 @@ static void close_all(void *self) {
         end(scribe->first);
     if (scribe->loop != NULL) weir_loop_unset(scribe->loop, &scribe->chores);
     weir_listener_close(scribe->listener);
+    weir_tls_close(scribe->tls);
     weir_scribe_free(scribe->decoder);
     weir_otlp_free(scribe->otlp);
     weir_metrics_close(scribe->registry, scribe->set);
@@ -326,6 +331,7 @@ static void reload(void *self, const struct weir_config *config) {
     weir_otlp_set_rules(scribe->otlp, config->rules);
     scribe->max_frame_bytes = config->scribe.max_frame_bytes;
     scribe->max_connections = config->scribe.max_connections;
+    weir_tls_refresh(scribe->tls);
 }
 
 static enum weir_status open_one(void **self, const struct weir_receiver_env *env, const struct weir_config *config,
@@ -342,6 +348,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     enum weir_status status = WEIR_OK;
     if (scribe->set == NULL || scribe->decoder == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "scribe: out of memory");
+    if (status == WEIR_OK) status = weir_tls_open(&scribe->tls, "scribe", &config->scribe.tls, NULL, env->metrics, err);
     if (status == WEIR_OK) {
         reload(scribe, config);
         status =
@@ -358,6 +365,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
 static enum weir_status start(void *self, struct weir_error *err) {
     struct scribe *scribe = self;
     weir_loop_set(scribe->loop, &scribe->chores, weir_loop_now(scribe->loop) + CHORE_MS * WEIR_MS);
+    weir_tls_watch(scribe->tls, scribe->loop);
     return weir_listener_start(scribe->listener, err);
 }
 

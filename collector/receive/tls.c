@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ static const struct weir_metric metrics[METRICS] = {
 };
 
 enum { CERT, KEY, CA, FILES };
+enum { HANDSHAKE_S = 10 };
 
 struct weir_tls {
     uint32_t refs;
@@ -43,6 +45,7 @@ struct weir_tls {
     time_t next_look_s;
     struct weir_metrics *registry;
     struct weir_metric_set *set;
+    struct weir_tls_shaking *shaking;
     struct weir_loop *loop; /* NULL: not watched */
     struct weir_timer look;
 };
@@ -185,8 +188,12 @@ void weir_tls_refresh(struct weir_tls *tls) {
 
 static void look_due(struct weir_timer *timer) {
     struct weir_tls *tls = (struct weir_tls *)((char *)timer - offsetof(struct weir_tls, look));
+    uint64_t now_ns = weir_loop_now(tls->loop);
+    for (const struct weir_tls_shaking *one = tls->shaking; one != NULL; one = one->next) {
+        if (now_ns - one->since_ns > HANDSHAKE_S * WEIR_S) shutdown(one->fd, SHUT_RDWR);
+    }
     if (weir_stamp_due(&tls->next_look_s)) weir_tls_refresh(tls);
-    weir_loop_set(tls->loop, timer, weir_loop_now(tls->loop) + WEIR_STAMP_LOOK_S * WEIR_S);
+    weir_loop_set(tls->loop, timer, now_ns + WEIR_STAMP_LOOK_S * WEIR_S);
 }
 
 void weir_tls_watch(struct weir_tls *tls, struct weir_loop *loop) {
@@ -200,10 +207,20 @@ SSL *weir_tls_new_ssl(struct weir_tls *tls) {
     return SSL_new(tls->context);
 }
 
-/* ---- counting ---- */
+/* ---- handshakes ---- */
 
-void weir_tls_shaken(struct weir_tls *tls, bool ok, const char *why) {
+void weir_tls_shake(struct weir_tls *tls, struct weir_tls_shaking *shaking) {
+    shaking->since_ns = tls->loop == NULL ? 0 : weir_loop_now(tls->loop);
+    shaking->next = tls->shaking;
+    shaking->slot = &tls->shaking;
+    if (shaking->next != NULL) shaking->next->slot = &shaking->next;
+    tls->shaking = shaking;
+}
+
+void weir_tls_shaken(struct weir_tls *tls, struct weir_tls_shaking *shaking, bool ok, const char *why) {
     static struct weir_log_limit limit, left_limit;
+    *shaking->slot = shaking->next;
+    if (shaking->next != NULL) shaking->next->slot = shaking->slot;
     if (tls->set != NULL) weir_count(tls->set, ok ? HANDSHAKES_OK : HANDSHAKES_FAILED, 1);
     if (ok) return;
     weir_log_limited(why == NULL ? &left_limit : &limit, why == NULL ? WEIR_LOG_DEBUG : WEIR_LOG_WARN,

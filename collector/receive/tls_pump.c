@@ -10,8 +10,7 @@
 
 enum {
     PIPE_BYTES = 16 * 1024, /* a record of TLS; taken only while something waits */
-    /* For a handshake; and for what is left when the user is done, to be taken by its peer. */
-    PATIENCE_S = 10,
+    PATIENCE_S = 10,        /* for what is left when the user is done, to be taken by its peer */
 };
 
 /* What was read on one side and not yet written on the other. */
@@ -34,7 +33,6 @@ struct pump {
     struct pump *next, **slot;
     struct weir_stream *stream;
     struct pipe in, out; /* to the user; to the peer */
-    bool shaken;
 };
 
 struct weir_tls_pumps {
@@ -155,10 +153,6 @@ static void go_on(struct pump *pump) {
         end(pump);
         return;
     }
-    if (!pump->shaken && weir_tls_established(pump->stream)) {
-        pump->shaken = true;
-        if (!pump->out.ended) weir_loop_unset(loop, &pump->timer);
-    }
     if (pump->out.ended && !was_over) weir_loop_set(loop, &pump->timer, weir_loop_now(loop) + PATIENCE_S * WEIR_S);
     if (!wait_for_more(pump)) end(pump);
 }
@@ -202,7 +196,6 @@ int weir_tls_pump(struct weir_tls_pumps *pumps, struct weir_tls *tls, int fd) {
     pump->slot = &pumps->first;
     if (pump->next != NULL) pump->next->slot = &pump->next;
     pumps->first = pump;
-    weir_loop_set(pumps->loop, &pump->timer, weir_loop_now(pumps->loop) + PATIENCE_S * WEIR_S);
     if (!wait_for_more(pump)) {
         end(pump);
         close(pair[1]);

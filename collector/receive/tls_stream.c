@@ -15,6 +15,7 @@ struct secure {
     struct weir_tls *tls;
     SSL *ssl;
     int fd;
+    struct weir_tls_shaking shaking;
     uint32_t wants;
     bool shaken, failed; /* the handshake is over; it or the connection broke */
     ssize_t next;        /* what a read met behind the bytes that it gave: END or BROKEN, else LATER */
@@ -24,7 +25,7 @@ struct secure {
 static void look_at_handshake(struct secure *secure) {
     if (secure->shaken || !SSL_is_init_finished(secure->ssl)) return;
     secure->shaken = true;
-    weir_tls_shaken(secure->tls, true, NULL);
+    weir_tls_shaken(secure->tls, &secure->shaking, true, NULL);
 }
 
 /* OpenSSL reads nothing that it need not, save what is left of a record that a reader took a part of. */
@@ -38,7 +39,8 @@ static ssize_t broke(struct secure *secure, int sys) {
     if (!secure->shaken) {
         bool left = sys == 0 && ERR_peek_error() == 0;
         secure->shaken = true;
-        weir_tls_shaken(secure->tls, false, left ? NULL : weir_tls_reason(reason, sizeof reason, strerror(sys)));
+        weir_tls_shaken(secure->tls, &secure->shaking, false,
+                        left ? NULL : weir_tls_reason(reason, sizeof reason, strerror(sys)));
     }
     ERR_clear_error();
     return WEIR_STREAM_BROKEN;
@@ -111,7 +113,7 @@ static void say_goodbye(struct secure *secure) {
 
 static void secure_close(struct weir_stream *stream) {
     struct secure *secure = (struct secure *)stream;
-    if (!secure->shaken) weir_tls_shaken(secure->tls, false, NULL);
+    if (!secure->shaken) weir_tls_shaken(secure->tls, &secure->shaking, false, NULL);
     say_goodbye(secure);
     SSL_free(secure->ssl);
     close(secure->fd);
@@ -126,11 +128,6 @@ static const struct weir_stream_kind secure_kind = {
     .fd = secure_fd,
     .close = secure_close,
 };
-
-bool weir_tls_established(const struct weir_stream *stream) {
-    const struct secure *secure = (const struct secure *)stream;
-    return stream->kind != &secure_kind || (secure->shaken && !secure->failed);
-}
 
 void weir_tls_finish(struct weir_stream *stream) {
     if (stream->kind == &secure_kind) say_goodbye((struct secure *)stream);
@@ -155,5 +152,7 @@ struct weir_stream *weir_tls_stream(struct weir_tls *tls, int fd) {
                               .fd = fd,
                               .wants = EPOLLIN,
                               .next = WEIR_STREAM_LATER};
+    secure->shaking.fd = fd;
+    weir_tls_shake(tls, &secure->shaking);
     return &secure->stream;
 }
