@@ -480,7 +480,8 @@ enum weir_status weir_http_open(struct weir_http **out, struct weir_loop *loop, 
     http->linger = weir_linger_new(loop);
     http->pumps = weir_tls_pumps_new(loop);
     enum weir_status status = WEIR_OK;
-    if (http->set == NULL || http->requests == NULL || http->gunzip == NULL || http->pumps == NULL)
+    if (http->set == NULL || http->requests == NULL || http->gunzip == NULL || http->linger == NULL ||
+        http->pumps == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "%s: out of memory", options->name);
     if (status == WEIR_OK)
         status = weir_tls_open(&http->tls, options->name, &http->config.tls, "http/1.1", registry, err);

@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+import requests
 from harness.net import http as call
 from harness.net import wait_until
 from harness.process import ROOT, run
@@ -159,6 +160,52 @@ def test_too_much_at_once_may_come_again(weir):
     assert answer.json()["code"] == 8
     assert call(url(one, "/v1/traces"), method="POST", body=json.dumps(request_of(10)).encode(), headers=JSON).status == 200
     one.balance(received=10)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    done = run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=weir", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return key, cert
+
+
+def test_tls_and_a_bearer_token(weir, tmp_path, certificate):
+    key, cert = certificate
+    (tmp_path / "tokens").write_text("secret-of-the-mesh\n")
+    one = weir(
+        receivers={
+            "otlp_http": f"max_body_bytes: 64KiB, bearer_token_file: {tmp_path / 'tokens'}, tls: {{ cert_file: {cert}, key_file: {key} }}"
+        }
+    )
+    secure = url(one, "/v1/traces").replace("http://", "https://")
+    allowed = {"Authorization": "Bearer secret-of-the-mesh"}
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "from-python"}))
+    exporter = OTLPSpanExporter(endpoint=secure, certificate_file=str(cert), headers=allowed)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    for _ in range(20):
+        provider.get_tracer("weir").start_span("GET /carts").end()
+    provider.shutdown()
+
+    session = requests.Session()
+    session.verify = str(cert)
+    session.trust_env = False
+    body = json.dumps(request_of(5))
+    answer = session.post(secure, data=body, headers=JSON)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert answer.json()["code"] == 16
+    assert session.post(secure, data=body, headers=JSON | {"Authorization": "Bearer another"}).status_code == 401
+    assert session.post(secure, data=body, headers=JSON | allowed).json() == {}
+    # Refused before all of it is sent: the answer is read all the same.
+    assert session.post(secure, data=bytes(1 << 20), headers=JSON | allowed).status_code == 413
+    with pytest.raises(requests.ConnectionError):
+        session.post(url(one, "/v1/traces"), data=body, headers=JSON | allowed)  # not in plain
+    one.balance(received=20 + 5)
+    assert {span["service"] for span in one.cat()} == {"from-python", "checkout"}
 
 
 class Sender(threading.Thread):
