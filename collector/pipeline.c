@@ -221,8 +221,11 @@ static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_e
     bool on;
     enum weir_status status = claim("admin.listen", listen, false, &on, err);
     if (status != WEIR_OK || !on) return status;
-    status = weir_admin_open(&pipeline->admin, listen, pipeline->boot->admin.lifecycle, &calls, pipeline->metrics,
-                             &weir_clock_system, err);
+    const struct weir_admin_options options = {.listen = listen,
+                                               .lifecycle = pipeline->boot->admin.lifecycle,
+                                               .tls = &pipeline->boot->admin.tls,
+                                               .bearer_token_file = pipeline->boot->admin.bearer_token_file};
+    status = weir_admin_open(&pipeline->admin, &options, &calls, pipeline->metrics, &weir_clock_system, err);
     if (status == WEIR_OK)
         weir_log(WEIR_LOG_INFO, "listening receiver=admin address=%s:%u", listen->host, listen->port);
     return status;

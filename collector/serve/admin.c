@@ -1,15 +1,21 @@
 #include "collector/serve/admin.h"
 #include "collector/core/log.h"
+#include "collector/core/loop.h"
+#include "collector/receive/listener.h"
+#include "collector/receive/tls.h"
+#include "collector/receive/tokens.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zlib.h>
 
 /* 64 MiB of text is far beyond 100,000 series; a page larger than that is a mistake somewhere. */
@@ -23,6 +29,15 @@ static const struct weir_metric admin_metrics[ADMIN_METRICS] = {
 };
 
 struct weir_admin {
+    struct weir_watch watch; /* first; libmicrohttpd's epoll descriptor */
+    struct weir_timer timer;
+    struct weir_loop *loop;
+    pthread_t thread;
+    bool running;
+    struct weir_listener *listener;
+    struct weir_tls *tls; /* NULL: plain */
+    struct weir_tls_pumps *pumps;
+    struct weir_tokens *tokens; /* NULL: anybody may ask */
     struct MHD_Daemon *daemon;
     struct weir_admin_calls calls;
     _Atomic bool lifecycle;
@@ -148,6 +163,20 @@ static enum MHD_Result answer_ready(struct weir_admin *admin, struct MHD_Connect
     return answer_text(connection, why == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
 
+static enum MHD_Result answer_unauthorized(struct MHD_Connection *connection) {
+    static const char text[] = "a bearer token is asked for\n";
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(sizeof text - 1, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+    if (response != NULL)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"); /* RFC 6750 3 */
+    return answer(connection, MHD_HTTP_UNAUTHORIZED, "text/plain; charset=utf-8", response);
+}
+
+static bool is_allowed(struct weir_admin *admin, struct MHD_Connection *connection) {
+    const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+    return weir_tokens_allow(admin->tokens, value, value == NULL ? 0 : strlen(value));
+}
+
 static enum MHD_Result handle(void *self, struct MHD_Connection *connection, const char *url, const char *method,
                               const char *version, const char *upload, size_t *upload_size, void **state) {
     struct weir_admin *admin = self;
@@ -162,15 +191,17 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
         return MHD_YES;
     }
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    /* Health is anybody's: what orchestrators probe with sends no token. */
+    if (get && (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0))
+        return answer_text(connection, MHD_HTTP_OK, "healthy\n");
+    if (get && (strcmp(url, "/-/ready") == 0 || strcmp(url, "/readyz") == 0)) return answer_ready(admin, connection);
+    if (!is_allowed(admin, connection)) return answer_unauthorized(connection);
     if (strcmp(url, "/-/reload") == 0) {
         if (strcmp(method, "POST") == 0) return answer_reload(admin, connection);
         return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "POST /-/reload\n");
     }
     if (!get) return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
     if (strcmp(url, "/metrics") == 0) return answer_metrics(admin, connection);
-    if (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0)
-        return answer_text(connection, MHD_HTTP_OK, "healthy\n");
-    if (strcmp(url, "/-/ready") == 0 || strcmp(url, "/readyz") == 0) return answer_ready(admin, connection);
     if (strcmp(url, "/") == 0) {
         return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
                       MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page,
@@ -179,37 +210,86 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
     return answer_text(connection, MHD_HTTP_NOT_FOUND, "no such page; see /\n");
 }
 
-enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_listen *listen, bool lifecycle,
+/* ---- libmicrohttpd on the loop ---- */
+
+static void run(struct weir_admin *admin) {
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    MHD_run(admin->daemon);
+    if (MHD_get_timeout(admin->daemon, &timeout_ms) == MHD_YES) {
+        weir_loop_set(admin->loop, &admin->timer, weir_loop_now(admin->loop) + timeout_ms * WEIR_MS);
+    } else {
+        weir_loop_unset(admin->loop, &admin->timer);
+    }
+}
+
+static void ready(struct weir_watch *watch, uint32_t events) {
+    (void)events;
+    run((struct weir_admin *)watch);
+}
+
+static void due(struct weir_timer *timer) {
+    run((struct weir_admin *)((char *)timer - offsetof(struct weir_admin, timer)));
+}
+
+static void accepted(void *self, int fd) {
+    struct weir_admin *admin = self;
+    struct sockaddr_storage peer = {0}; /* for is_loopback(): through a pump the socket is another */
+    socklen_t size = sizeof peer;
+    bool known = getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
+    fd = weir_tls_pump(admin->pumps, admin->tls, fd);
+    if (fd >= 0) MHD_add_connection(admin->daemon, fd, known ? (struct sockaddr *)&peer : NULL, known ? size : 0);
+}
+
+static void *serve(void *self) {
+    struct weir_admin *admin = self;
+    weir_loop_run(admin->loop);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static enum weir_status start(struct weir_admin *admin, struct weir_error *err) {
+    admin->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, admin,
+                                     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                                     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+    const union MHD_DaemonInfo *info =
+        admin->daemon == NULL ? NULL : MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL) return weir_fail(err, WEIR_IO, 0, false, "admin: libmicrohttpd does not start");
+    admin->watch = (struct weir_watch){.fd = info->epoll_fd, .ready = ready};
+    admin->timer.fire = due;
+    enum weir_status status = weir_loop_watch(admin->loop, &admin->watch, EPOLLIN, err);
+    if (status == WEIR_OK) status = weir_listener_start(admin->listener, err);
+    if (status != WEIR_OK) return status;
+    weir_tls_watch(admin->tls, admin->loop);
+    int failed = pthread_create(&admin->thread, NULL, serve, admin);
+    if (failed != 0) return weir_fail(err, WEIR_IO, failed, false, "admin: no thread");
+    admin->running = true;
+    return WEIR_OK;
+}
+
+enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_admin_options *options,
                                  const struct weir_admin_calls *calls, struct weir_metrics *metrics,
                                  const struct weir_clock *clock, struct weir_error *err) {
-    char port[8];
-    struct addrinfo *address = NULL, hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-    snprintf(port, sizeof port, "%u", listen->port);
-    int failed = getaddrinfo(listen->host[0] == 0 ? NULL : listen->host, port, &hints, &address);
-    if (failed != 0) return weir_fail(err, WEIR_IO, 0, false, "admin: %s: %s", listen->host, gai_strerror(failed));
     struct weir_admin *admin = calloc(1, sizeof *admin);
-    if (admin == NULL) {
-        freeaddrinfo(address);
-        return weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
-    }
+    if (admin == NULL) return weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
     admin->calls = *calls;
     admin->metrics = metrics;
     admin->clock = clock;
-    atomic_init(&admin->lifecycle, lifecycle);
+    atomic_init(&admin->lifecycle, options->lifecycle);
     admin->set = weir_metrics_open(metrics, admin_metrics, ADMIN_METRICS, NULL);
-    unsigned flags =
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-    if (admin->set != NULL) {
-        admin->daemon =
-            MHD_start_daemon(flags, listen->port, NULL, NULL, handle, admin, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                             (unsigned)IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
-    }
-    int sys = errno;
-    freeaddrinfo(address);
-    if (admin->daemon == NULL) {
+    admin->loop = weir_loop_new(clock, err);
+    if (admin->loop != NULL) admin->pumps = weir_tls_pumps_new(admin->loop);
+    enum weir_status status = WEIR_OK;
+    if (admin->set == NULL || admin->pumps == NULL)
+        status = weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
+    if (status == WEIR_OK) status = weir_tls_open(&admin->tls, "admin", options->tls, "http/1.1", metrics, err);
+    if (status == WEIR_OK) status = weir_tokens_open(&admin->tokens, "admin", options->bearer_token_file, err);
+    if (status == WEIR_OK)
+        status = weir_listener_open(&admin->listener, "admin", options->listen, admin->loop, accepted, admin, err);
+    if (status == WEIR_OK) status = start(admin, err);
+    if (status != WEIR_OK) {
         weir_admin_close(admin);
-        return weir_fail(err, WEIR_IO, sys, false, "admin: listen on %s:%u", listen->host, listen->port);
+        return status;
     }
     *out = admin;
     return WEIR_OK;
@@ -221,7 +301,16 @@ void weir_admin_set_lifecycle(struct weir_admin *admin, bool lifecycle) {
 
 void weir_admin_close(struct weir_admin *admin) {
     if (admin == NULL) return;
+    if (admin->running) {
+        weir_loop_stop(admin->loop);
+        pthread_join(admin->thread, NULL);
+    }
+    weir_listener_close(admin->listener);
     if (admin->daemon != NULL) MHD_stop_daemon(admin->daemon);
+    weir_tls_pumps_free(admin->pumps);
+    weir_tls_close(admin->tls);
+    weir_tokens_close(admin->tokens);
+    weir_loop_free(admin->loop);
     weir_metrics_close(admin->metrics, admin->set);
     free(admin);
 }

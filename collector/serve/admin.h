@@ -1,4 +1,5 @@
-/* admin.h - the admin HTTP (libmicrohttpd, a thread of its own): what people, Prometheus and orchestrators ask.
+/* admin.h - the admin HTTP (libmicrohttpd, on a loop and thread of its own): what people, Prometheus and orchestrators
+ * ask. Where a bearer token is asked for, the pages of health go without.
  *   GET  /metrics                          Prometheus text 0.0.4, gzip where asked
  *   GET  /-/healthy /healthz               200 while the process runs
  *   GET  /-/ready /readyz                  200 while it takes work, 503 with the reason before and after
@@ -20,8 +21,15 @@ struct weir_admin_calls {
     bool (*reload)(void *self, struct weir_buffer *answer); /* text for the caller; false = 400 */
 };
 
+struct weir_admin_options {
+    const struct weir_listen *listen;
+    bool lifecycle;
+    const struct weir_tls_config *tls;
+    const char *bearer_token_file; /* "" = anybody may ask */
+};
+
 /* Listens and serves at once. *admin stays NULL on failure. */
-enum weir_status weir_admin_open(struct weir_admin **admin, const struct weir_listen *listen, bool lifecycle,
+enum weir_status weir_admin_open(struct weir_admin **admin, const struct weir_admin_options *options,
                                  const struct weir_admin_calls *calls, struct weir_metrics *metrics,
                                  const struct weir_clock *clock, struct weir_error *err);
 void weir_admin_set_lifecycle(struct weir_admin *admin, bool lifecycle); /* live */
