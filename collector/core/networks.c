@@ -19,8 +19,8 @@ static bool read_address(const char *text, uint8_t address[16], unsigned *less) 
 
 /* The bits of byte i that belong to the network. */
 static uint8_t mask_of(unsigned prefix, unsigned i) {
-    if (prefix >= 8 * (i + 1)) return 0xff;
-    return prefix <= 8 * i ? 0 : (uint8_t)(0xff << (8 - prefix % 8));
+    unsigned bits = prefix >= 8 * (i + 1) ? 8 : prefix <= 8 * i ? 0 : prefix % 8;
+    return (uint8_t)(0xff00u >> bits);
 }
 
 static bool read_prefix(const char *text, unsigned max, unsigned *prefix) {
@@ -47,7 +47,7 @@ static bool read_network(char *text, struct weir_network *network, char *why, si
     }
     network->prefix = (uint8_t)(prefix + less);
     for (unsigned i = 0; i < 16; i++) {
-        if ((network->address[i] & ~mask_of(network->prefix, i)) == 0) continue;
+        if ((network->address[i] & (mask_of(network->prefix, i) ^ 0xff)) == 0) continue;
         snprintf(why, why_size, "has bits behind the prefix of %s/%u", text, prefix);
         return false;
     }

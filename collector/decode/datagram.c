@@ -13,7 +13,7 @@ enum {
     BUCKETS_MAX = 4096,
     SCALE_MIN = -10, /* OpenTelemetry, metrics data model: beyond these a double has no more buckets */
     SCALE_MAX = 20,
-    RESOURCE_DEPTH = 1, /* below the datagram itself */
+    RESOURCE_DEPTH = 3, /* as in a request: what may be nested there may be nested here */
     SPAN_DEPTH = 4,     /* what weir_otlp_span() counts on */
 };
 
