@@ -70,7 +70,7 @@ static void on_lane(void (*run)(void)) {
 }
 
 /* The value of a line of /metrics, 0 when it is not there. */
-static double metric(const char *name) {
+static inline double metric(const char *name) {
     struct weir_buffer page = {0};
     weir_metrics_expose(lane.metrics, &page);
     weir_buffer_byte(&page, 0);
@@ -105,7 +105,7 @@ static bool say(int fd, const void *bytes, size_t size) {
     return true;
 }
 
-static bool say_text(int fd, const char *text) {
+static inline bool say_text(int fd, const char *text) {
     return say(fd, text, strlen(text));
 }
 
@@ -146,7 +146,7 @@ static bool has_header(const struct reply *reply, const char *line) {
     return strcasestr(reply->head, whole) != NULL;
 }
 
-static bool at_end(int fd) {
+static inline bool at_end(int fd) {
     char byte;
     struct pollfd poller = {.fd = fd, .events = POLLIN};
     return poll(&poller, 1, 5000) == 1 && recv(fd, &byte, 1, 0) <= 0;
