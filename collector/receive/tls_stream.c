@@ -91,7 +91,10 @@ static ssize_t secure_write(struct weir_stream *stream, const uint8_t *bytes, si
     errno = 0;
     int n = SSL_write(secure->ssl, bytes, (int)(size < INT_MAX ? size : INT_MAX));
     look_at_handshake(secure);
-    if (n <= 0) return outcome(secure, n, EPOLLIN);
+    if (n <= 0) {
+        ssize_t met = outcome(secure, n, EPOLLIN);
+        return met == WEIR_STREAM_END ? broke(secure, 0) : met; /* the peer said goodbye before, and is gone now */
+    }
     secure->wants = holds_more(secure) ? EPOLLOUT : 0;
     return n;
 }
