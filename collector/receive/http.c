@@ -23,6 +23,8 @@ enum {
     CONTENT_TYPE_BYTES = 64,
     TEXT_BYTES = 200,
     RETRY_S = 1,
+    /* A body that comes more slowly than this, behind its first idle_timeout, is a stall that keeps a connection. */
+    TRICKLE_BYTES_S = 1024,
     LEFT = 499, /* as nginx counts it: the caller left before it was answered */
 };
 
@@ -88,6 +90,7 @@ struct weir_http_call {
     const struct weir_http_route *route;
     struct weir_batch *body;
     uint64_t length_bytes, dropped_bytes; /* announced; of a body that is refused and still comes */
+    uint64_t began_ns, came_bytes;
     char content_type[CONTENT_TYPE_BYTES];
     bool has_body, early, gzip, called, answered, suspended;
     /* What the answer will be, when the body has come to its end. */
@@ -112,6 +115,7 @@ static struct weir_http_call *call_new(struct weir_http *http, struct MHD_Connec
     if (call == NULL) return NULL;
     call->http = http;
     call->connection = connection;
+    call->began_ns = weir_loop_now(http->loop);
     call->at = &http->calls;
     call->next = http->calls;
     if (call->next != NULL) call->next->at = &call->next;
@@ -308,7 +312,8 @@ static bool make_room(struct weir_http_call *call, size_t size) {
     if (call->body == NULL) {
         size_t first = size * ROOM_FACTOR;
         if (call->length_bytes > 0 && call->length_bytes < first) first = (size_t)call->length_bytes;
-        call->body = weir_batch_new(http->options.budget, first > size ? first : size);
+        if (first > size) call->body = weir_batch_new(http->options.budget, first);
+        if (call->body == NULL) call->body = weir_batch_new(http->options.budget, size);
         return call->body != NULL;
     }
     struct weir_batch *body = call->body;
@@ -323,10 +328,14 @@ static bool make_room(struct weir_http_call *call, size_t size) {
     return weir_batch_room(body, size) == WEIR_OK;
 }
 
-/* False: the caller sends on and on although nothing of it is kept. */
+/* False: the caller trickles, or sends on and on although nothing of it is kept. */
 static bool take(struct weir_http_call *call, const char *bytes, size_t size) {
     const struct weir_http *http = call->http;
     char text[TEXT_BYTES];
+    call->came_bytes += size;
+    if (weir_loop_now(http->loop) - call->began_ns >
+        http->config.idle_timeout_ns + call->came_bytes * (WEIR_S / TRICKLE_BYTES_S))
+        return false;
     if (call->refused_status != 0) {
         call->dropped_bytes += size;
         return call->dropped_bytes <= http->config.max_body_bytes;

@@ -376,6 +376,20 @@ static void silent_connections_are_closed(void **state) {
     close(waiting);
 }
 
+static void a_trickle_is_a_stall(void **state) {
+    (void)state;
+    int fd = dial();
+    assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 1000\r\n\r\n"));
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    unsigned bytes = 0;
+    while (bytes < 100 && poll(&poller, 1, 100) == 0)
+        bytes += say_text(fd, "x");
+    assert_in_range(bytes, 10, 40); /* ten a second, for idle_timeout and a little more */
+    assert_true(at_end(fd));
+    close(fd);
+    assert_int_equal(called, 0);
+}
+
 static void what_is_no_http_ends(void **state) {
     (void)state;
     static const char *const cases[] = {
@@ -464,6 +478,33 @@ static void a_smaller_bound_counts_at_once(void **state) {
     on_lane(reload_job);
     assert_int_equal(post_once("/echo", "", body, sizeof body)->status, 413);
 }
+static void what_does_not_open(void **state) {
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int taken = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(taken, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(taken, 1), 0);
+    assert_int_equal(getsockname(taken, (struct sockaddr *)&address, &size), 0);
+    struct weir_http_config other = config;
+    const struct weir_http_options options = {.name = "other", .routes = routes, .budget = &budget, .config = &other};
+    struct weir_http *second = NULL;
+    struct weir_error err;
+    other.listen.port = ntohs(address.sin_port);
+    assert_int_equal(weir_http_open(&second, lane.loop, lane.metrics, &options, &err), WEIR_IO);
+    assert_null(second);
+    assert_non_null(strstr(err.text, "other"));
+    close(taken);
+    other.listen.port = 0;
+    snprintf(other.bearer_token_file, sizeof other.bearer_token_file, "/nowhere/tokens");
+    assert_int_not_equal(weir_http_open(&second, lane.loop, lane.metrics, &options, &err), WEIR_OK);
+    assert_null(second);
+    other.bearer_token_file[0] = 0;
+    snprintf(other.tls.cert_file, sizeof other.tls.cert_file, "/nowhere/cert.pem");
+    assert_int_not_equal(weir_http_open(&second, lane.loop, lane.metrics, &options, &err), WEIR_OK);
+    assert_null(second);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -480,10 +521,12 @@ int main(void) {
         TEST(callers_who_do_not_wait),
         TEST(many_connections),
         TEST(silent_connections_are_closed),
+        TEST(a_trickle_is_a_stall),
         TEST(what_is_no_http_ends),
         TEST(stopping_finishes_what_is_under_way),
         TEST(receipts_outlive_their_server),
         TEST(a_smaller_bound_counts_at_once),
+        TEST(what_does_not_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
