@@ -66,24 +66,41 @@ bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, 
     return true;
 }
 
+/* Four decimal numbers up to 255; leading zeros are read as Zipkin reads them, which inet_pton() does not. */
+static bool ipv4_of(const uint8_t *text, size_t size, uint8_t ip[4]) {
+    unsigned octet = 0, value = 0, digits = 0;
+    for (size_t i = 0; i <= size; i++) {
+        if (i < size && text[i] >= '0' && text[i] <= '9') {
+            value = value * 10 + (unsigned)(text[i] - '0');
+            if (++digits > 3 || value > 255) return false;
+        } else {
+            if (digits == 0 || octet == 4 || (i < size && text[i] != '.')) return false;
+            ip[octet++] = (uint8_t)value;
+            value = digits = 0;
+        }
+    }
+    return octet == 4;
+}
+
 void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_t size) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char copy[INET6_ADDRSTRLEN];
     uint8_t ip[16];
+    if (ipv4_of(text, size, ip)) {
+        memcpy(endpoint->ipv4, ip, 4);
+        endpoint->has_ipv4 = true;
+        return;
+    }
     if (size == 0 || size >= sizeof copy) return;
     memcpy(copy, text, size);
     copy[size] = 0;
-    if (inet_pton(AF_INET, copy, ip) == 1) {
-        memcpy(endpoint->ipv4, ip, 4);
+    if (inet_pton(AF_INET6, copy, ip) != 1) return;
+    if (memcmp(ip, mapped, sizeof mapped) == 0) {
+        memcpy(endpoint->ipv4, ip + 12, 4);
         endpoint->has_ipv4 = true;
-    } else if (inet_pton(AF_INET6, copy, ip) == 1) {
-        static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-        if (memcmp(ip, mapped, sizeof mapped) == 0) {
-            memcpy(endpoint->ipv4, ip + 12, 4);
-            endpoint->has_ipv4 = true;
-        } else {
-            memcpy(endpoint->ipv6, ip, 16);
-            endpoint->has_ipv6 = true;
-        }
+    } else {
+        memcpy(endpoint->ipv6, ip, 16);
+        endpoint->has_ipv6 = true;
     }
 }
 

@@ -90,6 +90,8 @@ static void read_value(struct zipkin_v1_binary *item, int32_t type) {
     static const uint8_t sizes[] = {1, 0, 2, 4, 8, 8};
     uint64_t bits = 0;
     if (type == 6) return;
+    /* zipkin-go-opentracing writes an I32 into eight bytes (telegraf-cli_microservice.dat): the number stands first. */
+    if ((type == 2 || type == 3) && item->value.size == 8) item->value.size = sizes[type];
     if (type < 0 || type > 5 || sizes[type] == 0 || item->value.size != sizes[type]) {
         item->type = weir_utf8_valid(item->value.bytes, item->value.size) ? ZIPKIN_V1_TEXT : ZIPKIN_V1_BYTES;
         return;
@@ -194,24 +196,32 @@ enum weir_status zipkin_decode_thrift_span(struct weir_zipkin_decoder *decoder, 
     return zipkin_v1_convert(decoder, decoder->v1, err);
 }
 
-enum weir_status zipkin_decode_thrift(struct weir_zipkin_decoder *decoder, const uint8_t *bytes, size_t size,
-                                      struct weir_error *err) {
-    struct weir_thrift in = {.at = bytes, .end = bytes + size};
+static enum weir_status decode_list(struct weir_zipkin_decoder *decoder, struct weir_thrift *in, const uint8_t *start,
+                                    struct weir_error *err) {
     uint8_t type;
     uint32_t count;
-    if (!weir_thrift_list(&in, &type, &count))
-        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s", (size_t)(in.at - bytes), in.why);
+    const uint8_t *list = in->at;
+    if (!weir_thrift_list(in, &type, &count))
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s", (size_t)(in->at - start), in->why);
     if (type != WEIR_THRIFT_STRUCT && count > 0)
-        return weir_fail(err, WEIR_INVALID, 0, false, "byte 0: not a list of structs");
-    for (decoder->index = 0; decoder->index < count; decoder->index++) {
-        if (!read_span(&in, decoder->v1))
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: not a list of structs", (size_t)(list - start));
+    for (; count > 0; count--, decoder->index++) {
+        if (!read_span(in, decoder->v1))
             return weir_fail(err, WEIR_INVALID, 0, false, "spans[%u] (traceId %llx): byte %zu: %s", decoder->index,
-                             (unsigned long long)decoder->v1->trace_lo, (size_t)(in.at - bytes), in.why);
+                             (unsigned long long)decoder->v1->trace_lo, (size_t)(in->at - start), in->why);
         enum weir_status status = zipkin_v1_convert(decoder, decoder->v1, err);
         if (status != WEIR_OK) return status;
     }
-    if (in.at != in.end)
-        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: something stands behind the list",
-                         (size_t)(in.at - bytes));
     return WEIR_OK;
+}
+
+/* Lists one behind the other are read all: Zipkin takes the first and loses the others without a word. */
+enum weir_status zipkin_decode_thrift(struct weir_zipkin_decoder *decoder, const uint8_t *bytes, size_t size,
+                                      struct weir_error *err) {
+    struct weir_thrift in = {.at = bytes, .end = bytes + size};
+    enum weir_status status = WEIR_OK;
+    do {
+        status = decode_list(decoder, &in, bytes, err);
+    } while (status == WEIR_OK && in.at < in.end);
+    return status;
 }

@@ -256,7 +256,8 @@ static void binary_annotations(struct conversion *c) {
     for (uint32_t i = 0; i < c->source->binary_count; i++) {
         struct zipkin_v1_binary *item = &c->source->binary[i];
         const struct zipkin_endpoint *endpoint = item->has_endpoint ? &item->endpoint : NULL;
-        bool address = item->type == ZIPKIN_V1_BOOL && item->number != 0 && item->has_endpoint;
+        /* Of any type: telegraf-cli_microservice.dat has one that is a STRING, and Zipkin's converter asks the key. */
+        bool address = item->has_endpoint && (item->type != ZIPKIN_V1_BOOL || item->number != 0);
         item->owner = NOBODY;
         if (address && is_text(item->key, "ca")) {
             ca = endpoint;
