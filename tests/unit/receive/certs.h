@@ -122,7 +122,7 @@ struct client_options {
     const char *alpn;         /* in wire form: "\2h2" */
 };
 
-static SSL_CTX *client_context(const struct client_options *options) {
+static inline SSL_CTX *client_context(const struct client_options *options) {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     assert_non_null(context);
     X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.x509);
@@ -142,7 +142,7 @@ static SSL_CTX *client_context(const struct client_options *options) {
     return context;
 }
 
-static SSL *client_ssl(const struct client_options *options) {
+static inline SSL *client_ssl(const struct client_options *options) {
     SSL_CTX *context = client_context(options);
     SSL *ssl = SSL_new(context);
     SSL_CTX_free(context);
@@ -151,7 +151,7 @@ static SSL *client_ssl(const struct client_options *options) {
     return ssl;
 }
 
-static bool shows_name(const SSL *ssl, const char *name) {
+static inline bool shows_name(const SSL *ssl, const char *name) {
     char shown[64] = "";
     X509 *x509 = SSL_get1_peer_certificate(ssl);
     if (x509 != NULL) X509_NAME_get_text_by_NID(X509_get_subject_name(x509), NID_commonName, shown, sizeof shown);

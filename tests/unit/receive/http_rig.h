@@ -140,7 +140,7 @@ static struct reply *listen_to(int fd) {
     return &reply;
 }
 
-static bool has_header(const struct reply *reply, const char *line) {
+static inline bool has_header(const struct reply *reply, const char *line) {
     char whole[160];
     snprintf(whole, sizeof whole, "\r\n%s\r\n", line);
     return strcasestr(reply->head, whole) != NULL;
@@ -161,7 +161,7 @@ static bool post(int fd, const char *path, const char *headers, const void *body
 }
 
 /* On a connection of its own. */
-static struct reply *post_once(const char *path, const char *headers, const void *body, size_t size) {
+static inline struct reply *post_once(const char *path, const char *headers, const void *body, size_t size) {
     int fd = dial();
     post(fd, path, headers, body, size);
     struct reply *reply = listen_to(fd);
