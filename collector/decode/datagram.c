@@ -442,6 +442,7 @@ uint32_t weir_datagrams_points(struct weir_datagrams *datagrams, const struct we
     struct weir_wire_field field;
     uint32_t senseless = 0;
     while (weir_wire_next(&wire, &field)) {
+        if (field.number != COUNTERS && field.number != HISTOGRAMS) continue;
         struct weir_wire inside = weir_wire_of(field.bytes, field.value);
         if (field.number == COUNTERS) senseless += !counter(datagrams, inside, calls);
         if (field.number == HISTOGRAMS) senseless += !histogram(datagrams, inside, calls);

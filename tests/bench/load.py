@@ -34,6 +34,14 @@ def statsd(port: int, *, packets: int, rate: int, lines: int) -> dict:
     return json.loads(done.stdout)
 
 
+def datagrams(port: int, spans: int, rate: int, attributes: int) -> dict:
+    """sent (spans), datagrams, seconds"""
+    where = ["--via", "datagram", "--endpoint", f"127.0.0.1:{port}"]
+    done = run([binary(), "emit", *where, "--spans", spans, "--rate", rate, "--attributes", attributes, "--json"], 300)
+    assert done.returncode == 0, f"weir emit: exit {done.returncode}\n{done.stderr[-1000:]}"
+    return json.loads(done.stdout)
+
+
 def post(folder: Path, form: str, port: int, path: str, *, spans: int, batch: int) -> dict:
     """spans (accepted), refused (requests), seconds"""
     requests = max(spans // batch, 1)

@@ -25,7 +25,8 @@ SPANS_NOTE = """
 """
 
 WAYS_NOTE = """
-The same spans in each format, posted over 16 connections that stay open, one request at a time on each.
+The same spans in each format, posted over 16 connections that stay open, one request at a time on each. Datagrams come from
+`weir emit --via datagram` by UDP_SEGMENT, at the rate that is given; only they can be lost.
 """
 
 STATSD_NOTE = """
@@ -102,8 +103,9 @@ def write(results: dict) -> str:
     cpu, rss = ("cpu_s_per_million", "CPU-s a million", ".2f"), ("rss_mib", "RSS MiB", ".0f")
     spans = [cpu, ("spans_per_s", "spans/s", ",.0f"), ("to_the_last_per_s", "to the last, /s", ",.0f"), rss]
     statsd = [cpu, ("lost_percent", "lost %", ".2f"), ("packets_per_s", "packets/s", ",.0f"), rss]
+    ways = [cpu, ("spans_per_s", "spans/s", ",.0f"), ("lost_percent", "lost %", ".2f"), rss]
     text += "\n## Spans\n\n" + table("spans", known, spans) + "\n" + SPANS_NOTE + handover(known)
-    text += "\n## Ways in\n\n" + table("ways", known, [cpu, ("spans_per_s", "spans/s", ",.0f"), rss]) + "\n" + WAYS_NOTE
+    text += "\n## Ways in\n\n" + table("ways", known, ways) + "\n" + WAYS_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     return text

@@ -117,6 +117,33 @@ def otelcol_http_row(form: str, *, batch: int = 100, millions: float = 0.5) -> R
     return Row(f"otelcol-in-{form}", title, "ways", run, f"{batch} spans a request", peer=True)
 
 
+def datagram_row(name: str, *, attributes: int, load_text: str, rate: int, millions: float, goals: dict | None = None) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        weir = Weir(folder / "weir", exporters="{}", lanes=1, receivers={"datagram": ""})
+        try:
+            weir.start()
+            before = weir.cpu_seconds()
+            sent = load.datagrams(weir.ports["datagram"], int(millions * share * MILLION), rate, attributes)
+
+            def taken() -> int:
+                return int(weir.page().sum("weir_datagrams_received_total", receiver="datagram"))
+
+            received = load.still(taken, times=8)  # until losses are counted too
+            lost = int(weir.page().sum("weir_datagrams_lost_total", receiver="datagram", reason="sequence"))
+            assert received + lost <= sent["datagrams"], "more was counted than was sent"
+            spans = weir.received()
+            return {
+                "cpu_s_per_million": (weir.cpu_seconds() - before) / (spans / MILLION),
+                "spans_per_s": spans / sent["seconds"],
+                "lost_percent": 100 * (sent["datagrams"] - received) / sent["datagrams"],
+                "rss_mib": weir.process.rss_bytes() / 2**20,
+            }
+        finally:
+            weir.stop()
+
+    return Row(name, "Weir datagrams in → series", "ways", run, load_text, 1, goals=goals or {})
+
+
 STATSD_SECONDS = 8
 
 
@@ -223,6 +250,15 @@ ROWS = [
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
     *(http_row(form) for form in WAYS_IN),
     *(otelcol_http_row(form) for form in WAYS_IN),
+    datagram_row(
+        "in-datagram",
+        attributes=1,
+        load_text="10 spans a datagram, 1.5M/s",
+        rate=1_500_000,
+        millions=4,
+        goals={"cpu_s_per_million": 0.35, "spans_per_s": 1e6, "lost_percent": 0},
+    ),
+    datagram_row("in-datagram-long", attributes=8, load_text="3 spans a datagram, 0.5M/s", rate=500_000, millions=1.5),
     statsd_row("statsd-1", lines=1, buffer="4MiB", goals={"cpu_s_per_million": 1.8, "lost_percent": 0}),
     statsd_row("statsd-1-small", lines=1, buffer="208KiB"),
     statsd_row("statsd-10", lines=10, rate=25_000, buffer="4MiB", goals={"cpu_s_per_million": 0.4, "lost_percent": 0}),

@@ -26,6 +26,7 @@ static void law_point(void *self, const struct weir_point *point) {
         sum += data->counts[i];
     for (uint32_t i = 0; data != NULL && i < data->positive_count * 8; i++)
         sum += data->positive[i];
+    (void)sum;
 }
 
 /* The spans and the resource of a datagram as ExportTraceServiceRequest{ResourceSpans{resource, ScopeSpans{spans}}}. */

@@ -45,6 +45,30 @@ static void test_defaults(void **state) {
     assert_int_equal(o.spans, 0); /* until it is interrupted */
 }
 
+static void test_datagrams(void **state) {
+    (void)state;
+    struct weir_emit_options o;
+    struct weir_error err;
+    assert_int_equal(parse("--via", "datagram", &o, &err), WEIR_OK);
+    assert_int_equal(o.via, WEIR_EMIT_DATAGRAM);
+    assert_int_equal(o.endpoint.port, 4319);
+    assert_int_equal(o.rate, 100000); /* nobody answers a datagram */
+    assert_int_equal(o.spans, 10000);
+    assert_int_equal(o.datagram_bytes, 1400);
+    assert_null(o.hmac_key_file);
+    assert_int_equal(parse("--via=datagram", "--rate=7", &o, &err), WEIR_OK);
+    assert_int_equal(o.rate, 7);
+    assert_int_equal(parse("--via=datagram", "--endpoint=10.0.0.1:99", &o, &err), WEIR_OK);
+    assert_int_equal(o.endpoint.port, 99);
+    assert_int_equal(parse("--via=datagram", "--hmac-key-file=key", &o, &err), WEIR_OK);
+    assert_string_equal(o.hmac_key_file, "key");
+    assert_int_equal(parse("--via=datagram", "--gzip", &o, &err), WEIR_INVALID);
+    assert_int_equal(parse("--hmac-key-file", "key", &o, &err), WEIR_INVALID);
+    assert_int_equal(parse("--via", "udp", &o, &err), WEIR_INVALID);
+    assert_int_equal(parse("--via=datagram", "--datagram-bytes=100", &o, &err), WEIR_INVALID);
+    assert_int_equal(parse("--via=datagram", "--datagram-bytes=65508", &o, &err), WEIR_INVALID);
+}
+
 static void test_values(void **state) {
     (void)state;
     struct weir_emit_options o;
@@ -120,6 +144,7 @@ static void test_refusals_name_the_option(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_datagrams),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_refusals_name_the_option),
     };
