@@ -2,6 +2,7 @@
 #include "collector/emit/client.h"
 
 #include "collector/emit/connection.h"
+#include "collector/emit/secure.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -32,6 +33,8 @@ struct client {
     struct weir_emit_counts *counts;
     struct addrinfo *addresses;
     char authority[96];
+    SSL_CTX *secure;
+    char token[WEIR_EMIT_TOKEN_BYTES];
     struct weir_emit_connection_options connection_options;
     struct line *lines;
     struct weir_emit_request *requests; /* all: connections x in_flight */
@@ -334,6 +337,10 @@ static enum weir_status prepare(struct client *client, struct weir_error *err) {
         return weir_fail(err, WEIR_IO, 0, false, "--endpoint %s: %s", client->authority, gai_strerror(failed));
     if (options->gzip && deflateInit2(&client->deflate, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return weir_fail(err, WEIR_FULL, 0, false, "--gzip: no memory");
+    enum weir_status status = weir_emit_secure_context(options, &client->secure, err);
+    if (status == WEIR_OK && options->token_file != NULL)
+        status = weir_emit_secure_token(options->token_file, client->token, err);
+    if (status != WEIR_OK) return status;
     size_t count = options->connections * options->in_flight;
     client->lines = calloc(options->connections, sizeof *client->lines);
     client->requests = calloc(count, sizeof *client->requests);
@@ -343,14 +350,18 @@ static enum weir_status prepare(struct client *client, struct weir_error *err) {
         client->requests[i].next = client->free;
         client->free = &client->requests[i];
     }
-    client->connection_options = (struct weir_emit_connection_options){.authority = client->authority,
-                                                                       .timeout_ns = options->timeout_ns,
-                                                                       .gzip = options->gzip,
-                                                                       .self = client,
-                                                                       .released = on_released};
+    client->connection_options =
+        (struct weir_emit_connection_options){.authority = client->authority,
+                                              .timeout_ns = options->timeout_ns,
+                                              .gzip = options->gzip,
+                                              .secure = client->secure,
+                                              .host = endpoint->host,
+                                              .token = client->token[0] != 0 ? client->token : NULL,
+                                              .self = client,
+                                              .released = on_released};
     for (uint64_t i = 0; i < options->connections; i++) {
-        enum weir_status status = weir_emit_connection_open(&client->lines[i].connection, client->addresses,
-                                                            &client->connection_options, err);
+        status = weir_emit_connection_open(&client->lines[i].connection, client->addresses, &client->connection_options,
+                                           err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
@@ -369,6 +380,7 @@ enum weir_status weir_emit_client_run(const struct weir_emit_options *options, s
         weir_emit_connection_close(&client.lines[i].connection);
     for (uint64_t i = 0; client.requests != NULL && i < options->connections * options->in_flight; i++)
         weir_buffer_free(&client.requests[i].body);
+    SSL_CTX_free(client.secure);
     if (client.addresses != NULL) freeaddrinfo(client.addresses);
     if (options->gzip) deflateEnd(&client.deflate);
     weir_buffer_free(&client.plain);

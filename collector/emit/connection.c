@@ -1,6 +1,8 @@
+#define _GNU_SOURCE /* asprintf */
 #include "collector/emit/connection.h"
 
 #include "collector/core/clock.h"
+#include "collector/emit/secure.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,14 +21,17 @@ enum {
     PARTS_MAX = 128,          /* of one sendmsg: frame heads and pieces of bodies, 16 KiB a frame: some 1 MiB */
     CONTROL_BYTES = 64 << 10, /* frame heads and whole control frames of one sendmsg */
     READ_BYTES = 64 << 10,
+    RECORD_BYTES = 16 << 10, /* of TLS: parts are gathered to fill them */
 };
 
 struct weir_emit_connection {
     struct weir_emit_connection_options options;
     nghttp2_session *session;
     int fd;
+    SSL *ssl; /* NULL: plaintext */
     uint32_t open;
     char timeout[24];                   /* grpc-timeout */
+    char *authorization;                /* NULL: none */
     struct weir_emit_request *requests; /* in flight */
     /* What is on its way to the socket. Bodies are pointed at, so a request that ends early is kept until all is out.
      */
@@ -35,6 +40,8 @@ struct weir_emit_connection {
     uint8_t control[CONTROL_BYTES];
     uint32_t control_size;
     struct weir_emit_request *ended; /* closed while parts may point at them */
+    uint8_t record[RECORD_BYTES];    /* with TLS: what was gathered of parts and not yet written */
+    uint32_t record_size, record_at;
     uint8_t read[READ_BYTES];
 };
 
@@ -46,7 +53,7 @@ static void unlink_request(struct weir_emit_connection *connection, struct weir_
 }
 
 static bool pending(const struct weir_emit_connection *connection) {
-    return connection->part_at < connection->part_count;
+    return connection->part_at < connection->part_count || connection->record_at < connection->record_size;
 }
 
 static bool add_part(struct weir_emit_connection *connection, const uint8_t *bytes, size_t size) {
@@ -212,6 +219,18 @@ enum weir_status weir_emit_connection_open(struct weir_emit_connection **connect
     }
     made->fd = fd;
     made->options = *options;
+    enum weir_status status = WEIR_OK;
+    if (options->secure != NULL)
+        status = weir_emit_secure_connect(options->secure, fd, options->host, options->timeout_ns, &made->ssl, err);
+    if (status == WEIR_OK && options->token != NULL &&
+        asprintf(&made->authorization, "Bearer %s", options->token) < 0) {
+        made->authorization = NULL;
+        status = weir_fail(err, WEIR_FULL, 0, false, "%s: no memory for a connection", options->authority);
+    }
+    if (status != WEIR_OK) {
+        weir_emit_connection_close(&made);
+        return status;
+    }
     /* grpc-timeout has up to 8 digits: milliseconds reach 27 hours, the longest --timeout 24. */
     snprintf(made->timeout, sizeof made->timeout, "%llum", (unsigned long long)(options->timeout_ns / WEIR_MS));
     if (!start_session(made)) {
@@ -233,6 +252,9 @@ void weir_emit_connection_close(struct weir_emit_connection **connection_at) {
         end_request(connection, request, request->left ? WEIR_EMIT_LOST : WEIR_EMIT_UNTOUCHED);
     }
     nghttp2_session_del(connection->session);
+    if (connection->ssl != NULL) SSL_shutdown(connection->ssl);
+    SSL_free(connection->ssl);
+    free(connection->authorization);
     close(connection->fd);
     free(connection);
 }
@@ -260,18 +282,22 @@ static nghttp2_nv header(const char *name, const char *value) {
 
 enum weir_status weir_emit_connection_submit(struct weir_emit_connection *connection,
                                              struct weir_emit_request *request) {
-    const nghttp2_nv headers[] = {
+    nghttp2_nv headers[10] = {
         header(":method", "POST"),
-        header(":scheme", "http"),
+        header(":scheme", connection->ssl != NULL ? "https" : "http"),
         header(":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
         header(":authority", connection->options.authority),
         header("te", "trailers"),
         header("content-type", "application/grpc"),
         header("user-agent", "weir-emit"),
         header("grpc-timeout", connection->timeout),
-        header("grpc-encoding", "gzip"), /* only with gzip */
     };
-    size_t count = sizeof headers / sizeof headers[0] - (connection->options.gzip ? 0 : 1);
+    size_t count = 8;
+    if (connection->options.gzip) headers[count++] = header("grpc-encoding", "gzip");
+    if (connection->authorization != NULL) {
+        headers[count] = header("authorization", connection->authorization);
+        headers[count++].flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* RFC 7541 7.1.3 */
+    }
     nghttp2_data_provider body = {.source.ptr = request, .read_callback = on_body};
     int32_t stream = nghttp2_submit_request(connection->session, NULL, headers, count, &body, request);
     if (stream < 0) return WEIR_CLOSED;
@@ -293,23 +319,46 @@ void weir_emit_connection_expire(struct weir_emit_connection *connection, uint64
     }
 }
 
+/* So many bytes of the parts have gone. */
+static void pass_parts(struct weir_emit_connection *connection, size_t left) {
+    while (left > 0) {
+        struct iovec *part = &connection->parts[connection->part_at];
+        size_t size = left < part->iov_len ? left : part->iov_len;
+        part->iov_base = (uint8_t *)part->iov_base + size;
+        part->iov_len -= size;
+        left -= size;
+        if (part->iov_len == 0) connection->part_at++;
+    }
+}
+
+/* As sendmsg(); writes one record. */
+static ssize_t write_record(struct weir_emit_connection *connection) {
+    if (connection->record_at == connection->record_size) connection->record_at = connection->record_size = 0;
+    while (connection->part_at < connection->part_count && connection->record_size < RECORD_BYTES) {
+        const struct iovec *part = &connection->parts[connection->part_at];
+        size_t room = RECORD_BYTES - connection->record_size, size = part->iov_len < room ? part->iov_len : room;
+        if (connection->record_at > 0) break; /* what was gathered goes first */
+        memcpy(connection->record + connection->record_size, part->iov_base, size);
+        connection->record_size += (uint32_t)size;
+        pass_parts(connection, size);
+    }
+    ssize_t wrote = weir_emit_secure_write(connection->ssl, connection->record + connection->record_at,
+                                           connection->record_size - connection->record_at);
+    if (wrote > 0) connection->record_at += (uint32_t)wrote;
+    return wrote;
+}
+
 /* WEIR_FULL: the socket takes no more now. */
 static enum weir_status write_parts(struct weir_emit_connection *connection, struct weir_error *err) {
     while (pending(connection)) {
         struct msghdr message = {.msg_iov = connection->parts + connection->part_at,
                                  .msg_iovlen = connection->part_count - connection->part_at};
-        ssize_t wrote = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+        ssize_t wrote =
+            connection->ssl != NULL ? write_record(connection) : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
         if (wrote < 0 && errno == EINTR) continue;
         if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WEIR_FULL;
         if (wrote < 0) return weir_fail(err, WEIR_IO, errno, true, "%s: send", connection->options.authority);
-        for (size_t left = (size_t)wrote; left > 0;) {
-            struct iovec *part = &connection->parts[connection->part_at];
-            size_t size = left < part->iov_len ? left : part->iov_len;
-            part->iov_base = (uint8_t *)part->iov_base + size;
-            part->iov_len -= size;
-            left -= size;
-            if (part->iov_len == 0) connection->part_at++;
-        }
+        if (connection->ssl == NULL) pass_parts(connection, (size_t)wrote);
     }
     connection->part_at = connection->part_count = connection->control_size = 0;
     settle_ended(connection);
@@ -330,7 +379,8 @@ enum weir_status weir_emit_connection_flush(struct weir_emit_connection *connect
 
 enum weir_status weir_emit_connection_read(struct weir_emit_connection *connection, struct weir_error *err) {
     for (;;) {
-        ssize_t size = recv(connection->fd, connection->read, READ_BYTES, 0);
+        ssize_t size = connection->ssl != NULL ? weir_emit_secure_read(connection->ssl, connection->read, READ_BYTES)
+                                               : recv(connection->fd, connection->read, READ_BYTES, 0);
         if (size < 0 && errno == EINTR) continue;
         if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WEIR_OK;
         if (size < 0) return weir_fail(err, WEIR_IO, errno, true, "%s: receive", connection->options.authority);
@@ -341,6 +391,6 @@ enum weir_status weir_emit_connection_read(struct weir_emit_connection *connecti
         if (taken < 0)
             return weir_fail(err, WEIR_IO, 0, true, "%s: HTTP/2: %s", connection->options.authority,
                              nghttp2_strerror((int)taken));
-        if (size < READ_BYTES) return WEIR_OK;
+        if (size < READ_BYTES && connection->ssl == NULL) return WEIR_OK;
     }
 }

@@ -6,6 +6,8 @@
 #include "collector/core/error.h"
 #include "collector/emit/answer.h"
 
+#include <openssl/ssl.h>
+
 #include <netdb.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,6 +40,9 @@ struct weir_emit_connection_options {
     const char *authority;
     uint64_t timeout_ns; /* sent as grpc-timeout */
     bool gzip;           /* bodies are flagged and compressed */
+    SSL_CTX *secure;     /* NULL: plaintext */
+    const char *host;    /* whose certificate it must be */
+    const char *token;   /* sent as Authorization: Bearer; NULL: none */
     void *self;
     /* The request belongs to the caller again; called from flush, read and close. */
     void (*released)(void *self, struct weir_emit_request *request, enum weir_emit_fate fate);

@@ -23,7 +23,7 @@ struct row {
 static const struct row rows[] = {
     {"via", VIA, AT(via), "otlp|datagram", "otlp", 0, 0, "OTLP/gRPC, or Weir datagrams over UDP"},
     {"endpoint", ADDRESS, AT(endpoint), "HOST:PORT", NULL, 0, 0,
-     "plaintext (127.0.0.1:4317; via datagram 127.0.0.1:4319)"},
+     "where to (127.0.0.1:4317; via datagram 127.0.0.1:4319)"},
     {"statsd", ADDRESS, AT(statsd), "HOST:PORT", NULL, 0, 0,
      "also send counters, gauges and timers as DogStatsD lines over UDP"},
     {"spans", COUNT, AT(spans), "N", NULL, 1, 1ull << 48, "play N spans; 10000 when no end and no rate is given"},
@@ -52,6 +52,10 @@ static const struct row rows[] = {
     {"sample-independent", SHARE, AT(sample_independent), "SHARE", "1", 0, 0,
      "send only this share of traces, unmarked"},
     {"gzip", FLAG, AT(gzip), NULL, NULL, 0, 0, "compress requests"},
+    {"tls-ca", TEXT, AT(tls_ca), "FILE", NULL, 0, 0, "send over TLS, to a server of these authorities (PEM)"},
+    {"tls-cert", TEXT, AT(tls_cert), "FILE", NULL, 0, 0, "show this certificate (PEM)"},
+    {"tls-key", TEXT, AT(tls_key), "FILE", NULL, 0, 0, "its private key (PEM)"},
+    {"token-file", TEXT, AT(token_file), "FILE", NULL, 0, 0, "send the bearer token in its first line"},
     {"retries", COUNT, AT(retries), "N", "5", 0, 1000, "send a refused request again, when its answer allows it"},
     {"timeout", DURATION, AT(timeout_ns), "T", "10s", 1000000, 86400000000000,
      "for an answer, and for a connection that was lost"},
@@ -164,6 +168,13 @@ static enum weir_status check(struct weir_emit_options *options, struct weir_err
         return weir_fail(err, WEIR_INVALID, 0, false, "--gzip: datagrams are not compressed");
     if (options->via != WEIR_EMIT_DATAGRAM && options->hmac_key_file != NULL)
         return weir_fail(err, WEIR_INVALID, 0, false, "--hmac-key-file: only datagrams are signed (--via datagram)");
+    if (options->via == WEIR_EMIT_DATAGRAM && (options->tls_ca != NULL || options->token_file != NULL))
+        return weir_fail(err, WEIR_INVALID, 0, false, "--%s: not for datagrams",
+                         options->tls_ca != NULL ? "tls-ca" : "token-file");
+    if ((options->tls_cert == NULL) != (options->tls_key == NULL))
+        return weir_fail(err, WEIR_INVALID, 0, false, "--tls-cert and --tls-key: one is given without the other");
+    if (options->tls_cert != NULL && options->tls_ca == NULL)
+        return weir_fail(err, WEIR_INVALID, 0, false, "--tls-cert: --tls-ca is not given");
     if (!options->endpoint.on) {
         const char *local = options->via == WEIR_EMIT_DATAGRAM ? "127.0.0.1:4319" : "127.0.0.1:4317";
         weir_value_listen(local, "127.0.0.1", &options->endpoint);

@@ -26,6 +26,7 @@ struct weir_emit_options {
     const char *hmac_key_file; /* NULL = none; points into argv */
     double sample, sample_independent;
     bool gzip;
+    const char *tls_ca, *tls_cert, *tls_key, *token_file; /* NULL = none; point into argv */
     uint64_t timeout_ns;
     uint64_t seed;
     uint64_t start_time_s; /* 0 = now */
