@@ -1,6 +1,7 @@
 #include "collector/check.h"
 #include "collector/config/limits.h"
 #include "collector/config/options.h"
+#include "collector/core/signature.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
 #include "collector/sample/policy.h"
@@ -21,7 +22,7 @@ static void print_bytes(uint64_t bytes, const char *what) {
     printf("  %-10s %.1f MiB, %s\n", "memory", (double)bytes / (1024 * 1024), what);
 }
 
-/* The files of every listener that runs: certificates, keys, authorities, tokens. */
+/* The files of every listener that runs: certificates, keys, authorities, tokens, what datagrams are signed with. */
 static enum weir_status check_files(const struct weir_config *config, struct weir_error *err) {
     const struct {
         const char *name;
@@ -44,6 +45,11 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
         if (status == WEIR_OK) status = weir_tokens_open(&tokens, all[i].name, all[i].tokens, err);
         weir_tls_close(tls);
         weir_tokens_close(tokens);
+    }
+    if (status == WEIR_OK && config->datagram.listen.on && config->datagram.hmac_key_file[0] != 0) {
+        struct weir_signer *signer = NULL;
+        status = weir_signer_open(&signer, "receivers.datagram.hmac_key_file", config->datagram.hmac_key_file, err);
+        weir_signer_close(signer);
     }
     return status;
 }

@@ -1,11 +1,12 @@
 """Weir datagrams: what weir emit and a sender in Python send is what is in the files, the series and the counters."""
 
 import json
+import sys
 
 import pytest
 from harness.datagram import Sender
 from harness.net import wait_until
-from harness.process import run
+from harness.process import ROOT, run
 from harness.weir import Weir, binary
 
 pytestmark = pytest.mark.sanitized
@@ -100,6 +101,20 @@ def test_a_span_that_fits_no_datagram_is_reported(weir):
     told = json.loads(done.stdout)
     assert told["sent"] + told["refused"] == 100 and told["refused"] > 0 and "in datagrams of 300" in told["reason"]
     one.balance(received=told["sent"])
+
+
+def test_the_sender_of_the_documentation(weir, tmp_path):
+    """docs/datagram.md says that a sender is little work: its example is run as it stands."""
+    text = (ROOT / "docs" / "datagram.md").read_text()
+    example = tmp_path / "sender.py"
+    example.write_text(text.split("```python\n")[1].split("```")[0])
+    one = open_weir(weir, exporters="{}")
+    assert run([sys.executable, example, one.ports["datagram"]], 30).returncode == 0
+    page = counted(one, received=100, lost=0, refused=0, senders=1)
+    assert page.value("shop_orders_total", zone="eu-1") == 200
+    assert page.sum("traces_spanmetrics_calls_total", service="cart", span_name="GET /items") == 100
+    assert page.sum("weir_spans_refused_total", receiver="datagram") == 0
+    one.balance(received=100)
 
 
 # ---- sequence numbers ----
@@ -237,9 +252,10 @@ def test_a_signature_that_nobody_asks_for(weir):
 def test_a_configuration_that_is_wrong(tmp_path, options, reason):
     one = Weir(tmp_path / "weir", receivers={"datagram": options}, exporters="{}")
     (one.folder / "short").write_bytes(b"fifteen bytes..\n")
-    done = run([binary(), "run", "-c", one.config], 20)
-    assert done.returncode != 0
-    assert reason in done.stderr + done.stdout and "receivers.datagram." in done.stderr + done.stdout
+    for verb in ("run", "check"):
+        done = run([binary(), verb, "-c", one.config], 20)
+        assert done.returncode != 0
+        assert reason in done.stderr + done.stdout and "receivers.datagram." in done.stderr + done.stdout
 
 
 def test_what_is_broken_is_counted_and_the_rest_is_taken(weir):
