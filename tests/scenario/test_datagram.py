@@ -1,7 +1,9 @@
 """Weir datagrams: what weir emit and a sender in Python send is what is in the files, the series and the counters."""
 
 import json
+import signal
 import sys
+import time
 
 import pytest
 from harness.datagram import Sender
@@ -134,6 +136,27 @@ def test_losses_are_counted_to_the_datagram(weir):
     page = counted(one, received=493, lost=10, reordered=11, duplicate=3, late=0, refused=0, senders=1)
     assert page.sum("weir_spans_received_total", receiver="datagram") == 490 * 3
     one.balance(received=490 * 3)
+    sender.close()
+
+
+def test_what_the_kernel_drops_is_counted_twice_and_exactly(weir):
+    """A Weir that does not read: its socket's buffer runs over. Datagrams that were sent one by one are dropped one by one."""
+    one = open_weir(weir, "receive_buffer_bytes: 64KiB", exporters="{}", lanes=1)
+    sender = Sender(one.ports["datagram"])
+    sender.send(sender.make())
+    counted(one, received=1, lost=0)
+    one.process.signal(signal.SIGSTOP)
+    sender.send(*(sender.make(spans=8) for _ in range(3000)))
+    one.process.signal(signal.SIGCONT)
+    wait_until(lambda: one.page().sum("weir_datagrams_received_total", receiver="datagram") > 1, "it to read on", 10)
+    time.sleep(0.2)
+    sender.send(sender.make())  # shows what was lost last
+    page = counted(one, refused=0, duplicate=0, reordered=0, late=0, senders=1)
+    received = page.sum("weir_datagrams_received_total", receiver="datagram")
+    lost = page.value("weir_datagrams_lost_total", receiver="datagram", reason="sequence")
+    assert received + lost == 3002 and lost > 1000
+    assert page.value("weir_datagrams_lost_total", receiver="datagram", reason="kernel") == lost
+    one.balance(received=8 * int(received - 2) + 2)
     sender.close()
 
 
