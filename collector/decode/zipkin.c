@@ -129,7 +129,20 @@ static void put_addresses(struct weir_span_writer *writer, const struct zipkin_e
     if (endpoint->port != 0) weir_span_int(writer, port, port_size, endpoint->port);
 }
 
-static void put_endpoints(struct weir_span_writer *writer, const struct zipkin_head *head) {
+/* The service's name without escapes, until the next call. False: no memory. */
+static bool service_of(struct weir_zipkin_decoder *decoder, const struct zipkin_endpoint *endpoint,
+                       struct zipkin_text *service) {
+    *service = endpoint->service;
+    if (!endpoint->escaped) return true;
+    const struct weir_json_text text = {.bytes = service->bytes, .size = service->size};
+    uint8_t *plain = zipkin_plain(decoder, text.size);
+    if (plain == NULL) return false;
+    *service = (struct zipkin_text){plain, weir_json_unescape(&text, plain)};
+    return true;
+}
+
+static void put_endpoints(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer,
+                          const struct zipkin_head *head) {
     const struct zipkin_endpoint *local = &head->local, *remote = &head->remote;
     if (local->has_ipv4 || local->has_ipv6 || local->port != 0) {
         weir_span_bool(writer, KEY("zipkin.local"), true);
@@ -137,8 +150,9 @@ static void put_endpoints(struct weir_span_writer *writer, const struct zipkin_h
     }
     if (remote->service.size > 0 || remote->has_ipv4 || remote->has_ipv6 || remote->port != 0) {
         weir_span_bool(writer, KEY("zipkin.remote"), true);
-        if (remote->service.size > 0)
-            weir_span_text(writer, KEY("peer.service"), remote->service.bytes, remote->service.size);
+        struct zipkin_text service;
+        if (!service_of(decoder, remote, &service)) writer->full = true;
+        if (service.size > 0) weir_span_text(writer, KEY("peer.service"), service.bytes, service.size);
         put_addresses(writer, remote, KEY("network.peer.address"), KEY("network.peer.port"));
     }
 }
@@ -147,12 +161,21 @@ static size_t field_size(size_t size) {
     return 1 + weir_wire_varint_size(size) + size;
 }
 
+/* Up to WEIR_NAME_BYTES_MAX, cut on a character's border as names.h does. */
+static size_t whole_characters(const uint8_t *text, size_t size) {
+    if (size <= WEIR_NAME_BYTES_MAX) return size;
+    size = WEIR_NAME_BYTES_MAX;
+    while (size > 0 && (text[size] & 0xc0) == 0x80)
+        size--;
+    return size > 0 ? size : WEIR_NAME_BYTES_MAX;
+}
+
 /* Resource{service.name}, empty where there is none, and the scope by which exporters/zipkin knows its own. */
 static enum weir_status new_origin(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {
     static const uint8_t scope[] = "\x0a\x0bweir.zipkin"; /* InstrumentationScope{1 name} */
     uint8_t text[3 * WEIR_NAME_BYTES_MAX], resource[sizeof text + 64], *at = resource;
-    size_t size = service.size < WEIR_NAME_BYTES_MAX ? service.size : WEIR_NAME_BYTES_MAX;
-    if (size > 0) size = weir_utf8_repair(service.bytes, size, text);
+    size_t size = whole_characters(service.bytes, service.size);
+    if (size > 0) size = whole_characters(text, weir_utf8_repair(service.bytes, size, text));
     if (size > 0) { /* Resource{1 KeyValue{1 "service.name", 2 AnyValue{1 text}}} */
         size_t any = field_size(size), pair = field_size(12) + field_size(any);
         at = weir_wire_put_key(at, 1, WEIR_WIRE_BYTES);
@@ -215,10 +238,12 @@ enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_spa
     if (head->debug) weir_span_bool(writer, KEY("zipkin.debug"), true);
     if (head->shared) weir_span_bool(writer, KEY("zipkin.shared"), true);
     if (head->failed) weir_span_status(writer, WEIR_STATUS_ERROR, NULL, 0);
-    put_endpoints(writer, head);
+    put_endpoints(decoder, writer, head);
     uint16_t origin = 0;
     struct weir_error why = {0};
-    enum weir_status status = origin_of(decoder, head->local.service, &origin);
+    struct zipkin_text service;
+    enum weir_status status =
+        service_of(decoder, &head->local, &service) ? origin_of(decoder, service, &origin) : WEIR_FULL;
     if (status == WEIR_INVALID) {
         weir_span_cancel(writer);
         return weir_fail(err, WEIR_INVALID, 0, false, "spans[%u]: one of more than 65,535 services", decoder->index);

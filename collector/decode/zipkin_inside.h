@@ -18,6 +18,7 @@ struct zipkin_text {
 };
 struct zipkin_endpoint {
     struct zipkin_text service;
+    bool escaped; /* service stands as in JSON, backslashes and all */
     uint8_t ipv4[4], ipv6[16];
     bool has_ipv4, has_ipv6;
     uint16_t port; /* 0 = unknown */

@@ -99,18 +99,12 @@ static bool read_flag(struct reader *reader, bool *flag) {
     return is_null(reader) || weir_json_bool(&reader->json, flag);
 }
 
-/* Service names are kept as they stand between the quotes; one with escapes is unescaped into `room`. */
-struct service_room {
-    uint8_t bytes[WEIR_NAME_BYTES_MAX];
-};
-
-static bool read_service(struct reader *reader, struct service_room *room, struct zipkin_text *service) {
+/* As it stands between the quotes: zipkin_put() or v1's keep_endpoint() unescapes it. */
+static bool read_service(struct reader *reader, struct zipkin_endpoint *endpoint) {
     struct weir_json_text text;
     if (!weir_json_string(&reader->json, &text)) return false;
-    *service = (struct zipkin_text){text.bytes, text.size};
-    if (!text.escaped) return true;
-    if (text.size > sizeof room->bytes) return weir_json_fail(&reader->json, "is longer than 256 bytes");
-    *service = (struct zipkin_text){room->bytes, weir_json_unescape(&text, room->bytes)};
+    endpoint->service = (struct zipkin_text){text.bytes, text.size};
+    endpoint->escaped = text.escaped;
     return true;
 }
 
@@ -122,7 +116,7 @@ static bool read_address(struct reader *reader, struct zipkin_endpoint *endpoint
     return true;
 }
 
-static bool read_endpoint(struct reader *reader, struct service_room *room, struct zipkin_endpoint *endpoint) {
+static bool read_endpoint(struct reader *reader, struct zipkin_endpoint *endpoint) {
     struct weir_json *json = &reader->json;
     struct weir_json_text key;
     uint64_t port;
@@ -130,7 +124,7 @@ static bool read_endpoint(struct reader *reader, struct service_room *room, stru
     if (!weir_json_object(json)) return false;
     while (weir_json_key(json, &key)) {
         if (weir_json_is(&key, "serviceName")) {
-            if (!is_null(reader) && !read_service(reader, room, &endpoint->service)) return false;
+            if (!is_null(reader) && !read_service(reader, endpoint)) return false;
         } else if (weir_json_is(&key, "ipv4") || weir_json_is(&key, "ipv6")) {
             if (!read_address(reader, endpoint)) return false;
         } else if (weir_json_is(&key, "port")) {
@@ -150,7 +144,6 @@ static bool read_endpoint(struct reader *reader, struct service_room *room, stru
 struct v2 {
     struct weir_span_writer writer;
     struct zipkin_head head;
-    struct service_room local, remote;
 };
 
 static bool read_kind(struct reader *reader, enum weir_kind *kind) {
@@ -249,8 +242,8 @@ static bool read_v2_member(struct reader *reader, struct v2 *span, struct weir_j
     if (MEMBER("name")) return read_name(reader, span);
     if (MEMBER("timestamp")) return read_micros(reader, &head->timestamp_us);
     if (MEMBER("duration")) return read_micros(reader, &head->duration_us);
-    if (MEMBER("localEndpoint")) return read_endpoint(reader, &span->local, &head->local);
-    if (MEMBER("remoteEndpoint")) return read_endpoint(reader, &span->remote, &head->remote);
+    if (MEMBER("localEndpoint")) return read_endpoint(reader, &head->local);
+    if (MEMBER("remoteEndpoint")) return read_endpoint(reader, &head->remote);
     if (MEMBER("annotations")) return read_annotations(reader, span);
     if (MEMBER("tags")) return read_tags(reader, span);
     if (MEMBER("debug")) return read_flag(reader, &head->debug);
@@ -337,14 +330,14 @@ static bool keep_text(struct reader *reader, struct v1_texts *texts, struct zipk
 
 static bool keep_endpoint(struct reader *reader, struct v1_texts *texts, struct zipkin_endpoint *endpoint,
                           bool *has_endpoint) {
-    struct service_room room;
     if (is_null(reader)) return true;
-    if (!read_endpoint(reader, &room, endpoint)) return false;
+    if (!read_endpoint(reader, endpoint)) return false;
     *has_endpoint = !zipkin_v1_endpoint_is_empty(endpoint);
-    if (endpoint->service.bytes != room.bytes) return true;
+    if (!endpoint->escaped) return true;
     if ((size_t)(texts->end - texts->at) < endpoint->service.size) return no_room(reader);
-    memcpy(texts->at, room.bytes, endpoint->service.size);
-    endpoint->service.bytes = texts->at;
+    const struct weir_json_text text = {.bytes = endpoint->service.bytes, .size = endpoint->service.size};
+    endpoint->service = (struct zipkin_text){texts->at, weir_json_unescape(&text, texts->at)};
+    endpoint->escaped = false;
     texts->at += endpoint->service.size;
     return true;
 }

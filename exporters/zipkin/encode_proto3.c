@@ -88,7 +88,7 @@ static uint8_t *put_annotation(uint8_t *out, const struct weir_zipkin_annotation
 /* The origin's tags. */
 static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin) {
     struct weir_buffer *buffer = &scratch->encoded;
-    if (!weir_buffer_room(buffer, origin->text_bytes + TAG_ROOM * (size_t)origin->tag_count)) return false;
+    if (!weir_buffer_room(buffer, origin->text_bytes + TAG_ROOM * (size_t)origin->tag_count + 1)) return false;
     uint8_t *start = buffer->bytes + buffer->size, *out = start;
     for (uint32_t k = 0; k < origin->tag_count; k++) {
         struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
