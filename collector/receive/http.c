@@ -493,7 +493,7 @@ enum weir_status weir_http_open(struct weir_http **out, struct weir_loop *loop, 
         http->pumps == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "%s: out of memory", options->name);
     if (status == WEIR_OK)
-        status = weir_tls_open(&http->tls, options->name, &http->config.tls, "http/1.1", registry, err);
+        status = weir_tls_open(&http->tls, options->name, &http->config.tls, "http/1.1,http/1.0", registry, err);
     if (status == WEIR_OK) status = weir_tokens_open(&http->tokens, options->name, http->config.bearer_token_file, err);
     if (status == WEIR_OK) {
         http->daemon = daemon_of(http);

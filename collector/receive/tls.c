@@ -4,6 +4,7 @@
 #include "collector/receive/stamp.h"
 #include "collector/receive/tls_inside.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ struct weir_tls {
     bool closed;
     char name[32];
     struct weir_tls_config config;
-    uint8_t alpn[32]; /* one protocol, its length first (RFC 7301 3.1) */
+    uint8_t alpn[32]; /* protocols, the best first */
     uint8_t alpn_size;
     SSL_CTX *context;
     struct weir_stamp stamps[FILES]; /* of what was read last, well or not */
@@ -234,6 +235,19 @@ struct weir_tls *weir_tls_ref(struct weir_tls *tls) {
     return tls;
 }
 
+/* "http/1.1,http/1.0" as each with its length in front (RFC 7301 3.1). */
+static void list_protocols(struct weir_tls *tls, const char *names) {
+    while (*names != 0) {
+        size_t size = strcspn(names, ",");
+        assert(tls->alpn_size + 1 + size <= sizeof tls->alpn);
+        tls->alpn[tls->alpn_size] = (uint8_t)size;
+        memcpy(tls->alpn + tls->alpn_size + 1, names, size);
+        tls->alpn_size = (uint8_t)(tls->alpn_size + 1 + size);
+        names += size;
+        names += *names == ',';
+    }
+}
+
 enum weir_status weir_tls_open(struct weir_tls **out, const char *name, const struct weir_tls_config *config,
                                const char *alpn, struct weir_metrics *registry, struct weir_error *err) {
     char labels[64];
@@ -245,12 +259,7 @@ enum weir_status weir_tls_open(struct weir_tls **out, const char *name, const st
     tls->config = *config;
     tls->look.fire = look_due;
     tls->registry = registry;
-    size_t alpn_size = alpn == NULL ? 0 : strlen(alpn);
-    if (alpn_size > 0 && alpn_size < sizeof tls->alpn) {
-        tls->alpn[0] = (uint8_t)alpn_size;
-        memcpy(tls->alpn + 1, alpn, alpn_size);
-        tls->alpn_size = (uint8_t)(1 + alpn_size);
-    }
+    list_protocols(tls, alpn == NULL ? "" : alpn);
     stamp_files(tls, tls->stamps);
     enum weir_status status = make_context(tls, &tls->context, err);
     if (status == WEIR_OK && registry != NULL) {

@@ -11,16 +11,16 @@
 struct weir_tls;
 
 /* *tls stays NULL, and the answer is WEIR_OK, when config->cert_file is "". WEIR_INVALID: a file is missing or not what
- * it should be; err->text names its key and it. name: the receiver's, as in its metrics. `alpn` ("h2", "http/1.1") is
- * what is offered to clients that ask, NULL or "": nothing. metrics NULL: only looked at, to be closed again. */
+ * it should be; err->text names its key and it. name: the receiver's, as in its metrics. `alpn` ("h2",
+ * "http/1.1,http/1.0") is what clients that ask may choose from, NULL or "": nothing is said. metrics NULL: only looked
+ * at, to be closed again. */
 enum weir_status weir_tls_open(struct weir_tls **tls, const char *name, const struct weir_tls_config *config,
                                const char *alpn, struct weir_metrics *metrics, struct weir_error *err);
 /* From now on looks once a second whether files changed, also while nobody connects, and ends whoever has not ended the
  * handshake within ten. NULL: nothing. */
 void weir_tls_watch(struct weir_tls *tls, struct weir_loop *loop);
 /* A connected, non-blocking socket, owned from here on; the handshake goes on as the stream is read or written.
- * Without a context (tls NULL) a plain stream. NULL: out of memory, and the socket
- * is closed. */
+ * Without a context (tls NULL) a plain stream. NULL: out of memory, and the socket is closed. */
 struct weir_stream *weir_tls_stream(struct weir_tls *tls, int fd);
 void weir_tls_refresh(struct weir_tls *tls); /* looks at the files now. NULL: nothing */
 void weir_tls_close(struct weir_tls *tls);   /* accepts NULL; streams that are open live on */

@@ -282,7 +282,8 @@ enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_admi
     enum weir_status status = WEIR_OK;
     if (admin->set == NULL || admin->pumps == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
-    if (status == WEIR_OK) status = weir_tls_open(&admin->tls, "admin", options->tls, "http/1.1", metrics, err);
+    if (status == WEIR_OK)
+        status = weir_tls_open(&admin->tls, "admin", options->tls, "http/1.1,http/1.0", metrics, err);
     if (status == WEIR_OK) status = weir_tokens_open(&admin->tokens, "admin", options->bearer_token_file, err);
     if (status == WEIR_OK)
         status = weir_listener_open(&admin->listener, "admin", options->listen, admin->loop, accepted, admin, err);

@@ -2,14 +2,17 @@
 
 import pathlib
 import subprocess
+import textwrap
 
 from harness.net import answers, free_port, get_json
 from harness.process import Process, run
 
 
 class Prometheus:
-    def __init__(self, folder: pathlib.Path, target_port: int):
-        self.folder, self.port, self.target_port = folder, free_port(), target_port
+    """scrape: more options of its one job, as in "scheme: https"."""
+
+    def __init__(self, folder: pathlib.Path, target_port: int, scrape: str = ""):
+        self.folder, self.port, self.target_port, self.scrape = folder, free_port(), target_port, scrape
         self.process: Process | None = None
 
     def start(self) -> "Prometheus":
@@ -20,6 +23,7 @@ class Prometheus:
             "scrape_configs:\n"
             "  - job_name: weir\n"
             "    honor_labels: true\n"
+            f"{textwrap.indent(self.scrape, '    ')}\n"
             f"    static_configs: [{{ targets: ['127.0.0.1:{self.target_port}'] }}]\n"
         )
         self.process = Process(
