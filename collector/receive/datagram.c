@@ -1,6 +1,7 @@
 /* datagram.c - Weir datagrams over UDP: a lane's socket (receive/udp.h), who sends (receive/senders.h), what is in them
  * (decode/datagram.h). The spans of one bulk go into one batch: a batch a datagram would cost more than its spans. */
 #include "collector/decode/datagram.h"
+#include "collector/core/log.h"
 #include "collector/core/networks.h"
 #include "collector/core/signature.h"
 #include "collector/receive/senders.h"
@@ -123,7 +124,8 @@ static bool genuine(struct datagram_receiver *receiver, const struct weir_datagr
            weir_signer_verify(receiver->signer, datagram->bytes, datagram->signed_size, datagram->hmac);
 }
 
-static enum weir_status take_spans(struct datagram_receiver *receiver, const struct weir_datagram *datagram) {
+static enum weir_status take_spans(struct datagram_receiver *receiver, const struct weir_datagram *datagram,
+                                   struct weir_error *err) {
     if (datagram->spans == 0) return WEIR_OK;
     if (receiver->batch == NULL) {
         size_t room = receiver->batch_bytes < BATCH_BYTES_MIN ? BATCH_BYTES_MIN : receiver->batch_bytes;
@@ -131,15 +133,14 @@ static enum weir_status take_spans(struct datagram_receiver *receiver, const str
         if (receiver->batch == NULL) receiver->batch_bytes = 0; /* the next one asks for less */
     }
     struct weir_otlp_counts counts = {0};
-    struct weir_error err;
     enum weir_status status = WEIR_FULL;
     if (receiver->batch != NULL)
-        status = weir_datagrams_spans(receiver->decoder, datagram, receiver->batch, &counts, &err);
+        status = weir_datagrams_spans(receiver->decoder, datagram, receiver->batch, &counts, err);
     if (status == WEIR_FULL && receiver->batch != NULL && receiver->batch->span_count > 0) {
         hand_on(receiver); /* what it gathered may be what fills the budget */
         receiver->batch = weir_batch_new(receiver->sink.budget, BATCH_BYTES_MIN);
         if (receiver->batch != NULL)
-            status = weir_datagrams_spans(receiver->decoder, datagram, receiver->batch, &counts, &err);
+            status = weir_datagrams_spans(receiver->decoder, datagram, receiver->batch, &counts, err);
     }
     if (status == WEIR_OK) {
         refuse_spans(receiver, WEIR_REFUSED_INVALID, counts.skipped);
@@ -162,21 +163,29 @@ static void take_points(struct datagram_receiver *receiver, const struct weir_da
         receiver->sink.points_rejected(receiver->sink.self, WEIR_RECEIVER_DATAGRAM, WEIR_POINT_MALFORMED, senseless);
 }
 
+/* The counters are what counts; whoever writes a sender wants to be told what is wrong with it. */
+static void refuse(struct datagram_receiver *receiver, uint32_t row, const char *reason) {
+    static struct weir_log_limit limit;
+    weir_count(receiver->set, row, 1);
+    weir_log_limited(&limit, WEIR_LOG_WARN, "datagram_refused reason=\"%s\"", reason);
+}
+
 /* A sequence number counts once its datagram is known to be its sender's own: a forged one moves no window. */
 static void take_datagram(void *self, const uint8_t *bytes, size_t size, const char *from) {
     struct datagram_receiver *receiver = self;
     struct weir_datagram datagram;
+    struct weir_error err;
     if (!allowed(receiver, from)) {
-        weir_count(receiver->set, REFUSED_NETWORK, 1);
+        refuse(receiver, REFUSED_NETWORK, "sent from outside receivers.datagram.allow");
         return;
     }
-    enum weir_status status = weir_datagram_read(bytes, size, &datagram, NULL);
+    enum weir_status status = weir_datagram_read(bytes, size, &datagram, &err);
     if (status != WEIR_OK) {
-        weir_count(receiver->set, status == WEIR_UNSUPPORTED ? REFUSED_VERSION : REFUSED_MALFORMED, 1);
+        refuse(receiver, status == WEIR_UNSUPPORTED ? REFUSED_VERSION : REFUSED_MALFORMED, err.text);
         return;
     }
     if (!genuine(receiver, &datagram)) {
-        weir_count(receiver->set, REFUSED_HMAC, 1);
+        refuse(receiver, REFUSED_HMAC, datagram.hmac == NULL ? "not signed" : "signed by another key, or changed");
         return;
     }
     switch (weir_senders_hear(receiver->senders, datagram.sender, datagram.start_ns, datagram.sequence,
@@ -185,8 +194,8 @@ static void take_datagram(void *self, const uint8_t *bytes, size_t size, const c
     case WEIR_SENDER_BEHIND: weir_count(receiver->set, REFUSED_BEHIND, 1); return;
     case WEIR_SENDER_DUPLICATE: return;
     }
-    if (take_spans(receiver, &datagram) == WEIR_INVALID) {
-        weir_count(receiver->set, REFUSED_MALFORMED, 1);
+    if (take_spans(receiver, &datagram, &err) == WEIR_INVALID) {
+        refuse(receiver, REFUSED_MALFORMED, err.text);
         return;
     }
     if (datagram.points > 0) take_points(receiver, &datagram);

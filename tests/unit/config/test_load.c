@@ -294,6 +294,10 @@ static void test_refused(void **state) {
     /* bounds */
     refuses("lanes: 100000\n", "weir.yaml:1: lanes: \"100000\" is out of bounds, allowed is 0 to 64");
     refuses("lanes: -1\n", "weir.yaml:1: lanes: \"-1\" is out of bounds, allowed is 0 to 64");
+    refuses("receivers: { datagram: { allow: [10.0.0.0/8, 10.0.0.0/33] } }\n",
+            "weir.yaml:1: receivers.datagram.allow: has a prefix \"33\" that is not between 0 and 32");
+    refuses("receivers: { datagram: { allow: [10.0.0.1/8] } }\n",
+            "weir.yaml:1: receivers.datagram.allow: has bits behind the prefix of 10.0.0.1/8");
     refuses("memory: { intake: 900TiB }\n",
             "weir.yaml:1: memory.intake: \"900TiB\" is out of bounds, allowed is 1MiB to 1TiB");
     refuses("batch: { max_age: 0s }\n", "weir.yaml:1: batch.max_age: \"0s\" is out of bounds, allowed is 1ms to 1h");
