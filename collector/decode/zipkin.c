@@ -47,23 +47,30 @@ uint8_t *zipkin_plain(struct weir_zipkin_decoder *decoder, size_t size) {
     return plain->bytes;
 }
 
-bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, uint64_t *low) {
-    uint64_t hi = 0, lo = 0;
-    if (size == 0 || size > max) return false;
+/* 1 + a hex digit's value; 0 of another character. */
+static const uint8_t hex_values[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
+
+static inline uint64_t hex64(const uint8_t *text, size_t size, bool *bad) {
+    uint64_t value = 0;
     for (size_t i = 0; i < size; i++) {
-        uint8_t c = text[i], digit;
-        if (c >= '0' && c <= '9')
-            digit = (uint8_t)(c - '0');
-        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-            digit = (uint8_t)((c | 0x20) - 'a' + 10);
-        else
-            return false;
-        hi = hi << 4 | lo >> 60;
-        lo = lo << 4 | digit;
+        unsigned digit = hex_values[text[i]];
+        *bad |= digit == 0;
+        value = value << 4 | ((digit - 1) & 15);
     }
-    *high = hi;
-    *low = lo;
-    return true;
+    return value;
+}
+
+bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, uint64_t *low) {
+    size_t upper = size > 16 ? size - 16 : 0;
+    bool bad = false;
+    if (size == 0 || size > max) return false;
+    *high = hex64(text, upper, &bad);
+    *low = hex64(text + upper, size - upper, &bad);
+    return !bad;
 }
 
 /* Four decimal numbers up to 255; leading zeros are read as Zipkin reads them, which inet_pton() does not. */
@@ -119,11 +126,22 @@ void zipkin_put_annotation(struct weir_span_writer *writer, uint64_t timestamp_u
     weir_span_event(writer, timestamp_us <= ZIPKIN_MICROS_MAX ? timestamp_us * 1000 : 0, value.bytes, value.size);
 }
 
+/* inet_ntop() goes by sprintf(), which takes a fifth of a whole span's time. */
+static size_t put_ipv4(char *out, const uint8_t ip[4]) {
+    char *at = out;
+    for (int i = 0; i < 4; i++) {
+        if (i > 0) *at++ = '.';
+        if (ip[i] >= 100) *at++ = (char)('0' + ip[i] / 100);
+        if (ip[i] >= 10) *at++ = (char)('0' + ip[i] / 10 % 10);
+        *at++ = (char)('0' + ip[i] % 10);
+    }
+    return (size_t)(at - out);
+}
+
 static void put_addresses(struct weir_span_writer *writer, const struct zipkin_endpoint *endpoint, const char *address,
                           size_t address_size, const char *port, size_t port_size) {
     char text[INET6_ADDRSTRLEN];
-    if (endpoint->has_ipv4 && inet_ntop(AF_INET, endpoint->ipv4, text, sizeof text) != NULL)
-        weir_span_text(writer, address, address_size, text, strlen(text));
+    if (endpoint->has_ipv4) weir_span_text(writer, address, address_size, text, put_ipv4(text, endpoint->ipv4));
     if (endpoint->has_ipv6 && inet_ntop(AF_INET6, endpoint->ipv6, text, sizeof text) != NULL)
         weir_span_text(writer, address, address_size, text, strlen(text));
     if (endpoint->port != 0) weir_span_int(writer, port, port_size, endpoint->port);

@@ -15,6 +15,11 @@ struct reader {
     bool has_trace_id, has_id, full;
 };
 
+/* Sizes are compared first, and in place: a span has a dozen members and each is asked for by name. */
+#define IS(key, literal)                                                                                               \
+    ((key).escaped ? weir_json_is(&(key), literal)                                                                     \
+                   : (key).size == sizeof(literal) - 1 && memcmp((key).bytes, literal, sizeof(literal) - 1) == 0)
+
 static bool no_room(struct reader *reader) {
     reader->full = true;
     return weir_json_fail(&reader->json, "no memory");
@@ -123,11 +128,11 @@ static bool read_endpoint(struct reader *reader, struct zipkin_endpoint *endpoin
     if (is_null(reader)) return true;
     if (!weir_json_object(json)) return false;
     while (weir_json_key(json, &key)) {
-        if (weir_json_is(&key, "serviceName")) {
+        if (IS(key, "serviceName")) {
             if (!is_null(reader) && !read_service(reader, endpoint)) return false;
-        } else if (weir_json_is(&key, "ipv4") || weir_json_is(&key, "ipv6")) {
+        } else if (IS(key, "ipv4") || IS(key, "ipv6")) {
             if (!read_address(reader, endpoint)) return false;
-        } else if (weir_json_is(&key, "port")) {
+        } else if (IS(key, "port")) {
             if (is_null(reader)) continue;
             if (!weir_json_u64(json, &port)) return false;
             if (port > UINT16_MAX) return weir_json_fail(json, "port is above 65535");
@@ -214,9 +219,9 @@ static bool read_annotations(struct reader *reader, struct v2 *span) {
         bool has_value = false;
         if (!weir_json_object(json)) return false;
         while (weir_json_key(json, &key)) {
-            if (weir_json_is(&key, "timestamp")) {
+            if (IS(key, "timestamp")) {
                 if (!read_micros(reader, &timestamp_us)) return false;
-            } else if (weir_json_is(&key, "value")) {
+            } else if (IS(key, "value")) {
                 if (is_null(reader)) continue;
                 if (!weir_json_string(json, &text)) return false;
                 has_value = true;
@@ -232,7 +237,7 @@ static bool read_annotations(struct reader *reader, struct v2 *span) {
     return json->why == NULL;
 }
 
-#define MEMBER(literal) (reader->field = (literal), weir_json_is(&key, literal))
+#define MEMBER(literal) (IS(key, literal) && (reader->field = (literal), true))
 static bool read_v2_member(struct reader *reader, struct v2 *span, struct weir_json_text key) {
     struct zipkin_head *head = &span->head;
     if (MEMBER("traceId")) return read_trace_id(reader, &head->trace_hi, &head->trace_lo);
@@ -350,11 +355,11 @@ static bool read_v1_annotation(struct reader *reader, struct v1_texts *texts, st
     if (!weir_json_object(json)) return false;
     while (weir_json_key(json, &key)) {
         bool ok;
-        if (weir_json_is(&key, "timestamp"))
+        if (IS(key, "timestamp"))
             ok = read_micros(reader, &item->timestamp_us);
-        else if (weir_json_is(&key, "value"))
+        else if (IS(key, "value"))
             ok = is_null(reader) || keep_text(reader, texts, &item->value);
-        else if (weir_json_is(&key, "endpoint"))
+        else if (IS(key, "endpoint"))
             ok = keep_endpoint(reader, texts, &item->endpoint, &item->has_endpoint);
         else
             ok = weir_json_skip(json);
@@ -396,11 +401,11 @@ static bool read_v1_binary(struct reader *reader, struct v1_texts *texts, struct
     if (!weir_json_object(json)) return false;
     while (weir_json_key(json, &key)) {
         bool ok;
-        if (weir_json_is(&key, "key"))
+        if (IS(key, "key"))
             ok = keep_text(reader, texts, &item->key);
-        else if (weir_json_is(&key, "value"))
+        else if (IS(key, "value"))
             ok = read_v1_value(reader, texts, item);
-        else if (weir_json_is(&key, "endpoint"))
+        else if (IS(key, "endpoint"))
             ok = keep_endpoint(reader, texts, &item->endpoint, &item->has_endpoint);
         else
             ok = weir_json_skip(json);
