@@ -1,5 +1,6 @@
 #include "collector/check.h"
 #include "collector/config/limits.h"
+#include "collector/attributes/rules.h"
 #include "collector/config/options.h"
 #include "collector/core/signature.h"
 #include "collector/receive/tls.h"
@@ -65,6 +66,9 @@ int weir_check(const char *path) {
     }
     enum weir_status status = weir_config_load(path, &config, &err);
     if (status == WEIR_OK) status = check_files(config, &err);
+    struct weir_rules *rules = NULL;
+    if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
+    weir_rules_free(rules);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);

@@ -1,5 +1,6 @@
 #include "collector/pipeline.h"
 #include "collector/aggregate/aggregate.h"
+#include "collector/attributes/rules.h"
 #include "collector/config/limits.h"
 #include "collector/core/log.h"
 #include "collector/lane/lane.h"
@@ -41,6 +42,7 @@ struct weir_pipeline {
     struct weir_names *names;
     struct weir_metrics *metrics;
     struct weir_metric_set *set;
+    struct weir_rules_counts *rule_counts;
     struct weir_aggregate *aggregate;
     struct weir_ledger *ledger;
     struct weir_budget intake;
@@ -93,15 +95,29 @@ static void refresh(struct weir_metric_set *set, void *self) {
 
 /* ---- configuration ---- */
 
+static enum weir_status compile_rules(const struct weir_pipeline *pipeline, struct weir_config *config,
+                                      struct weir_error *err) {
+    struct weir_rules *rules = NULL;
+    enum weir_status status = weir_rules_new(config, pipeline->rule_counts, &rules, err);
+    config->rules = rules;
+    return status;
+}
+
+static void free_config(struct weir_config *config) {
+    if (config != NULL) weir_rules_free((struct weir_rules *)(uintptr_t)config->rules);
+    weir_config_free(config);
+}
+
 static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
                                       struct weir_error *err) {
     struct weir_config *config = NULL;
     enum weir_status status = weir_config_load(pipeline->path, &config, err);
     if (status != WEIR_OK) return status;
     struct weir_policy *policy = NULL;
-    status = weir_policy_load(config->sampling.policy, pipeline->names, &policy, err);
+    status = compile_rules(pipeline, config, err);
+    if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, pipeline->names, &policy, err);
     if (status != WEIR_OK) {
-        weir_config_free(config);
+        free_config(config);
         return status;
     }
     *snapshot = (struct weir_snapshot){.config = config, .policy = policy};
@@ -110,7 +126,7 @@ static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, stru
 
 /* Hands back the memory of a snapshot that no lane reads any more; the one of the start is kept for comparison. */
 static void release_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot snapshot) {
-    if (snapshot.config != pipeline->boot) weir_config_free((struct weir_config *)(uintptr_t)snapshot.config);
+    if (snapshot.config != pipeline->boot) free_config((struct weir_config *)(uintptr_t)snapshot.config);
     weir_policy_unref(snapshot.policy);
 }
 
@@ -273,11 +289,12 @@ static void release(struct weir_pipeline *pipeline) {
     }
     weir_ledger_free(pipeline->ledger);
     weir_aggregate_free(pipeline->aggregate);
+    release_snapshot(pipeline, pipeline->now);
+    free_config(pipeline->boot);
+    weir_rules_counts_free(pipeline->rule_counts);
     weir_metrics_close(pipeline->metrics, pipeline->set);
     weir_metrics_free(pipeline->metrics);
-    release_snapshot(pipeline, pipeline->now);
     weir_names_free(pipeline->names);
-    weir_config_free(pipeline->boot);
     pthread_mutex_destroy(&pipeline->reloading);
     free(pipeline);
 }
@@ -294,9 +311,11 @@ enum weir_status weir_pipeline_start(struct weir_pipeline **out, const char *pat
         pipeline->names = weir_names_new(pipeline->boot->names_max, (size_t)pipeline->boot->names_max * NAME_BYTES);
         pipeline->metrics = weir_metrics_new();
         if (pipeline->metrics != NULL) pipeline->set = weir_metrics_open(pipeline->metrics, own_metrics, METRICS, NULL);
-        if (pipeline->names == NULL || pipeline->set == NULL)
+        if (pipeline->set != NULL) pipeline->rule_counts = weir_rules_counts_new(pipeline->metrics);
+        if (pipeline->names == NULL || pipeline->rule_counts == NULL)
             status = weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     }
+    if (status == WEIR_OK) status = compile_rules(pipeline, pipeline->boot, err);
     if (status == WEIR_OK)
         status = weir_policy_load(pipeline->boot->sampling.policy, pipeline->names, &pipeline->now.policy, err);
     if (status == WEIR_OK) status = build(pipeline, err);

@@ -66,6 +66,7 @@ static double weight_of(const struct weir_span *span) {
 }
 
 void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns) {
+    if ((span->flags & WEIR_SPAN_UNCOUNTED) != 0) return;
     double weight = weight_of(span);
     struct weir_span_series *series = series_of(shard, span);
     if (series != NULL) {

@@ -68,6 +68,41 @@ struct weir_access_log_config {
     uint64_t receive_buffer_bytes;
 };
 
+/* attributes: what may be kept of a span's text. In the order of the list, each to what the one before left. */
+enum weir_action {
+    WEIR_ACTION_DROP,
+    WEIR_ACTION_KEEP, /* where there is one, attributes that none of them names are dropped */
+    WEIR_ACTION_HASH,
+    WEIR_ACTION_REPLACE,
+    WEIR_ACTION_STRIP_QUERY,
+    WEIR_ACTION_MASK_CARD_NUMBERS,
+    WEIR_ACTIONS
+};
+enum { WEIR_RULES_MAX = 32, WEIR_RULE_KEYS_MAX = 16 };
+struct weir_attribute_config {
+    char name[48]; /* label `rule` of what it counts; the action's when none is given */
+    enum weir_action action;
+    char keys[WEIR_RULE_KEYS_MAX][64];                       /* exact, or a beginning and `*`; "*" is all */
+    uint32_t key_count;                                      /* 0: the rule does nothing */
+    char pattern[WEIR_TEXT_MAX], replacement[WEIR_TEXT_MAX]; /* of replace: PCRE2 */
+    char key_file[WEIR_TEXT_MAX];                            /* of hash; "" = a key of this process */
+    int line;
+};
+/* operations: names that only the team knows to be unbounded. */
+struct weir_operation_config {
+    char match[WEIR_TEXT_MAX], name[WEIR_TEXT_MAX]; /* PCRE2, and what the whole name becomes */
+    int line;
+};
+/* success: and exclude: the first that fits decides. Empty: any. */
+struct weir_judge_config {
+    char service[64], operation[128]; /* exact, or a beginning and `*` */
+    uint16_t http_min, http_max;      /* 0 = any */
+    uint32_t grpc_codes;              /* a bit each; 0 = any */
+    char key[64], equals[128];        /* an attribute with this text; key "" = any */
+    bool success;
+    int line;
+};
+
 struct weir_grpc_config {
     struct weir_listen listen;       /* 127.0.0.1:4317 */
     uint64_t max_message_bytes;      /* 16 MiB; also after inflating */
@@ -161,6 +196,10 @@ struct weir_config {
     } admin;
     struct weir_exporter_config exporters[WEIR_EXPORTERS_MAX];
     uint32_t exporter_count;
+    struct weir_attribute_config attributes[WEIR_RULES_MAX];
+    struct weir_operation_config operations[WEIR_RULES_MAX];
+    struct weir_judge_config success[WEIR_RULES_MAX], exclude[WEIR_RULES_MAX];
+    uint32_t attribute_count, operation_count, success_count, exclude_count;
     const struct weir_rules *rules; /* made of the above by attributes/rules.h; NULL until then */
 };
 

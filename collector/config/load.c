@@ -1,6 +1,7 @@
 #include "collector/config/load.h"
 
 #include "collector/config/limits.h"
+#include "collector/config/lists.h"
 #include "collector/config/options.h"
 #include "collector/config/values.h"
 #include "collector/config/yaml.h"
@@ -185,7 +186,11 @@ static size_t known_keys(enum weir_option_scope scope, enum weir_option_scope al
         list[count] = names[count];
         count++;
     }
-    if (scope == WEIR_SCOPE_TOP && *prefix == 0 && count < max) list[count++] = "exporters";
+    if (scope == WEIR_SCOPE_TOP && *prefix == 0) {
+        for (const char *const *name = weir_list_sections; *name != NULL && count < max; name++)
+            list[count++] = *name;
+        if (count < max) list[count++] = "exporters";
+    }
     return count;
 }
 
@@ -248,6 +253,8 @@ static enum weir_status read_section(struct loader *loader, const struct weir_ya
             loader->lines.top[option - weir_options] = node->line;
         } else if (strcmp(full, "exporters") == 0) {
             status = read_exporters(loader, node);
+        } else if (weir_list_is(full)) {
+            status = weir_list_read(loader->doc, node, loader->env.folder, loader->config, loader->err);
         } else if (listen != NULL && node->kind == WEIR_YAML_TEXT && strcmp(node->text, "off") == 0) {
             listen->on = false;
             status = WEIR_OK;

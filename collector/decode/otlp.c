@@ -2,22 +2,25 @@
 #include "collector/core/buffer.h"
 #include "collector/core/utf8.h"
 #include "collector/decode/otlp_span.h"
+#include "collector/decode/redact.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    ORIGINS_KEPT = 1024,             /* resources and scopes that a lane's senders have; each is some 200 bytes */
-    SPANS_AT_A_TIME = 64,            /* views that room is made for at once */
-    REPAIRED_KEPT_BYTES = 64 * 1024, /* of what repairing a resource or scope needed; a larger one is given back */
+    ORIGINS_KEPT = 1024,                /* resources and scopes that a lane's senders have; each is some 200 bytes */
+    SPANS_AT_A_TIME = 64,               /* views that room is made for at once */
+    REDACTED_GROWTH_BYTES = 128 * 1024, /* that rules may make of a message, beyond twice its size */
+    REPAIRED_KEPT_BYTES = 64 * 1024,    /* of what repairing a resource or scope needed; a larger one is given back */
 };
 
 struct weir_otlp {
     struct weir_otlp_names names;
     struct weir_origins *origins;
-    struct weir_buffer resource, scope; /* one of each with its URL, where their text is not UTF-8 */
-    const struct weir_rules *rules;
+    struct weir_buffer resource, scope;           /* one of each with its URL, where their text is not UTF-8 */
+    struct weir_buffer resource_left, scope_left; /* of an origin, by the rules */
+    struct weir_buffer redacted; /* a message as the rules leave it, until it is in a batch or an origin */
 };
 
 /* Where the walk is, for an error's text; and what it walks. */
@@ -50,11 +53,16 @@ void weir_otlp_free(struct weir_otlp *otlp) {
     weir_origins_free(otlp->origins);
     weir_buffer_free(&otlp->resource);
     weir_buffer_free(&otlp->scope);
+    weir_buffer_free(&otlp->redacted);
+    weir_buffer_free(&otlp->resource_left);
+    weir_buffer_free(&otlp->scope_left);
     free(otlp);
 }
 
 void weir_otlp_set_rules(struct weir_otlp *otlp, const struct weir_rules *rules) {
-    otlp->rules = rules;
+    bool same_names = !weir_rules_has_operations(otlp->names.rules) && !weir_rules_has_operations(rules);
+    otlp->names.rules = rules;
+    if (!same_names) memset(otlp->names.operations, 0, sizeof otlp->names.operations);
 }
 
 /* ---- places ---- */
@@ -100,6 +108,47 @@ static enum weir_status repair_span(struct weir_batch *batch, uint32_t *offset, 
     return WEIR_OK;
 }
 
+/* The message as the rules leave it, in otlp->redacted. Its memory is drawn from the budget for as long as the caller
+ * has *drawn. False: nothing changed, or no room (*full). */
+static bool redact(struct weir_otlp *otlp, struct weir_budget *budget, enum weir_otlp_message message,
+                   const uint8_t *bytes, size_t size, size_t *drawn, bool *full) {
+    struct weir_buffer *out = &otlp->redacted;
+    *drawn = 2 * size + REDACTED_GROWTH_BYTES;
+    *full = !weir_budget_reserve(budget, *drawn);
+    if (*full) {
+        *drawn = 0;
+        return false;
+    }
+    weir_buffer_clear(out);
+    out->failed = false;
+    out->limit = *drawn;
+    bool changed = weir_redact(otlp->names.rules, message, weir_wire_of(bytes, size), out);
+    *full = out->failed;
+    return changed && !*full;
+}
+
+static void give_back_redacted(struct weir_otlp *otlp, struct weir_budget *budget, size_t drawn) {
+    weir_budget_release(budget, drawn);
+    if (otlp->redacted.capacity > REPAIRED_KEPT_BYTES || otlp->redacted.failed) weir_buffer_free(&otlp->redacted);
+}
+
+/* What the rules leave of a span stands behind the batch's bytes, and *offset and *size say where. */
+static enum weir_status redact_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t *offset, uint32_t *size,
+                                    bool *changed) {
+    size_t drawn;
+    bool full;
+    *changed = redact(otlp, batch->budget, WEIR_OTLP_SPAN, batch->bytes + *offset, *size, &drawn, &full);
+    if (*changed) full = weir_batch_room(batch, otlp->redacted.size) != WEIR_OK;
+    if (*changed && !full) {
+        memcpy(batch->bytes + batch->size, otlp->redacted.bytes, otlp->redacted.size);
+        *offset = (uint32_t)batch->size;
+        *size = (uint32_t)otlp->redacted.size;
+        batch->size += *size;
+    }
+    give_back_redacted(otlp, batch->budget, drawn);
+    return full ? WEIR_FULL : WEIR_OK;
+}
+
 enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
                                 struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err) {
     struct weir_otlp_finding finding;
@@ -110,6 +159,17 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
         if (repair_span(batch, &offset, &size, &counts->repaired) != WEIR_OK)
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
         verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+    }
+    bool changed = false;
+    if (verdict == WEIR_OTLP_GOOD && finding.touched) {
+        if (redact_span(otlp, batch, &offset, &size, &changed) != WEIR_OK)
+            return weir_fail(err, WEIR_FULL, 0, true, "no memory to redact a span");
+    }
+    if (changed) { /* once: what the rules left is not theirs again */
+        const struct weir_rules *rules = otlp->names.rules;
+        otlp->names.rules = NULL;
+        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+        otlp->names.rules = rules;
     }
     span->offset = offset;
     span->size = size;
@@ -123,7 +183,7 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
     }
 }
 
-#define BAD_TEXT UINT32_MAX /* the service of a view whose span's text waits to be repaired */
+#define BAD_TEXT UINT32_MAX /* the service of a view whose span waits to be repaired or redacted */
 
 static void skip(struct walk *walk, const char *reason) {
     if (walk->counts->skipped++ > 0) return; /* then `reason` was not written either */
@@ -140,7 +200,9 @@ static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
     char reason[64];
     bool is_first = walk->counts->skipped == 0;
     switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, is_first ? reason : NULL)) {
-    case WEIR_OTLP_GOOD: break;
+    case WEIR_OTLP_GOOD:
+        if (!walk->finding.touched) break;
+        __attribute__((fallthrough));
     case WEIR_OTLP_BAD_TEXT:
         span->service = BAD_TEXT;
         walk->any_bad_text = true;
@@ -184,11 +246,38 @@ static uint32_t service_of(struct weir_otlp *otlp, const struct weir_origin_part
     return weir_names_intern(otlp->names.names, name, name_size);
 }
 
-struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
+/* One part of an origin as the rules leave it, in `out`. False: no room. */
+static bool redact_part(struct weir_otlp *otlp, struct weir_budget *budget, struct weir_buffer *out,
+                        enum weir_otlp_message message, const uint8_t **bytes, uint32_t *size) {
+    if (*size == 0 || !weir_redact_needs(otlp->names.rules, message, weir_wire_of(*bytes, *size))) return true;
+    size_t drawn;
+    bool full;
+    if (redact(otlp, budget, message, *bytes, *size, &drawn, &full)) {
+        weir_buffer_clear(out);
+        weir_buffer_put(out, otlp->redacted.bytes, otlp->redacted.size);
+        full = out->failed;
+        *bytes = out->bytes;
+        *size = (uint32_t)out->size;
+    }
+    give_back_redacted(otlp, budget, drawn);
+    return !full;
+}
+
+/* The origin of what the rules leave of these parts. */
+static struct weir_origin *origin_of(struct weir_otlp *otlp, struct weir_budget *budget,
+                                     struct weir_origin_parts parts) {
     int is_new = 0;
-    struct weir_origin *origin = weir_origins_get(otlp->origins, parts, &is_new);
+    if (otlp->names.rules != NULL &&
+        (!redact_part(otlp, budget, &otlp->resource_left, WEIR_OTLP_RESOURCE, &parts.resource, &parts.resource_size) ||
+         !redact_part(otlp, budget, &otlp->scope_left, WEIR_OTLP_SCOPE, &parts.scope, &parts.scope_size)))
+        return NULL;
+    struct weir_origin *origin = weir_origins_get(otlp->origins, &parts, &is_new);
     if (origin != NULL && is_new) origin->service = service_of(otlp, &origin->parts);
     return origin;
+}
+
+struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
+    return origin_of(otlp, NULL, *parts);
 }
 
 /* A message and its URL with their text repaired, in `out`. */
@@ -216,6 +305,8 @@ static void give_back(struct walk *walk) {
     weir_budget_release(walk->batch->budget, walk->drawn_bytes);
     if (walk->otlp->resource.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->resource);
     if (walk->otlp->scope.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->scope);
+    if (walk->otlp->resource_left.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->resource_left);
+    if (walk->otlp->scope_left.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->scope_left);
 }
 
 /* What the scopes of one resource share. */
@@ -236,7 +327,7 @@ static bool has_scope(const struct weir_origin *origin, const struct weir_origin
 /* Looks the origin up, or makes it, and gives the batch a hold on it. */
 static bool find_origin(struct walk *walk, struct shared *shared, const struct weir_origin_parts *parts,
                         const uint8_t *at) {
-    struct weir_origin *origin = weir_otlp_origin(walk->otlp, parts);
+    struct weir_origin *origin = origin_of(walk->otlp, walk->batch->budget, *parts);
     if (origin == NULL) return full(walk);
     enum weir_status status = weir_batch_origin(walk->batch, origin, &shared->last_index);
     weir_origin_unref(origin);
@@ -362,7 +453,7 @@ static bool walk_request(struct walk *walk, size_t size) {
     return wire.why == NULL || broken(walk, wire.why, NULL, wire.at);
 }
 
-/* The spans whose text was bad: bytes may move now, since nobody walks them any more. */
+/* The spans whose text was bad, or whom a rule touches: bytes may move now, since nobody walks them any more. */
 static enum weir_status repair_spans(struct walk *walk, uint32_t first, struct weir_error *err) {
     struct weir_batch *batch = walk->batch;
     for (uint32_t i = first; i < batch->span_count; i++) {

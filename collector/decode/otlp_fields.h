@@ -45,6 +45,7 @@ struct weir_otlp_finding {
     const char *field; /* the innermost known field that it is in; may be NULL */
     const uint8_t *at; /* the byte */
     bool bad_text;     /* sound, but a string is not UTF-8 */
+    bool touched;      /* sound, and a rule (attributes/rules.h) may change it: of a span only */
 };
 
 /* A message and all that is in it, to its last byte, `depth` messages below where counting began (WEIR_DEPTH_MAX is the

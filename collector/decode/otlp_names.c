@@ -14,7 +14,10 @@ uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes
         while (size > 0 && (bytes[size] & 0xc0) == 0x80)
             size--;
     }
-    size_t templated = weir_operation_template(bytes, size, text, sizeof text);
+    size_t templated = weir_rules_has_operations(names->rules)
+                           ? weir_rules_operation(names->rules, bytes, size, text, sizeof text)
+                           : 0;
+    if (templated == 0) templated = weir_operation_template(bytes, size, text, sizeof text);
     uint32_t id = weir_names_intern(names->names, text, templated);
     if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
     return id;

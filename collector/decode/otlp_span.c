@@ -1,6 +1,8 @@
 #include "collector/decode/otlp_span.h"
+#include "collector/attributes/aliases.h"
 #include "collector/core/utf8.h"
 #include "collector/decode/number.h"
+#include "collector/decode/redact.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +92,7 @@ static void read_tracestate(const uint8_t *at, size_t size, struct weir_span *sp
     }
 }
 
-/* ---- attributes that say something to Weir ---- */
+/* ---- attributes that say something to Weir (attributes/aliases.h) ---- */
 
 struct value {
     uint32_t number; /* of the AnyValue's field; 0 = none */
@@ -98,25 +100,24 @@ struct value {
     const uint8_t *text;
 };
 
-/* Who was called, by what is likeliest to be its name. Sources: OpenTelemetry semantic conventions 1.27 (peer.service,
- * server.address, older net.peer.*); Envoy source/common/tracing/http_tracer_impl.cc (upstream_cluster.name,
- * upstream_cluster, peer.address). */
-enum peer_rank { PEER_NONE, PEER_ADDRESS, PEER_SYSTEM, PEER_HOST, PEER_CLUSTER, PEER_SERVICE };
-
 struct said {
+    const struct weir_rules *rules; /* NULL: none */
+    const struct weir_rules_look *look;
+    bool touched; /* a rule would change an attribute */
+    bool forced, debug, shared, failed;
     const uint8_t *peer;
     uint32_t peer_size;
     uint8_t peer_rank;
-    bool forced;
+    int8_t grpc_status; /* -1 = not said */
     uint16_t http_status;
-    double prior; /* 0 = not said */
+    double prior, rate; /* 0 = not said */
 };
 
-static void said_peer(struct said *said, enum peer_rank rank, const struct value *value) {
+static void said_peer(struct said *said, uint8_t rank, const struct value *value) {
     if (value->number != 1 || value->bits == 0 || rank <= said->peer_rank) return;
     said->peer = value->text;
     said->peer_size = (uint32_t)value->bits;
-    said->peer_rank = (uint8_t)rank;
+    said->peer_rank = rank;
 }
 
 /* An int attribute, which Envoy writes as a string. -1: neither. */
@@ -136,75 +137,62 @@ static void said_status(struct said *said, const struct value *value) {
     if (status >= 100 && status <= 999) said->http_status = (uint16_t)status;
 }
 
-static void said_prior(struct said *said, const struct value *value) {
-    double prior = 0;
-    if (value->number == 4) {
-        prior = weir_wire_double(value->bits);
-    } else if (value->number == 3) {
-        prior = (double)(int64_t)value->bits;
-    } else if (value->number == 1) {
-        /* Not strtod(): it reads spaces, hexadecimals and the locale's comma. */
-        const uint8_t *end = value->text + value->bits;
-        if (weir_number_read(value->text, end, &prior) != end) return;
-    }
-    if (isfinite(prior) && prior >= 1) said->prior = prior;
+/* NAN: no number. */
+static double real(const struct value *value) {
+    double number = (double)NAN;
+    if (value->number == 4) return weir_wire_double(value->bits);
+    if (value->number == 3) return (double)(int64_t)value->bits;
+    if (value->number != 1) return number;
+    /* Not strtod(): it reads spaces, hexadecimals and the locale's comma. */
+    const uint8_t *end = value->text + value->bits;
+    return weir_number_read(value->text, end, &number) == end ? number : (double)NAN;
 }
 
-#define IS(literal) (memcmp(key, literal, sizeof literal - 1) == 0)
-static inline void attribute(struct said *said, const uint8_t *key, size_t key_size, const struct value *value) {
-    switch (key_size) {
-    case 9:
-        if (IS("db.system")) said_peer(said, PEER_SYSTEM, value);
+static bool is_true(const struct value *value) {
+    if (value->number == 2) return value->bits != 0;
+    return value->number == 1 && value->bits == 4 && memcmp(value->text, "true", 4) == 0;
+}
+
+/* Zipkin's `error`: its presence says it; instrumentations for OpenTracing write false, too. */
+static bool is_error(const struct value *value) {
+    if (value->number == 2) return value->bits != 0;
+    return !(value->number == 1 && value->bits == 5 && memcmp(value->text, "false", 5) == 0);
+}
+
+static void says(struct said *said, const struct weir_alias *alias, const struct value *value) {
+    double number;
+    switch ((enum weir_role)alias->role) {
+    case WEIR_ROLE_PEER: said_peer(said, alias->rank, value); break;
+    case WEIR_ROLE_HTTP_STATUS: said_status(said, value); break;
+    case WEIR_ROLE_GRPC_STATUS: {
+        int64_t code = whole(value);
+        if (code >= 0 && code <= 16) said->grpc_status = (int8_t)code;
         break;
-    case 11:
-        if (IS("net.peer.ip")) said_peer(said, PEER_ADDRESS, value);
+    }
+    case WEIR_ROLE_ERROR: said->failed = is_error(value); break;
+    case WEIR_ROLE_SUCCESS: said->failed |= real(value) == 0; break;
+    case WEIR_ROLE_REQUEST_ID: /* wire format: uuid_request_id; 'a' is forced, "b" is asked for by the client */
+        said->forced |= value->number == 1 && value->bits == 36 && value->text[14] == 'a';
         break;
-    case 12:
-        if (IS("peer.service"))
-            said_peer(said, PEER_SERVICE, value);
-        else if (IS("peer.address"))
-            said_peer(said, PEER_ADDRESS, value);
+    case WEIR_ROLE_PRIORITY: said->forced |= whole(value) > 0; break;
+    case WEIR_ROLE_PRIOR:
+        number = real(value);
+        if (isfinite(number) && number >= 1) said->prior = number;
         break;
-    case 13:
-        if (IS("net.peer.name")) said_peer(said, PEER_HOST, value);
+    case WEIR_ROLE_SAMPLING_RATE:
+        number = real(value);
+        if (number > 0 && number <= 1) said->rate = number;
         break;
-    case 14:
-        if (IS("server.address")) said_peer(said, PEER_HOST, value);
-        break;
-    case 16:
-        if (IS("http.status_code"))
-            said_status(said, value);
-        else if (IS("upstream_cluster"))
-            said_peer(said, PEER_CLUSTER, value);
-        else if (IS("messaging.system"))
-            said_peer(said, PEER_SYSTEM, value);
-        break;
-    case 17:
-        /* Envoy writes its decision into the request id's 15th character; 'a' is forced (wire format: uuid_request_id,
-         * "b" is client). */
-        if (IS("guid:x-request-id"))
-            said->forced |= value->number == 1 && value->bits == 36 && value->text[14] == 'a';
-        else if (IS("sampling.priority"))
-            said->forced |= whole(value) > 0;
-        else if (IS("weir.prior_weight"))
-            said_prior(said, value);
-        break;
-    case 18:
-        if (IS("net.sock.peer.addr")) said_peer(said, PEER_ADDRESS, value);
-        break;
-    case 20:
-        if (IS("network.peer.address")) said_peer(said, PEER_ADDRESS, value);
-        break;
-    case 21:
-        if (IS("upstream_cluster.name")) said_peer(said, PEER_CLUSTER, value);
-        break;
-    case 25:
-        if (IS("http.response.status_code")) said_status(said, value);
-        break;
-    default: break;
+    case WEIR_ROLE_DEBUG: said->debug = is_true(value); break;
+    case WEIR_ROLE_SHARED: said->shared = is_true(value); break;
+    case WEIR_ROLE_NONE: break;
     }
 }
-#undef IS
+
+static inline void attribute(struct said *said, const uint8_t *key, size_t key_size, const struct value *value) {
+    const struct weir_alias *alias = weir_alias_of(key, key_size);
+    if (alias != NULL) says(said, alias, value);
+}
 
 static bool broken(struct weir_otlp_finding *finding, const char *why, const char *field, const uint8_t *at) {
     *finding = (struct weir_otlp_finding){.why = why, .field = field, .at = at};
@@ -253,7 +241,11 @@ static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said
         }
     }
     if (pair.why != NULL) return broken(finding, pair.why, "attributes", pair.at);
-    if (key_size >= 9) attribute(said, key, key_size, &value);
+    attribute(said, key, key_size, &value);
+    if (said->rules != NULL && !said->touched)
+        said->touched = value.number == 1
+                            ? weir_rules_touch(said->rules, said->look, key, key_size, value.text, value.bits)
+                            : weir_redact_needs(said->rules, WEIR_OTLP_KEY_VALUE, weir_wire_of(bytes, size));
     return true;
 }
 
@@ -266,12 +258,23 @@ static inline bool read_short_attribute(const uint8_t *at, size_t size, struct s
     if (value[0] != 0x12 || value[1] + 4u + key_size != size || value[2] != 0x0a || value[3] + 2u != value[1] ||
         !is_ascii(at, size))
         return false;
-    if (key_size >= 9)
-        attribute(said, at + 2, key_size, &(struct value){.number = 1, .bits = value[3], .text = value + 4});
+    const struct weir_alias *alias = weir_alias_of(at + 2, key_size);
+    if (alias != NULL) says(said, alias, &(struct value){.number = 1, .bits = value[3], .text = value + 4});
+    if (said->look != NULL && !said->touched)
+        said->touched = weir_rules_touch(said->rules, said->look, at + 2, key_size, value + 4, value[3]);
     return true;
 }
 
 /* ---- the span ---- */
+
+/* What the attributes say of a span that has no status of its own. gRPC: OpenTelemetry semantic conventions,
+ * rpc/grpc.md: these codes are the server's fault, any but OK is the client's failure. */
+static bool has_failed(const struct said *said, uint8_t kind) {
+    enum { SERVER_FAULTS = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15 };
+    if (said->failed || (said->http_status >= 500 && said->http_status <= 599)) return true;
+    if (said->grpc_status <= 0) return false;
+    return kind == WEIR_KIND_CLIENT || (SERVER_FAULTS >> said->grpc_status & 1) != 0;
+}
 
 static enum weir_otlp_verdict bad_id(char *reason, const char *what, uint64_t size, unsigned wanted) {
     if (reason == NULL) return WEIR_OTLP_BAD_ID;
@@ -290,7 +293,8 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     const uint8_t *trace_id = NULL, *span_id = NULL, *parent_id = NULL, *name = NULL, *state = NULL;
     uint64_t trace_id_size = 0, span_id_size = 0, parent_id_size = 0, name_size = 0, state_size = 0, end_ns = 0,
              kind = 0, code = 0;
-    struct said said = {0};
+    struct said said = {.rules = names->rules, .grpc_status = -1};
+    if (said.rules != NULL) said.look = weir_rules_look(said.rules);
     *span = (struct weir_span){.prior = 1};
     *finding = (struct weir_otlp_finding){0};
 
@@ -339,6 +343,8 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
                 if (finding->field == NULL) finding->field = row->name;
                 return WEIR_OTLP_BROKEN;
             }
+            if (said.rules != NULL && !said.touched && row->message != WEIR_OTLP_NOTHING)
+                said.touched = weir_redact_needs(said.rules, row->message, weir_wire_of(field.bytes, field.value));
         }
     }
     if (wire.why != NULL) {
@@ -356,6 +362,9 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     if (parent_id_size != 0 && parent_id_size != 8) return bad_id(reason, "parent_span_id", parent_id_size, 8);
     if (parent_id_size == 8) span->parent_id = big_endian(parent_id);
     if (finding->bad_text) return WEIR_OTLP_BAD_TEXT;
+    if (said.rules != NULL)
+        finding->touched = said.touched || weir_redact_names(said.rules, name, name_size) ||
+                           (said.look->cards && weir_cards_find(state, state_size));
 
     if (span->parent_id == span->span_id) span->parent_id = 0; /* a root of Linkerd 1 */
     if (span->parent_id == 0) span->flags |= WEIR_SPAN_ROOT;
@@ -363,17 +372,19 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     span->kind = kind <= WEIR_KIND_CONSUMER ? (uint8_t)kind : WEIR_KIND_UNSPECIFIED;
     span->status = code <= WEIR_STATUS_ERROR ? (uint8_t)code : WEIR_STATUS_UNSET;
     span->http_status = said.http_status;
-    if (span->status == WEIR_STATUS_UNSET && said.http_status >= 500 && said.http_status <= 599)
-        span->status = WEIR_STATUS_ERROR;
+    if (span->status == WEIR_STATUS_UNSET && has_failed(&said, span->kind)) span->status = WEIR_STATUS_ERROR;
     span->randomness = span->trace_lo & (WEIR_THRESHOLD_MAX - 1);
     if (state_size > 0) read_tracestate(state, state_size, span);
+    if (said.prior == 0 && said.rate != 0) said.prior = 1 / said.rate;
     if (said.prior != 0) {
         span->prior = said.prior;
         span->flags |= WEIR_SPAN_PRIOR;
     }
-    if (said.forced) span->flags |= WEIR_SPAN_FORCED;
+    if (said.forced || said.debug) span->flags |= WEIR_SPAN_FORCED;
+    if (said.debug) span->flags |= WEIR_SPAN_DEBUG;
+    if (said.shared) span->flags |= WEIR_SPAN_SHARED;
     span->operation = weir_otlp_operation(names, name, name_size);
-    if (said.peer_rank != PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
+    if (said.peer_rank != WEIR_PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
         span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
     return WEIR_OTLP_GOOD;
 }

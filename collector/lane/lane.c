@@ -1,3 +1,4 @@
+#include "collector/attributes/rules.h"
 #include "collector/core/receipt.h"
 #include "collector/decode/otlp_restate.h"
 #include "collector/lane/inside.h"
@@ -202,8 +203,11 @@ static bool scratch_room(struct lane *lane, uint32_t count) {
     return false;
 }
 
-/* Weights and overload: true = the span goes on. */
-static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, struct weir_span *span) {
+/* Judgement, weight and overload: true = the span goes on. */
+static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, const struct weir_batch *batch,
+                       struct weir_span *span) {
+    const struct weir_rules *rules = lane->snapshot.config->rules;
+    if (weir_rules_judges(rules)) weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
     weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
     return overload == 0 || weir_threshold_raise(span, overload);
 }
@@ -215,7 +219,8 @@ static void partition(struct lane *lane, const char *receiver, uint64_t overload
     uint32_t lanes = lane->all->count, counts[WEIR_LANES_MAX + 1] = {0};
     for (uint32_t i = 0; i < batch->span_count; i++) {
         struct weir_span *span = &batch->spans[i];
-        uint32_t target = admit_span(lane, receiver, overload, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
+        uint32_t target =
+            admit_span(lane, receiver, overload, batch, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
         lane->targets[i] = (uint8_t)target;
         counts[target]++;
     }

@@ -207,6 +207,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     receiver->loop = env->loop;
     receiver->health = weir_health_new(services);
     receiver->traces = weir_otlp_new(env->names);
+    if (receiver->traces != NULL) weir_otlp_set_rules(receiver->traces, config->rules);
     receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
     const struct weir_grpc_options options = {.methods = methods,
                                               .self = receiver,
@@ -241,6 +242,7 @@ static enum weir_status start(void *self, struct weir_error *err) {
 static void reload(void *self, const struct weir_config *config) {
     struct otlp_receiver *receiver = self;
     struct weir_http2_limits limits = limits_of(config);
+    weir_otlp_set_rules(receiver->traces, config->rules);
     weir_grpc_set_limits(receiver->grpc, config->grpc.max_message_bytes, &limits);
     weir_tls_refresh(receiver->tls);
     weir_tokens_refresh(receiver->tokens);

@@ -1,0 +1,192 @@
+#include "collector/decode/redact.h"
+
+#include <stdio.h>
+
+enum { ANY_STRING = 1, ANY_INT = 3, ANY_BYTES = 7, SPAN_NAME = 5, FIELD_BYTES = 16 };
+
+struct pair {
+    const uint8_t *key, *text;
+    size_t key_size, text_size;
+    uint32_t kind; /* field number of the AnyValue; 0 = none */
+    uint64_t bits;
+    struct weir_wire value; /* the AnyValue */
+};
+
+/* What protobuf reads: the last of each. */
+static struct pair read_pair(struct weir_wire wire) {
+    struct pair pair = {.key = (const uint8_t *)""};
+    struct weir_wire_field field, inner;
+    while (weir_wire_next(&wire, &field)) {
+        if (field.type != WEIR_WIRE_BYTES) continue;
+        if (field.number == 1) {
+            pair.key = field.bytes;
+            pair.key_size = field.value;
+        } else if (field.number == 2) {
+            pair.value = weir_wire_of(field.bytes, field.value);
+        }
+    }
+    for (struct weir_wire any = pair.value; weir_wire_next(&any, &inner);) {
+        if (weir_otlp_field(WEIR_OTLP_ANY_VALUE, inner.number) == NULL) continue;
+        pair.kind = inner.number;
+        pair.bits = inner.value;
+        pair.text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL;
+        pair.text_size = inner.type == WEIR_WIRE_BYTES ? inner.value : 0;
+    }
+    return pair;
+}
+
+/* A name's size without its query string; a `?` where no path is before it is no query's. */
+static size_t name_cut(const uint8_t *name, size_t size) {
+    size_t cut = weir_query_cut(name, size);
+    return cut > 0 && memchr(name, '/', cut) != NULL ? cut : size;
+}
+
+bool weir_redact_names(const struct weir_rules *rules, const uint8_t *name, size_t size) {
+    const struct weir_rules_look *look = weir_rules_look(rules);
+    return (look->strips && name_cut(name, size) != size) || (look->cards && weir_cards_find(name, size));
+}
+
+static bool pair_needs(const struct weir_rules *rules, const struct weir_rules_look *look, struct weir_wire wire) {
+    struct pair pair = read_pair(wire);
+    if (look->cards && weir_cards_find(pair.key, pair.key_size)) return true;
+    if (pair.kind == ANY_STRING)
+        return weir_rules_touch(rules, look, pair.key, pair.key_size, pair.text, pair.text_size);
+    if (weir_rules_touch(rules, look, pair.key, pair.key_size, NULL, 0)) return true;
+    return weir_redact_needs(rules, WEIR_OTLP_ANY_VALUE, pair.value);
+}
+
+bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire) {
+    const struct weir_rules_look *look = weir_rules_look(rules);
+    struct weir_wire_field field;
+    if (message == WEIR_OTLP_KEY_VALUE) return pair_needs(rules, look, wire);
+    while (weir_wire_next(&wire, &field)) {
+        const struct weir_otlp_field *row = weir_otlp_field(message, field.number);
+        if (row == NULL || row->type != field.type) continue;
+        if (row->message != WEIR_OTLP_NOTHING) {
+            if (weir_redact_needs(rules, row->message, weir_wire_of(field.bytes, field.value))) return true;
+        } else if (field.type == WEIR_WIRE_BYTES) {
+            bool text = row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field.number == ANY_BYTES);
+            if (text && look->cards && weir_cards_find(field.bytes, field.value)) return true;
+        } else if (message == WEIR_OTLP_ANY_VALUE && field.number == ANY_INT) {
+            if (look->cards && weir_cards_number(field.value)) return true;
+        }
+    }
+    return false;
+}
+
+/* ---- writing ---- */
+
+struct redaction {
+    const struct weir_rules *rules;
+    const struct weir_rules_look *look;
+    struct weir_buffer *out;
+    struct weir_buffer value; /* what the rules made of one value */
+    bool changed;
+};
+
+static size_t open_message(struct weir_buffer *out, uint32_t number) {
+    if (!weir_buffer_room(out, FIELD_BYTES)) return 0;
+    uint8_t *at = weir_wire_put_key(out->bytes + out->size, number, WEIR_WIRE_BYTES);
+    *at++ = 0; /* most are short: a byte of length, more when it turns out otherwise */
+    out->size = (size_t)(at - out->bytes);
+    return out->size;
+}
+
+static void close_message(struct weir_buffer *out, size_t mark) {
+    if (out->failed) return;
+    size_t size = out->size - mark, more = weir_wire_varint_size(size) - 1;
+    if (more > 0) {
+        if (!weir_buffer_room(out, more)) return;
+        memmove(out->bytes + mark + more, out->bytes + mark, size);
+        out->size += more;
+    }
+    weir_wire_put_varint(out->bytes + mark - 1, size);
+}
+
+static uint8_t *put_bytes(struct weir_buffer *out, uint32_t number, const uint8_t *bytes, size_t size) {
+    if (!weir_buffer_room(out, FIELD_BYTES + size)) return NULL;
+    uint8_t *end = weir_wire_put_bytes(out->bytes + out->size, number, bytes, size);
+    out->size = (size_t)(end - out->bytes);
+    return end - size;
+}
+
+/* Text that is no attribute's value: card numbers are masked, and nothing else. */
+static void put_text(struct redaction *r, uint32_t number, const uint8_t *bytes, size_t size) {
+    uint8_t *at = put_bytes(r->out, number, bytes, size);
+    if (at != NULL && weir_rules_mask(r->rules, at, size)) r->changed = true;
+}
+
+static void put_name(struct redaction *r, const uint8_t *name, size_t size) {
+    size_t cut = r->look->strips ? name_cut(name, size) : size;
+    if (cut != size) {
+        weir_rules_count_strip(r->rules);
+        r->changed = true;
+    }
+    put_text(r, SPAN_NAME, name, cut);
+}
+
+static void put_masked_number(struct redaction *r, uint64_t number) {
+    char text[24];
+    int size = snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    put_text(r, ANY_STRING, (const uint8_t *)text, (size_t)size);
+}
+
+static void put_message(struct redaction *r, enum weir_otlp_message message, struct weir_wire wire);
+
+/* One KeyValue, in a field of this number; nothing, when it is dropped. */
+static void put_pair(struct redaction *r, uint32_t number, struct weir_wire wire) {
+    struct pair pair = read_pair(wire);
+    size_t any_size = (size_t)(pair.value.end - pair.value.at);
+    bool is_text = pair.kind == ANY_STRING;
+    enum weir_rules_verdict verdict =
+        weir_rules_apply(r->rules, pair.key, pair.key_size, is_text ? pair.text : pair.value.at,
+                         is_text ? pair.text_size : any_size, is_text, &r->value);
+    if (verdict != WEIR_RULES_SAME) r->changed = true;
+    if (verdict == WEIR_RULES_DROP) return;
+    size_t mark = open_message(r->out, number);
+    put_text(r, 1, pair.key, pair.key_size);
+    size_t any = open_message(r->out, 2);
+    if (verdict == WEIR_RULES_TEXT)
+        put_bytes(r->out, ANY_STRING, r->value.bytes, r->value.size);
+    else
+        put_message(r, WEIR_OTLP_ANY_VALUE, pair.value);
+    close_message(r->out, any);
+    close_message(r->out, mark);
+}
+
+static void put_field(struct redaction *r, enum weir_otlp_message message, const struct weir_wire_field *field,
+                      const uint8_t *start, size_t size) {
+    const struct weir_otlp_field *row = weir_otlp_field(message, field->number);
+    if (row == NULL || row->type != field->type) {
+        weir_buffer_put(r->out, start, size);
+    } else if (row->message == WEIR_OTLP_KEY_VALUE) {
+        put_pair(r, field->number, weir_wire_of(field->bytes, field->value));
+    } else if (row->message != WEIR_OTLP_NOTHING) {
+        size_t mark = open_message(r->out, field->number);
+        put_message(r, row->message, weir_wire_of(field->bytes, field->value));
+        close_message(r->out, mark);
+    } else if (message == WEIR_OTLP_SPAN && field->number == SPAN_NAME) {
+        put_name(r, field->bytes, field->value);
+    } else if (row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_BYTES)) {
+        put_text(r, field->number, field->bytes, field->value);
+    } else if (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_INT && r->look->cards &&
+               weir_cards_number(field->value)) {
+        put_masked_number(r, field->value);
+    } else {
+        weir_buffer_put(r->out, start, size);
+    }
+}
+
+static void put_message(struct redaction *r, enum weir_otlp_message message, struct weir_wire wire) {
+    struct weir_wire_field field;
+    for (const uint8_t *start = wire.at; weir_wire_next(&wire, &field) && !r->out->failed; start = wire.at)
+        put_field(r, message, &field, start, (size_t)(wire.at - start));
+}
+
+bool weir_redact(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire,
+                 struct weir_buffer *out) {
+    struct redaction r = {.rules = rules, .look = weir_rules_look(rules), .out = out};
+    put_message(&r, message, wire);
+    weir_buffer_free(&r.value);
+    return r.changed;
+}
