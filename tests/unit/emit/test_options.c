@@ -45,6 +45,25 @@ static void test_defaults(void **state) {
     assert_int_equal(o.spans, 0); /* until it is interrupted */
 }
 
+static void test_tls(void **state) {
+    (void)state;
+    struct weir_emit_options o;
+    struct weir_error err;
+    assert_int_equal(parse("--tls-ca=ca.pem", NULL, &o, &err), WEIR_OK);
+    assert_string_equal(o.tls_ca, "ca.pem");
+    assert_null(o.tls_cert);
+    assert_int_equal(parse("--token-file", "token", &o, &err), WEIR_OK);
+    assert_string_equal(o.token_file, "token");
+    assert_int_equal(parse("--tls-ca=ca.pem", "--tls-cert=a.pem", &o, &err), WEIR_INVALID);
+    assert_string_equal(err.text, "--tls-cert and --tls-key: one is given without the other");
+    assert_int_equal(parse("--tls-cert=a.pem", "--tls-key=a.key", &o, &err), WEIR_INVALID);
+    assert_string_equal(err.text, "--tls-cert: --tls-ca is not given");
+    assert_int_equal(parse("--via=datagram", "--tls-ca=ca.pem", &o, &err), WEIR_INVALID);
+    assert_string_equal(err.text, "--tls-ca: not for datagrams");
+    assert_int_equal(parse("--via=datagram", "--token-file=token", &o, &err), WEIR_INVALID);
+    assert_string_equal(err.text, "--token-file: not for datagrams");
+}
+
 static void test_datagrams(void **state) {
     (void)state;
     struct weir_emit_options o;
@@ -145,6 +164,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_datagrams),
+        cmocka_unit_test(test_tls),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_refusals_name_the_option),
     };
