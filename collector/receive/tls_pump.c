@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 enum {
-    PIPE_BYTES = 16 * 1024, /* a record of TLS; taken only while something waits */
+    PIPE_BYTES = 64 * 1024, /* some records of TLS; taken only while something waits */
     PATIENCE_S = 10,        /* for what is left when the user is done, to be taken by its peer */
 };
 
