@@ -449,8 +449,10 @@ bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct we
     span->duration_us = view->duration_ns / 1000;
     if (span->duration_us == 0 && !origin->from_zipkin) span->duration_us = view->start_ns > 0 || view->duration_ns > 0;
     span->local.name = origin->service;
-    span->debug = (view->flags & WEIR_SPAN_DEBUG) != 0;
-    span->shared = (view->flags & WEIR_SPAN_SHARED) != 0;
+    if (!origin->from_zipkin) { /* which says so itself, and may have a tag by that name */
+        span->debug = (view->flags & WEIR_SPAN_DEBUG) != 0;
+        span->shared = (view->flags & WEIR_SPAN_SHARED) != 0;
+    }
     if (!read_body(scratch, span, weir_wire_of(scratch->batch->bytes + view->offset, view->size)) ||
         scratch->text.failed)
         return false;
