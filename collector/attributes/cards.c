@@ -90,7 +90,6 @@ static bool is_uuid(const uint8_t *text, size_t size) {
 /* A row of 13 or more has one of every thirteenth byte in it. */
 static uint32_t scan(const uint8_t *text, size_t size, size_t at, uint8_t *out) {
     uint32_t found = 0;
-    if (is_uuid(text, size)) return 0;
     while (at < size) {
         if (!is_part(text[at])) {
             at += WEIR_CARD_DIGITS_MIN;
@@ -103,6 +102,7 @@ static uint32_t scan(const uint8_t *text, size_t size, size_t at, uint8_t *out) 
             end++;
         const uint8_t *next = text + end;
         if (end - begin >= WEIR_CARD_DIGITS_MIN) {
+            if (is_uuid(text, size)) return 0;
             found += look(text + begin, text + end, out, text, &next);
             if (found > 0 && out == NULL) return found;
         }

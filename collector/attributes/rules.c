@@ -143,8 +143,6 @@ static void look_at(struct weir_rules *rules, const struct weir_attribute_config
             look->cards = true;
         else if (rule->keys[k][size - 1] == '*')
             look->every_key = true;
-        else if (rule->action == WEIR_ACTION_STRIP_QUERY)
-            look->query_ends[(uint8_t)rule->keys[k][size - 1]] |= 1ull << (size & 63);
         else
             look->ends[(uint8_t)rule->keys[k][size - 1]] |= 1ull << (size & 63);
     }
@@ -178,6 +176,7 @@ static enum weir_status build(struct weir_rules *rules, const struct weir_config
             rule->all |= strcmp(rule->config->keys[k], "*") == 0;
         rule->redacted = counter_of(counts, rule->config->name);
         look_at(rules, rule->config);
+        if (rules->look.every_key) memset(rules->look.ends, 0xff, sizeof rules->look.ends);
         if (rule->config->action == WEIR_ACTION_REPLACE)
             status = compile(config, rule->config->pattern, rule->config->line, "pattern", &rule->pattern, err);
         if (rule->config->action == WEIR_ACTION_HASH) status = read_key(config, rule, err);
@@ -267,10 +266,14 @@ static size_t without_query(const uint8_t *key, size_t key_size, const uint8_t *
 bool weir_rules_changes(const struct weir_rules *rules, const uint8_t *key, size_t key_size, const uint8_t *text,
                         size_t size) {
     if (!is_kept(rules, key, key_size)) return true;
+    bool query = size > 0 && memchr(text, '?', size) != NULL; /* most of what strip_query names has none */
     for (uint32_t i = 0; i < rules->rule_count; i++) {
         const struct rule *rule = &rules->rules[i];
-        if (rule->config->action == WEIR_ACTION_KEEP || !names_key(rule, key, key_size)) continue;
-        switch (rule->config->action) {
+        enum weir_action action = rule->config->action;
+        if (action == WEIR_ACTION_KEEP || (action == WEIR_ACTION_MASK_CARD_NUMBERS && rule->all)) continue;
+        if (action == WEIR_ACTION_STRIP_QUERY && !query && key_size != WEIR_URL_QUERY_BYTES) continue;
+        if (!names_key(rule, key, key_size)) continue;
+        switch (action) {
         case WEIR_ACTION_STRIP_QUERY:
             if (without_query(key, key_size, text, size) != size) return true;
             break;

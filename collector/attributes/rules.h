@@ -24,26 +24,22 @@ void weir_rules_free(struct weir_rules *rules); /* accepts NULL */
 
 /* What the walk asks for each attribute, kept small: it looks further only where this says so. */
 struct weir_rules_look {
-    uint64_t ends[256];       /* by a key's last character: a bit for each size (mod 64) of the keys that rules name */
-    uint64_t query_ends[256]; /* the same of keys that only strip_query names: they matter where a `?` is */
-    bool every_key;           /* a rule names all keys or a beginning of them, and is not mask_card_numbers */
-    bool cards;               /* mask_card_numbers of all keys */
-    bool strips;              /* strip_query: also of span names */
+    uint64_t ends[256]; /* by a key's last character: a bit for each size (mod 64) of the keys that rules name */
+    bool every_key;     /* a rule names all keys or a beginning of them, and is not mask_card_numbers */
+    bool cards;         /* mask_card_numbers of all keys */
+    bool strips;        /* strip_query: also of span names */
 };
 enum { WEIR_URL_QUERY_BYTES = 9 }; /* of url.query, all of which is query */
 const struct weir_rules_look *weir_rules_look(const struct weir_rules *rules);
 
-/* Would a rule change this text value? For keys that the look does not pass over. */
+/* Would a rule change this text value, beside mask_card_numbers of all keys? For keys that the look does not pass over.
+ */
 bool weir_rules_changes(const struct weir_rules *rules, const uint8_t *key, size_t key_size, const uint8_t *text,
                         size_t size);
 static inline bool weir_rules_touch(const struct weir_rules *rules, const struct weir_rules_look *look,
                                     const uint8_t *key, size_t key_size, const uint8_t *text, size_t size) {
     if (size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find(text, size)) return true;
-    if (key_size == 0) return look->every_key && weir_rules_changes(rules, key, key_size, text, size);
-    uint8_t last = key[key_size - 1];
-    bool named = look->every_key || (look->ends[last] >> (key_size & 63) & 1) != 0;
-    if (!named && (look->query_ends[last] >> (key_size & 63) & 1) != 0)
-        named = key_size == WEIR_URL_QUERY_BYTES || (size > 0 && memchr(text, '?', size) != NULL);
+    bool named = key_size > 0 ? (look->ends[key[key_size - 1]] >> (key_size & 63) & 1) != 0 : look->every_key;
     return named && weir_rules_changes(rules, key, key_size, text, size);
 }
 /* Where a name has a query string behind a path: its size without, else `size`. */

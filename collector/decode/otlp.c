@@ -60,9 +60,8 @@ void weir_otlp_free(struct weir_otlp *otlp) {
 }
 
 void weir_otlp_set_rules(struct weir_otlp *otlp, const struct weir_rules *rules) {
-    bool same_names = !weir_rules_has_operations(otlp->names.rules) && !weir_rules_has_operations(rules);
+    if (rules != otlp->names.rules) memset(otlp->names.operations, 0, sizeof otlp->names.operations);
     otlp->names.rules = rules;
-    if (!same_names) memset(otlp->names.operations, 0, sizeof otlp->names.operations);
 }
 
 /* ---- places ---- */
@@ -166,10 +165,9 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to redact a span");
     }
     if (changed) { /* once: what the rules left is not theirs again */
-        const struct weir_rules *rules = otlp->names.rules;
-        otlp->names.rules = NULL;
+        otlp->names.redacted = true;
         verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
-        otlp->names.rules = rules;
+        otlp->names.redacted = false;
     }
     span->offset = offset;
     span->size = size;

@@ -1,11 +1,17 @@
 #include "collector/decode/otlp_names.h"
 #include "collector/core/operation.h"
+#include "collector/decode/redact.h"
 
-uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size) {
+uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, bool *touched) {
+    *touched = false;
     if (size == 0) return WEIR_NAME_NONE;
     uint64_t hash = weir_names_hash(names->names, bytes, size);
     struct weir_otlp_known *known = &names->operations[hash % WEIR_OTLP_NAMES_KEPT];
-    if (known->hash == hash && known->id != WEIR_NAME_NONE) return known->id;
+    if (known->hash == hash && known->id != WEIR_NAME_NONE) {
+        *touched = known->touched;
+        return known->id;
+    }
+    *touched = names->rules != NULL && weir_redact_names(names->rules, bytes, size);
     char text[5 * WEIR_NAME_BYTES_MAX / 2 + 4];
     /* A name is cut in the end: what lies behind cannot be seen. Never inside a UTF-8 sequence: a label must be UTF-8.
      */
@@ -19,7 +25,7 @@ uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes
                            : 0;
     if (templated == 0) templated = weir_operation_template(bytes, size, text, sizeof text);
     uint32_t id = weir_names_intern(names->names, text, templated);
-    if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id};
+    if (id != WEIR_NAME_OVERFLOW) *known = (struct weir_otlp_known){.hash = hash, .id = id, .touched = *touched};
     return id;
 }
 

@@ -11,12 +11,15 @@ enum { WEIR_OTLP_NAMES_KEPT = 2048 }; /* of each kind; a new one takes the place
 struct weir_otlp_names {
     struct weir_names *names;
     const struct weir_rules *rules; /* of attributes and operations; NULL: none */
+    bool redacted;                  /* the span that is read is what the rules left */
     struct weir_otlp_known {
         uint64_t hash;
         uint32_t id;
+        bool touched; /* a rule would change this name */
     } operations[WEIR_OTLP_NAMES_KEPT], peers[WEIR_OTLP_NAMES_KEPT];
 };
 
-uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size);
+/* *touched: a rule would change the name itself, which is not the operation that is made of it. */
+uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, bool *touched);
 uint32_t weir_otlp_peer(struct weir_otlp_names *names, const uint8_t *bytes, size_t size);
 #endif

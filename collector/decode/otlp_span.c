@@ -293,7 +293,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     const uint8_t *trace_id = NULL, *span_id = NULL, *parent_id = NULL, *name = NULL, *state = NULL;
     uint64_t trace_id_size = 0, span_id_size = 0, parent_id_size = 0, name_size = 0, state_size = 0, end_ns = 0,
              kind = 0, code = 0;
-    struct said said = {.rules = names->rules, .grpc_status = -1};
+    struct said said = {.rules = names->redacted ? NULL : names->rules, .grpc_status = -1};
     if (said.rules != NULL) said.look = weir_rules_look(said.rules);
     *span = (struct weir_span){.prior = 1};
     *finding = (struct weir_otlp_finding){0};
@@ -362,9 +362,6 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     if (parent_id_size != 0 && parent_id_size != 8) return bad_id(reason, "parent_span_id", parent_id_size, 8);
     if (parent_id_size == 8) span->parent_id = big_endian(parent_id);
     if (finding->bad_text) return WEIR_OTLP_BAD_TEXT;
-    if (said.rules != NULL)
-        finding->touched = said.touched || weir_redact_names(said.rules, name, name_size) ||
-                           (said.look->cards && weir_cards_find(state, state_size));
 
     if (span->parent_id == span->span_id) span->parent_id = 0; /* a root of Linkerd 1 */
     if (span->parent_id == 0) span->flags |= WEIR_SPAN_ROOT;
@@ -383,7 +380,11 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     if (said.forced || said.debug) span->flags |= WEIR_SPAN_FORCED;
     if (said.debug) span->flags |= WEIR_SPAN_DEBUG;
     if (said.shared) span->flags |= WEIR_SPAN_SHARED;
-    span->operation = weir_otlp_operation(names, name, name_size);
+    span->operation = weir_otlp_operation(names, name, name_size, &finding->touched);
+    if (said.rules != NULL) {
+        finding->touched |= said.touched;
+        if (state_size > 0 && said.look->cards && weir_cards_find(state, state_size)) finding->touched = true;
+    }
     if (said.peer_rank != WEIR_PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
         span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
     return WEIR_OTLP_GOOD;

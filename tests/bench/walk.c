@@ -2,6 +2,7 @@
  *   walk_bench [--requests N]         one line of JSON on stdout, medians of 5 runs
  * Requests of 100 spans, 8 spans a trace, 8 string attributes a span as a proxy writes them, 361 bytes a span; `known`
  * has 1,000 names that come again, `distinct` 6,400, which are more than a lane remembers. */
+#include "collector/attributes/rules.h"
 #include "collector/core/clock.h"
 #include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
@@ -78,7 +79,7 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double walk_ns(uint64_t requests, uint64_t names_count, size_t *span_bytes) {
+static double walk_ns(uint64_t requests, uint64_t names_count, const struct weir_rules *rules, size_t *span_bytes) {
     double runs[RUNS];
     struct weir_batch *held[HELD];
     for (uint64_t i = 0; i < HELD; i++)
@@ -87,6 +88,7 @@ static double walk_ns(uint64_t requests, uint64_t names_count, size_t *span_byte
         struct weir_names *names = weir_names_new(65536, 16 << 20);
         struct weir_otlp *otlp = weir_otlp_new(names);
         if (names == NULL || otlp == NULL) exit(1);
+        weir_otlp_set_rules(otlp, rules);
         uint64_t start = now_ns();
         for (uint64_t i = 0; i < requests; i++) {
             struct weir_otlp_counts counts;
@@ -109,9 +111,15 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--requests") == 0) requests = strtoull(argv[2], NULL, 10);
     if (requests == 0) return 2;
     size_t bytes;
-    double known = walk_ns(requests, 1000, &bytes);
-    double distinct = walk_ns(requests, UINT64_MAX, &bytes);
-    printf("{\"walk_ns_a_span\": {\"known\": %.1f, \"distinct\": %.1f}, \"span_bytes\": %.1f}\n", known, distinct,
-           (double)bytes / SPANS);
+    static const struct weir_config config; /* no list: the rules that are on by default */
+    struct weir_rules *rules = NULL;
+    if (weir_rules_new(&config, NULL, &rules, NULL) != WEIR_OK) return 1;
+    double known = walk_ns(requests, 1000, NULL, &bytes);
+    double distinct = walk_ns(requests, UINT64_MAX, NULL, &bytes);
+    double ruled = walk_ns(requests, 1000, rules, &bytes);
+    printf("{\"walk_ns_a_span\": {\"known\": %.1f, \"distinct\": %.1f, \"known_with_default_rules\": %.1f}, "
+           "\"span_bytes\": %.1f}\n",
+           known, distinct, ruled, (double)bytes / SPANS);
+    weir_rules_free(rules);
     return 0;
 }
