@@ -4,8 +4,10 @@
 #include "collector/receive/stamp.h"
 #include "collector/receive/tls_inside.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,7 +195,7 @@ static void look_due(struct weir_timer *timer) {
     for (const struct weir_tls_shaking *one = tls->shaking; one != NULL; one = one->next) {
         if (now_ns - one->since_ns > HANDSHAKE_S * WEIR_S) shutdown(one->fd, SHUT_RDWR);
     }
-    if (weir_stamp_due(&tls->next_look_s)) weir_tls_refresh(tls);
+    weir_tls_refresh(tls);
     weir_loop_set(tls->loop, timer, now_ns + WEIR_STAMP_LOOK_S * WEIR_S);
 }
 
@@ -218,14 +220,28 @@ void weir_tls_shake(struct weir_tls *tls, struct weir_tls_shaking *shaking) {
     tls->shaking = shaking;
 }
 
+/* "-" when it is gone, or no peer over IP. */
+static const char *print_peer(int fd, char *out, socklen_t out_size) {
+    struct sockaddr_storage peer = {0};
+    socklen_t size = sizeof peer;
+    const void *address = getpeername(fd, (struct sockaddr *)&peer, &size) != 0 ? NULL
+                          : peer.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)(void *)&peer)->sin_addr
+                          : peer.ss_family == AF_INET6
+                              ? (const void *)&((struct sockaddr_in6 *)(void *)&peer)->sin6_addr
+                              : NULL;
+    return address != NULL && inet_ntop(peer.ss_family, address, out, out_size) != NULL ? out : "-";
+}
+
 void weir_tls_shaken(struct weir_tls *tls, struct weir_tls_shaking *shaking, bool ok, const char *why) {
     static struct weir_log_limit limit, left_limit;
     *shaking->slot = shaking->next;
     if (shaking->next != NULL) shaking->next->slot = shaking->slot;
     if (tls->set != NULL) weir_count(tls->set, ok ? HANDSHAKES_OK : HANDSHAKES_FAILED, 1);
     if (ok) return;
+    char peer[INET6_ADDRSTRLEN];
     weir_log_limited(why == NULL ? &left_limit : &limit, why == NULL ? WEIR_LOG_DEBUG : WEIR_LOG_WARN,
-                     "tls_handshake_failed receiver=%s reason=\"%s\"", tls->name, why == NULL ? "the peer left" : why);
+                     "tls_handshake_failed receiver=%s peer=%s reason=\"%s\"", tls->name,
+                     print_peer(shaking->fd, peer, sizeof peer), why == NULL ? "the peer left" : why);
 }
 
 /* ---- life ---- */
