@@ -1,0 +1,467 @@
+/* The rules of attributes: as the walk applies them, read back by protobuf-c. */
+#define _GNU_SOURCE /* memmem */
+#include "collector/attributes/rules.h"
+#include "collector/config/limits.h"
+#include "collector/config/load.h"
+#include "collector/decode/otlp.h"
+#include "collector/decode/redact.h"
+#include "collector/decode/span_writer.h"
+#include "opentelemetry/proto/trace/v1/trace.pb-c.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+typedef Opentelemetry__Proto__Trace__V1__Span Span;
+#define CARD       "4111111111111111"
+#define T(literal) literal, sizeof(literal) - 1
+
+static const struct weir_machine machine = {.host = "127.0.0.1", .lanes = 1};
+static struct weir_names *names;
+static struct weir_metrics *metrics;
+static struct weir_rules_counts *counts;
+static struct weir_config *config;
+static struct weir_rules *rules;
+static struct weir_otlp *otlp;
+static struct weir_batch *batch;
+static struct weir_error err;
+
+static enum weir_status compile(const char *yaml) {
+    weir_rules_free(rules);
+    weir_config_free(config);
+    rules = NULL;
+    config = NULL;
+    err = (struct weir_error){0};
+    enum weir_status status =
+        weir_config_parse("weir.yaml", (const uint8_t *)yaml, strlen(yaml), &machine, &config, &err);
+    if (status == WEIR_OK) status = weir_rules_new(config, counts, &rules, &err);
+    if (otlp != NULL) weir_otlp_set_rules(otlp, rules);
+    return status;
+}
+
+static int begin(void **state) {
+    (void)state;
+    names = weir_names_new(16384, 1 << 20);
+    metrics = weir_metrics_new();
+    counts = weir_rules_counts_new(metrics);
+    otlp = weir_otlp_new(names);
+    batch = weir_batch_new(NULL, 0);
+    return compile("lanes: 1\n") != WEIR_OK;
+}
+
+static int finish(void **state) {
+    (void)state;
+    weir_batch_unref(batch);
+    weir_otlp_free(otlp);
+    otlp = NULL;
+    weir_rules_free(rules);
+    weir_config_free(config);
+    rules = NULL;
+    config = NULL;
+    weir_rules_counts_free(counts);
+    weir_metrics_free(metrics);
+    weir_names_free(names);
+    return 0;
+}
+
+static uint64_t redacted(const char *rule) {
+    struct weir_buffer page = {0};
+    char want[96];
+    weir_metrics_expose(metrics, &page);
+    weir_buffer_byte(&page, 0);
+    snprintf(want, sizeof want, "weir_attributes_redacted_total{rule=\"%s\"} ", rule);
+    const char *at = strstr((char *)page.bytes, want);
+    uint64_t value = at == NULL ? 0 : strtoull(at + strlen(want), NULL, 10);
+    weir_buffer_free(&page);
+    return value;
+}
+
+static struct weir_span_writer writer;
+static struct weir_otlp_counts decoded;
+
+static void start(void) {
+    weir_span_begin(&writer, batch);
+    weir_span_ids(&writer, 1, 2, 3, 0);
+    weir_span_kind(&writer, WEIR_KIND_SERVER);
+    weir_span_times(&writer, 1000, 2000);
+}
+
+/* The last span, unpacked. */
+static Span *end_as(const char *service) {
+    uint16_t origin;
+    assert_int_equal(weir_span_service(otlp, batch, service, strlen(service), &origin), WEIR_OK);
+    assert_int_equal(weir_span_end(&writer, otlp, origin, 0, &decoded, &err), WEIR_OK);
+    const struct weir_span *view = &batch->spans[batch->span_count - 1];
+    Span *span = opentelemetry__proto__trace__v1__span__unpack(NULL, view->size, batch->bytes + view->offset);
+    assert_non_null(span);
+    return span;
+}
+
+static void done(Span *span) {
+    opentelemetry__proto__trace__v1__span__free_unpacked(span, NULL);
+}
+
+static const struct weir_span *view(void) {
+    return &batch->spans[batch->span_count - 1];
+}
+
+static const char *text_of(const Span *span, const char *key) {
+    for (size_t i = 0; i < span->n_attributes; i++) {
+        if (strcmp(span->attributes[i]->key, key) == 0) return span->attributes[i]->value->string_value;
+    }
+    return NULL;
+}
+
+static bool holds(const void *bytes, size_t size, const char *what) {
+    return memmem(bytes, size, what, strlen(what)) != NULL;
+}
+
+/* ---- the defaults ---- */
+
+static void defaults_mask_every_text(void **state) {
+    (void)state;
+    start();
+    weir_span_name(&writer, T("GET /pay/" CARD "?x=1"));
+    weir_span_tracestate(&writer, T("vendor=" CARD));
+    weir_span_text(&writer, T("note"), T("the card " CARD "."));
+    weir_span_text(&writer, T("http.url"), T("http://a/b/" CARD "?c=" CARD));
+    weir_span_text(&writer, T("url.query"), T("c=1"));
+    weir_span_int(&writer, T("pan"), 4111111111111111);
+    weir_span_int(&writer, T("when"), 1700000000000000001);
+    weir_span_event(&writer, 1500, T("saw " CARD));
+    weir_span_status(&writer, WEIR_STATUS_ERROR, T("refused " CARD));
+    size_t link = weir_span_open(&writer, 13);
+    uint8_t *at = weir_span_room(&writer, 64);
+    at = weir_wire_put_bytes(at, 1, "0123456789abcdef", 16);
+    at = weir_wire_put_bytes(at, 2, "01234567", 8);
+    weir_span_wrote(&writer, weir_wire_put_bytes(at, 3, "l=" CARD, 2 + 16));
+    weir_span_close(&writer, link);
+    Span *span = end_as("shop " CARD);
+    assert_false(holds(batch->bytes + view()->offset, view()->size, CARD));
+    assert_false(
+        holds(batch->origins[view()->origin]->bytes, batch->origins[view()->origin]->parts.resource_size, CARD));
+    assert_string_equal(span->name, "GET /pay/************1111");
+    assert_string_equal(span->trace_state, "vendor=************1111");
+    assert_string_equal(text_of(span, "note"), "the card ************1111.");
+    assert_string_equal(text_of(span, "http.url"), "http://a/b/************1111");
+    assert_string_equal(text_of(span, "url.query"), "");
+    assert_string_equal(text_of(span, "pan"), "************1111");
+    assert_string_equal(span->events[0]->name, "saw ************1111");
+    assert_string_equal(span->status->message, "refused ************1111");
+    assert_string_equal(span->links[0]->trace_state, "l=************1111");
+    assert_string_equal(weir_names_text(names, view()->service, NULL), "shop ************1111");
+    assert_int_equal(span->attributes[4]->value->int_value, 1700000000000000001);
+    assert_int_equal(redacted("strip_query"), 3);
+    assert_int_equal(redacted("mask_card_numbers"), 9);
+    done(span);
+}
+
+static void what_needs_nothing_is_not_copied(void **state) {
+    (void)state;
+    start();
+    weir_span_name(&writer, T("GET /orders/1234567890123"));
+    weir_span_text(&writer, T("http.url"), T("http://a/b"));
+    weir_span_text(&writer, T("guid:x-request-id"), T("41111111-1111-4111-8111-111111111111"));
+    size_t size = batch->size;
+    Span *span = end_as("shop");
+    assert_int_equal(view()->offset + view()->size, size);
+    assert_int_equal(batch->size, size);
+    done(span);
+}
+
+static void the_second_pass_changes_nothing(void **state) {
+    (void)state;
+    start();
+    weir_span_name(&writer, T("GET /pay/" CARD "?x"));
+    weir_span_text(&writer, T("http.target"), T("/a?b"));
+    Span *span = end_as("shop");
+    struct weir_wire wire = weir_wire_of(batch->bytes + view()->offset, view()->size);
+    struct weir_buffer out = {0};
+    assert_false(weir_redact(rules, WEIR_OTLP_SPAN, wire, &out));
+    assert_int_equal(out.size, view()->size);
+    assert_memory_equal(out.bytes, batch->bytes + view()->offset, out.size);
+    weir_buffer_free(&out);
+    done(span);
+}
+
+/* ---- rules of a file ---- */
+
+static void each_action(void **state) {
+    (void)state;
+    char path[] = "/tmp/weir-key-XXXXXX", yaml[1024];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "0123456789abcdef0123\n", 21) == 21);
+    close(fd);
+    snprintf(yaml, sizeof yaml,
+             "attributes:\n"
+             "  - { keys: [secret.*, pin], action: drop }\n"
+             "  - { keys: [user.email], action: hash, key_file: %s, name: emails }\n"
+             "  - { keys: [path], action: replace, pattern: '/u/([a-z])[a-z]+', replacement: '/u/$1*' }\n"
+             "  - { keys: [iban], action: replace, pattern: '^.*$', replacement: '' }\n",
+             path);
+    assert_int_equal(compile(yaml), WEIR_OK);
+    start();
+    weir_span_text(&writer, T("secret.a"), T("x"));
+    weir_span_int(&writer, T("secret.b"), 7);
+    weir_span_text(&writer, T("pin"), T("1234"));
+    weir_span_text(&writer, T("pins"), T("1234"));
+    weir_span_text(&writer, T("user.email"), T("a@b.c"));
+    weir_span_text(&writer, T("path"), T("/u/bob/u/eve/x"));
+    weir_span_text(&writer, T("iban"), T("DE02"));
+    weir_span_text(&writer, T("note"), T(CARD)); /* the default is still on */
+    Span *span = end_as("shop");
+    assert_null(text_of(span, "secret.a"));
+    assert_null(text_of(span, "secret.b"));
+    assert_null(text_of(span, "pin"));
+    assert_string_equal(text_of(span, "pins"), "1234");
+    /* printf a@b.c | openssl dgst -sha256 -hmac 0123456789abcdef0123 | cut to 16 bytes */
+    assert_int_equal(strlen(text_of(span, "user.email")), 32);
+    assert_string_equal(text_of(span, "path"), "/u/b*/u/e*/x");
+    assert_string_equal(text_of(span, "iban"), "");
+    assert_string_equal(text_of(span, "note"), "************1111");
+    assert_int_equal(redacted("drop"), 3);
+    assert_int_equal(redacted("emails"), 1);
+    assert_int_equal(redacted("replace"), 2);
+    char first[33];
+    snprintf(first, sizeof first, "%s", text_of(span, "user.email"));
+    done(span);
+    assert_int_equal(compile(yaml), WEIR_OK); /* the same key gives the same hash */
+    start();
+    weir_span_text(&writer, T("user.email"), T("a@b.c"));
+    span = end_as("shop");
+    assert_string_equal(text_of(span, "user.email"), first);
+    assert_int_equal(redacted("emails"), 2); /* counted on over a reload */
+    done(span);
+    unlink(path);
+}
+
+static void keep_drops_the_rest(void **state) {
+    (void)state;
+    assert_int_equal(compile("attributes:\n  - { keys: [http.*, team], action: keep }\n"), WEIR_OK);
+    start();
+    weir_span_text(&writer, T("http.method"), T("GET"));
+    weir_span_text(&writer, T("team"), T("a"));
+    weir_span_text(&writer, T("user"), T("bob"));
+    weir_span_text(&writer, T("peer.service"), T("db"));   /* Weir reads it */
+    weir_span_double(&writer, T("weir.prior_weight"), 10); /* and this */
+    Span *span = end_as("shop");
+    assert_int_equal(span->n_attributes, 4);
+    assert_null(text_of(span, "user"));
+    assert_true(view()->prior == 10);
+    assert_int_equal(redacted("keep"), 1);
+    done(span);
+}
+
+static void a_default_is_switched_off_by_its_name(void **state) {
+    (void)state;
+    assert_int_equal(
+        compile("attributes: [{ action: mask_card_numbers, keys: [] }, { action: strip_query, keys: [u] }]\n"),
+        WEIR_OK);
+    start();
+    weir_span_name(&writer, T("n"));
+    weir_span_text(&writer, T("note"), T(CARD));
+    weir_span_text(&writer, T("http.url"), T("/a?b"));
+    weir_span_text(&writer, T("u"), T("/a?b"));
+    Span *span = end_as("shop");
+    assert_string_equal(text_of(span, "note"), CARD);
+    assert_string_equal(text_of(span, "http.url"), "/a?b");
+    assert_string_equal(text_of(span, "u"), "/a");
+    done(span);
+}
+
+/* A pattern that would take for ever hides the value. */
+static void a_costly_pattern_hides(void **state) {
+    (void)state;
+    assert_int_equal(
+        compile("attributes:\n  - { keys: [v], action: replace, pattern: '^(a+)+(b|\\1)*$', replacement: x }\n"),
+        WEIR_OK);
+    start();
+    weir_span_text(&writer, T("v"), T("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac"));
+    Span *span = end_as("shop");
+    assert_string_equal(text_of(span, "v"), "[redacted]");
+    done(span);
+}
+
+static void operations_by_rule(void **state) {
+    (void)state;
+    assert_int_equal(compile("operations:\n  - { match: '^job-(\\w+)-.*', name: 'job $1' }\n"), WEIR_OK);
+    start();
+    weir_span_name(&writer, T("job-index-77?x"));
+    Span *span = end_as("shop");
+    assert_string_equal(weir_names_text(names, view()->operation, NULL), "job index");
+    assert_string_equal(span->name, "job-index-77?x"); /* the span keeps its own */
+    done(span);
+    start();
+    weir_span_name(&writer, T("job-index-78/" CARD));
+    span = end_as("shop");
+    assert_string_equal(weir_names_text(names, view()->operation, NULL), "job index");
+    assert_string_equal(span->name, "job-index-78/************1111");
+    done(span);
+}
+
+/* ---- success and exclude ---- */
+
+static void judgement(void **state) {
+    (void)state;
+    assert_int_equal(compile("success:\n"
+                             "  - { service: payments, http_status: 500-599, attribute: { key: declined, equals: "
+                             "'true' }, success: true }\n"
+                             "  - { grpc_codes: [NOT_FOUND, OK], success: false }\n"
+                             "exclude:\n"
+                             "  - { operation: 'GET /healthz*' }\n"
+                             "  - { service: probe }\n"),
+                     WEIR_OK);
+    static const struct {
+        const char *service, *name, *declined;
+        int64_t http, grpc; /* 0, -1: not said */
+        int status;
+        bool uncounted;
+    } cases[] = {
+        {"payments", "x", "true", 503, -1, WEIR_STATUS_OK, false},
+        {"payments", "x", "false", 503, -1, WEIR_STATUS_ERROR, false},
+        {"payments", "x", "true", 404, -1, WEIR_STATUS_UNSET, false},
+        {"orders", "x", "true", 503, -1, WEIR_STATUS_ERROR, false},
+        {"orders", "x", "true", 0, 5, WEIR_STATUS_ERROR, false},
+        {"orders", "x", "true", 0, 0, WEIR_STATUS_ERROR, false},
+        {"orders", "x", "true", 0, 3, WEIR_STATUS_UNSET, false},
+        {"orders", "GET /healthz/live", "", 200, -1, WEIR_STATUS_UNSET, true},
+        {"orders", "GET /health", "", 200, -1, WEIR_STATUS_UNSET, false},
+        {"probe", "x", "", 500, -1, WEIR_STATUS_ERROR, true},
+    };
+    assert_true(weir_rules_judges(rules));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start();
+        weir_span_name(&writer, cases[i].name, strlen(cases[i].name));
+        weir_span_text(&writer, T("declined"), cases[i].declined, strlen(cases[i].declined));
+        if (cases[i].http != 0) weir_span_int(&writer, T("http.response.status_code"), cases[i].http);
+        if (cases[i].grpc >= 0) weir_span_int(&writer, T("rpc.grpc.status_code"), cases[i].grpc);
+        done(end_as(cases[i].service));
+        struct weir_span judged = *view();
+        weir_rules_judge(rules, names, batch->bytes + judged.offset, &judged);
+        if (judged.status != cases[i].status) fail_msg("case %zu: status %d", i, judged.status);
+        if (((judged.flags & WEIR_SPAN_UNCOUNTED) != 0) != cases[i].uncounted) fail_msg("case %zu: counted", i);
+    }
+    assert_int_equal(compile("lanes: 1\n"), WEIR_OK);
+    assert_false(weir_rules_judges(rules));
+    assert_false(weir_rules_judges(NULL));
+}
+
+/* ---- aliases ---- */
+
+static void statuses_of_every_dialect(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *text; /* text NULL: the number */
+        int64_t number;
+        enum weir_kind kind;
+        int status;
+    } cases[] = {
+        {"http.rsp.status", NULL, 503, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Linkerd 1 */
+        {"h2.rsp.status", NULL, 500, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
+        {"http.response.status_code", "503", 0, WEIR_KIND_CLIENT, WEIR_STATUS_ERROR}, /* Linkerd 2 */
+        {"http.status_code", NULL, 404, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
+        {"grpc.status_code", "14", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Envoy */
+        {"rpc.grpc.status_code", NULL, 5, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
+        {"rpc.grpc.status_code", NULL, 5, WEIR_KIND_CLIENT, WEIR_STATUS_ERROR},
+        {"rpc.grpc.status_code", NULL, 0, WEIR_KIND_CLIENT, WEIR_STATUS_UNSET},
+        {"error", "timeout", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Zipkin */
+        {"error", "", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
+        {"error", "false", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
+        {"l5d.success", "0.0", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
+        {"l5d.success", "1.0", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
+        {"terror", "yes", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start();
+        weir_span_kind(&writer, cases[i].kind);
+        if (cases[i].text != NULL)
+            weir_span_text(&writer, cases[i].key, strlen(cases[i].key), cases[i].text, strlen(cases[i].text));
+        else
+            weir_span_int(&writer, cases[i].key, strlen(cases[i].key), cases[i].number);
+        done(end_as("shop"));
+        if (view()->status != cases[i].status) fail_msg("%s: %d", cases[i].key, view()->status);
+    }
+}
+
+static void weights_and_marks(void **state) {
+    (void)state;
+    start();
+    weir_span_double(&writer, T("zipkin.sampling_rate"), 0.25);
+    weir_span_bool(&writer, T("zipkin.debug"), true);
+    weir_span_bool(&writer, T("zipkin.shared"), true);
+    done(end_as("shop"));
+    assert_true(view()->prior == 4);
+    assert_int_equal(view()->flags,
+                     WEIR_SPAN_ROOT | WEIR_SPAN_PRIOR | WEIR_SPAN_DEBUG | WEIR_SPAN_FORCED | WEIR_SPAN_SHARED);
+    start();
+    weir_span_text(&writer, T("zipkin.sampling_rate"), T("0.5"));
+    weir_span_double(&writer, T("weir.prior_weight"), 8);
+    done(end_as("shop"));
+    assert_true(view()->prior == 8);
+    start();
+    weir_span_double(&writer, T("zipkin.sampling_rate"), 1.5);
+    weir_span_bool(&writer, T("zipkin.debug"), false);
+    done(end_as("shop"));
+    assert_true(view()->prior == 1);
+    assert_int_equal(view()->flags, WEIR_SPAN_ROOT);
+}
+
+/* ---- errors ---- */
+
+static void errors_name_file_line_and_reason(void **state) {
+    (void)state;
+    static const struct {
+        const char *yaml, *text;
+    } cases[] = {
+        {"attributes: x\n", "weir.yaml:1: attributes: is a single value, a list is needed"},
+        {"attributes:\n  - { keys: [a] }\n", "weir.yaml:2: attributes[0]: action is missing"},
+        {"attributes:\n  - { action: drop }\n", "weir.yaml:2: attributes[0]: keys is missing"},
+        {"attributes:\n  - { action: shred, keys: [a] }\n",
+         "weir.yaml:2: attributes[0].action: is none of drop, keep, hash, replace, strip_query, mask_card_numbers"},
+        {"attributes:\n  - { action: drop, keys: ['a*b'] }\n",
+         "weir.yaml:2: attributes[0].keys: a key is up to 63 bytes, with `*` at its end at most"},
+        {"attributes:\n  - { action: replace, keys: [a] }\n", "weir.yaml:2: attributes[0]: pattern is missing"},
+        {"attributes:\n  - { action: drop, keys: [a], pattern: b }\n",
+         "weir.yaml:2: attributes[0]: pattern is for action replace only"},
+        {"attributes:\n\n  - { action: replace, keys: [a], pattern: '(' }\n",
+         "weir.yaml:3: pattern: missing closing parenthesis (at character 1)"},
+        {"attributes:\n  - { action: hash, keys: [a], key_file: /nonexistent/key }\n",
+         "weir.yaml:2: key_file: /nonexistent/key: No such file or directory"},
+        {"operations:\n  - { match: a }\n", "weir.yaml:2: operations[0]: match and name are needed"},
+        {"success:\n  - { service: a }\n", "weir.yaml:2: success[0]: success is missing, true or false"},
+        {"success:\n  - { success: true }\n", "weir.yaml:2: success[0]: would be all spans; name some"},
+        {"success:\n  - { service: a, http_status: 99, success: true }\n",
+         "weir.yaml:2: success[0].http_status: is no status or range of them, such as 404 or 200-499"},
+        {"exclude:\n  - { grpc_codes: [FINE] }\n", "weir.yaml:2: exclude[0].grpc_codes: has a code that gRPC has not"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(compile(cases[i].yaml), WEIR_INVALID);
+        assert_string_equal(err.text, cases[i].text);
+    }
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
+    const struct CMUnitTest tests[] = {
+        TEST(defaults_mask_every_text),
+        TEST(what_needs_nothing_is_not_copied),
+        TEST(the_second_pass_changes_nothing),
+        TEST(each_action),
+        TEST(keep_drops_the_rest),
+        TEST(a_default_is_switched_off_by_its_name),
+        TEST(a_costly_pattern_hides),
+        TEST(operations_by_rule),
+        TEST(judgement),
+        TEST(statuses_of_every_dialect),
+        TEST(weights_and_marks),
+        TEST(errors_name_file_line_and_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
