@@ -13,7 +13,7 @@ const char *const weir_receiver_names[WEIR_RECEIVERS] = {
 };
 const char *const weir_refusal_names[WEIR_REFUSALS] = {"invalid", "memory", "closing"};
 const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector"};
-const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter"};
+const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter", "merged"};
 const char *const weir_queue_drop_names[WEIR_QUEUE_DROPS] = {"full", "expired", "rejected", "shutdown"};
 const char *const weir_point_refusal_names[WEIR_POINT_REFUSALS] = {"malformed", "unsupported", "conflict", "stale",
                                                                    "full"};
@@ -105,7 +105,7 @@ void weir_ledger_remove_exporter(struct weir_ledger *ledger, const char *name) {
 struct view {
     struct weir_lane_row total;
     struct weir_queue_row queues[EXPORTERS_MAX];
-    int64_t held_handover, held_batch;
+    int64_t held_handover, held_join, held_batch;
 };
 
 static void read_view(struct weir_ledger *ledger, struct view *view) {
@@ -123,6 +123,7 @@ static void read_view(struct weir_ledger *ledger, struct view *view) {
     }
     memcpy(&view->total, sum, sizeof view->total);
     view->held_handover = (int64_t)(view->total.handed_over - view->total.taken_over);
+    view->held_join = (int64_t)(view->total.joined - view->total.released);
     view->held_batch = (int64_t)(view->total.batched - view->total.fanned_out);
 }
 
@@ -138,7 +139,7 @@ static int64_t imbalance(const struct view *view, const struct weir_queue_row *q
     const struct weir_lane_row *t = &view->total;
     int64_t missing = (int64_t)(sum_of(t->received, WEIR_RECEIVERS) - sum_of(t->sampled_out, WEIR_STAGES) -
                                 sum_of(t->dropped, WEIR_DROPS));
-    missing -= view->held_handover + view->held_batch;
+    missing -= view->held_handover + view->held_join + view->held_batch;
     if (queue != NULL) {
         missing -=
             (int64_t)(queue->queued + queue->in_flight + queue->delivered + sum_of(queue->dropped, WEIR_QUEUE_DROPS));
@@ -194,7 +195,7 @@ static void expose_intake(const struct view *view, struct weir_buffer *out) {
 }
 
 void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
-    static const char *const drop_where[WEIR_DROPS] = {"batch", "export"};
+    static const char *const drop_where[WEIR_DROPS] = {"batch", "export", "join"};
     struct view view;
     pthread_mutex_lock(&ledger->lock);
     read_view(ledger, &view);
@@ -216,6 +217,7 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
     }
     family(out, "spans_held", "gauge", "Spans that are in Weir now, by where; exporter=\"\" is common to all.");
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"handover\"} %lld\n", (long long)view.held_handover);
+    weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"join\"} %lld\n", (long long)view.held_join);
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"batch\"} %lld\n", (long long)view.held_batch);
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"queue\"} %llu\n", ledger->exporters[e].name,
@@ -247,7 +249,7 @@ void weir_ledger_summary(struct weir_ledger *ledger, struct weir_buffer *out) {
                        (unsigned long long)sum_of(view.total.received, WEIR_RECEIVERS),
                        (unsigned long long)sum_of(view.total.sampled_out, WEIR_STAGES),
                        (unsigned long long)sum_of(view.total.dropped, WEIR_DROPS),
-                       (long long)(view.held_handover + view.held_batch));
+                       (long long)(view.held_handover + view.held_join + view.held_batch));
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         const struct weir_queue_row *queue = &view.queues[e];
         const char *name = ledger->exporters[e].name;

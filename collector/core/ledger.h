@@ -26,6 +26,7 @@ enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGES };
 enum weir_drop {
     WEIR_DROP_MEMORY /* no room to batch it for export */,
     WEIR_DROP_NO_EXPORTER /* `exporters: {}`: it lives on in the series */,
+    WEIR_DROP_MERGED /* part of a span that is counted elsewhere, or the same once more */,
     WEIR_DROPS
 };
 enum weir_queue_drop {
@@ -58,6 +59,8 @@ struct weir_lane_row {
     uint64_t dropped[WEIR_DROPS];
     uint64_t handed_over; /* into other lanes' rings; held{where="handover"} = sum handed_over - sum taken_over */
     uint64_t taken_over;  /* out of the rings into this lane */
+    uint64_t joined;      /* wait for the rest of their span, or for their trace's rate */
+    uint64_t released;    /* and went on; held{where="join"} = joined - released */
     uint64_t batched;     /* into this lane's open export batch */
     uint64_t fanned_out;  /* closed and given to the exporters; held{where="batch"} = batched - fanned_out */
     uint64_t points_received[WEIR_RECEIVERS];

@@ -251,6 +251,8 @@ enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_spa
         end_ns = start_ns + head->duration_us * 1000;
     } else if (head->duration_us > 0) {
         weir_span_int(writer, KEY("zipkin.duration"), (int64_t)head->duration_us);
+    } else if (head->ended) {
+        end_ns = start_ns;
     }
     weir_span_times(writer, start_ns, end_ns);
     if (head->debug) weir_span_bool(writer, KEY("zipkin.debug"), true);

@@ -30,6 +30,7 @@ struct zipkin_head {
     uint64_t timestamp_us, duration_us; /* 0 = unknown */
     struct zipkin_endpoint local, remote;
     bool debug, shared;
+    bool ended;  /* also where the duration is 0: begun and ended in the same microsecond */
     bool failed; /* it has the tag `error`, which Zipkin takes for a failure */
 };
 

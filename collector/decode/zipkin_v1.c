@@ -63,6 +63,7 @@ struct made {
     enum weir_kind kind;
     uint64_t timestamp_us, duration_us;
     bool shared;
+    bool ended; /* its end was marked */
 };
 struct conversion {
     struct zipkin_v1 *source;
@@ -139,6 +140,7 @@ static void set_times(struct conversion *c, const struct zipkin_v1_annotation *b
     } else {
         span->timestamp_us = begin->timestamp_us;
         if (end != NULL) span->duration_us = between(begin->timestamp_us, end->timestamp_us);
+        span->ended = end != NULL;
     }
 }
 
@@ -170,6 +172,7 @@ static void both_sides(struct conversion *c) {
     server->shared = true;
     server->timestamp_us = sr->timestamp_us;
     if (ss != NULL) server->duration_us = between(sr->timestamp_us, ss->timestamp_us);
+    server->ended = ss != NULL;
     if (cr == NULL && c->source->duration_us == 0) client->duration_us = 0; /* one way */
 }
 
@@ -318,7 +321,8 @@ enum weir_status zipkin_v1_convert(struct weir_zipkin_decoder *decoder, struct z
                                    .duration_us = made->duration_us,
                                    .remote = made->remote,
                                    .debug = source->debug,
-                                   .shared = made->shared};
+                                   .shared = made->shared,
+                                   .ended = made->ended};
         if (made->local != NULL) head.local = *made->local;
         weir_span_begin(&writer, decoder->batch);
         weir_span_name(&writer, source->name.bytes, source->name.size);

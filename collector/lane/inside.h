@@ -1,6 +1,7 @@
 /* inside.h - what lane.c (one lane) and lanes.c (all of them) share; of no concern to other rooms. */
 #ifndef WEIR_LANE_INSIDE_H
 #define WEIR_LANE_INSIDE_H
+#include "collector/lane/join.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/points.h"
 
@@ -24,6 +25,7 @@ struct lane {
     struct weir_shard *shard;
     struct weir_snapshot snapshot;
     struct weir_batch *open; /* kept spans on their way to the exporters */
+    struct weir_join *join;  /* NULL: no Scribe */
     struct weir_timer open_age, tick;
     struct weir_lane_row row;
     bool row_changed;

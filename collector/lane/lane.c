@@ -18,6 +18,8 @@ static const struct weir_metric lane_metrics[LANE_METRICS] = {
 static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
     [WEIR_WEIGHT_CARRIED] = {"spans_weight_source_total", "source=\"carried\"", WEIR_COUNTER,
                              "Where the weight of a span came from."},
+    [WEIR_WEIGHT_TRACE] = {"spans_weight_source_total", "source=\"trace\"", WEIR_COUNTER,
+                           "Where the weight of a span came from."},
     [WEIR_WEIGHT_DECLARED] = {"spans_weight_source_total", "source=\"declared\"", WEIR_COUNTER,
                               "Where the weight of a span came from."},
     [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER,
@@ -88,18 +90,54 @@ static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) 
     if (lane->open->span_count >= limits->max_spans || lane->open->size >= limits->max_bytes) close_batch(lane);
 }
 
-/* spans[first .. first+count) belong here: counted for good. The views are this lane's alone. */
+/* Counted for good, and kept or left out. */
+static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+    struct weir_span *span = &batch->spans[i];
+    weir_shard_span(lane->shard, span, now_ns);
+    if (weir_policy_keeps_all(lane->snapshot.policy) || weir_policy_keep(lane->snapshot.policy, span)) {
+        keep(lane, batch, i);
+    } else {
+        WEIR_TALLY("sampled_out_collector", lane->row.sampled_out[WEIR_STAGE_COLLECTOR], 1);
+    }
+}
+
+/* Where the weight may hang on another span of the trace it is known only here: see join.h. */
+static bool joins(const struct lane *lane, uint32_t receiver) {
+    return lane->join != NULL && (receiver == WEIR_RECEIVER_SCRIBE || receiver == WEIR_RECEIVER_ZIPKIN);
+}
+
+static void pass_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+    struct weir_span *span = &batch->spans[i];
+    enum weir_weight_source source = WEIR_WEIGHT_TRACE;
+    if ((span->flags & WEIR_SPAN_PRIOR_CHANGED) == 0)
+        source = weir_policy_weigh(lane->snapshot.policy, weir_receiver_names[span->receiver], span);
+    weir_count(lane->weights, source, 1);
+    pass(lane, batch, i, now_ns);
+}
+
+static void go_on(void *self, struct weir_batch *batch, uint32_t i) {
+    struct lane *lane = self;
+    WEIR_TALLY("released", lane->row.released, 1);
+    pass_joined(lane, batch, i, weir_loop_now(lane->loop));
+    lane->row_changed = true;
+}
+
+static void take_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+    switch (weir_join_offer(lane->join, &lane->snapshot.config->scribe, batch, i, now_ns)) {
+    case WEIR_JOIN_GOES_ON: pass_joined(lane, batch, i, now_ns); break;
+    case WEIR_JOIN_WAITS: WEIR_TALLY("joined", lane->row.joined, 1); break;
+    case WEIR_JOIN_MERGED: WEIR_TALLY("dropped_merged", lane->row.dropped[WEIR_DROP_MERGED], 1); break;
+    }
+}
+
+/* spans[first .. first+count) belong here. The views are this lane's alone. */
 static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count) {
     uint64_t now_ns = weir_loop_now(lane->loop);
-    const struct weir_policy *policy = lane->snapshot.policy;
-    bool keeps_all = weir_policy_keeps_all(policy);
     for (uint32_t i = first; i < first + count; i++) {
-        struct weir_span *span = &batch->spans[i];
-        weir_shard_span(lane->shard, span, now_ns);
-        if (keeps_all || weir_policy_keep(policy, span)) {
-            keep(lane, batch, i);
+        if (joins(lane, batch->spans[i].receiver)) {
+            take_joined(lane, batch, i, now_ns);
         } else {
-            WEIR_TALLY("sampled_out_collector", lane->row.sampled_out[WEIR_STAGE_COLLECTOR], 1);
+            pass(lane, batch, i, now_ns);
         }
     }
     lane->row_changed = true;
@@ -208,7 +246,8 @@ static bool admit_span(struct lane *lane, const char *receiver, uint64_t overloa
                        struct weir_span *span) {
     const struct weir_rules *rules = lane->snapshot.config->rules;
     if (weir_rules_judges(rules)) weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
-    weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
+    if (!joins(lane, span->receiver))
+        weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
     return overload == 0 || weir_threshold_raise(span, overload);
 }
 
@@ -335,6 +374,7 @@ enum { TICK_MS = 100 };
 static void tick(struct weir_timer *timer) {
     struct lane *lane = (struct lane *)((char *)timer - offsetof(struct lane, tick));
     weir_shard_tick(lane->shard, weir_loop_now(lane->loop));
+    if (lane->join != NULL) weir_join_tick(lane->join, &lane->snapshot.config->scribe, weir_loop_now(lane->loop));
     weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
 }
 
@@ -355,6 +395,11 @@ enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
     lane->weights = weir_metrics_open(all->env.metrics, weight_metrics, WEIR_WEIGHT_SOURCES, NULL);
     if (lane->metrics == NULL || lane->weights == NULL)
         return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+    if (lane->snapshot.config->scribe.listen.on) {
+        lane->join = weir_join_new(&(struct weir_join_env){
+            .names = all->env.names, .metrics = all->env.metrics, .go_on = go_on, .self = lane});
+        if (lane->join == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+    }
     weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
     weir_loop_each_round(lane->loop, round_done, lane);
     return WEIR_OK;
@@ -376,6 +421,7 @@ void weir_lane_take_rest(struct lane *lane) {
         while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel))
             take_parcel(lane, &parcel);
     }
+    if (lane->join != NULL) weir_join_drain(lane->join, weir_loop_now(lane->loop));
     close_batch(lane);
 }
 
@@ -386,6 +432,7 @@ void weir_lane_close(struct lane *lane) {
     weir_metrics_close(lane->all->env.metrics, lane->weights);
     weir_loop_free(lane->loop); /* its last letters may open a batch */
     weir_batch_unref(lane->open);
+    weir_join_free(lane->join);
     scratch_free(lane);
 }
 

@@ -22,7 +22,13 @@ uint64_t weir_policy_version(const struct weir_policy *policy); /* hash of the f
 
 /* Where a span's weight comes from, the first that is known: what it carries (th, prior), what `sources:` declares for
  * its receiver or service, else 1. A declared rate sets prior and WEIR_SPAN_PRIOR_CHANGED. */
-enum weir_weight_source { WEIR_WEIGHT_CARRIED, WEIR_WEIGHT_DECLARED, WEIR_WEIGHT_UNKNOWN, WEIR_WEIGHT_SOURCES };
+enum weir_weight_source {
+    WEIR_WEIGHT_CARRIED,
+    WEIR_WEIGHT_TRACE, /* carried by another span of its trace: the lane says it (lane/join.h) */
+    WEIR_WEIGHT_DECLARED,
+    WEIR_WEIGHT_UNKNOWN,
+    WEIR_WEIGHT_SOURCES
+};
 enum weir_weight_source weir_policy_weigh(const struct weir_policy *policy, const char *receiver,
                                           struct weir_span *span);
 

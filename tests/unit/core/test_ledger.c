@@ -50,10 +50,12 @@ static void every_place_of_a_span(void **state) {
     struct weir_lane_row a = {.received = {[WEIR_RECEIVER_GRPC] = 60},
                               .refused = {[WEIR_RECEIVER_GRPC] = {11, 12, 13}},
                               .sampled_out = {4, 6},
-                              .dropped = {[WEIR_DROP_MEMORY] = 3},
+                              .dropped = {[WEIR_DROP_MEMORY] = 1, [WEIR_DROP_MERGED] = 2},
+                              .joined = 9,
+                              .released = 8,
                               .handed_over = 20,
                               .taken_over = 5,
-                              .batched = 21,
+                              .batched = 20,
                               .fanned_out = 20,
                               .points_received = {[WEIR_RECEIVER_STATSD] = 9},
                               .points_rejected = {[WEIR_RECEIVER_STATSD] = {[WEIR_POINT_STALE] = 2}},
@@ -62,7 +64,8 @@ static void every_place_of_a_span(void **state) {
         .handed_over = 2, .taken_over = 16, .batched = 12, .fanned_out = 10, .points_taken_over = 3};
     weir_ledger_publish(ledger, 0, &a);
     weir_ledger_publish(ledger, 1, &b);
-    /* 60 = 10 sampled out + 3 dropped + 1 between the lanes + 3 in batches + 30, and 13 that are nowhere */
+    /* 60 = 10 sampled out + 3 dropped + 1 between the lanes + 1 that waits + 2 in batches + 30, and 13 that are nowhere
+     */
     struct weir_buffer out = {0};
     const char *page = exposed(ledger, &out);
     says(page, "weir_spans_received_total{receiver=\"grpc\"} 60\n");
@@ -71,14 +74,16 @@ static void every_place_of_a_span(void **state) {
     says(page, "weir_spans_refused_total{receiver=\"grpc\",reason=\"closing\"} 13\n");
     says(page, "weir_spans_sampled_out_total{exporter=\"\",stage=\"overload\"} 4\n");
     says(page, "weir_spans_sampled_out_total{exporter=\"\",stage=\"collector\"} 6\n");
-    says(page, "weir_spans_dropped_total{exporter=\"\",where=\"batch\",reason=\"memory\"} 3\n");
+    says(page, "weir_spans_dropped_total{exporter=\"\",where=\"batch\",reason=\"memory\"} 1\n");
     says(page, "weir_spans_dropped_total{exporter=\"\",where=\"export\",reason=\"no_exporter\"} 0\n");
+    says(page, "weir_spans_dropped_total{exporter=\"\",where=\"join\",reason=\"merged\"} 2\n");
     says(page, "weir_spans_dropped_total{exporter=\"file\",where=\"queue\",reason=\"full\"} 1\n");
     says(page, "weir_spans_dropped_total{exporter=\"file\",where=\"queue\",reason=\"expired\"} 2\n");
     says(page, "weir_spans_dropped_total{exporter=\"file\",where=\"queue\",reason=\"rejected\"} 3\n");
     says(page, "weir_spans_dropped_total{exporter=\"file\",where=\"queue\",reason=\"shutdown\"} 4\n");
     says(page, "weir_spans_held{exporter=\"\",where=\"handover\"} 1\n");
-    says(page, "weir_spans_held{exporter=\"\",where=\"batch\"} 3\n");
+    says(page, "weir_spans_held{exporter=\"\",where=\"join\"} 1\n");
+    says(page, "weir_spans_held{exporter=\"\",where=\"batch\"} 2\n");
     says(page, "weir_spans_held{exporter=\"file\",where=\"queue\"} 7\n");
     says(page, "weir_spans_held{exporter=\"file\",where=\"exporter\"} 5\n");
     says(page, "weir_spans_delivered_total{exporter=\"file\"} 8\n");
@@ -118,14 +123,15 @@ static void each_cell_is_in_the_balance(void **state) {
     struct weir_queue_row queue = {0};
     struct weir_lane_row row = {0};
     weir_ledger_add_exporter(ledger, "e", read_queue, &queue);
-    uint64_t *const lane_cells[] = {&row.received[0], &row.received[1],  &row.sampled_out[0], &row.sampled_out[1],
-                                    &row.dropped[0],  &row.dropped[1],   &row.handed_over,    &row.taken_over,
-                                    &row.batched,     &row.fanned_out,   &queue.queued,       &queue.in_flight,
-                                    &queue.delivered, &queue.dropped[0], &queue.dropped[1],   &queue.dropped[2],
-                                    &queue.dropped[3]};
+    uint64_t *const lane_cells[] = {&row.received[0],  &row.received[1],  &row.sampled_out[0], &row.sampled_out[1],
+                                    &row.dropped[0],   &row.dropped[1],   &row.dropped[2],     &row.joined,
+                                    &row.released,     &row.handed_over,  &row.taken_over,     &row.batched,
+                                    &row.fanned_out,   &queue.queued,     &queue.in_flight,    &queue.delivered,
+                                    &queue.dropped[0], &queue.dropped[1], &queue.dropped[2],   &queue.dropped[3]};
     struct weir_buffer out = {0};
     for (size_t i = 0; i < COUNT_OF(lane_cells); i++) {
-        bool adds = i < 2 || lane_cells[i] == &row.taken_over || lane_cells[i] == &row.fanned_out;
+        bool adds = i < 2 || lane_cells[i] == &row.taken_over || lane_cells[i] == &row.released ||
+                    lane_cells[i] == &row.fanned_out;
         ++*lane_cells[i];
         weir_ledger_publish(ledger, 0, &row);
         says(exposed(ledger, &out), adds ? "weir_ledger_imbalance_spans{exporter=\"e\"} 1\n"
