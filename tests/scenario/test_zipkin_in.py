@@ -181,3 +181,18 @@ def test_answers(weir):
 
     assert one.page().sum("weir_spans_refused_total", receiver="zipkin", reason="invalid") == 2 + 1
     assert one.balance(received=3).received == 3
+
+
+def test_no_room_is_said_and_passes(weir):
+    """A list that memory.intake has no room for is refused as a whole, with the time to come again; the next one is taken."""
+    one = weir(receivers={"zipkin": ""}, extra="memory: { intake: 1MiB }")
+    url = f"http://127.0.0.1:{one.ports['zipkin']}/api/v2/spans"
+    large = (DATA / "smartthings-mobile-web-install.json").read_bytes()
+    answer = http(url, method="POST", body=large, headers={"Content-Type": JSON})
+    assert answer.status == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    small = (DATA / "yelp.json").read_bytes()
+    answer = http(url, method="POST", body=small, headers={"Content-Type": JSON})
+    assert answer.status == 202
+    sent = len(json.loads(small))
+    assert one.balance(received=sent).received == sent
