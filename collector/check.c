@@ -1,6 +1,6 @@
 #include "collector/check.h"
-#include "collector/config/limits.h"
 #include "collector/attributes/rules.h"
+#include "collector/config/limits.h"
 #include "collector/config/options.h"
 #include "collector/core/signature.h"
 #include "collector/receive/tls.h"

@@ -358,8 +358,7 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
     case WEIR_OPTION_PATH: return set_text(option, field, env->folder, text, why, why_size);
     case WEIR_OPTION_NETWORKS: {
         struct weir_networks networks;
-        return weir_networks_parse(text, &networks, why, why_size) &&
-               set_text(option, field, "", text, why, why_size);
+        return weir_networks_parse(text, &networks, why, why_size) && set_text(option, field, "", text, why, why_size);
     }
     case WEIR_OPTION_SECONDS: return set_seconds((struct weir_aggregate_config *)(void *)field, text, why, why_size);
     case WEIR_OPTION_HEADERS:

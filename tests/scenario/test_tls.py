@@ -15,13 +15,12 @@ import time
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-
 from harness.net import wait_until
 from harness.process import PEERS, Process, run
 from harness.prometheus import Prometheus
 from harness.series import Page
 from harness.weir import Weir, binary
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 TOKEN = "c2VzYW1l.open-1"
 

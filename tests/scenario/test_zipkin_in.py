@@ -8,7 +8,6 @@ import pathlib
 import re
 
 import pytest
-
 from harness import zipkin_proto
 from harness.net import http, wait_until
 

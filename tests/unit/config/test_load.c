@@ -230,13 +230,15 @@ static void test_refused(void **state) {
     /* unknown keys */
     refuses("lanes: 1\nlanez: 2\n", "weir.yaml:2: lanez: unknown key, did you mean lanes?");
     refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, "
-                      "aggregate, sampling, admin, exporters");
+                      "aggregate, sampling, admin, attributes, operations, success, exclude, exporters");
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "
                                          "otlp_http, zipkin, scribe, datagram, access_log, statsd");
-    refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
-                                    "memory, receivers, batch, aggregate, sampling, admin, exporters");
+    refuses(
+        "batch.max_spans: 2\n",
+        "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
+        "memory, receivers, batch, aggregate, sampling, admin, attributes, operations, success, exclude, exporters");
     refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
     refuses("exporters: { pigeon/a: {} }\n",

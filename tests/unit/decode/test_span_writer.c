@@ -1,6 +1,6 @@
 /* Spans written for other formats, read back by protobuf-c and as views. */
-#include "collector/decode/span_writer.h"
 #include "collector/core/wire.h"
+#include "collector/decode/span_writer.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 
 #include <setjmp.h>
