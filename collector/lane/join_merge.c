@@ -190,10 +190,11 @@ static void merge_views(const struct weir_join_part *first, const struct weir_jo
     merged.flags &=
         (uint16_t) ~(WEIR_SPAN_ROOT | WEIR_SPAN_PRIOR | WEIR_SPAN_PRIOR_CHANGED | WEIR_SPAN_TH | WEIR_SPAN_TH_CHANGED);
     if (merged.parent_id == 0) merged.flags |= WEIR_SPAN_ROOT;
-    const struct weir_span *weighed =
-        (a->flags & (WEIR_SPAN_PRIOR | WEIR_SPAN_PRIOR_CHANGED)) != 0 || a->prior != 1 ? a : b;
+    const unsigned known = WEIR_SPAN_PRIOR | WEIR_SPAN_PRIOR_CHANGED;
+    bool by_second = (b->flags & WEIR_SPAN_PRIOR) != 0 || (a->flags & known) == 0;
+    const struct weir_span *weighed = (a->flags & WEIR_SPAN_PRIOR) == 0 && by_second ? b : a;
     merged.prior = weighed->prior;
-    merged.flags |= weighed->flags & (WEIR_SPAN_PRIOR | WEIR_SPAN_PRIOR_CHANGED);
+    merged.flags |= weighed->flags & known;
     const struct weir_span *thinned = a->threshold >= b->threshold ? a : b; /* overload came between */
     merged.threshold = thinned->threshold;
     merged.flags |= thinned->flags & (WEIR_SPAN_TH | WEIR_SPAN_TH_CHANGED);

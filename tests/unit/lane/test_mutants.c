@@ -126,6 +126,23 @@ static void no_memory_for_a_batch(void) {
     rig_drain();
     settle_up();
 }
+/* Spans of Scribe without an end: they wait until the end of all. Of each request one comes twice. */
+static void joins(void) {
+    rig_reset(2);
+    rig_build();
+    rig_start();
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        struct weir_batch *batch = rig_request(SPANS, 40, "r");
+        for (uint32_t n = 0; n < SPANS; n++)
+            batch->spans[n].receiver = WEIR_RECEIVER_SCRIBE;
+        batch->spans[1] = batch->spans[0];
+        if (rig_offer(i % rig.lane_count, batch, NULL) != WEIR_OK) fail_msg("refused");
+    }
+    rig_stop();
+    rig_drain();
+    assert_int_equal(rig.spans_seen, REQUESTS * (SPANS - 1));
+    settle_up();
+}
 
 /* Beside the balance: what the sender was told. */
 static void refuses(void) {
@@ -209,6 +226,9 @@ static const struct row {
     {"sampled_out_collector", "sampled_out_collector", collector_samples},
     {"dropped_no_exporter", "dropped_no_exporter", no_exporter},
     {"dropped_memory", "dropped_memory", no_memory_for_a_batch},
+    {"joined", "joined", joins},
+    {"released", "released", joins},
+    {"dropped_merged", "dropped_merged", joins},
     {"refused", "refused", refuses},
     {"points_received", "points_received", points_are_received},
     {"points_handed_over", "points_handed_over", points_cross},
