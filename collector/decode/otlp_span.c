@@ -215,6 +215,7 @@ static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said
         if (field.number == 1) {
             if (field.type != WEIR_WIRE_BYTES)
                 return broken(finding, "another wire type than the field has", "key", start);
+            if (key != NULL) said->touched = true; /* a field that stands twice: rules look at both */
             key = field.bytes;
             key_size = field.value;
             if (!ascii && !weir_utf8_valid(key, key_size)) finding->bad_text = true;
@@ -233,6 +234,7 @@ static inline bool read_attribute(const uint8_t *bytes, size_t size, struct said
                                      finding))
                     return false;
                 if (row->text && !ascii && !weir_utf8_valid(inner.bytes, inner.value)) finding->bad_text = true;
+                if (value.number != 0) said->touched = true;
                 value = (struct value){.number = inner.number,
                                        .bits = inner.value,
                                        .text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL};
@@ -315,11 +317,13 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
         case 1: trace_id = field.bytes, trace_id_size = field.value; break;
         case 2: span_id = field.bytes, span_id_size = field.value; break;
         case 3:
+            said.touched |= state != NULL;
             state = field.bytes, state_size = field.value;
             if (!is_text(state, state_size)) finding->bad_text = true;
             break;
         case 4: parent_id = field.bytes, parent_id_size = field.value; break;
         case 5:
+            said.touched |= name != NULL; /* only the last is the name, and rules look at both */
             name = field.bytes, name_size = field.value;
             if (!is_text(name, name_size)) finding->bad_text = true;
             break;

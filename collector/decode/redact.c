@@ -10,23 +10,31 @@ struct pair {
     uint32_t kind; /* field number of the AnyValue; 0 = none */
     uint64_t bits;
     struct weir_wire value; /* the AnyValue */
+    bool twice;             /* a field stands twice: what protobuf does not read is still in the bytes */
 };
 
 /* What protobuf reads: the last of each. */
 static struct pair read_pair(struct weir_wire wire) {
     struct pair pair = {.key = (const uint8_t *)""};
     struct weir_wire_field field, inner;
+    unsigned keys = 0, values = 0;
     while (weir_wire_next(&wire, &field)) {
         if (field.type != WEIR_WIRE_BYTES) continue;
         if (field.number == 1) {
             pair.key = field.bytes;
             pair.key_size = field.value;
+            pair.twice |= keys++ > 0;
         } else if (field.number == 2) {
-            pair.value = weir_wire_of(field.bytes, field.value);
+            struct weir_wire any = weir_wire_of(field.bytes, field.value);
+            pair.twice |= values++ > 0;
+            pair.value = any;
         }
     }
-    for (struct weir_wire any = pair.value; weir_wire_next(&any, &inner);) {
+    struct weir_wire any = pair.value;
+    for (const uint8_t *start = any.at; weir_wire_next(&any, &inner); start = any.at) {
         if (weir_otlp_field(WEIR_OTLP_ANY_VALUE, inner.number) == NULL) continue;
+        pair.twice |= pair.kind != 0;
+        pair.value = (struct weir_wire){.at = start, .end = any.at}; /* the last one is the value */
         pair.kind = inner.number;
         pair.bits = inner.value;
         pair.text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL;
@@ -48,6 +56,7 @@ bool weir_redact_names(const struct weir_rules *rules, const uint8_t *name, size
 
 static bool pair_needs(const struct weir_rules *rules, const struct weir_rules_look *look, struct weir_wire wire) {
     struct pair pair = read_pair(wire);
+    if (pair.twice) return true;
     if (look->cards && weir_cards_find(pair.key, pair.key_size)) return true;
     if (pair.kind == ANY_STRING)
         return weir_rules_touch(rules, look, pair.key, pair.key_size, pair.text, pair.text_size);
@@ -141,7 +150,7 @@ static void put_pair(struct redaction *r, uint32_t number, struct weir_wire wire
     enum weir_rules_verdict verdict =
         weir_rules_apply(r->rules, pair.key, pair.key_size, is_text ? pair.text : pair.value.at,
                          is_text ? pair.text_size : any_size, is_text, &r->value);
-    if (verdict != WEIR_RULES_SAME) r->changed = true;
+    if (verdict != WEIR_RULES_SAME || pair.twice) r->changed = true;
     if (verdict == WEIR_RULES_DROP) return;
     size_t mark = open_message(r->out, number);
     put_text(r, 1, pair.key, pair.key_size);
