@@ -33,6 +33,7 @@ struct pump {
     struct pump *next, **slot;
     struct weir_stream *stream;
     struct pipe in, out; /* to the user; to the peer */
+    bool left;           /* the user is done; what it wrote may still be on its way */
 };
 
 struct weir_tls_pumps {
@@ -132,6 +133,7 @@ static bool wait_for_more(struct pump *pump) {
     if (out->bytes != NULL) outer |= EPOLLOUT;
     if (out->bytes == NULL && !out->ended) inner |= EPOLLIN;
     if (in->bytes != NULL) inner |= EPOLLOUT;
+    if (!pump->left) inner |= EPOLLRDHUP; /* also while nothing of it can be taken */
     uint32_t wants = out->shut ? 0 : pump->stream->kind->wants(pump->stream);
     /* What OpenSSL holds can wait while there is no room for it. */
     if (wants != 0 && outer != 0) outer = wants;
@@ -146,20 +148,25 @@ static bool wait_for_more(struct pump *pump) {
     return true;
 }
 
-static void go_on(struct pump *pump) {
+static void user_left(struct pump *pump) {
     struct weir_loop *loop = pump->pumps->loop;
-    bool was_over = pump->out.ended;
+    if (!pump->left) weir_loop_set(loop, &pump->timer, weir_loop_now(loop) + PATIENCE_S * WEIR_S);
+    pump->left = true;
+}
+
+static void go_on(struct pump *pump) {
     if (!move(pump, true) || !move(pump, false) || (pump->in.ended && pump->out.shut)) {
         end(pump);
         return;
     }
-    if (pump->out.ended && !was_over) weir_loop_set(loop, &pump->timer, weir_loop_now(loop) + PATIENCE_S * WEIR_S);
+    if (pump->out.ended) user_left(pump);
     if (!wait_for_more(pump)) end(pump);
 }
 
 static void ready(struct weir_watch *watched, uint32_t events) {
-    (void)events;
-    go_on(((struct side *)watched)->pump);
+    struct pump *pump = ((struct side *)watched)->pump;
+    if (watched == &pump->inner.watch && (events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0) user_left(pump);
+    go_on(pump);
 }
 
 static void patience_ends(struct weir_timer *timer) {

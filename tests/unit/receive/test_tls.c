@@ -377,6 +377,36 @@ static void test_what_is_not_tls(void **state) {
     assert_int_equal(HANDSHAKES("ok"), 1);
 }
 
+/* A peer may ask for new keys all the time; one that reads nothing of what we say to that is not read from either. */
+static void test_new_keys(void **state) {
+    (void)state;
+    open_tls();
+    struct pair pair = pair_open(&(struct client_options){.version = TLS1_3_VERSION});
+    uint8_t got[10];
+    assert_true(shake(&pair));
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(SSL_key_update(pair.client, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_write(pair.client, "word", 4), 4);
+        assert_int_equal(stream_read(&pair, got, sizeof got), 4);
+        assert_int_equal(wants(&pair), 0);
+        assert_int_equal(SSL_read(pair.client, got, 1), -1);
+    }
+    ssize_t n = 4;
+    for (int i = 0; i < 10000 && n == 4; i++) {
+        SSL_key_update(pair.client, SSL_KEY_UPDATE_REQUESTED);
+        if (SSL_write(pair.client, "word", 4) != 4) break;
+        n = stream_read(&pair, got, sizeof got);
+    }
+    assert_int_equal(n, WEIR_STREAM_LATER);
+    assert_int_equal(wants(&pair), EPOLLOUT);
+    assert_int_equal(SSL_read(pair.client, got, 1), -1);
+    assert_int_equal(stream_read(&pair, got, sizeof got), 4);
+    assert_int_equal(wants(&pair), 0);
+    assert_int_equal(pair.stream->kind->write(pair.stream, (const uint8_t *)"answer", 6), 6);
+    assert_int_equal(SSL_read(pair.client, got, sizeof got), 6);
+    pair_close(&pair);
+}
+
 static void test_renegotiation_is_refused(void **state) {
     (void)state;
     open_tls();
@@ -597,6 +627,7 @@ int main(void) {
         TEST(test_what_is_held_is_asked_for),
         TEST(test_peers_that_vanish),
         TEST(test_what_is_not_tls),
+        TEST(test_new_keys),
         TEST(test_renegotiation_is_refused),
         TEST(test_without_a_context_a_stream_is_plain),
         TEST(test_files_that_do_not_do),

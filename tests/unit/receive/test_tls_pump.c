@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* strcasestr */
+#define _GNU_SOURCE /* strcasestr, POLLRDHUP */
 #include "collector/receive/http.h"
 #include "collector/receive/tls.h"
 #include "tests/unit/receive/certs.h"
@@ -185,6 +185,46 @@ static void test_clients_that_vanish(void **state) {
     close(user);
 }
 
+static uint64_t fast_ns(void *self) {
+    (void)self;
+    return weir_mono_ns(&weir_clock_system) * 50;
+}
+
+static void look_at_the_clock(void) {}
+
+/* The user is done, and its peer takes nothing of what is left: after ten seconds it is not waited for. */
+static void test_patience(void **state) {
+    (void)state;
+    static const struct weir_clock fast = {.mono_ns = fast_ns, .unix_ns = fast_ns};
+    static uint8_t much[60000];
+    on_lane(free_job);
+    on_lane(close_job);
+    lane_join();
+    weir_loop_free(lane.loop);
+    lane.loop = weir_loop_new(&fast, NULL);
+    assert_int_equal(weir_tls_open(&tls, "zipkin", &config, NULL, lane.metrics, NULL), WEIR_OK);
+    pumps = weir_tls_pumps_new(lane.loop);
+    lane_start();
+    int user;
+    char byte;
+    SSL *client = pumped(&user);
+    assert_int_equal(SSL_connect(client), 1);
+    assert_int_equal(SSL_write(client, "?", 1), 1);
+    assert_int_equal(recv(user, &byte, 1, 0), 1);
+    fcntl(user, F_SETFL, O_NONBLOCK);
+    for (int pause = 0; pause < 50; pause++) { /* until nothing moves */
+        if (send(user, much, sizeof much, MSG_NOSIGNAL) > 0) pause = 0;
+        usleep(1000);
+    }
+    close(user);
+    struct pollfd poller = {.fd = SSL_get_fd(client), .events = POLLRDHUP};
+    assert_int_equal(poll(&poller, 1, 50), 0);
+    for (int i = 0; i < 100 && poll(&poller, 1, 50) == 0; i++)
+        on_lane(look_at_the_clock); /* it sleeps by the usual one */
+    assert_int_equal(poll(&poller, 1, 0), 1);
+    forget(client);
+}
+
 static void test_freeing_ends_and_delivers(void **state) {
     (void)state;
     int user;
@@ -319,9 +359,13 @@ static void test_http(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_much_one_way_and_the_other),      TEST(test_the_client_ends_its_side_first),
-        TEST(test_an_answer_ahead_of_its_question), TEST(test_clients_that_vanish),
-        TEST(test_freeing_ends_and_delivers),       TEST(test_http),
+        TEST(test_much_one_way_and_the_other),
+        TEST(test_the_client_ends_its_side_first),
+        TEST(test_an_answer_ahead_of_its_question),
+        TEST(test_clients_that_vanish),
+        TEST(test_patience),
+        TEST(test_freeing_ends_and_delivers),
+        TEST(test_http),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, certs_setup, certs_teardown);
