@@ -89,8 +89,18 @@ static bool ipv4_of(const uint8_t *text, size_t size, uint8_t ip[4]) {
     return octet == 4;
 }
 
-void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_t size) {
+void zipkin_ipv6(struct zipkin_endpoint *endpoint, const uint8_t ip[16]) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (memcmp(ip, mapped, sizeof mapped) == 0) {
+        memcpy(endpoint->ipv4, ip + 12, 4);
+        endpoint->has_ipv4 = true;
+    } else {
+        memcpy(endpoint->ipv6, ip, 16);
+        endpoint->has_ipv6 = true;
+    }
+}
+
+void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_t size) {
     char copy[INET6_ADDRSTRLEN];
     uint8_t ip[16];
     if (ipv4_of(text, size, ip)) {
@@ -101,14 +111,7 @@ void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_
     if (size == 0 || size >= sizeof copy) return;
     memcpy(copy, text, size);
     copy[size] = 0;
-    if (inet_pton(AF_INET6, copy, ip) != 1) return;
-    if (memcmp(ip, mapped, sizeof mapped) == 0) {
-        memcpy(endpoint->ipv4, ip + 12, 4);
-        endpoint->has_ipv4 = true;
-    } else {
-        memcpy(endpoint->ipv6, ip, 16);
-        endpoint->has_ipv6 = true;
-    }
+    if (inet_pton(AF_INET6, copy, ip) == 1) zipkin_ipv6(endpoint, ip);
 }
 
 /* ---- writing ---- */

@@ -73,6 +73,8 @@ enum weir_status zipkin_put(struct weir_zipkin_decoder *decoder, struct weir_spa
 enum weir_status zipkin_skip(struct weir_zipkin_decoder *decoder, struct weir_span_writer *writer, const char *why);
 /* Hex digits, 1 to `max` of them (16 or 32), of either case, padded from the left. False: not such digits. */
 bool zipkin_hex(const uint8_t *text, size_t size, unsigned max, uint64_t *high, uint64_t *low);
+/* 16 bytes; an IPv4 address mapped into IPv6 is one of IPv4, as Zipkin has it (Endpoint.Builder.parseIp). */
+void zipkin_ipv6(struct zipkin_endpoint *endpoint, const uint8_t ip[16]);
 /* An address as text into the endpoint; what does not read is left out, as Zipkin does. */
 void zipkin_address(struct zipkin_endpoint *endpoint, const uint8_t *text, size_t size);
 

@@ -34,8 +34,7 @@ static bool read_endpoint(struct reader *reader, const struct weir_wire_field *m
             memcpy(endpoint->ipv4, field.bytes, 4);
             endpoint->has_ipv4 = true;
         } else if (field.number == 3 && field.type == WEIR_WIRE_BYTES && field.value == 16) {
-            memcpy(endpoint->ipv6, field.bytes, 16);
-            endpoint->has_ipv6 = true;
+            zipkin_ipv6(endpoint, field.bytes);
         } else if (field.number == 4 && field.type == WEIR_WIRE_VARINT && field.value <= UINT16_MAX) {
             endpoint->port = (uint16_t)field.value;
         }

@@ -48,10 +48,7 @@ static bool read_endpoint(struct weir_thrift *in, struct zipkin_endpoint *endpoi
             ok = read_text(in, &endpoint->service);
         } else if (is(type, number, WEIR_THRIFT_STRING, 4)) {
             ok = read_text(in, &ipv6);
-            if (ok && ipv6.size == 16) {
-                memcpy(endpoint->ipv6, ipv6.bytes, 16);
-                endpoint->has_ipv6 = true;
-            }
+            if (ok && ipv6.size == 16) zipkin_ipv6(endpoint, ipv6.bytes);
         } else {
             ok = weir_thrift_skip(in, type);
         }
