@@ -217,6 +217,7 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
         {&weir_receive_otlp_http, &config->otlp_http.listen, "receivers.otlp_http.listen", false},
         {&weir_receive_zipkin, &config->zipkin.listen, "receivers.zipkin.listen", false},
         {&weir_receive_scribe, &config->scribe.listen, "receivers.scribe.listen", false},
+        {&weir_receive_access_log, &config->access_log.listen, "receivers.access_log.listen", true},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         bool on;

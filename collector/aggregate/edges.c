@@ -23,7 +23,10 @@ struct weir_waiting {
     uint32_t count, unused, oldest, newest;
 };
 
-enum { CAPACITY_MIN = 64 };
+enum {
+    CAPACITY_MIN = 64,
+    SERVERS_MAX = 16, /* that wait for one client: more are not hedged calls but one span sent over and over */
+};
 
 static bool resize(struct weir_waiting *waiting, uint32_t capacity);
 
@@ -212,12 +215,16 @@ void weir_shard_edge(struct weir_shard *shard, const struct weir_span *span, dou
                         .peer = span->peer,
                         .kind = span->kind,
                         .failed = span->status == WEIR_STATUS_ERROR};
+    unsigned servers = 0;
     for (uint32_t at = *slot_of(waiting, side.trace_lo, client_id); at != 0; at = waiting->sides[at].chain) {
         const struct side *other = &waiting->sides[at];
         if (other->client_id != client_id || other->trace_lo != side.trace_lo) continue;
         if (other->kind == span->kind) {
             if (client) return; /* the same span a second time */
-            continue;           /* one more server under one client: hedged, or retried below what is traced */
+            if (++servers < SERVERS_MAX)
+                continue; /* one more under one client: hedged, or retried below what is traced */
+            weir_count(shard->metrics, WEIR_EDGES_ALONE_SERVER, 1);
+            return;
         }
         count_pair(shard, client ? &side : other, client ? other : &side, now_ns);
         weir_count(shard->metrics, WEIR_EDGES_PAIRED, 1);

@@ -37,5 +37,6 @@ extern const struct weir_receiver weir_receive_statsd;
 extern const struct weir_receiver weir_receive_datagram;
 extern const struct weir_receiver weir_receive_otlp_http;
 extern const struct weir_receiver weir_receive_zipkin;
+extern const struct weir_receiver weir_receive_access_log;
 extern const struct weir_receiver weir_receive_scribe;
 #endif
