@@ -3,11 +3,13 @@
  * again (linkerd telemetry/zipkin ZipkinTracer.scala). Answers leave in the order of the calls. */
 #include "collector/decode/scribe.h"
 #include "collector/core/log.h"
+#include "collector/receive/linger.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/stream.h"
 #include "collector/receive/tls.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,8 @@ enum {
     HEAD_BYTES = 128,        /* kept of a frame that there is no room for: to answer it */
     OUT_BYTES = 64 * 1024,   /* of answers that are not read: then no more calls are */
     STALL_S = 30,            /* a frame of which nothing comes, answers that nobody reads */
+    STOPPING_STALL_S = 1,    /* the same once we are told to end */
+    STOPPING_SHARES = 64,    /* of one connection are read then */
     CHORE_MS = 1000,
 };
 
@@ -59,6 +63,7 @@ struct scribe {
     struct weir_sink sink;
     struct weir_loop *loop;
     struct weir_listener *listener;
+    struct weir_linger *linger;
     struct weir_tls *tls; /* NULL: plain */
     struct weir_metrics *registry;
     struct weir_metric_set *set;
@@ -69,13 +74,19 @@ struct scribe {
     uint32_t count, max_connections;
     uint64_t max_frame_bytes;
     bool stopping;
+    bool more; /* the connection that was read last had more than its share */
     uint8_t read[READ_BYTES];
 };
 
 static void end(struct connection *connection) {
     struct scribe *scribe = connection->scribe;
+    int fd = -1;
     weir_loop_unwatch(scribe->loop, &connection->watch);
+    /* It was we who ended it, and it may still send: what it was answered must reach it. */
+    if (connection->ending) fd = fcntl(connection->watch.fd, F_DUPFD_CLOEXEC, 0);
     connection->stream->kind->close(connection->stream);
+    if (fd >= 0) weir_linger_take(scribe->linger, fd);
+    scribe->more = false;
     *connection->slot = connection->next;
     if (connection->next != NULL) connection->next->slot = connection->slot;
     weir_gauge(scribe->set, OPEN, --scribe->count);
@@ -153,8 +164,8 @@ static void take_call(struct connection *connection) {
 
 /* ---- bytes ---- */
 
-/* The length is there. False: no frame is so long. */
-static bool begin_frame(struct connection *connection) {
+/* The length is there. */
+static void begin_frame(struct connection *connection) {
     struct scribe *scribe = connection->scribe;
     uint32_t size;
     memcpy(&size, connection->head, 4);
@@ -164,12 +175,12 @@ static bool begin_frame(struct connection *connection) {
         weir_count(scribe->set, CALLS_BROKEN, 1);
         weir_log_limited(&limit, WEIR_LOG_WARN, "scribe_frame_refused bytes=%u max=%llu", size,
                          (unsigned long long)scribe->max_frame_bytes);
-        return false;
+        connection->ending = true;
+        return;
     }
     connection->frame_size = size;
     connection->got = 0;
     connection->frame = weir_batch_new(scribe->sink.budget, size < FRAME_BYTES ? size : FRAME_BYTES);
-    return true;
 }
 
 /* As much of the bytes as belongs to the frame. */
@@ -202,7 +213,7 @@ static bool read_bytes(struct connection *connection, const uint8_t *bytes, size
         if (connection->head_size < 4) {
             connection->head[connection->head_size++] = *bytes++;
             size--;
-            if (connection->head_size == 4 && !begin_frame(connection)) return false;
+            if (connection->head_size == 4) begin_frame(connection);
             continue;
         }
         size_t took = read_frame(connection, bytes, size);
@@ -248,7 +259,8 @@ static void ready(struct weir_watch *watch, uint32_t events) {
     struct connection *connection = (struct connection *)watch;
     struct scribe *scribe = connection->scribe;
     bool open = (events & EPOLLERR) == 0;
-    for (size_t total = 0; open && total < READ_BYTES && reads_on(connection);) {
+    size_t total = 0;
+    while (open && total < READ_BYTES && reads_on(connection)) {
         ssize_t n = connection->stream->kind->read(connection->stream, scribe->read, READ_BYTES - total);
         if (n == WEIR_STREAM_LATER) break;
         if (n <= 0) {
@@ -259,7 +271,8 @@ static void ready(struct weir_watch *watch, uint32_t events) {
         open = read_bytes(connection, scribe->read, (size_t)n);
         total += (size_t)n;
     }
-    if (scribe->stopping && connection->head_size == 0) connection->ending = true;
+    scribe->more = total >= READ_BYTES;
+    if (scribe->stopping && connection->head_size == 0 && !scribe->more) connection->ending = true;
     /* A peer that half-closed still reads its answers. */
     bool written = write_out(connection);
     if (!open || !written || (connection->ending && connection->out.size == 0)) {
@@ -301,11 +314,11 @@ static void accepted(void *self, int fd) {
 /* Ends those that stalled in the middle of a frame or of their answers; between calls a client may rest. */
 static void chores(struct weir_timer *timer) {
     struct scribe *scribe = (struct scribe *)((char *)timer - offsetof(struct scribe, chores));
-    uint64_t now_ns = weir_loop_now(scribe->loop);
+    uint64_t now_ns = weir_loop_now(scribe->loop), stall_s = scribe->stopping ? STOPPING_STALL_S : STALL_S;
     for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
         next = connection->next;
         bool busy = connection->head_size > 0 || connection->out.size > 0 || connection->ending;
-        if (busy && now_ns - connection->moved_ns > STALL_S * WEIR_S) end(connection);
+        if (busy && now_ns - connection->moved_ns > stall_s * WEIR_S) end(connection);
     }
     weir_loop_set(scribe->loop, timer, now_ns + CHORE_MS * WEIR_MS);
 }
@@ -319,6 +332,7 @@ static void close_all(void *self) {
         end(scribe->first);
     if (scribe->loop != NULL) weir_loop_unset(scribe->loop, &scribe->chores);
     weir_listener_close(scribe->listener);
+    weir_linger_free(scribe->linger);
     weir_tls_close(scribe->tls);
     weir_scribe_free(scribe->decoder);
     weir_otlp_free(scribe->otlp);
@@ -345,8 +359,9 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     scribe->set = weir_metrics_open(env->metrics, metrics, METRICS, NULL);
     scribe->otlp = weir_otlp_new(env->names);
     if (scribe->otlp != NULL) scribe->decoder = weir_scribe_new(scribe->otlp);
+    scribe->linger = weir_linger_new(env->loop);
     enum weir_status status = WEIR_OK;
-    if (scribe->set == NULL || scribe->decoder == NULL)
+    if (scribe->set == NULL || scribe->decoder == NULL || scribe->linger == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "scribe: out of memory");
     if (status == WEIR_OK) status = weir_tls_open(&scribe->tls, "scribe", &config->scribe.tls, NULL, env->metrics, err);
     if (status == WEIR_OK) {
@@ -376,7 +391,9 @@ static void stop(void *self) {
     weir_listener_stop(scribe->listener);
     for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
         next = connection->next;
-        ready(&connection->watch, EPOLLIN);
+        scribe->more = true;
+        for (int share = 0; share < STOPPING_SHARES && scribe->more; share++)
+            ready(&connection->watch, EPOLLIN);
     }
 }
 

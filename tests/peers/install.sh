@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
 #   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
-#                                    otlp_go otlp_java otlp_rust
+#                                    otlp_go otlp_java otlp_rust finagle
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -127,6 +127,18 @@ install_otlp_java() { # the same for Java; versions in clients/java/pom.xml
     (cd "$dir/build" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
     cp "$dir/build/target/otlp-java-1.jar" "$dir/"
     done_with otlp-java "$version"
+}
+
+install_finagle() { # a Finagle router and app, as Linkerd 1 is one; versions in finagle/pom.xml
+    local version dir=$PEERS/finagle
+    version=$(sum_of "$HERE"/finagle/*)
+    here finagle "$version" && [ -s "$dir/classes/Main.class" ] && return 0
+    printf 'peers: finagle\n'
+    rm -rf "$dir"; mkdir -p "$dir/build" "$dir/classes"
+    cp "$HERE/finagle/pom.xml" "$dir/build/"
+    (cd "$dir/build" && mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/lib" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
+    javac -nowarn -cp "$dir/lib/*" -d "$dir/classes" "$HERE/finagle/Main.java"
+    done_with finagle "$version"
 }
 
 install_otlp_rust() { # the same for Rust, over tonic; a cargo of its own where there is none in PATH

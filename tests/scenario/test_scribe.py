@@ -1,0 +1,257 @@
+"""Scribe in: a real Finagle, and a client of our own for what Finagle does seldom."""
+
+import pathlib
+import struct
+import time
+
+import pytest
+
+from harness.finagle import SPANS_PER_REQUEST, Finagle
+from harness.net import free_port, get_json, wait_until
+from harness.process import settled
+from harness.scribe import OK, Client, call, entry, log, span
+
+DATA = pathlib.Path(__file__).parent.parent / "data" / "finagle"
+NOW_US = int(time.time() * 1e6)
+QUICK = "merge_wait: 2s, weight_wait: 1s"
+
+
+def calls(one, **labels) -> float:
+    return one.page().sum("traces_spanmetrics_calls_total", **labels)
+
+
+def held(one) -> float:
+    return one.page().sum("weir_spans_held", where="join")
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.sanitized
+def test_answers_are_those_that_a_real_zipkin_gave(weir, number):
+    """Byte for byte: the question whether we speak TTwitter, and each Log."""
+    one = weir(receivers={"scribe": QUICK})
+    want = (DATA / f"scribe-server-{number}.bin").read_bytes()
+    with Client(one.ports["scribe"]) as client:
+        client.send((DATA / f"scribe-client-{number}.bin").read_bytes())
+        assert client.read(len(want)) == want
+    answered = want.count(b"\0\0\0\x03Log")
+    page = one.page()
+    assert page.sum("weir_scribe_calls_total", result="ok") == answered
+    assert page.sum("weir_scribe_calls_total", result="unknown_method") == 1
+    one.balance()
+
+
+def finagle_rig(weir, zipkin, start, tmp_path, rate: float) -> tuple:
+    one = weir(exporters=f"zipkin: {{ url: '{zipkin.endpoint}' }}", receivers={"scribe": ""})
+    return one, start(Finagle(tmp_path, one.ports["scribe"], rate))
+
+
+def test_finagle_traces_come_out_whole(weir, zipkin, start, tmp_path):
+    requests = 60
+    one, finagle = finagle_rig(weir, zipkin, start, tmp_path, 1.0)
+    ids = [f"{0x5C1BE000 + i:016x}" for i in range(3)]
+    assert finagle.get(*["/orders/17"] * (requests - 1), "/fail") == [200] * (requests - 1) + [503]
+    for trace_id in ids:  # a trace that began before Finagle: debug is forced, and has a parent
+        b3 = {
+            "X-B3-TraceId": trace_id,
+            "X-B3-SpanId": "0000000000000abc",
+            "X-B3-ParentSpanId": trace_id,
+            "X-B3-Flags": "1",
+            "X-B3-Sampled": "1",
+        }
+        assert finagle.get("/debug", headers=b3) == [200]
+    sent = SPANS_PER_REQUEST * (requests + len(ids))
+    wait_until(lambda: finagle.metrics().get("zipkin/zipkin/log_span/ok") == sent, f"Finagle to hear ok {sent} times")
+    metrics = finagle.metrics()
+    assert metrics.get("zipkin/zipkin/log_span/try_later", 0) == 0
+    assert metrics["srv/router/requests"] == requests + len(ids)
+
+    # The second of Finagle's two spans is the router's client side and the app's server side: two of ours.
+    ledger = one.balance(received=3 * (requests + len(ids)))
+    assert ledger.delivered("zipkin") == ledger.received
+    traces = zipkin.traces("router")
+    assert len(traces) == requests + len(ids)
+    for trace in traces:
+        kinds = sorted((s["kind"], s["localEndpoint"]["serviceName"]) for s in trace)
+        assert kinds in ([("CLIENT", "app"), ("SERVER", "app"), ("SERVER", "router")], [("CLIENT", "app"), ("SERVER", "router")])
+        assert len({s["traceId"] for s in trace}) == 1
+        root = next(s for s in trace if s["localEndpoint"]["serviceName"] == "router")
+        assert all(s.get("parentId") == root["id"] for s in trace if s is not root)
+    for trace_id in ids:
+        assert get_json(f"http://127.0.0.1:{zipkin.port}/api/v2/trace/{trace_id}")[0]["debug"] is True
+    assert calls(one, service="router", span_kind="SPAN_KIND_SERVER") == requests + len(ids)
+    assert one.page().sum("weir_spans_weight_source_total", source="unknown") == 3 * len(ids)  # whoever forced them decided
+
+
+def test_finagle_weights(weir, zipkin, start, tmp_path):
+    """Half of the traces leave Finagle, and the series say how many requests there were."""
+    requests = 400
+    one, finagle = finagle_rig(weir, zipkin, start, tmp_path, 0.5)
+    finagle.get(*["/half"] * requests)
+    sent = settled(lambda: finagle.metrics().get("zipkin/zipkin/log_span/ok", 0), still=1.5)
+    traces = sent // SPANS_PER_REQUEST
+    assert 0.3 * requests < traces < 0.7 * requests
+    one.balance(received=3 * traces)
+    error = 5 * (requests * 0.5 / 0.5) ** 0.5  # 1/p draws of variance (1-p)/p each, five of them
+    for labels in ({"service": "router"}, {"service": "app", "span_kind": "SPAN_KIND_CLIENT"}):
+        counted = calls(one, **labels)
+        assert counted == 2 * traces  # the rate of the router's span for all of its trace
+        assert abs(counted - requests) < error
+    page = one.page()
+    assert page.sum("weir_spans_weight_source_total", source="unknown") == 0
+    assert page.sum("weir_spans_weight_source_total", source="carried") == traces
+    assert page.sum("weir_spans_weight_source_total", source="trace") == 2 * traces
+    assert held(one) == 0
+
+
+def test_a_back_end_that_is_down_delays_no_answer(weir):
+    """Finagle's client waits for 100 ms and sends nothing twice."""
+    down = free_port()
+    one = weir(
+        exporters=f"zipkin: {{ url: 'http://127.0.0.1:{down}/api/v2/spans' }}", receivers={"scribe": ""}, extra="drain_timeout: 1s"
+    )
+    took = []
+    with Client(one.ports["scribe"]) as client:
+        for n in range(1, 301):
+            spans = [span(n, m, marks={"sr": NOW_US, "ss": NOW_US + 900}, timestamp=NOW_US, rate=1.0) for m in range(1, 21)]
+            began = time.monotonic()
+            client.send(log(*spans, sequence=n))
+            assert client.result() == (n, OK)
+            took.append(time.monotonic() - began)
+    assert max(took) < 0.1, f"the slowest answer took {max(took) * 1000:.1f} ms"
+    wait_until(lambda: one.ledger().exporters["zipkin"]["held"] == 6000, "the spans to wait for Zipkin")
+    one.balance(received=6000, held=True)
+
+
+@pytest.mark.sanitized
+def test_parts_become_one_span(weir):
+    """What Finagle sends when a span ends late, and what a trace's rate does to spans that came before it."""
+    one = weir(receivers={"scribe": QUICK})
+    with Client(one.ports["scribe"]) as client:
+        client.send(log(span(7, 1, marks={"sr": NOW_US}, timestamp=NOW_US, tags={"http.uri": "/a"}, rate=0.25)))
+        client.send(log(span(7, 2, parent=1, marks={"cs": NOW_US + 10, "cr": NOW_US + 90}, timestamp=NOW_US + 10), sequence=2))
+        client.send(log(span(8, 3, marks={"cs": NOW_US, "cr": NOW_US + 50}, timestamp=NOW_US), sequence=3))
+        assert [client.result() for _ in range(3)] == [(1, OK), (2, OK), (3, OK)]
+        wait_until(lambda: held(one) == 2, "two spans to wait")
+        assert calls(one, span_kind="SPAN_KIND_CLIENT") == 4  # its trace's rate was known
+        client.send(
+            log(span(7, 1, marks={"ss": NOW_US + 100}, timestamp=NOW_US + 100, tags={"http.rsp.status": "200"}), sequence=4)
+        )
+        assert client.result() == (4, OK)
+        wait_until(lambda: calls(one, span_kind="SPAN_KIND_SERVER") == 4, "the parts to be one")
+        client.send(log(span(7, 1, marks={"late": NOW_US + 150}, timestamp=NOW_US + 150), sequence=5))
+        client.send(log(span(9, 4, marks={"sr": NOW_US}, timestamp=NOW_US), sequence=6))  # its end never comes
+        assert [client.result() for _ in range(2)] == [(5, OK), (6, OK)]
+    ledger = one.balance(received=6)
+    assert ledger.dropped == 1
+    page = one.page()
+    assert page.sum("weir_spans_dropped_total", reason="merged") == 1
+    assert page.sum("weir_join_late_parts_total") == 1
+    assert page.sum("weir_join_released_total", cause="complete") == 1
+    assert page.sum("weir_join_released_total", cause="timeout") == 2
+    assert calls(one, span_kind="SPAN_KIND_SERVER") == 4 + 1
+    assert calls(one, span_kind="SPAN_KIND_CLIENT") == 4 + 1
+    assert one.stop() == 0
+    stored = [s for s in one.cat() if s["spanId"] == "0000000000000001"]
+    assert len(stored) == 2  # the whole one, and the late annotation for whoever merges
+    whole = next(s for s in stored if s.get("endTimeUnixNano"))
+    assert int(whole["endTimeUnixNano"]) - int(whole["startTimeUnixNano"]) == 100_000
+    keys = [a["key"] for a in whole["attributes"]]
+    assert {"http.uri", "http.rsp.status"} <= set(keys)
+    child = next(s for s in one.cat() if s["spanId"] == "0000000000000002")
+    assert {"key": "weir.prior_weight", "value": {"doubleValue": 4}} in child["attributes"]
+
+
+@pytest.mark.sanitized
+def test_whoever_waits_is_kept_at_the_end(weir):
+    one = weir(receivers={"scribe": ""})  # three minutes, ten seconds
+    with Client(one.ports["scribe"]) as client:
+        for n in range(1, 51):
+            part = span(n, 1, marks={"sr": NOW_US}, timestamp=NOW_US)
+            unweighed = span(n, 2, marks={"cs": NOW_US, "cr": NOW_US + 5}, timestamp=NOW_US)
+            client.send(log(part, unweighed, sequence=n))
+            assert client.result() == (n, OK)
+    one.balance(received=100, held=True)
+    assert held(one) == 100
+    assert one.stop() == 0
+    assert "received=100" in one.process.text() and "imbalance{file}=0" in one.process.text()
+    assert len(one.cat()) == 100
+
+
+@pytest.mark.sanitized
+def test_bad_neighbours(weir):
+    """What does not read is counted and costs its neighbours nothing; a broken call costs its connection."""
+    one = weir(receivers={"scribe": "max_frame_bytes: 64KiB, max_connections: 4, " + QUICK}, lanes=1)
+    port = one.ports["scribe"]
+    whole = [span(n, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0) for n in (1, 2)]
+    good = log(*whole)[4:]  # without its length
+    with Client(port) as client:
+        entries = [
+            entry(b"!!!!"),
+            entry(b"AAAA"),
+            entry(b"CgABAAAAAAAAAAEA\n", category="other"),
+            good[good.index(b"\x0b\0\1") : good.index(b"\0\x0b\0\1", 40) + 1],
+        ]
+        client.send(log(entries=entries, sequence=1), log(whole[1], sequence=2), call("getVersion", b"\0", 3))
+        assert client.result() == (1, OK)
+        assert client.result() == (2, OK)
+        assert client.answer().startswith(b"\x80\x01\x00\x03\x00\x00\x00\x0agetVersion\x00\x00\x00\x03")
+        client.send(call("Log", b"\x0f\0\1\x0c\0\0\0\x05\x0b", 4))
+        assert client.answer().startswith(b"\x80\x01\x00\x03\x00\x00\x00\x03Log\x00\x00\x00\x04")
+        assert client.answer() == b""
+    with Client(port) as client:
+        client.send(struct.pack(">i", 1 << 20))
+        assert client.answer() == b""
+    with Client(port) as old:  # a message as before there were versions: the name first
+        body = good[good.index(b"Log") + 7 :]
+        frame = struct.pack(">i", 3) + b"Log" + b"\1" + struct.pack(">i", 9) + body
+        old.send(struct.pack(">i", len(frame)) + frame)
+        assert old.result() == (9, OK)
+    crowd = [Client(port) for _ in range(6)]
+    crowd[0].send(log(whole[0]))
+    assert crowd[0].result() == (1, OK)
+    wait_until(lambda: one.page().sum("weir_scribe_connections_total", outcome="refused") == 2, "two to be refused")
+    for client in crowd:
+        client.tcp.close()
+    page = one.page()
+    assert page.sum("weir_spans_refused_total", receiver="scribe", reason="invalid") == 3
+    assert page.sum("weir_scribe_other_entries_total") == 1
+    assert page.sum("weir_scribe_calls_total", result="broken") == 2
+    ledger = one.balance(received=5)
+    assert ledger.dropped == 3  # the same spans once more
+
+
+def test_a_client_that_reads_no_answers_is_not_read(weir):
+    """Its answers are bounded, and so is what it may still send."""
+    one = weir(receivers={"scribe": ""}, lanes=1)
+    many = b"".join(call("ping", b"\0", n) for n in range(20000))
+    with Client(one.ports["scribe"], timeout=1) as client:
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 200:
+                client.tcp.sendall(many)
+                sent += 1
+        before = one.process.rss_bytes()
+        assert before < 300 << 20
+        with Client(one.ports["scribe"]) as other:  # and nobody else waits for it
+            other.send(log(span(1, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0)))
+            assert other.result() == (1, OK)
+    one.balance(received=1)
+
+
+def test_drain_answers_what_was_sent(weir):
+    one = weir(receivers={"scribe": ""})
+    with Client(one.ports["scribe"]) as client:
+        frames = [
+            log(*[span(n, m, marks={"sr": NOW_US, "ss": NOW_US + 9}, timestamp=NOW_US, rate=1.0) for m in range(1, 11)], sequence=n)
+            for n in range(1, 101)
+        ]
+        client.send(*frames)
+        client.send(frames[0][:30])  # half a frame: nobody waits for the rest
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert one.stop() == 0
+        assert time.monotonic() - began < 5
+        assert [client.result() for _ in range(100)] == [(n, OK) for n in range(1, 101)]
+        assert client.answer() == b""
+    assert "received=1000" in one.process.text()
+    assert len(one.cat()) == 1000
