@@ -387,7 +387,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     span->operation = weir_otlp_operation(names, name, name_size, &finding->touched);
     if (said.rules != NULL) {
         finding->touched |= said.touched;
-        if (state_size > 0 && said.look->cards && weir_cards_find(state, state_size)) finding->touched = true;
+        if (state_size > 0 && weir_redact_state(said.rules, state, state_size)) finding->touched = true;
     }
     if (said.peer_rank != WEIR_PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
         span->peer = weir_otlp_peer(names, said.peer, said.peer_size);

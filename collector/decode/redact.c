@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum { ANY_STRING = 1, ANY_INT = 3, ANY_BYTES = 7, SPAN_NAME = 5, FIELD_BYTES = 16 };
+enum { ANY_STRING = 1, ANY_INT = 3, ANY_BYTES = 7, SPAN_NAME = 5, TRACE_STATE = 3, FIELD_BYTES = 16 };
 
 struct pair {
     const uint8_t *key, *text;
@@ -54,6 +54,35 @@ bool weir_redact_names(const struct weir_rules *rules, const uint8_t *name, size
     return (look->strips && name_cut(name, size) != size) || (look->cards && weir_cards_find(name, size));
 }
 
+/* The next member of a tracestate that may hold a card number: `ot` holds thresholds and randomness, whose digits are
+ * as good as any (W3C Trace Context 3.3.1; OpenTelemetry, tracestate-handling.md). NULL: no more. */
+static const uint8_t *state_member(const uint8_t **at, const uint8_t *end, size_t *size) {
+    while (*at < end) {
+        const uint8_t *start = *at, *stop = memchr(start, ',', (size_t)(end - start));
+        if (stop == NULL) stop = end;
+        *at = stop + (stop < end);
+        *size = (size_t)(stop - start);
+        size_t blank = 0;
+        while (blank < *size && (start[blank] == ' ' || start[blank] == '\t'))
+            blank++;
+        if (*size - blank < 3 || memcmp(start + blank, "ot=", 3) != 0) return start;
+    }
+    return NULL;
+}
+
+bool weir_redact_state(const struct weir_rules *rules, const uint8_t *state, size_t size) {
+    const uint8_t *at = state, *member;
+    if (size == 0 || !weir_rules_look(rules)->cards) return false;
+    for (size_t length; (member = state_member(&at, state + size, &length)) != NULL;) {
+        if (weir_cards_find(member, length)) return true;
+    }
+    return false;
+}
+
+static bool is_state(enum weir_otlp_message message, uint32_t number) {
+    return number == TRACE_STATE && (message == WEIR_OTLP_SPAN || message == WEIR_OTLP_LINK);
+}
+
 static bool pair_needs(const struct weir_rules *rules, const struct weir_rules_look *look, struct weir_wire wire) {
     struct pair pair = read_pair(wire);
     if (pair.twice) return true;
@@ -73,6 +102,8 @@ bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message me
         if (row == NULL || row->type != field.type) continue;
         if (row->message != WEIR_OTLP_NOTHING) {
             if (weir_redact_needs(rules, row->message, weir_wire_of(field.bytes, field.value))) return true;
+        } else if (is_state(message, field.number)) {
+            if (weir_redact_state(rules, field.bytes, field.value)) return true;
         } else if (field.type == WEIR_WIRE_BYTES) {
             bool text = row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field.number == ANY_BYTES);
             if (text && look->cards && weir_cards_find(field.bytes, field.value)) return true;
@@ -123,6 +154,15 @@ static uint8_t *put_bytes(struct weir_buffer *out, uint32_t number, const uint8_
 static void put_text(struct redaction *r, uint32_t number, const uint8_t *bytes, size_t size) {
     uint8_t *at = put_bytes(r->out, number, bytes, size);
     if (at != NULL && weir_rules_mask(r->rules, at, size)) r->changed = true;
+}
+
+static void put_state(struct redaction *r, const uint8_t *state, size_t size) {
+    uint8_t *copy = put_bytes(r->out, TRACE_STATE, state, size);
+    const uint8_t *at = copy, *member;
+    if (copy == NULL || size == 0) return;
+    for (size_t length; (member = state_member(&at, copy + size, &length)) != NULL;) {
+        if (weir_rules_mask(r->rules, copy + (member - copy), length)) r->changed = true;
+    }
 }
 
 static void put_name(struct redaction *r, const uint8_t *name, size_t size) {
@@ -176,6 +216,8 @@ static void put_field(struct redaction *r, enum weir_otlp_message message, const
         close_message(r->out, mark);
     } else if (message == WEIR_OTLP_SPAN && field->number == SPAN_NAME) {
         put_name(r, field->bytes, field->value);
+    } else if (is_state(message, field->number)) {
+        put_state(r, field->bytes, field->value);
     } else if (row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_BYTES)) {
         put_text(r, field->number, field->bytes, field->value);
     } else if (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_INT && r->look->cards &&
