@@ -165,6 +165,10 @@ static bool take_entry(struct log_walk *walk, const uint8_t *category, uint32_t 
         skip_entry(walk, "its category is not zipkin");
         return true;
     }
+    if (message == NULL) {
+        skip_entry(walk, "it has no message");
+        return true;
+    }
     uint8_t *plain = room_for(walk, size / 4 * 3 + 3);
     if (plain == NULL) return !(walk->full = true);
     size_t plain_size = weir_base64_decode(message, size, plain);
