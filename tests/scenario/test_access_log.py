@@ -1,0 +1,205 @@
+"""Debian's plain nginx at the TLS edge, traced by its access log: the snippet of examples/nginx, real requests, real times."""
+
+import http.server
+import math
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from harness.net import answers, free_port
+from harness.process import ROOT, Process
+from harness.weir import Weir
+
+SNIPPET = ROOT / "examples" / "nginx" / "weir-tracing.conf"
+TRACE, PARENT = "0102030405060708090a0b0c0d0e0f10", "1112131415161718"
+
+
+class Behind:
+    """The server behind: remembers the traceparent of each path; /slow takes a while, /bad fails."""
+
+    def __init__(self):
+        seen = self.seen = {}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                seen[self.path] = self.headers.get("traceparent")
+                time.sleep(0.05 if self.path.startswith("/slow") else 0)
+                self.send_response(503 if self.path.startswith("/bad") else 200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Edge:
+    """nginx with TLS, the snippet of examples/nginx at the given rate, and two servers behind of which one is not there."""
+
+    def __init__(self, folder: pathlib.Path, behind: int, syslog: int, rate: float):
+        self.folder, self.port, self.health = folder, free_port(), free_port()
+        folder.mkdir(parents=True)
+        snippet = SNIPPET.read_text().replace("127.0.0.1:5140", f"127.0.0.1:{syslog}")
+        snippet = snippet.replace("10% 1;", f"{rate * 100:g}% 1;" if rate < 1 else "").replace(
+            "*   0;", "* 1;" if rate == 1 else "*   0;"
+        )
+        snippet = re.sub(r'""      0\.1;', f'""      {rate:g};', snippet)
+        (folder / "weir-tracing.conf").write_text(snippet)
+        self.certificate = folder / "edge.pem"
+        argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*argv, "-keyout", folder / "edge.key", "-out", self.certificate], check=True, capture_output=True)
+        temp = folder / "temp"
+        temp.mkdir()
+        paths = " ".join(f"{kind}_temp_path {temp};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+        (folder / "nginx.conf").write_text(f"""
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 256; }}
+http {{
+  include {folder}/weir-tracing.conf; {paths}
+  upstream behind {{ server 127.0.0.1:{behind} max_fails=0; }}
+  upstream half {{ server 127.0.0.1:{free_port()} max_fails=0; server 127.0.0.1:{behind} max_fails=0 backup; }}
+  server {{
+    listen 127.0.0.1:{self.port} ssl; ssl_certificate {self.certificate}; ssl_certificate_key {folder}/edge.key;
+    location / {{ proxy_pass http://behind; }}
+    location /half/ {{ proxy_pass http://half; }}
+  }}
+  server {{ listen 127.0.0.1:{self.health}; access_log off; location / {{ return 200 ok; }} }}
+}}
+""")
+
+    def start(self) -> "Edge":
+        argv = ["nginx", "-e", self.folder / "error.log", "-c", self.folder / "nginx.conf"]
+        self.process = Process("nginx", argv, self.folder / "nginx.log")
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.health}/"))
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        return self
+
+    def get(self, path: str, **headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            with self.opener.open(
+                urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", headers=named), timeout=10
+            ) as reply:
+                return reply.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def stop(self):
+        self.process.stop()
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    started: list = []
+
+    def make(rate: float):
+        behind = Behind()
+        started.append(behind)
+        weir = Weir(tmp_path / "weir", receivers={"access_log": ""}).start()
+        started.append(weir)
+        edge = Edge(tmp_path / "nginx", behind.port, weir.ports["access_log"], rate).start()
+        started.append(edge)
+        return weir, edge, behind
+
+    yield make
+    for one in reversed(started):
+        one.stop()
+
+
+def attributes(span: dict) -> dict:
+    return {pair["key"]: next(iter(pair["value"].values())) for pair in span["attributes"]}
+
+
+def test_requests_become_spans_of_their_traces(mesh):
+    weir, edge, behind = mesh(1)
+    began = time.time_ns()
+    assert edge.get("/slow/1?card=4111111111111111", traceparent=f"00-{TRACE}-{PARENT}-01") == 200
+    assert edge.get("/bad", x_b3_traceid=PARENT, x_b3_spanid="2122232425262728", x_b3_sampled="1") == 503
+    assert edge.get("/own/7") == 200
+    assert edge.get("/unsampled", traceparent=f"00-{TRACE}-{PARENT}-00") == 200
+    assert edge.get("/half/1") == 200
+    weir.balance(received=4)
+    ended = time.time_ns()
+    page = weir.page()
+    assert weir.stop() == 0
+    spans = {span["name"]: span for span in weir.cat()}
+    assert set(spans) == {"GET /slow/1", "GET /bad", "GET /own/7", "GET /half/1"}
+
+    slow = spans["GET /slow/1"]
+    assert (slow["traceId"], slow["parentSpanId"]) == (TRACE, PARENT)
+    assert slow["service"] == "edge-nginx" and slow["kind"] == 2
+    assert behind.seen["/slow/1?card=4111111111111111"] == f"00-{TRACE}-{slow['spanId']}-01"
+    took = int(slow["endTimeUnixNano"]) - int(slow["startTimeUnixNano"])
+    assert 50e6 <= took < 1e9
+    assert began - 2e6 <= int(slow["startTimeUnixNano"]) and int(slow["endTimeUnixNano"]) <= ended + 2e6
+    said = attributes(slow)
+    assert said["url.path"] == "/slow/1" and said["http.response.status_code"] == "200"
+    assert said["tls.protocol.version"].startswith("TLSv1.") and said["upstream.address"] == f"127.0.0.1:{behind.port}"
+    assert "weir.prior_weight" not in said  # decided elsewhere
+    assert "card" not in str(slow)
+
+    bad = spans["GET /bad"]
+    assert (bad["traceId"], bad["parentSpanId"]) == ("0" * 16 + PARENT, "2122232425262728")
+    assert bad["status"]["code"] == 2
+    own = spans["GET /own/7"]
+    assert "parentSpanId" not in own and own["traceId"].startswith(own["spanId"])
+    assert behind.seen["/own/7"] == f"00-{own['traceId']}-{own['spanId']}-01"
+    assert float(attributes(own)["weir.prior_weight"]) == 1
+    assert [event["name"].split(":")[2][:11] for event in spans["GET /half/1"]["events"]] == [" status 502", " status 200"]
+    assert behind.seen["/unsampled"].endswith("-00")
+
+    assert page.sum("http_server_requests_total", service="edge-nginx", status="200") == 4
+    assert page.sum("http_server_requests_total", service="edge-nginx", status="503") == 1
+    assert page.sum("weir_access_log_refused_lines_total") == 0
+    assert page.sum("traces_spanmetrics_calls_total", span_name="GET /bad", status_code="STATUS_CODE_ERROR") == 1
+
+
+def test_a_sampled_edge_is_weighted(mesh):
+    weir, edge, _ = mesh(0.25)
+    requests = 400
+    for number in range(requests):
+        assert edge.get(f"/items/{number}") == 200
+    deadline = time.monotonic() + 10
+    while weir.page().sum("http_server_requests_total") < requests and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ledger = weir.balance()
+    page = weir.page()
+    assert page.sum("http_server_requests_total") == requests
+    assert 0 < ledger.received < requests
+    calls = page.sum("traces_spanmetrics_calls_total", service="edge-nginx")
+    assert calls == pytest.approx(4 * ledger.received)
+    error = math.sqrt(page.sum("weir_spanmetrics_calls_variance_total", service="edge-nginx"))
+    assert abs(calls - requests) < 5 * error
+
+
+def test_what_is_no_line_is_counted(tmp_path):
+    weir = Weir(tmp_path, receivers={"access_log": ""}).start()
+    try:
+        lines = ["<190>nginx: GET / 200", "weir=1 service=a status=200 took=1 trace=1", "weir=1 service=a status=x took=1 eol=1"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for line in lines:
+                udp.sendto(line.encode(), ("127.0.0.1", weir.ports["access_log"]))
+        deadline = time.monotonic() + 10
+        while weir.page().sum("weir_access_log_lines_total") < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        page = weir.page()
+        for reason in ("not_ours", "truncated", "malformed"):
+            assert page.sum("weir_access_log_refused_lines_total", reason=reason) == 1
+        weir.balance(received=0)
+    finally:
+        assert weir.stop() == 0
