@@ -1,4 +1,4 @@
-"""Prepared request bodies of one mesh, the same spans in every format: what tests/bench/http_blast.c posts.
+"""Prepared request bodies of one mesh, the same spans in every format: what tests/bench/post_blast.c sends.
 
 A trace has eight spans: four services in a row, server and client spans in turn from the edge inwards, each the child of the
 one before it. Eight attributes a span, as Envoy has them.

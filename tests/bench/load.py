@@ -46,7 +46,8 @@ def post(folder: Path, form: str, port: int, path: str, *, spans: int, batch: in
     """spans (accepted), refused (requests), seconds"""
     requests = max(spans // batch, 1)
     paths = bodies.write(folder, form, batch=batch)
-    argv = [_compiled("http_blast"), "--port", port, "--path", path, "--type", bodies.TYPES[form], "--requests", requests]
+    argv = [_compiled("post_blast"), "--port", port, "--requests", requests]
+    argv += ["--scribe", 1] if form == "scribe" else ["--path", path, "--type", bodies.TYPES[form]]
     done = run([*argv, *paths], 300)
     assert done.returncode == 0, done.stderr[-1000:]
     found = json.loads(done.stdout)

@@ -65,6 +65,7 @@ WAYS_IN = {  # form -> receiver, path, what it is called
     "zipkin-json": ("zipkin", "/api/v2/spans", "Zipkin v2 JSON"),
     "zipkin-proto3": ("zipkin", "/api/v2/spans", "Zipkin v2 proto3"),
     "zipkin-thrift": ("zipkin", "/api/v1/spans", "Zipkin v1 thrift"),
+    "scribe": ("scribe", "", "Scribe"),
     "otlp-proto": ("otlp_http", "/v1/traces", "OTLP/HTTP protobuf"),
     "otlp-json": ("otlp_http", "/v1/traces", "OTLP/HTTP JSON"),
 }
@@ -74,7 +75,9 @@ def http_row(form: str, *, batch: int = 100, millions: float = 1, goals: dict | 
     receiver, path, title = WAYS_IN[form]
 
     def run(folder: Path, share: float) -> dict:
-        weir = Weir(folder / "weir", exporters="{}", lanes=1, receivers={receiver: ""})
+        weir = Weir(
+            folder / "weir", exporters="{}", lanes=1, receivers={receiver: "weight_wait: 0s" if receiver == "scribe" else ""}
+        )
         try:
             weir.start()
             before = weir.cpu_seconds()
@@ -249,7 +252,7 @@ ROWS = [
     otelcol_row("otelcol-zipkin-proto3", "OpenTelemetry Collector, batch → Zipkin proto3", mode="zipkin-proto"),
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
     *(http_row(form) for form in WAYS_IN),
-    *(otelcol_http_row(form) for form in WAYS_IN),
+    *(otelcol_http_row(form) for form in WAYS_IN if form != "scribe"),
     datagram_row(
         "in-datagram",
         attributes=1,

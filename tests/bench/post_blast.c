@@ -1,7 +1,8 @@
-/* http_blast.c - posts prepared bodies over a few connections that stay open, one request at a time on each, and says
- * how they were answered. http_blast --port P --path /api/v2/spans --type application/json --requests N [--connections
- * C] BODY... The bodies are files, sent in turn. One line of JSON on stdout: requests, accepted (2xx), refused,
- * seconds. */
+/* post_blast.c - sends prepared requests over a few connections that stay open, one at a time on each, and says how
+ * they were answered. post_blast --port P --path /api/v2/spans --type application/json --requests N [--connections C]
+ * BODY... post_blast --port P --scribe 1 --requests N [--connections C] FRAME... Bodies (for HTTP's POST) or frames
+ * (Scribe's Log, with their length) are files, sent in turn. One line of JSON on stdout: requests, accepted (2xx, or
+ * OK), refused, seconds. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,6 +35,7 @@ struct blast {
     int port;
     long requests, connections;
     const char *path, *type;
+    bool scribe;
     struct message *messages;
     int message_count;
     long begun, accepted, refused;
@@ -41,7 +43,7 @@ struct blast {
 };
 
 static void die(const char *what) {
-    fprintf(stderr, "http_blast: %s: %s\n", what, errno != 0 ? strerror(errno) : "failed");
+    fprintf(stderr, "post_blast: %s: %s\n", what, errno != 0 ? strerror(errno) : "failed");
     exit(1);
 }
 
@@ -51,9 +53,12 @@ static struct message read_body(const struct blast *blast, const char *name) {
     size_t size = (size_t)ftell(file);
     rewind(file);
     char head[512];
-    int head_size = snprintf(
-        head, sizeof head, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-        blast->path, blast->port, blast->type, size);
+    int head_size = 0;
+    if (!blast->scribe)
+        head_size =
+            snprintf(head, sizeof head,
+                     "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                     blast->path, blast->port, blast->type, size);
     struct message message = {.size = (size_t)head_size + size};
     message.bytes = malloc(message.size);
     if (message.bytes == NULL) die("memory");
@@ -90,8 +95,19 @@ static void begin(struct blast *blast, struct connection *connection) {
     push(blast, connection);
 }
 
+/* Scribe's answer as a status: OK is 200. */
+static int scribe_status(const struct connection *connection) {
+    const uint8_t *answer = (const uint8_t *)connection->answer;
+    if (connection->got < 4) return 0;
+    size_t size = (size_t)answer[0] << 24 | (size_t)answer[1] << 16 | (size_t)answer[2] << 8 | answer[3];
+    if (connection->got < 4 + size) return 0;
+    static const uint8_t ok[5]; /* the result's four bytes, and the end of its struct */
+    return size > 5 && answer[7] == 2 && memcmp(answer + 4 + size - 5, ok, 5) == 0 ? 200 : 500;
+}
+
 /* The status of a whole answer in `answer`, or 0: more is to come. */
-static int status_of(const struct connection *connection) {
+static int status_of(const struct blast *blast, const struct connection *connection) {
+    if (blast->scribe) return scribe_status(connection);
     const char *end = memmem(connection->answer, connection->got, "\r\n\r\n", 4);
     if (end == NULL) return 0;
     size_t body = 0;
@@ -108,12 +124,12 @@ static void pull(struct blast *blast, struct connection *connection) {
     if (n <= 0) die("the connection was closed");
     connection->got += (size_t)n;
     connection->answer[connection->got] = 0;
-    int status = status_of(connection);
+    int status = status_of(blast, connection);
     if (status == 0) return;
     if (status / 100 == 2) {
         blast->accepted++;
     } else {
-        if (blast->refused++ == 0) fprintf(stderr, "http_blast: %s\n", connection->answer);
+        if (blast->refused++ == 0) fprintf(stderr, "post_blast: %s\n", connection->answer);
     }
     begin(blast, connection);
 }
@@ -147,6 +163,8 @@ int main(int argc, char **argv) {
             blast.connections = atol(argv[at + 1]);
         } else if (strcmp(argv[at], "--path") == 0) {
             blast.path = argv[at + 1];
+        } else if (strcmp(argv[at], "--scribe") == 0) {
+            blast.scribe = atoi(argv[at + 1]) != 0;
         } else if (strcmp(argv[at], "--type") == 0) {
             blast.type = argv[at + 1];
         } else {
