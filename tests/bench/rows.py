@@ -25,8 +25,19 @@ class Row:
     goals: dict = field(default_factory=dict)  # measure -> the bound it is held against
 
 
+UNRULED = "attributes: [{ action: strip_query, keys: [] }, { action: mask_card_numbers, keys: [] }]"
+
+
 def spans_row(
-    name: str, title: str, *, to: str, lanes: int = 1, batch: int = 100, millions: float = 2, goals: dict | None = None
+    name: str,
+    title: str,
+    *,
+    to: str,
+    lanes: int = 1,
+    batch: int = 100,
+    millions: float = 2,
+    extra: str = "",
+    goals: dict | None = None,
 ) -> Row:
     def run(folder: Path, share: float) -> dict:
         sink = Sink(folder / "sink", log=False).start() if to.startswith("zipkin") else None
@@ -36,7 +47,7 @@ def spans_row(
             "zipkin-proto3": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: proto3, memory_bytes: 1GiB }}",
             "zipkin-json": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: json, memory_bytes: 1GiB }}",
         }[to]
-        weir = Weir(folder / "weir", exporters=exporters, lanes=lanes)
+        weir = Weir(folder / "weir", exporters=exporters, lanes=lanes, extra=extra)
         try:
             weir.start()
             spans = int(millions * share * MILLION)
@@ -240,6 +251,7 @@ def statsd_exporter_row(name: str, *, lines: int, buffer: int, rate: int = 250_0
 
 ROWS = [
     spans_row("series", "OTLP/gRPC in → series", to="series", goals={"cpu_s_per_million": 0.35, "spans_per_s": 2e6}),
+    spans_row("series-unruled", "OTLP/gRPC in → series, the default rules of attributes off", to="series", extra=UNRULED),
     spans_row("series-10", "OTLP/gRPC in → series", to="series", batch=10, millions=1),
     spans_row("series-2-lanes", "OTLP/gRPC in → series", to="series", lanes=2),
     spans_row("series-4-lanes", "OTLP/gRPC in → series", to="series", lanes=4),
