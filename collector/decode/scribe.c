@@ -36,18 +36,18 @@ void weir_scribe_free(struct weir_scribe *scribe) {
 
 enum { SKIP = 64, PAD = 65, BAD = 66 };
 
-/* Of the first 128 characters; the others are BAD. 64 SKIP, 65 PAD, 66 BAD. */
-static const uint8_t low_digits[128] = {
-    66, 66, 66, 66, 66, 66, 66, 66, 66, 64, 64, 66, 66, 64, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
-    66, 66, 66, 66, 66, 66, 64, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 62, 66, 62, 66, 63, 52, 53, 54, 55,
-    56, 57, 58, 59, 60, 61, 66, 66, 66, 65, 66, 66, 66, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
-    13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 66, 66, 66, 66, 63, 66, 26, 27, 28, 29, 30, 31, 32,
-    33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 66, 66, 66, 66, 66,
+/* Of each character. 64 SKIP, 65 PAD, 66 BAD. */
+static const uint8_t digit_of[256] = {
+    66, 66, 66, 66, 66, 66, 66, 66, 66, 64, 64, 66, 66, 64, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
+    66, 66, 66, 64, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 62, 66, 62, 66, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61,
+    66, 66, 66, 65, 66, 66, 66, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+    22, 23, 24, 25, 66, 66, 66, 66, 63, 66, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44,
+    45, 46, 47, 48, 49, 50, 51, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
+    66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
+    66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
+    66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
+    66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66, 66,
 };
-
-static inline uint8_t digit_of(uint8_t c) {
-    return c < 128 ? low_digits[c] : BAD;
-}
 
 size_t weir_base64_decode(const uint8_t *text, size_t size, uint8_t *out) {
     const uint8_t *at = text, *end = text + size;
@@ -57,19 +57,17 @@ size_t weir_base64_decode(const uint8_t *text, size_t size, uint8_t *out) {
     while (at < end) {
         if (count == 0) {
             while (end - at >= 4) { /* four digits without a gap: nearly all of it */
-                uint32_t a = digit_of(at[0]), b = digit_of(at[1]), c = digit_of(at[2]), d = digit_of(at[3]);
+                uint32_t a = digit_of[at[0]], b = digit_of[at[1]], c = digit_of[at[2]], d = digit_of[at[3]];
                 if ((a | b | c | d) >= SKIP) break;
-                bits = a << 18 | b << 12 | c << 6 | d;
-                out[0] = (uint8_t)(bits >> 16);
-                out[1] = (uint8_t)(bits >> 8);
-                out[2] = (uint8_t)bits;
+                bits = __builtin_bswap32(a << 26 | b << 20 | c << 14 | d << 8);
+                memcpy(out, &bits, 4); /* the fourth byte is written over, or is what the room has more */
                 out += 3;
                 at += 4;
             }
             bits = 0;
             if (at == end) break;
         }
-        uint8_t digit = digit_of(*at++);
+        uint8_t digit = digit_of[*at++];
         if (digit == SKIP) continue;
         if (digit == PAD) break;
         if (digit == BAD) return SIZE_MAX;

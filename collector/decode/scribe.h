@@ -40,6 +40,6 @@ void weir_scribe_refuse(struct weir_buffer *out, const struct weir_scribe_call *
                         enum weir_scribe_exception exception, const char *text);
 
 /* Base64 of either alphabet; white space and what stands behind the padding are passed over. `out` has room for
- * 3 / 4 of size. Returns how many bytes, or SIZE_MAX: another character, or a group of one. */
+ * size / 4 * 3 + 3. Returns how many bytes, or SIZE_MAX: another character, or a group of one. */
 size_t weir_base64_decode(const uint8_t *text, size_t size, uint8_t *out);
 #endif
