@@ -1,8 +1,8 @@
 /* post_blast.c - sends prepared requests over a few connections that stay open, one at a time on each, and says how
  * they were answered. post_blast --port P --path /api/v2/spans --type application/json --requests N [--connections C]
  * BODY... post_blast --port P --scribe 1 --requests N [--connections C] FRAME... Bodies (for HTTP's POST) or frames
- * (Scribe's Log, with their length) are files, sent in turn. One line of JSON on stdout: requests, accepted (2xx, or
- * OK), refused, seconds. */
+ * (Scribe's Log, with their length) are files, sent in turn; Scribe's with trace ids of their own each time, for spans
+ * that come twice are dropped there. One line of JSON on stdout: requests, accepted (2xx, or OK), refused, seconds. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,13 +21,17 @@
 
 enum { CONNECTIONS_MAX = 256, ANSWER_BYTES = 16384, PATIENCE_MS = 20000 };
 
+enum { SPANS_MAX = 4096, ID_TEXT = 16, ID_BYTES = 12 };
 struct message {
     char *bytes; /* head and body */
     size_t size;
+    uint32_t span_count; /* of Scribe's */
+    size_t spans[];      /* where the base64 of each begins */
 };
 struct connection {
     int fd;
-    const struct message *message;
+    const struct message *message; /* NULL: there is no more to send */
+    char *bytes;                   /* the message's, or a copy of it */
     size_t sent, got;
     char answer[ANSWER_BYTES];
 };
@@ -36,8 +40,9 @@ struct blast {
     long requests, connections;
     const char *path, *type;
     bool scribe;
-    struct message *messages;
+    struct message **messages;
     int message_count;
+    size_t largest;
     long begun, accepted, refused;
     int poll;
 };
@@ -47,7 +52,42 @@ static void die(const char *what) {
     exit(1);
 }
 
-static struct message read_body(const struct blast *blast, const char *name) {
+/* A LogEntry is its category, `zipkin`, and its message, with a length of four bytes. */
+static void find_spans(struct message *message) {
+    static const char mark[] = "zipkin\x0b\0\x02";
+    const char *at = message->bytes, *end = at + message->size;
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof mark - 1)) != NULL && message->span_count < SPANS_MAX) {
+        at += sizeof mark - 1 + 4;
+        if (end - at < ID_TEXT) die("a span is too short");
+        message->spans[message->span_count++] = (size_t)(at - message->bytes);
+    }
+}
+
+/* The first field of a span is its trace id: bytes 3 to 10 of what 16 characters of base64 say. */
+static void renumber(char *text, uint32_t turn) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t plain[ID_BYTES];
+    for (int i = 0; i < ID_TEXT; i += 4) {
+        uint32_t bits = 0;
+        for (int n = 0; n < 4; n++) {
+            const char *digit = memchr(digits, text[i + n], 64);
+            if (digit == NULL) die("not base64");
+            bits = bits << 6 | (uint32_t)(digit - digits);
+        }
+        for (int n = 0; n < 3; n++)
+            plain[i / 4 * 3 + n] = (uint8_t)(bits >> (16 - 8 * n));
+    }
+    for (int n = 0; n < 4; n++)
+        plain[3 + n] ^= (uint8_t)(turn >> 8 * n);
+    for (int i = 0; i < ID_TEXT; i += 4) {
+        const uint8_t *three = plain + i / 4 * 3;
+        uint32_t bits = (uint32_t)three[0] << 16 | (uint32_t)three[1] << 8 | three[2];
+        for (int n = 0; n < 4; n++)
+            text[i + n] = digits[bits >> (18 - 6 * n) & 63];
+    }
+}
+
+static struct message *read_body(struct blast *blast, const char *name) {
     FILE *file = fopen(name, "rb");
     if (file == NULL || fseek(file, 0, SEEK_END) != 0) die(name);
     size_t size = (size_t)ftell(file);
@@ -59,12 +99,16 @@ static struct message read_body(const struct blast *blast, const char *name) {
             snprintf(head, sizeof head,
                      "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
                      blast->path, blast->port, blast->type, size);
-    struct message message = {.size = (size_t)head_size + size};
-    message.bytes = malloc(message.size);
-    if (message.bytes == NULL) die("memory");
-    memcpy(message.bytes, head, (size_t)head_size);
-    if (fread(message.bytes + head_size, 1, size, file) != size) die(name);
+    struct message *message = calloc(1, sizeof *message + (blast->scribe ? SPANS_MAX : 0) * sizeof message->spans[0]);
+    if (message == NULL) die("memory");
+    message->size = (size_t)head_size + size;
+    message->bytes = malloc(message->size);
+    if (message->bytes == NULL) die("memory");
+    memcpy(message->bytes, head, (size_t)head_size);
+    if (fread(message->bytes + head_size, 1, size, file) != size) die(name);
     fclose(file);
+    if (blast->scribe) find_spans(message);
+    if (message->size > blast->largest) blast->largest = message->size;
     return message;
 }
 
@@ -75,7 +119,7 @@ static void want(const struct blast *blast, struct connection *connection, uint3
 
 static void push(const struct blast *blast, struct connection *connection) {
     while (connection->sent < connection->message->size) {
-        ssize_t n = send(connection->fd, connection->message->bytes + connection->sent,
+        ssize_t n = send(connection->fd, connection->bytes + connection->sent,
                          connection->message->size - connection->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) {
             want(blast, connection, EPOLLIN | EPOLLOUT);
@@ -90,7 +134,15 @@ static void push(const struct blast *blast, struct connection *connection) {
 static void begin(struct blast *blast, struct connection *connection) {
     connection->message = NULL;
     if (blast->begun == blast->requests) return;
-    connection->message = &blast->messages[blast->begun++ % blast->message_count];
+    uint32_t turn = (uint32_t)(blast->begun / blast->message_count + 1);
+    connection->message = blast->messages[blast->begun++ % blast->message_count];
+    if (blast->scribe) {
+        memcpy(connection->bytes, connection->message->bytes, connection->message->size);
+        for (uint32_t i = 0; i < connection->message->span_count; i++)
+            renumber(connection->bytes + connection->message->spans[i], turn);
+    } else {
+        connection->bytes = connection->message->bytes;
+    }
     connection->sent = connection->got = 0;
     push(blast, connection);
 }
@@ -138,6 +190,7 @@ static void open_one(const struct blast *blast, struct connection *connection) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)blast->port)};
     int on = 1;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (blast->scribe && (connection->bytes = malloc(blast->largest)) == NULL) die("memory");
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&to, sizeof to) != 0) die("connect");
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -173,7 +226,7 @@ int main(int argc, char **argv) {
     }
     blast.message_count = argc - at;
     if (blast.message_count < 1 || blast.connections < 1 || blast.connections > CONNECTIONS_MAX) die("arguments");
-    blast.messages = calloc((size_t)blast.message_count, sizeof *blast.messages);
+    blast.messages = calloc((size_t)blast.message_count, sizeof(struct message *));
     for (int i = 0; i < blast.message_count; i++)
         blast.messages[i] = read_body(&blast, argv[at + i]);
     blast.poll = epoll_create1(EPOLL_CLOEXEC);
