@@ -161,6 +161,26 @@ def test_parts_become_one_span(weir):
     assert {"key": "weir.prior_weight", "value": {"doubleValue": 4}} in child["attributes"]
 
 
+def test_a_declared_rate_where_nobody_says_one(weir, tmp_path):
+    """An old Linkerd 1 notes no rate: sources: says it, for what no span of the trace says better."""
+    policy = tmp_path / "sampling.yaml"
+    policy.write_text("sources:\n- match: { receiver: scribe }\n  sampled_at: 0.1\n")
+    one = weir(receivers={"scribe": "weight_wait: 0s"}, extra=f"sampling: {{ policy: {policy} }}")
+    with Client(one.ports["scribe"]) as client:
+        marks = {"sr": NOW_US, "ss": NOW_US + 9}
+        client.send(log(span(1, 1, marks=marks, timestamp=NOW_US), sequence=1))
+        client.send(log(span(2, 1, marks=marks, timestamp=NOW_US, rate=0.5), span(2, 2, marks=marks, timestamp=NOW_US), sequence=2))
+        client.send(log(span(3, 1, marks=marks, timestamp=NOW_US, debug=True), sequence=3))
+        assert [client.result() for _ in range(3)] == [(1, OK), (2, OK), (3, OK)]
+    one.balance(received=4)
+    assert calls(one, service="scribe-test") == 10 + 2 + 2 + 1
+    page = one.page()
+    sources = {
+        name: page.sum("weir_spans_weight_source_total", source=name) for name in ("carried", "trace", "declared", "unknown")
+    }
+    assert sources == {"carried": 1, "trace": 1, "declared": 2, "unknown": 0}
+
+
 @pytest.mark.sanitized
 def test_whoever_waits_is_kept_at_the_end(weir):
     one = weir(receivers={"scribe": ""})  # three minutes, ten seconds
