@@ -177,6 +177,8 @@ static enum weir_status build(struct weir_rules *rules, const struct weir_config
         rule->redacted = counter_of(counts, rule->config->name);
         look_at(rules, rule->config);
         if (rules->look.every_key) memset(rules->look.ends, 0xff, sizeof rules->look.ends);
+        for (int c = 0; c < 256; c++)
+            rules->look.sizes |= rules->look.ends[c];
         if (rule->config->action == WEIR_ACTION_REPLACE)
             status = compile(config, rule->config->pattern, rule->config->line, "pattern", &rule->pattern, err);
         if (rule->config->action == WEIR_ACTION_HASH) status = read_key(config, rule, err);

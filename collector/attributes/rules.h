@@ -24,7 +24,8 @@ void weir_rules_free(struct weir_rules *rules); /* accepts NULL */
 
 /* What the walk asks for each attribute, kept small: it looks further only where this says so. */
 struct weir_rules_look {
-    uint64_t ends[256]; /* by a key's last character: a bit for each size (mod 64) of the keys that rules name */
+    uint64_t sizes;     /* a bit for each size (mod 64) of the keys that rules name */
+    uint64_t ends[256]; /* the same by a key's last character */
     bool every_key;     /* a rule names all keys or a beginning of them, and is not mask_card_numbers */
     bool cards;         /* mask_card_numbers of all keys */
     bool strips;        /* strip_query: also of span names */
@@ -39,6 +40,7 @@ bool weir_rules_changes(const struct weir_rules *rules, const uint8_t *key, size
 static inline bool weir_rules_touch(const struct weir_rules *rules, const struct weir_rules_look *look,
                                     const uint8_t *key, size_t key_size, const uint8_t *text, size_t size) {
     if (size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find(text, size)) return true;
+    if ((look->sizes >> (key_size & 63) & 1) == 0) return false;
     bool named = key_size > 0 ? (look->ends[key[key_size - 1]] >> (key_size & 63) & 1) != 0 : look->every_key;
     return named && weir_rules_changes(rules, key, key_size, text, size);
 }
