@@ -85,7 +85,7 @@ deps_test() {
         command -v javac >/dev/null || apt_have default-jdk-headless
     fi
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otlp_go otlp_java
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otlp_go otlp_java finagle
     # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
