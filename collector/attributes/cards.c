@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { GROUPS_MAX = 32 /* of digits in one row; what stands behind is looked at as a row of its own */ };
+enum { ROUNDS_MAX = 4 /* over a row whose numbers leave numbers */ };
 
 static inline bool is_digit(uint8_t c) {
     return (uint8_t)(c - '0') <= 9;
@@ -13,65 +13,96 @@ static inline bool is_part(uint8_t c) {
     return weir_card_part[c] != 0;
 }
 
-static bool passes(const uint8_t *digits, unsigned count) {
-    unsigned sum = 0;
-    for (unsigned i = 0; i < count; i++) {
-        unsigned digit = digits[count - 1 - i], twice = 2 * digit;
-        sum += i % 2 == 0 ? digit : twice > 9 ? twice - 9 : twice;
-    }
-    return sum % 10 == 0;
+/* Luhn's sum while digits come: every other digit is doubled, counted from the last, which is not known before. So both
+ * sums are kept, and change places with each digit. */
+struct luhn {
+    unsigned sum, other; /* the last digit is taken once; is doubled */
+};
+
+static inline void luhn_add(struct luhn *luhn, unsigned digit) {
+    unsigned twice = 2 * digit, sum = luhn->other + digit;
+    luhn->other = luhn->sum + (twice > 9 ? twice - 9 : twice);
+    luhn->sum = sum;
 }
 
 bool weir_cards_number(uint64_t number) {
     uint8_t digits[20];
     unsigned count = 0;
+    struct luhn luhn = {0};
     for (; number > 0; number /= 10)
-        digits[19 - count++] = (uint8_t)(number % 10);
-    return count >= WEIR_CARD_DIGITS_MIN && count <= WEIR_CARD_DIGITS_MAX && passes(digits + 20 - count, count);
+        digits[count++] = (uint8_t)(number % 10);
+    for (unsigned i = count; i-- > 0;)
+        luhn_add(&luhn, digits[i]);
+    return count >= WEIR_CARD_DIGITS_MIN && count <= WEIR_CARD_DIGITS_MAX && luhn.sum % 10 == 0;
 }
 
-static void mask(uint8_t *at, const uint8_t *end, unsigned digits) {
-    for (unsigned seen = 0; at < end; at++) {
-        if (is_digit(*at) && ++seen + 4 <= digits) *at = '*';
-    }
+enum { MARK = 0x80 /* of a digit that is to be masked and is still read: cards may overlap */ };
+
+static inline unsigned digit_at(const uint8_t *at) {
+    return (unsigned)(*at & (MARK - 1)) - '0';
 }
 
-/* One row [at, end) of digits, spaces and dashes. Looks for groups, one behind the other with a single separator, that
- * are a card number together: the longest from each group on. Masks them when `out` says where the text may be written.
- * Returns how many, at most one when it may not. */
-static uint32_t look(const uint8_t *at, const uint8_t *end, uint8_t *out, const uint8_t *text, const uint8_t **next) {
-    const uint8_t *starts[GROUPS_MAX], *ends[GROUPS_MAX];
-    unsigned groups = 0;
-    uint32_t found = 0;
-    while (at < end && groups < GROUPS_MAX) {
-        while (at < end && !is_digit(*at))
-            at++;
-        if (at == end) break;
-        starts[groups] = at;
-        while (at < end && is_digit(*at))
-            at++;
-        ends[groups++] = at;
-    }
-    *next = at;
-    for (unsigned first = 0; first < groups; first++) {
-        uint8_t digits[WEIR_CARD_DIGITS_MAX];
-        unsigned count = 0, last_of_card = 0, digits_of_card = 0;
-        for (unsigned last = first; last < groups; last++) {
-            if (last > first && starts[last] - ends[last - 1] != 1) break;
-            size_t size = (size_t)(ends[last] - starts[last]);
-            if (count + size > WEIR_CARD_DIGITS_MAX) break;
-            for (size_t i = 0; i < size; i++)
-                digits[count++] = (uint8_t)(starts[last][i] - '0');
-            if (count >= WEIR_CARD_DIGITS_MIN && passes(digits, count)) {
-                last_of_card = last;
-                digits_of_card = count;
+/* The longest card number that begins with the group of digits at `at`: whole groups, one separator between. Its end,
+ * or NULL. */
+static const uint8_t *card_end(const uint8_t *at, const uint8_t *end, unsigned *digits) {
+    const uint8_t *found = NULL;
+    struct luhn luhn = {0};
+    unsigned count = 0;
+    for (; at < end; at++) {
+        unsigned digit = digit_at(at);
+        bool group_ends = at + 1 == end || digit_at(at + 1) > 9;
+        if (digit <= 9) {
+            if (++count > WEIR_CARD_DIGITS_MAX) break;
+            luhn_add(&luhn, digit);
+            if (group_ends && count >= WEIR_CARD_DIGITS_MIN && luhn.sum % 10 == 0) {
+                found = at + 1;
+                *digits = count;
             }
+        } else if (!is_part(*at) || group_ends) {
+            break;
         }
-        if (digits_of_card == 0) continue;
-        found++;
-        if (out == NULL) return found;
-        mask(out + (starts[first] - text), ends[last_of_card], digits_of_card);
-        first = last_of_card;
+    }
+    return found;
+}
+
+/* The first card number of a row that begins in [at, end), where `row` is its first byte. */
+static const uint8_t *next_card(const uint8_t *row, const uint8_t *at, const uint8_t *end, const uint8_t **card,
+                                unsigned *digits) {
+    for (; at < end; at++) {
+        if (digit_at(at) > 9 || (at > row && digit_at(at - 1) <= 9)) continue;
+        const uint8_t *stop = card_end(at, end, digits);
+        if (stop == NULL) continue;
+        *card = at;
+        return stop;
+    }
+    return NULL;
+}
+
+static uint32_t mask_once(uint8_t *row, uint8_t *end) {
+    uint32_t found = 0;
+    unsigned digits = 0;
+    const uint8_t *card = row, *stop;
+    for (const uint8_t *at = row; (stop = next_card(row, at, end, &card, &digits)) != NULL; at = card + 1, found++) {
+        unsigned seen = 0;
+        for (uint8_t *to = row + (card - row); to < stop; to++) {
+            if (digit_at(to) <= 9 && ++seen + 4 <= digits) *to |= MARK;
+        }
+    }
+    for (uint8_t *to = row; found > 0 && to < end; to++) {
+        if ((*to & MARK) != 0) *to = '*';
+    }
+    return found;
+}
+
+/* What is left of one may make another with what stands behind it; where that does not end soon, no digit is left. */
+static uint32_t mask_row(uint8_t *row, uint8_t *end) {
+    uint32_t found = 0, more;
+    for (int rounds = 0; (more = mask_once(row, end)) > 0; rounds++) {
+        found += more;
+        if (rounds < ROUNDS_MAX) continue;
+        for (; row < end; row++) {
+            if (is_digit(*row)) *row = '*';
+        }
     }
     return found;
 }
@@ -100,13 +131,14 @@ static uint32_t scan(const uint8_t *text, size_t size, size_t at, uint8_t *out) 
             begin--;
         while (end < size && is_part(text[end]))
             end++;
-        const uint8_t *next = text + end;
         if (end - begin >= WEIR_CARD_DIGITS_MIN) {
+            const uint8_t *card;
+            unsigned digits;
             if (is_uuid(text, size)) return 0;
-            found += look(text + begin, text + end, out, text, &next);
-            if (found > 0 && out == NULL) return found;
+            if (out == NULL && next_card(text + begin, text + begin, text + end, &card, &digits) != NULL) return 1;
+            if (out != NULL) found += mask_row(out + begin, out + end);
         }
-        at = (size_t)(next - text) + WEIR_CARD_DIGITS_MIN - 1;
+        at = end + WEIR_CARD_DIGITS_MIN;
     }
     return found;
 }

@@ -65,7 +65,7 @@ static void numbers(void **state) {
     assert_false(weir_cards_number(UINT64_MAX));
 }
 
-/* Is the sound number digits[0 .. n) in it? Its last digit is what makes it pass. */
+/* A sound number of so many digits: the last one makes it pass. */
 static size_t make_card(char *out, unsigned digits) {
     unsigned sum = 0;
     for (unsigned i = 0; i + 1 < digits; i++) {
@@ -110,11 +110,59 @@ static void planted_numbers_are_found(void **state) {
     }
 }
 
+/* Among other groups of digits, which may be numbers together with it or with its end: but for its last four digits,
+ * none is left; and what is left holds none. */
+static void numbers_among_groups(void **state) {
+    (void)state;
+    srand(11);
+    for (int round = 0; round < 100000; round++) {
+        char card[20], text[512];
+        size_t size = 0, digits = make_card(card, 13 + (unsigned)rand() % 7), every = 1 + (size_t)rand() % 19;
+        for (int groups = rand() % 40; groups > 0; groups--) {
+            for (int i = 1 + rand() % 6; i > 0; i--)
+                text[size++] = (char)('0' + rand() % 10);
+            text[size++] = " -"[rand() % 2];
+        }
+        size_t start = size;
+        for (size_t i = 0; i < digits; i++) {
+            if (i > 0 && i % every == 0) text[size++] = '-';
+            text[size++] = card[i];
+        }
+        size_t end = size;
+        for (int groups = rand() % 20; groups > 0; groups--) {
+            text[size++] = " -"[rand() % 2];
+            for (int i = 1 + rand() % 6; i > 0; i--)
+                text[size++] = (char)('0' + rand() % 10);
+        }
+        char kept[512];
+        memcpy(kept, text, size);
+        assert_true(weir_cards_mask((uint8_t *)text, size) >= 1);
+        unsigned left = 0;
+        for (size_t i = start; i < end; i++)
+            left += text[i] >= '0' && text[i] <= '9';
+        if (left > 4) fail_msg("%.*s became %.*s", (int)size, kept, (int)size, text);
+        if (weir_cards_find((uint8_t *)text, size)) fail_msg("still one in %.*s", (int)size, text);
+        assert_int_equal(weir_cards_mask((uint8_t *)text, size), 0);
+    }
+}
+
+/* A row as long as a message takes time by its length. */
+static void a_long_row_ends(void **state) {
+    (void)state;
+    static uint8_t text[1 << 20];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i % 2 == 0 ? '0' + rand() % 10 : ' ');
+    assert_true(weir_cards_mask(text, sizeof text) > 0);
+    assert_false(weir_cards_find(text, sizeof text));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks),
         cmocka_unit_test(numbers),
         cmocka_unit_test(planted_numbers_are_found),
+        cmocka_unit_test(numbers_among_groups),
+        cmocka_unit_test(a_long_row_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
