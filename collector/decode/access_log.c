@@ -117,13 +117,13 @@ static int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Copies a value to `out` without its escapes: \xHH, \" and \\. Returns the end. */
+/* Copies a value to `out` without its escapes: \xHH (NGINX), \" \\ and \] (HAProxy, +E). Returns the end. */
 static char *unescape(const char *at, const char *end, char *out) {
     while (at < end) {
         if (*at == '\\' && end - at >= 4 && at[1] == 'x' && hex_digit(at[2]) >= 0 && hex_digit(at[3]) >= 0) {
             *out++ = (char)(hex_digit(at[2]) << 4 | hex_digit(at[3]));
             at += 4;
-        } else if (*at == '\\' && end - at >= 2 && (at[1] == '"' || at[1] == '\\')) {
+        } else if (*at == '\\' && end - at >= 2 && (at[1] == '"' || at[1] == '\\' || at[1] == ']')) {
             *out++ = at[1];
             at += 2;
         } else {

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from harness.net import answers, free_port
+from harness.net import answers, free_port, wait_until
 from harness.process import ROOT, Process
 from harness.weir import Weir
 
@@ -185,6 +185,48 @@ def test_a_sampled_edge_is_weighted(mesh):
     assert calls == pytest.approx(4 * ledger.received)
     error = math.sqrt(page.sum("weir_spanmetrics_calls_variance_total", service="edge-nginx"))
     assert abs(calls - requests) < 5 * error
+
+
+def test_haproxy_is_traced_by_its_log(tmp_path):
+    behind, port = Behind(), free_port()
+    weir = Weir(tmp_path / "weir", receivers={"access_log": ""}).start()
+    text = (ROOT / "examples" / "haproxy" / "weir-tracing.cfg").read_text()
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("127.0.0.1:8081", f"127.0.0.1:{behind.port}")
+    text = text.replace("lt 10", "lt 50").replace("str(0.1)", "str(0.5)")
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        f"global\n    log 127.0.0.1:{weir.ports['access_log']} len 8192 format raw local0\n"
+        "defaults\n    timeout connect 2s\n    timeout client 5s\n    timeout server 5s\n" + text
+    )
+    haproxy = Process("haproxy", ["haproxy", "-db", "-f", config], tmp_path / "haproxy.log")
+    try:
+        haproxy.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/"))
+        before = weir.page().sum("http_server_requests_total")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "User-Agent": 'a "quoted" one'}
+        with opener.open(urllib.request.Request(f"http://127.0.0.1:{port}/slow/%22?card=1", headers=headers)) as reply:
+            assert reply.status == 200
+        for number in range(60):
+            opener.open(f"http://127.0.0.1:{port}/items/{number}").close()
+        wait_until(lambda: weir.page().sum("http_server_requests_total") >= before + 61, lambda: "61 requests to be counted", 10)
+        ledger = weir.balance()
+        page = weir.page()
+    finally:
+        haproxy.stop()
+        behind.stop()
+        assert weir.stop() == 0
+    assert page.sum("weir_access_log_refused_lines_total") == 0
+    spans = weir.cat()
+    slow = next(span for span in spans if span["traceId"] == TRACE)
+    assert slow["parentSpanId"] == PARENT and attributes(slow)["url.path"] == "/slow/%22"
+    assert behind.seen["/slow/%22?card=1"] == f"00-{TRACE}-{slow['spanId']}-01"
+    assert int(slow["endTimeUnixNano"]) - int(slow["startTimeUnixNano"]) >= 50e6
+    weighted = [span for span in spans if span["name"].startswith("GET /items/")]
+    assert 0 < len(weighted) < 60 and all(float(attributes(span)["weir.prior_weight"]) == 2 for span in weighted)
+    calls = page.sum("traces_spanmetrics_calls_total", span_name="GET /items/{id}")
+    error = math.sqrt(page.sum("weir_spanmetrics_calls_variance_total", span_name="GET /items/{id}"))
+    assert calls == 2 * len(weighted) and abs(calls - 60) < 5 * error
+    assert ledger.received == len(spans)
 
 
 def test_what_is_no_line_is_counted(tmp_path):
