@@ -80,7 +80,8 @@ deps_test() {
     # shellcheck disable=SC2086
     apt_have $APT_TEST
     command -v java >/dev/null || apt_have default-jre-headless
-    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ]; then
+    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ] ||
+        [ ! -s "$WEIR_PEERS/finagle/classes/Main.class" ]; then
         command -v mvn >/dev/null || apt_have maven
         command -v javac >/dev/null || apt_have default-jdk-headless
     fi

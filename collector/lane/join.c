@@ -229,13 +229,14 @@ static bool hold(struct weir_join *join, const struct weir_scribe_config *config
 
 /* ---- the trace's rate ---- */
 
-/* A span said it: for those that wait, and for those that come later. */
+/* A span said it: for those that wait, and for those that come later. A trace is decided once: what was said first
+ * holds, and those that wait are looked for only then. */
 static void learn(struct weir_join *join, const struct weir_span *said, uint64_t now_ns) {
     uint64_t bits, key = trace_key(join, said);
     memcpy(&bits, &said->prior, sizeof bits);
     const struct weir_join_slot *known = weir_join_memory_find(&join->rates, key, now_ns);
-    bool is_news = known == NULL || known->value != bits;
-    weir_join_memory_set(&join->rates, key, bits, now_ns);
+    bool is_news = known == NULL;
+    weir_join_memory_set(&join->rates, key, is_news ? bits : known->value, now_ns);
     if (!is_news || join->traces == NULL) return;
     for (struct waiting *waiting = join->traces[key & join->bucket_mask], *next; waiting != NULL; waiting = next) {
         next = waiting->next_of_trace;
