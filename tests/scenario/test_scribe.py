@@ -5,7 +5,6 @@ import struct
 import time
 
 import pytest
-
 from harness.finagle import SPANS_PER_REQUEST, Finagle
 from harness.net import free_port, get_json, wait_until
 from harness.process import settled
