@@ -81,6 +81,19 @@ static const char intro[] =
     "needs a **restart**.\n"
     "  So do exporters that come or go.\n";
 
+static const char lists[] =
+    "\n## attributes, operations, success, exclude\n\n"
+    "Lists of maps, at most 32 entries each; all of them live. docs/attributes.md says what they do.\n\n"
+    "| list | keys of an entry |\n|---|---|\n"
+    "| `attributes` | `keys` (a list), `action` (`drop`, `keep`, `hash`, `replace`, `strip_query`, "
+    "`mask_card_numbers`), `name` "
+    "(its label on /metrics), `pattern` and `replacement` (of `replace`), `key_file` (of `hash`) |\n"
+    "| `operations` | `match`, `name` |\n"
+    "| `success` | `service`, `operation`, `http_status` (`404`, `200-499`), `grpc_codes` (a list of names), "
+    "`attribute: { key, "
+    "equals }`; and `success` (`true`, `false`) |\n"
+    "| `exclude` | the same without `success` |\n";
+
 static void put_default(const struct weir_option *option, FILE *out) {
     if (option->type == WEIR_OPTION_LISTEN)
         fprintf(out, "`127.0.0.1%s`", option->fallback);
@@ -113,6 +126,7 @@ void weir_config_write_reference(FILE *out) {
             fprintf(out, " | %s | %s | %s |\n", allowed, option->live ? "live" : "restart", option->help);
         }
     }
+    fputs(lists, out);
 }
 
 void weir_config_print_reference(void) {
