@@ -261,11 +261,12 @@ static bool went_on(const struct weir_join *join, const struct weir_span *span, 
                     uint64_t now_ns, bool *repeated) {
     uint64_t hash = hash_of(join, bytes, span, ended);
     *repeated = false;
-    for (uint8_t kind = 0; kind <= WEIR_KIND_CONSUMER; kind++) {
+    for (unsigned kind = 0; kind <= WEIR_KIND_CONSUMER; kind++) {
         bool fits =
             kind == span->kind || (!ended && (kind == WEIR_KIND_UNSPECIFIED || span->kind == WEIR_KIND_UNSPECIFIED));
         if (!fits) continue;
-        const struct weir_join_slot *slot = weir_join_memory_find(&join->gone, gone_key(join, span, kind), now_ns);
+        const struct weir_join_slot *slot =
+            weir_join_memory_find(&join->gone, gone_key(join, span, (uint8_t)kind), now_ns);
         if (slot == NULL) continue;
         *repeated = slot->value == hash;
         /* Two whole ones are two spans: a client that asks again under the same id has two servers answer. */
@@ -379,18 +380,24 @@ void weir_join_tick(struct weir_join *join, const struct weir_scribe_config *con
 }
 
 void weir_join_drain(struct weir_join *join, uint64_t now_ns) {
-    while (join->parts.oldest != NULL)
-        go_on(join, join->parts.oldest, DRAIN, now_ns);
-    while (join->unweighed.oldest != NULL)
-        go_on(join, join->unweighed.oldest, DRAIN, now_ns);
+    const struct list *const lists[] = {&join->parts, &join->unweighed};
+    for (int i = 0; i < 2; i++) {
+        for (struct waiting *waiting = lists[i]->oldest, *newer; waiting != NULL; waiting = newer) {
+            newer = waiting->newer;
+            go_on(join, waiting, DRAIN, now_ns);
+        }
+    }
 }
 
 void weir_join_free(struct weir_join *join) {
     if (join == NULL) return;
-    while (join->parts.oldest != NULL)
-        forget(join, join->parts.oldest);
-    while (join->unweighed.oldest != NULL)
-        forget(join, join->unweighed.oldest);
+    const struct list *const lists[] = {&join->parts, &join->unweighed};
+    for (int i = 0; i < 2; i++) {
+        for (struct waiting *waiting = lists[i]->oldest, *newer; waiting != NULL; waiting = newer) {
+            newer = waiting->newer;
+            forget(join, waiting);
+        }
+    }
     weir_join_memory_close(&join->rates);
     weir_join_memory_close(&join->gone);
     weir_buffer_free(&join->merged);

@@ -74,7 +74,6 @@ struct scribe {
     uint32_t count, max_connections;
     uint64_t max_frame_bytes;
     bool stopping;
-    bool more; /* the connection that was read last had more than its share */
     uint8_t read[READ_BYTES];
 };
 
@@ -86,7 +85,6 @@ static void end(struct connection *connection) {
     if (connection->ending) fd = fcntl(connection->watch.fd, F_DUPFD_CLOEXEC, 0);
     connection->stream->kind->close(connection->stream);
     if (fd >= 0) weir_linger_take(scribe->linger, fd);
-    scribe->more = false;
     *connection->slot = connection->next;
     if (connection->next != NULL) connection->next->slot = connection->slot;
     weir_gauge(scribe->set, OPEN, --scribe->count);
@@ -145,7 +143,9 @@ static void take_call(struct connection *connection) {
     weir_batch_unref(frame);
     connection->frame = NULL;
     switch (status) {
-    case WEIR_OK: take_spans(connection, &call, &spans, &counts); break;
+    case WEIR_OK:
+        if (spans != NULL) take_spans(connection, &call, &spans, &counts);
+        break;
     case WEIR_FULL:
         weir_count(scribe->set, CALLS_LATER, 1);
         if (!call.oneway) weir_scribe_answer(&connection->out, &call, WEIR_SCRIBE_TRY_LATER);
@@ -255,8 +255,8 @@ static void watch_again(struct connection *connection) {
     connection->events = events;
 }
 
-static void ready(struct weir_watch *watch, uint32_t events) {
-    struct connection *connection = (struct connection *)watch;
+/* One round's share. True: there may be more, and the connection is still there. */
+static bool serve(struct connection *connection, uint32_t events) {
     struct scribe *scribe = connection->scribe;
     bool open = (events & EPOLLERR) == 0;
     size_t total = 0;
@@ -271,15 +271,20 @@ static void ready(struct weir_watch *watch, uint32_t events) {
         open = read_bytes(connection, scribe->read, (size_t)n);
         total += (size_t)n;
     }
-    scribe->more = total >= READ_BYTES;
-    if (scribe->stopping && connection->head_size == 0 && !scribe->more) connection->ending = true;
+    bool more = total >= READ_BYTES;
+    if (scribe->stopping && connection->head_size == 0 && !more) connection->ending = true;
     /* A peer that half-closed still reads its answers. */
     bool written = write_out(connection);
     if (!open || !written || (connection->ending && connection->out.size == 0)) {
         end(connection);
-        return;
+        return false;
     }
     watch_again(connection);
+    return more;
+}
+
+static void ready(struct weir_watch *watch, uint32_t events) {
+    serve((struct connection *)watch, events);
 }
 
 /* ---- the lane's connections ---- */
@@ -328,8 +333,10 @@ static void chores(struct weir_timer *timer) {
 static void close_all(void *self) {
     struct scribe *scribe = self;
     if (scribe == NULL) return;
-    while (scribe->first != NULL)
-        end(scribe->first);
+    for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
+        next = connection->next;
+        end(connection);
+    }
     if (scribe->loop != NULL) weir_loop_unset(scribe->loop, &scribe->chores);
     weir_listener_close(scribe->listener);
     weir_linger_free(scribe->linger);
@@ -391,9 +398,8 @@ static void stop(void *self) {
     weir_listener_stop(scribe->listener);
     for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
         next = connection->next;
-        scribe->more = true;
-        for (int share = 0; share < STOPPING_SHARES && scribe->more; share++)
-            ready(&connection->watch, EPOLLIN);
+        for (int share = 1; serve(connection, EPOLLIN) && share < STOPPING_SHARES; share++)
+            continue;
     }
 }
 
