@@ -8,7 +8,7 @@ import pytest
 from harness.finagle import SPANS_PER_REQUEST, Finagle
 from harness.net import free_port, get_json, wait_until
 from harness.process import settled
-from harness.scribe import OK, Client, call, entry, log, span
+from harness.scribe import OK, TRY_LATER, Client, call, entry, log, span
 
 DATA = pathlib.Path(__file__).parent.parent / "data" / "finagle"
 NOW_US = int(time.time() * 1e6)
@@ -255,6 +255,29 @@ def test_a_client_that_reads_no_answers_is_not_read(weir):
             other.send(log(span(1, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0)))
             assert other.result() == (1, OK)
     one.balance(received=1)
+
+
+@pytest.mark.sanitized
+def test_no_room_is_try_later(weir):
+    """Frames that are half there hold the memory; a call that does not fit is told so, and nothing of it is kept."""
+    one = weir(receivers={"scribe": "max_frame_bytes: 512KiB, " + QUICK}, lanes=1, extra="memory: { intake: 1MiB }")
+    port = one.ports["scribe"]
+    large = span(1, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0, tags={"filler": "x" * 200_000})
+    frame, small = log(large, sequence=5), log(span(2, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0))
+    halves = [Client(port) for _ in range(3)]
+    for client in halves:
+        client.send(frame[:-1])
+    time.sleep(0.3)
+    with Client(port) as client:
+        client.send(frame)
+        assert client.result() == (5, TRY_LATER)
+        for half in halves:
+            half.tcp.close()
+        wait_until(lambda: one.page().value("weir_scribe_connections") == 1, "the halves to be gone")
+        client.send(frame, small)
+        assert [client.result() for _ in range(2)] == [(5, OK), (1, OK)]
+    assert one.page().sum("weir_scribe_calls_total", result="try_later") == 1
+    one.balance(received=2)
 
 
 def test_drain_answers_what_was_sent(weir):
