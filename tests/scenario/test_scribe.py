@@ -262,9 +262,9 @@ def test_no_room_is_try_later(weir):
     """Frames that are half there hold the memory; a call that does not fit is told so, and nothing of it is kept."""
     one = weir(receivers={"scribe": "max_frame_bytes: 512KiB, " + QUICK}, lanes=1, extra="memory: { intake: 1MiB }")
     port = one.ports["scribe"]
-    large = span(1, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0, tags={"filler": "x" * 200_000})
+    large = span(1, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0, tags={"filler": "x" * 100_000})
     frame, small = log(large, sequence=5), log(span(2, 1, marks={"sr": NOW_US, "ss": NOW_US + 5}, timestamp=NOW_US, rate=1.0))
-    halves = [Client(port) for _ in range(3)]
+    halves = [Client(port) for _ in range(7)]
     for client in halves:
         client.send(frame[:-1])
     time.sleep(0.3)
