@@ -320,9 +320,11 @@ static enum weir_status read_match(struct reader *reader, const struct weir_yaml
         row->receiver = find_receiver(child->text);
         /* StatsD lines are points: there is no span to weigh. */
         if (row->receiver < 0 || row->receiver == WEIR_RECEIVER_STATSD) {
-            return weir_yaml_fail(reader->doc, child->line, reader->err,
-                                  "receiver: \"%s\" is not one that brings spans; known is grpc",
-                                  weir_yaml_show(child->raw, shown, sizeof shown));
+            return weir_yaml_fail(
+                reader->doc, child->line, reader->err,
+                "receiver: \"%s\" is not one that brings spans; known are grpc, otlp_http, zipkin, scribe, datagram, "
+                "access_log",
+                weir_yaml_show(child->raw, shown, sizeof shown));
         }
     }
     if (match->first == NULL)

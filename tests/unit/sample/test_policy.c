@@ -383,9 +383,11 @@ static void test_refused(void **state) {
     refuses("sources:\n  - { match: {}, sampled_at: 1 }\n",
             "sampling.yaml:2: match: names neither receiver nor service");
     refuses("sources:\n  - { match: { receiver: kafka }, sampled_at: 1 }\n",
-            "sampling.yaml:2: receiver: \"kafka\" is not one that brings spans; known is grpc");
+            "sampling.yaml:2: receiver: \"kafka\" is not one that brings spans; known are grpc, otlp_http, zipkin, "
+            "scribe, datagram, access_log");
     refuses("sources:\n  - { match: { receiver: statsd }, sampled_at: 1 }\n",
-            "sampling.yaml:2: receiver: \"statsd\" is not one that brings spans; known is grpc");
+            "sampling.yaml:2: receiver: \"statsd\" is not one that brings spans; known are grpc, otlp_http, zipkin, "
+            "scribe, datagram, access_log");
     refuses("sources:\n  - { match: { host: a }, sampled_at: 1 }\n",
             "sampling.yaml:2: match.host: unknown key; known are receiver, service");
     refuses("collector: { rate: [\n",
