@@ -59,6 +59,14 @@ static inline bool weir_cards_find(const uint8_t *text, size_t size) {
     return false;
 }
 
+/* The same of a key, which seldom has a digit where one is looked for. */
+static inline bool weir_cards_find_key(const uint8_t *key, size_t size) {
+    for (size_t at = WEIR_CARD_DIGITS_MIN - 1; at < size; at += WEIR_CARD_DIGITS_MIN) {
+        if (weir_card_part[key[at]]) return weir_cards_find_from(key, size, at);
+    }
+    return false;
+}
+
 /* Overwrites the digits of each with `*`, but for the last four. Returns how many there were. */
 uint32_t weir_cards_mask(uint8_t *text, size_t size);
 /* Luhn's test of a decimal number of 13 to 19 digits. */

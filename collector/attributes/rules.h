@@ -40,6 +40,7 @@ bool weir_rules_changes(const struct weir_rules *rules, const uint8_t *key, size
 static inline bool weir_rules_touch(const struct weir_rules *rules, const struct weir_rules_look *look,
                                     const uint8_t *key, size_t key_size, const uint8_t *text, size_t size) {
     if (size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find(text, size)) return true;
+    if (key_size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find_key(key, key_size)) return true;
     if ((look->sizes >> (key_size & 63) & 1) == 0) return false;
     bool named = key_size > 0 ? (look->ends[key[key_size - 1]] >> (key_size & 63) & 1) != 0 : look->every_key;
     return named && weir_rules_changes(rules, key, key_size, text, size);

@@ -131,14 +131,13 @@ static void give_back_redacted(struct weir_otlp *otlp, struct weir_budget *budge
     if (otlp->redacted.capacity > REPAIRED_KEPT_BYTES || otlp->redacted.failed) weir_buffer_free(&otlp->redacted);
 }
 
-/* What the rules leave of a span stands behind the batch's bytes, and *offset and *size say where. */
-static enum weir_status redact_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t *offset, uint32_t *size,
-                                    bool *changed) {
+/* What the rules leave of a span, when it differs, stands behind the batch's bytes, and *offset and *size say where. */
+static enum weir_status redact_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t *offset,
+                                    uint32_t *size) {
     size_t drawn;
-    bool full;
-    *changed = redact(otlp, batch->budget, WEIR_OTLP_SPAN, batch->bytes + *offset, *size, &drawn, &full);
-    if (*changed) full = weir_batch_room(batch, otlp->redacted.size) != WEIR_OK;
-    if (*changed && !full) {
+    bool full, changed = redact(otlp, batch->budget, WEIR_OTLP_SPAN, batch->bytes + *offset, *size, &drawn, &full);
+    if (changed) full = weir_batch_room(batch, otlp->redacted.size) != WEIR_OK;
+    if (changed && !full) {
         memcpy(batch->bytes + batch->size, otlp->redacted.bytes, otlp->redacted.size);
         *offset = (uint32_t)batch->size;
         *size = (uint32_t)otlp->redacted.size;
@@ -159,13 +158,10 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
         verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
     }
-    bool changed = false;
     if (verdict == WEIR_OTLP_GOOD && finding.touched) {
-        if (redact_span(otlp, batch, &offset, &size, &changed) != WEIR_OK)
+        if (redact_span(otlp, batch, &offset, &size) != WEIR_OK)
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to redact a span");
-    }
-    if (changed) { /* once: what the rules left is not theirs again */
-        otlp->names.redacted = true;
+        otlp->names.redacted = true; /* once: what the rules left is not theirs again */
         verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
         otlp->names.redacted = false;
     }

@@ -15,11 +15,11 @@ struct weir_otlp_names {
     struct weir_otlp_known {
         uint64_t hash;
         uint32_t id;
-        bool touched; /* a rule would change this name */
     } operations[WEIR_OTLP_NAMES_KEPT], peers[WEIR_OTLP_NAMES_KEPT];
 };
 
-/* *touched: a rule would change the name itself, which is not the operation that is made of it. */
+/* *touched: a rule would change the name itself, which is not the operation that is made of it; then it is
+ * WEIR_NAME_NONE. */
 uint32_t weir_otlp_operation(struct weir_otlp_names *names, const uint8_t *bytes, size_t size, bool *touched);
 uint32_t weir_otlp_peer(struct weir_otlp_names *names, const uint8_t *bytes, size_t size);
 #endif

@@ -389,6 +389,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
         finding->touched |= said.touched;
         if (state_size > 0 && weir_redact_state(said.rules, state, state_size)) finding->touched = true;
     }
+    if (finding->touched) return WEIR_OTLP_GOOD; /* it is read again: no name of it is kept before */
     if (said.peer_rank != WEIR_PEER_NONE && (kind == WEIR_KIND_CLIENT || kind == WEIR_KIND_PRODUCER))
         span->peer = weir_otlp_peer(names, said.peer, said.peer_size);
     return WEIR_OTLP_GOOD;

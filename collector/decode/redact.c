@@ -83,17 +83,27 @@ static bool is_state(enum weir_otlp_message message, uint32_t number) {
     return number == TRACE_STATE && (message == WEIR_OTLP_SPAN || message == WEIR_OTLP_LINK);
 }
 
+/* Whose strings they are that an array has: rules name them by the attribute's key. */
+struct owner {
+    const uint8_t *key; /* NULL: no attribute's */
+    size_t key_size;
+};
+static const struct owner nobody;
+
+static bool needs(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire,
+                  struct owner owner);
+
 static bool pair_needs(const struct weir_rules *rules, const struct weir_rules_look *look, struct weir_wire wire) {
     struct pair pair = read_pair(wire);
     if (pair.twice) return true;
-    if (look->cards && weir_cards_find(pair.key, pair.key_size)) return true;
     if (pair.kind == ANY_STRING)
         return weir_rules_touch(rules, look, pair.key, pair.key_size, pair.text, pair.text_size);
     if (weir_rules_touch(rules, look, pair.key, pair.key_size, NULL, 0)) return true;
-    return weir_redact_needs(rules, WEIR_OTLP_ANY_VALUE, pair.value);
+    return needs(rules, WEIR_OTLP_ANY_VALUE, pair.value, (struct owner){pair.key, pair.key_size});
 }
 
-bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire) {
+static bool needs(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire,
+                  struct owner owner) {
     const struct weir_rules_look *look = weir_rules_look(rules);
     struct weir_wire_field field;
     if (message == WEIR_OTLP_KEY_VALUE) return pair_needs(rules, look, wire);
@@ -101,9 +111,11 @@ bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message me
         const struct weir_otlp_field *row = weir_otlp_field(message, field.number);
         if (row == NULL || row->type != field.type) continue;
         if (row->message != WEIR_OTLP_NOTHING) {
-            if (weir_redact_needs(rules, row->message, weir_wire_of(field.bytes, field.value))) return true;
+            if (needs(rules, row->message, weir_wire_of(field.bytes, field.value), owner)) return true;
         } else if (is_state(message, field.number)) {
             if (weir_redact_state(rules, field.bytes, field.value)) return true;
+        } else if (message == WEIR_OTLP_ANY_VALUE && field.number == ANY_STRING && owner.key != NULL) {
+            if (weir_rules_touch(rules, look, owner.key, owner.key_size, field.bytes, field.value)) return true;
         } else if (field.type == WEIR_WIRE_BYTES) {
             bool text = row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field.number == ANY_BYTES);
             if (text && look->cards && weir_cards_find(field.bytes, field.value)) return true;
@@ -114,6 +126,10 @@ bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message me
     return false;
 }
 
+bool weir_redact_needs(const struct weir_rules *rules, enum weir_otlp_message message, struct weir_wire wire) {
+    return needs(rules, message, wire, nobody);
+}
+
 /* ---- writing ---- */
 
 struct redaction {
@@ -121,6 +137,7 @@ struct redaction {
     const struct weir_rules_look *look;
     struct weir_buffer *out;
     struct weir_buffer value; /* what the rules made of one value */
+    struct owner owner;       /* of the strings that come */
     bool changed;
 };
 
@@ -174,10 +191,24 @@ static void put_name(struct redaction *r, const uint8_t *name, size_t size) {
     put_text(r, SPAN_NAME, name, cut);
 }
 
+/* A string in an array. Rules that drop or hash have had the attribute as a whole. */
+static void put_element(struct redaction *r, const uint8_t *bytes, size_t size) {
+    if (weir_rules_apply(r->rules, r->owner.key, r->owner.key_size, bytes, size, true, &r->value) != WEIR_RULES_TEXT) {
+        put_text(r, ANY_STRING, bytes, size);
+    } else {
+        put_bytes(r->out, ANY_STRING, r->value.bytes, r->value.size);
+        r->changed = true;
+    }
+}
+
+/* A number that is a card's becomes text, which rules see as any other. */
 static void put_masked_number(struct redaction *r, uint64_t number) {
     char text[24];
     int size = snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    put_text(r, ANY_STRING, (const uint8_t *)text, (size_t)size);
+    if (r->owner.key != NULL)
+        put_element(r, (const uint8_t *)text, (size_t)size);
+    else
+        put_text(r, ANY_STRING, (const uint8_t *)text, (size_t)size);
 }
 
 static void put_message(struct redaction *r, enum weir_otlp_message message, struct weir_wire wire);
@@ -195,10 +226,13 @@ static void put_pair(struct redaction *r, uint32_t number, struct weir_wire wire
     size_t mark = open_message(r->out, number);
     put_text(r, 1, pair.key, pair.key_size);
     size_t any = open_message(r->out, 2);
+    struct owner outer = r->owner;
+    r->owner = is_text ? nobody : (struct owner){pair.key, pair.key_size};
     if (verdict == WEIR_RULES_TEXT)
         put_bytes(r->out, ANY_STRING, r->value.bytes, r->value.size);
     else
         put_message(r, WEIR_OTLP_ANY_VALUE, pair.value);
+    r->owner = outer;
     close_message(r->out, any);
     close_message(r->out, mark);
 }
@@ -218,6 +252,8 @@ static void put_field(struct redaction *r, enum weir_otlp_message message, const
         put_name(r, field->bytes, field->value);
     } else if (is_state(message, field->number)) {
         put_state(r, field->bytes, field->value);
+    } else if (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_STRING && r->owner.key != NULL) {
+        put_element(r, field->bytes, field->value);
     } else if (row->text != 0 || (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_BYTES)) {
         put_text(r, field->number, field->bytes, field->value);
     } else if (message == WEIR_OTLP_ANY_VALUE && field->number == ANY_INT && r->look->cards &&

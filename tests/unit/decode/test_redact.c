@@ -178,6 +178,22 @@ static void what_needs_nothing_is_not_copied(void **state) {
     done(span);
 }
 
+/* Of a span that is rewritten, no name is interned as it came. */
+static void what_is_masked_was_never_a_name(void **state) {
+    (void)state;
+    uint32_t before = weir_names_count(names);
+    start();
+    weir_span_kind(&writer, WEIR_KIND_CLIENT);
+    weir_span_name(&writer, T("charge " CARD));
+    weir_span_text(&writer, T("peer.service"), T("vault " CARD));
+    done(end_as("shop"));
+    assert_string_equal(weir_names_text(names, view()->operation, NULL), "charge ************1111");
+    assert_string_equal(weir_names_text(names, view()->peer, NULL), "vault ************1111");
+    assert_int_equal(weir_names_count(names), before + 3);
+    assert_int_equal(weir_names_find(names, T("charge " CARD)), WEIR_NAME_NONE);
+    assert_int_equal(weir_names_find(names, T("vault " CARD)), WEIR_NAME_NONE);
+}
+
 static void the_second_pass_changes_nothing(void **state) {
     (void)state;
     start();
@@ -242,6 +258,48 @@ static void each_action(void **state) {
     assert_int_equal(redacted("emails"), 2); /* counted on over a reload */
     done(span);
     unlink(path);
+}
+
+/* http.request.header.* are arrays: their strings are values of that key. */
+static void strings_of_arrays(void **state) {
+    (void)state;
+    assert_int_equal(compile("attributes:\n"
+                             "  - { keys: [header.*], action: replace, pattern: 'Bearer .*', replacement: '-' }\n"
+                             "  - { keys: [gone], action: drop }\n"),
+                     WEIR_OK);
+    static const char *const keys[] = {"header.authorization", "http.url", "gone", "note"};
+    start();
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        uint8_t bytes[128], *end;
+        size_t pair = weir_span_open(&writer, 9);
+        end = weir_wire_put_bytes(bytes, 1, keys[i], strlen(keys[i]));
+        uint8_t *to = weir_span_room(&writer, 128);
+        memcpy(to, bytes, (size_t)(end - bytes));
+        weir_span_wrote(&writer, to + (end - bytes));
+        size_t any = weir_span_open(&writer, 2), array = weir_span_open(&writer, 5);
+        for (int element = 0; element < 2; element++) {
+            size_t inner = weir_span_open(&writer, 1);
+            to = weir_span_room(&writer, 128);
+            weir_span_wrote(&writer, element == 0 ? weir_wire_put_bytes(to, 1, "/a?Bearer xyz", 13)
+                                                  : weir_wire_put_uint(to, 3, 4111111111111111));
+            weir_span_close(&writer, inner);
+        }
+        weir_span_close(&writer, array);
+        weir_span_close(&writer, any);
+        weir_span_close(&writer, pair);
+    }
+    Span *span = end_as("shop");
+    static const char *const first[] = {"/a?-", "/a", "/a?Bearer xyz"};
+    assert_int_equal(span->n_attributes, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(span->attributes[i]->value->array_value->n_values, 2);
+        assert_string_equal(span->attributes[i]->value->array_value->values[0]->string_value, first[i]);
+        assert_string_equal(span->attributes[i]->value->array_value->values[1]->string_value, "************1111");
+    }
+    assert_int_equal(redacted("strip_query"), 1);
+    assert_int_equal(redacted("replace"), 1);
+    assert_int_equal(redacted("mask_card_numbers"), 3);
+    done(span);
 }
 
 static void keep_drops_the_rest(void **state) {
@@ -454,8 +512,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(defaults_mask_every_text),
         TEST(what_needs_nothing_is_not_copied),
+        TEST(what_is_masked_was_never_a_name),
         TEST(the_second_pass_changes_nothing),
         TEST(each_action),
+        TEST(strings_of_arrays),
         TEST(keep_drops_the_rest),
         TEST(a_default_is_switched_off_by_its_name),
         TEST(a_costly_pattern_hides),
