@@ -33,7 +33,7 @@ struct walk {
     struct weir_otlp_finding finding;
     size_t drawn_bytes; /* from the batch's budget, for what is repaired; until the walk is over */
     bool full;
-    bool any_bad_text; /* views whose `service` is a mark: their spans are to be repaired when the walk is over */
+    bool any_waits; /* views whose `service` is a mark: their spans are to be repaired when the walk is over */
 };
 
 struct weir_otlp *weir_otlp_new(struct weir_names *names) {
@@ -147,22 +147,20 @@ static enum weir_status redact_span(struct weir_otlp *otlp, struct weir_batch *b
     return full ? WEIR_FULL : WEIR_OK;
 }
 
-enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
-                                struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err) {
-    struct weir_otlp_finding finding;
-    char reason[64];
-    enum weir_otlp_verdict verdict =
-        weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+/* The rest of reading a span: it was read, `verdict` and *finding say how. */
+static enum weir_status finish_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
+                                    enum weir_otlp_verdict verdict, struct weir_otlp_finding *finding, char *reason,
+                                    struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err) {
     if (verdict == WEIR_OTLP_BAD_TEXT) {
         if (repair_span(batch, &offset, &size, &counts->repaired) != WEIR_OK)
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to repair a span's text");
-        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, finding, reason);
     }
-    if (verdict == WEIR_OTLP_GOOD && finding.touched) {
+    if (verdict == WEIR_OTLP_GOOD && finding->touched) {
         if (redact_span(otlp, batch, &offset, &size) != WEIR_OK)
             return weir_fail(err, WEIR_FULL, 0, true, "no memory to redact a span");
         otlp->names.redacted = true; /* once: what the rules left is not theirs again */
-        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+        verdict = weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, finding, reason);
         otlp->names.redacted = false;
     }
     span->offset = offset;
@@ -172,12 +170,24 @@ enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch
     case WEIR_OTLP_BAD_ID: return weir_fail(err, WEIR_INVALID, 0, false, "%s", reason);
     default:
         assert(verdict == WEIR_OTLP_BROKEN); /* a repaired span has no bad text */
-        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s", (size_t)(finding.at - batch->bytes),
-                         finding.field != NULL ? finding.field : "", finding.field != NULL ? ": " : "", finding.why);
+        return weir_fail(err, WEIR_INVALID, 0, false, "byte %zu: %s%s%s", (size_t)(finding->at - batch->bytes),
+                         finding->field != NULL ? finding->field : "", finding->field != NULL ? ": " : "",
+                         finding->why);
     }
 }
 
-#define BAD_TEXT UINT32_MAX /* the service of a view whose span waits to be repaired or redacted */
+enum weir_status weir_otlp_span(struct weir_otlp *otlp, struct weir_batch *batch, uint32_t offset, uint32_t size,
+                                struct weir_span *span, struct weir_otlp_counts *counts, struct weir_error *err) {
+    struct weir_otlp_finding finding;
+    char reason[64];
+    enum weir_otlp_verdict verdict =
+        weir_otlp_read_span(&otlp->names, batch->bytes + offset, size, span, &finding, reason);
+    return finish_span(otlp, batch, offset, size, verdict, &finding, reason, span, counts, err);
+}
+
+/* The service of a view whose span waits to be repaired, or redacted: no name has these numbers. */
+#define BAD_TEXT UINT32_MAX
+#define TOUCHED  (UINT32_MAX - 1)
 
 static void skip(struct walk *walk, const char *reason) {
     if (walk->counts->skipped++ > 0) return; /* then `reason` was not written either */
@@ -195,11 +205,14 @@ static bool take_span(struct walk *walk, const uint8_t *bytes, size_t size) {
     bool is_first = walk->counts->skipped == 0;
     switch (weir_otlp_read_span(&walk->otlp->names, bytes, size, span, &walk->finding, is_first ? reason : NULL)) {
     case WEIR_OTLP_GOOD:
-        if (!walk->finding.touched) break;
-        __attribute__((fallthrough));
+        if (walk->finding.touched) {
+            span->service = TOUCHED;
+            walk->any_waits = true;
+        }
+        break;
     case WEIR_OTLP_BAD_TEXT:
         span->service = BAD_TEXT;
-        walk->any_bad_text = true;
+        walk->any_waits = true;
         break;
     case WEIR_OTLP_BAD_ID: skip(walk, reason); return true;
     case WEIR_OTLP_BROKEN: return false;
@@ -354,7 +367,7 @@ static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_
         return false;
     for (uint32_t i = first; i < batch->span_count; i++) {
         batch->spans[i].origin = shared->last_index;
-        if (batch->spans[i].service != BAD_TEXT) batch->spans[i].service = shared->last->service;
+        if (batch->spans[i].service < TOUCHED) batch->spans[i].service = shared->last->service;
     }
     return true;
 }
@@ -452,10 +465,14 @@ static enum weir_status repair_spans(struct walk *walk, uint32_t first, struct w
     struct weir_batch *batch = walk->batch;
     for (uint32_t i = first; i < batch->span_count; i++) {
         struct weir_span *span = &batch->spans[i];
-        if (span->service != BAD_TEXT) continue;
+        if (span->service < TOUCHED) continue;
+        struct weir_otlp_finding finding = {.touched = span->service == TOUCHED};
+        enum weir_otlp_verdict verdict = finding.touched ? WEIR_OTLP_GOOD : WEIR_OTLP_BAD_TEXT;
+        char reason[64];
         uint16_t origin = span->origin;
         uint64_t before = span->size;
-        enum weir_status status = weir_otlp_span(walk->otlp, batch, span->offset, span->size, span, walk->counts, err);
+        enum weir_status status = finish_span(walk->otlp, batch, span->offset, span->size, verdict, &finding, reason,
+                                              span, walk->counts, err);
         if (status != WEIR_OK) {
             span->size = (uint32_t)before; /* what truncating takes off */
             return status;
@@ -477,7 +494,7 @@ enum weir_status weir_otlp_decode(struct weir_otlp *otlp, struct weir_batch *bat
         return weir_fail(err, WEIR_INVALID, 0, false, "byte 0: the request has %zu bytes", size);
     struct walk walk = {.otlp = otlp, .batch = batch, .counts = counts};
     enum weir_status status = walk_request(&walk, size) ? WEIR_OK : fail(&walk, err);
-    if (status == WEIR_OK && walk.any_bad_text) status = repair_spans(&walk, first, err);
+    if (status == WEIR_OK && walk.any_waits) status = repair_spans(&walk, first, err);
     give_back(&walk);
     if (status != WEIR_OK) {
         weir_batch_truncate(batch, first, size);

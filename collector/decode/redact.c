@@ -240,9 +240,11 @@ static void put_pair(struct redaction *r, uint32_t number, struct weir_wire wire
 static void put_field(struct redaction *r, enum weir_otlp_message message, const struct weir_wire_field *field,
                       const uint8_t *start, size_t size) {
     const struct weir_otlp_field *row = weir_otlp_field(message, field->number);
-    if (row == NULL || row->type != field->type) {
+    bool is_pair = row != NULL && row->message == WEIR_OTLP_KEY_VALUE;
+    if (row == NULL || row->type != field->type ||
+        (is_pair && !pair_needs(r->rules, r->look, weir_wire_of(field->bytes, field->value)))) {
         weir_buffer_put(r->out, start, size);
-    } else if (row->message == WEIR_OTLP_KEY_VALUE) {
+    } else if (is_pair) {
         put_pair(r, field->number, weir_wire_of(field->bytes, field->value));
     } else if (row->message != WEIR_OTLP_NOTHING) {
         size_t mark = open_message(r->out, field->number);

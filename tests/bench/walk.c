@@ -1,7 +1,8 @@
 /* walk.c - what the walk from request bytes to views costs: nanoseconds a span on one thread.
  *   walk_bench [--requests N]         one line of JSON on stdout, medians of 5 runs
  * Requests of 100 spans, 8 spans a trace, 8 string attributes a span as a proxy writes them, 361 bytes a span; `known`
- * has 1,000 names that come again, `distinct` 6,400, which are more than a lane remembers. */
+ * has 1,000 names that come again, `distinct` 6,400, which are more than a lane remembers. In `known_with_queries` the
+ * default rules find a query string in every span, which is then written anew. */
 #include "collector/attributes/rules.h"
 #include "collector/core/clock.h"
 #include "collector/core/wire.h"
@@ -29,7 +30,7 @@ static uint8_t *put_attribute(uint8_t *out, uint32_t number, const char *key, co
     return weir_wire_put_bytes(out, number, pair, (size_t)(at - pair));
 }
 
-static size_t make_span(uint8_t *out, uint64_t serial, uint64_t names) {
+static size_t make_span(uint8_t *out, uint64_t serial, uint64_t names, bool query) {
     static const char *const attributes[][2] = {{"component", "proxy"},         {"http.method", "GET"},
                                                 {"http.status_code", "200"},    {"upstream_cluster", "orders"},
                                                 {"peer.address", "10.4.17.36"}, {"http.protocol", "HTTP/1.1"},
@@ -51,15 +52,16 @@ static size_t make_span(uint8_t *out, uint64_t serial, uint64_t names) {
     size_t used = (size_t)(at - out) + 8 + 8;
     memset(pad, 'u', sizeof pad);
     pad[used < SPAN_BYTES ? SPAN_BYTES - used : 0] = 0;
+    if (query) pad[strlen(pad) / 2] = '?';
     return (size_t)(put_attribute(at, 9, "http.url", pad) - out);
 }
 
-static struct weir_batch *make_request(uint64_t serial, uint64_t names, size_t *span_bytes) {
+static struct weir_batch *make_request(uint64_t serial, uint64_t names, bool query, size_t *span_bytes) {
     static uint8_t scope_spans[SPANS * 512], resource_spans[SPANS * 512 + 256], resource[256], span[1024];
     uint8_t *at = scope_spans, *end;
     *span_bytes = 0;
     for (uint64_t i = 0; i < SPANS; i++) {
-        size_t size = make_span(span, serial * SPANS + i, names);
+        size_t size = make_span(span, serial * SPANS + i, names, query);
         *span_bytes += size;
         at = weir_wire_put_bytes(at, 2, span, size);
     }
@@ -79,11 +81,15 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double walk_ns(uint64_t requests, uint64_t names_count, const struct weir_rules *rules, size_t *span_bytes) {
+static double walk_ns(uint64_t requests, uint64_t names_count, bool query, const struct weir_rules *rules,
+                      size_t *span_bytes) {
     double runs[RUNS];
     struct weir_batch *held[HELD];
-    for (uint64_t i = 0; i < HELD; i++)
-        held[i] = make_request(i, names_count, span_bytes);
+    size_t sizes[HELD];
+    for (uint64_t i = 0; i < HELD; i++) {
+        held[i] = make_request(i, names_count, query, span_bytes);
+        sizes[i] = held[i]->size;
+    }
     for (int run = 0; run < RUNS; run++) {
         struct weir_names *names = weir_names_new(65536, 16 << 20);
         struct weir_otlp *otlp = weir_otlp_new(names);
@@ -93,7 +99,7 @@ static double walk_ns(uint64_t requests, uint64_t names_count, const struct weir
         for (uint64_t i = 0; i < requests; i++) {
             struct weir_otlp_counts counts;
             struct weir_batch *batch = held[i % HELD];
-            weir_batch_truncate(batch, 0, batch->size);
+            weir_batch_truncate(batch, 0, sizes[i % HELD]);
             if (weir_otlp_decode(otlp, batch, &counts, NULL) != WEIR_OK || counts.spans != SPANS) exit(1);
         }
         runs[run] = (double)(now_ns() - start) / (double)(requests * SPANS);
@@ -114,12 +120,13 @@ int main(int argc, char **argv) {
     static const struct weir_config config; /* no list: the rules that are on by default */
     struct weir_rules *rules = NULL;
     if (weir_rules_new(&config, NULL, &rules, NULL) != WEIR_OK) return 1;
-    double known = walk_ns(requests, 1000, NULL, &bytes);
-    double distinct = walk_ns(requests, UINT64_MAX, NULL, &bytes);
-    double ruled = walk_ns(requests, 1000, rules, &bytes);
-    printf("{\"walk_ns_a_span\": {\"known\": %.1f, \"distinct\": %.1f, \"known_with_default_rules\": %.1f}, "
-           "\"span_bytes\": %.1f}\n",
-           known, distinct, ruled, (double)bytes / SPANS);
+    double known = walk_ns(requests, 1000, false, NULL, &bytes);
+    double distinct = walk_ns(requests, UINT64_MAX, false, NULL, &bytes);
+    double ruled = walk_ns(requests, 1000, false, rules, &bytes);
+    double queries = walk_ns(requests, 1000, true, rules, &bytes);
+    printf("{\"walk_ns_a_span\": {\"known\": %.1f, \"distinct\": %.1f, \"known_with_default_rules\": %.1f, "
+           "\"known_with_queries\": %.1f}, \"span_bytes\": %.1f}\n",
+           known, distinct, ruled, queries, (double)bytes / SPANS);
     weir_rules_free(rules);
     return 0;
 }
