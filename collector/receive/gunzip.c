@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+/* At the least, where the budget has no room to double: by the byte, each would cost a copy of all. */
+enum { STEP_BYTES = 64 * 1024 };
+
 struct weir_gunzip {
     z_stream z;
     bool open; /* its 40 KiB come with the first message */
@@ -21,8 +24,9 @@ void weir_gunzip_free(struct weir_gunzip *gunzip) {
 static enum weir_gunzip_status fill(z_stream *z, const uint8_t *bytes, size_t max_bytes, struct weir_batch *plain,
                                     struct weir_error *err) {
     for (;;) {
-        if (plain->size == plain->capacity && weir_batch_room(plain, 1) != WEIR_OK) return WEIR_GUNZIP_MEMORY;
         size_t bound = max_bytes + 1; /* the byte past the bound shows that there is more */
+        size_t step = bound - plain->size < STEP_BYTES ? bound - plain->size : STEP_BYTES;
+        if (plain->size == plain->capacity && weir_batch_room(plain, step) != WEIR_OK) return WEIR_GUNZIP_MEMORY;
         size_t room = (plain->capacity < bound ? plain->capacity : bound) - plain->size;
         z->next_out = plain->bytes + plain->size;
         z->avail_out = (uInt)room;
