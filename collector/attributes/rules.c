@@ -136,6 +136,8 @@ static enum weir_status read_key(const struct weir_config *config, struct rule *
 
 static void look_at(struct weir_rules *rules, const struct weir_attribute_config *rule) {
     struct weir_rules_look *look = &rules->look;
+    bool masks_all = rule->action == WEIR_ACTION_MASK_CARD_NUMBERS && rule->key_count == 1 && rule->keys[0][0] == '*';
+    if (rule->key_count > 0 && rule->action != WEIR_ACTION_STRIP_QUERY && !masks_all) look->queries = false;
     for (uint32_t k = 0; k < rule->key_count; k++) {
         size_t size = strlen(rule->keys[k]);
         bool all = strcmp(rule->keys[k], "*") == 0;
@@ -167,6 +169,7 @@ static enum weir_status build(struct weir_rules *rules, const struct weir_config
     enum weir_status status = WEIR_OK;
     memcpy(rules->attributes, config->attributes, config->attribute_count * sizeof rules->attributes[0]);
     rules->rule_count = config->attribute_count;
+    rules->look.queries = true;
     add_default(rules, config, WEIR_ACTION_STRIP_QUERY, "strip_query", query_keys);
     add_default(rules, config, WEIR_ACTION_MASK_CARD_NUMBERS, "mask_card_numbers", all_keys);
     for (uint32_t i = 0; i < rules->rule_count && status == WEIR_OK; i++) {
@@ -177,8 +180,6 @@ static enum weir_status build(struct weir_rules *rules, const struct weir_config
         rule->redacted = counter_of(counts, rule->config->name);
         look_at(rules, rule->config);
         if (rules->look.every_key) memset(rules->look.ends, 0xff, sizeof rules->look.ends);
-        for (int c = 0; c < 256; c++)
-            rules->look.sizes |= rules->look.ends[c];
         if (rule->config->action == WEIR_ACTION_REPLACE)
             status = compile(config, rule->config->pattern, rule->config->line, "pattern", &rule->pattern, err);
         if (rule->config->action == WEIR_ACTION_HASH) status = read_key(config, rule, err);

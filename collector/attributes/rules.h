@@ -24,11 +24,11 @@ void weir_rules_free(struct weir_rules *rules); /* accepts NULL */
 
 /* What the walk asks for each attribute, kept small: it looks further only where this says so. */
 struct weir_rules_look {
-    uint64_t sizes;     /* a bit for each size (mod 64) of the keys that rules name */
-    uint64_t ends[256]; /* the same by a key's last character */
+    uint64_t ends[256]; /* by a key's last character: a bit for each size (mod 64) of the keys that rules name */
     bool every_key;     /* a rule names all keys or a beginning of them, and is not mask_card_numbers */
     bool cards;         /* mask_card_numbers of all keys */
     bool strips;        /* strip_query: also of span names */
+    bool queries;       /* `ends` are keys of strip_query, and of no other rule */
 };
 enum { WEIR_URL_QUERY_BYTES = 9 }; /* of url.query, all of which is query */
 const struct weir_rules_look *weir_rules_look(const struct weir_rules *rules);
@@ -37,13 +37,16 @@ const struct weir_rules_look *weir_rules_look(const struct weir_rules *rules);
  */
 bool weir_rules_changes(const struct weir_rules *rules, const uint8_t *key, size_t key_size, const uint8_t *text,
                         size_t size);
-static inline bool weir_rules_touch(const struct weir_rules *rules, const struct weir_rules_look *look,
-                                    const uint8_t *key, size_t key_size, const uint8_t *text, size_t size) {
+/* Asked of each attribute of each span, and nearly always in vain: a call would cost as much again. */
+static inline __attribute__((always_inline)) bool weir_rules_touch(const struct weir_rules *rules,
+                                                                   const struct weir_rules_look *look,
+                                                                   const uint8_t *key, size_t key_size,
+                                                                   const uint8_t *text, size_t size) {
     if (size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find(text, size)) return true;
     if (key_size >= WEIR_CARD_DIGITS_MIN && look->cards && weir_cards_find_key(key, key_size)) return true;
-    if ((look->sizes >> (key_size & 63) & 1) == 0) return false;
     bool named = key_size > 0 ? (look->ends[key[key_size - 1]] >> (key_size & 63) & 1) != 0 : look->every_key;
-    return named && weir_rules_changes(rules, key, key_size, text, size);
+    if (!named || (look->queries && key_size != WEIR_URL_QUERY_BYTES && memchr(text, '?', size) == NULL)) return false;
+    return weir_rules_changes(rules, key, key_size, text, size);
 }
 /* Where a name has a query string behind a path: its size without, else `size`. */
 size_t weir_query_cut(const uint8_t *text, size_t size);

@@ -98,7 +98,7 @@ static bool pair_needs(const struct weir_rules *rules, const struct weir_rules_l
     if (pair.twice) return true;
     if (pair.kind == ANY_STRING)
         return weir_rules_touch(rules, look, pair.key, pair.key_size, pair.text, pair.text_size);
-    if (weir_rules_touch(rules, look, pair.key, pair.key_size, NULL, 0)) return true;
+    if (weir_rules_touch(rules, look, pair.key, pair.key_size, (const uint8_t *)"", 0)) return true;
     return needs(rules, WEIR_OTLP_ANY_VALUE, pair.value, (struct owner){pair.key, pair.key_size});
 }
 
