@@ -206,6 +206,21 @@ static void edges_fold_and_are_forgotten(void **state) {
     house_close(house);
 }
 
+/* A rule of exclude: left them out: neither side waits for the other, nor is it in a series. */
+static void uncounted_spans_are_in_no_series(void **state) {
+    (void)state;
+    struct house *house = house_of(1);
+    struct weir_span client = client_of(house, 1, 7), server = server_of(house, 1, 7);
+    client.flags |= WEIR_SPAN_UNCOUNTED;
+    server.flags |= WEIR_SPAN_UNCOUNTED;
+    house_span(house, 0, &client);
+    house_span(house, 0, &server);
+    assert_double(house_own(house, "weir_edges_waiting"), 0, "waiting", __FILE__, __LINE__);
+    assert_null(strstr(house_page(house), REQUEST));
+    assert_null(strstr(house_page(house), "traces_spanmetrics_calls_total{"));
+    house_close(house);
+}
+
 static void off_costs_and_makes_nothing(void **state) {
     (void)state;
     struct weir_aggregate_config config = house_config();
@@ -229,6 +244,7 @@ int main(void) {
         cmocka_unit_test(those_that_wait_are_bounded),
         cmocka_unit_test(weights_and_variance),
         cmocka_unit_test(edges_fold_and_are_forgotten),
+        cmocka_unit_test(uncounted_spans_are_in_no_series),
         cmocka_unit_test(off_costs_and_makes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
