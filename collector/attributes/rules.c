@@ -366,7 +366,7 @@ static void apply_one(const struct rule *rule, const uint8_t *key, size_t key_si
 enum weir_rules_verdict weir_rules_apply(const struct weir_rules *rules, const uint8_t *key, size_t key_size,
                                          const uint8_t *text, size_t size, bool is_text, struct weir_buffer *out) {
     struct weir_buffer before = {0};
-    bool changed = false, dropped = false;
+    bool changed = false, dropped = false, hashed = false; /* a hash has digits as a card has, and is none */
     weir_buffer_clear(out);
     for (uint32_t i = 0; i < rules->rule_count && !dropped; i++) {
         const struct rule *rule = &rules->rules[i];
@@ -377,7 +377,10 @@ enum weir_rules_verdict weir_rules_apply(const struct weir_rules *rules, const u
             if (rule->config->action == WEIR_ACTION_DROP) {
                 dropped = true;
                 count(rule);
+            } else if (hashed && rule->config->action == WEIR_ACTION_MASK_CARD_NUMBERS) {
+                continue;
             } else if (is_text || changed || rule->config->action == WEIR_ACTION_HASH) {
+                hashed |= rule->config->action == WEIR_ACTION_HASH;
                 apply_one(rule, key, key_size, text, size, &changed, out, &before);
             }
         }
