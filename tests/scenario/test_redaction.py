@@ -10,7 +10,8 @@ import pytest
 from bench import bodies
 from harness.datagram import schema
 from harness.net import http, wait_until
-from harness.weir import Weir
+from harness.process import Process
+from harness.weir import Weir, binary
 from harness.zipkin import Zipkin
 
 CARDS = ["4111111111111111", "5555 5555 5555 4444", "3782-822463-10005", "6011111111111117"]
@@ -86,6 +87,15 @@ def send_access_log(weir: Weir, spans: list[dict]):
             udp.sendto(line.encode(), ("127.0.0.1", weir.ports["access_log"]))
 
 
+def send_posted(weir: Weir, form: str, spans: list[dict]):
+    receiver, path = WAYS[form]
+    headers = {"Content-Type": bodies.TYPES[form]}
+    answer = http(
+        f"http://127.0.0.1:{weir.ports[receiver]}{path}", method="POST", body=bodies.WRITERS[form](spans), headers=headers
+    )
+    assert answer.status in (200, 202), answer.text
+
+
 @pytest.fixture(scope="module")
 def zipkin(tmp_path_factory):
     zipkin = Zipkin(tmp_path_factory.mktemp("zipkin")).start()
@@ -117,15 +127,8 @@ def test_no_card_and_no_query_gets_through(tmp_path, zipkin):
     try:
         ids, sent = set(), 0
         for number, form in enumerate(WAYS):
-            receiver, path = WAYS[form]
             spans = planted(number)
-            answer = http(
-                f"http://127.0.0.1:{weir.ports[receiver]}{path}",
-                method="POST",
-                body=bodies.WRITERS[form](spans),
-                headers={"Content-Type": bodies.TYPES[form]},
-            )
-            assert answer.status in (200, 202), answer.text
+            send_posted(weir, form, spans)
             ids.add(spans[0]["traceId"][16 if form == "zipkin-thrift" else 0 :])  # thrift has the high half in another field
             sent += len(spans)
         for number, send in enumerate([send_grpc, send_scribe, send_datagram, send_access_log], start=len(WAYS)):
@@ -150,6 +153,47 @@ def test_no_card_and_no_query_gets_through(tmp_path, zipkin):
     assert "************1111" in stored and "************1111" in shown and "****-******-*0005" in stored
     assert page.sum("weir_attributes_redacted_total", rule="mask_card_numbers") >= 4 * sent - 2
     assert page.sum("weir_attributes_redacted_total", rule="strip_query") >= 3 * (sent - 2)  # a log's path has none
+
+
+def test_a_reload_changes_the_rules_of_every_way_in(tmp_path):
+    receivers = {"zipkin": "", "otlp_http": "", "scribe": "merge_wait: 0s, weight_wait: 0s", "datagram": "", "access_log": ""}
+    exporters = f"file: {{ directory: {tmp_path}/traces }}"
+    weir = Weir(tmp_path, exporters=exporters, receivers=receivers).start()
+    sends = [lambda weir, spans, form=form: send_posted(weir, form, spans) for form in WAYS]
+    sends += [send_grpc, send_scribe, send_datagram, send_access_log]
+    try:
+        for number, send in enumerate(sends):
+            send(weir, planted(number))
+        weir.balance(received=2 * len(sends))
+        assert weir.page().sum("weir_attributes_redacted_total", rule="notes") == 0
+
+        rule = "{ keys: [note, user_agent.original], action: drop, name: notes }"
+        weir.write(exporters=exporters, lanes=2, extra=f"attributes: [{rule}]")
+        answer = weir.reload()
+        assert answer.status == 200, answer.text
+        for number, send in enumerate(sends, start=len(sends)):
+            send(weir, planted(number))
+        weir.balance(received=4 * len(sends))
+        assert weir.page().sum("weir_attributes_redacted_total", rule="notes") == 2 * len(sends)
+
+        weir.write(exporters=exporters, lanes=2, extra="attributes:\n  - { keys: [a], action: replace, pattern: '(' }")
+        answer = weir.reload()
+        assert answer.status != 200 and "weir.yaml:" in answer.text and "missing closing parenthesis" in answer.text
+        send_grpc(weir, planted(99))
+        weir.balance(received=4 * len(sends) + 2)
+        assert weir.page().sum("weir_attributes_redacted_total", rule="notes") == 2 * len(sends) + 2  # the rules before
+
+        for turn in range(20):  # rules come and go while spans are read by them
+            weir.write(exporters=exporters, lanes=2, extra=f"attributes: [{rule.replace('note', 'component')}]" if turn % 2 else "")
+            if turn == 5:
+                emit = Process(
+                    "emit", [binary(), "emit", "--endpoint", weir.endpoint, "--spans", 200_000, "--json"], tmp_path / "emit.log"
+                )
+            assert weir.reload().status == 200
+        assert emit.wait(60) == 0
+        weir.balance(received=4 * len(sends) + 2 + 200_000)
+    finally:
+        assert weir.stop() == 0
 
 
 def test_rules_of_a_file_and_judgement(tmp_path):
