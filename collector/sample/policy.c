@@ -47,7 +47,8 @@ struct weir_policy {
     _Atomic uint32_t refs;
     uint64_t version;
     bool keeps_all, declares;
-    uint64_t threshold; /* of the collector's own rate */
+    struct weir_keep *keep; /* NULL: no keep part */
+    uint64_t threshold;     /* of the collector's own rate */
     struct rates rates;
     struct source *sources;
     uint64_t source_shift;
@@ -488,6 +489,10 @@ void weir_policy_unref(struct weir_policy *policy) {
 
 bool weir_policy_keeps_all(const struct weir_policy *policy) {
     return policy->keeps_all;
+}
+
+const struct weir_keep *weir_policy_keep_part(const struct weir_policy *policy) {
+    return policy->keep;
 }
 
 uint64_t weir_policy_version(const struct weir_policy *policy) {

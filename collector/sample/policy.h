@@ -6,6 +6,7 @@
 #include "collector/core/names.h"
 #include "collector/core/span.h"
 
+struct weir_keep;
 struct weir_policy;
 
 /* path NULL or "": keeps everything. On failure err->text is "file:line: reason" and *policy is untouched. Names in it
@@ -19,6 +20,8 @@ struct weir_policy *weir_policy_ref(struct weir_policy *policy);
 void weir_policy_unref(struct weir_policy *policy);             /* the last one frees; accepts NULL */
 bool weir_policy_keeps_all(const struct weir_policy *policy);   /* then weir_policy_keep() need not be asked */
 uint64_t weir_policy_version(const struct weir_policy *policy); /* hash of the file's bytes */
+const struct weir_keep *
+weir_policy_keep_part(const struct weir_policy *policy); /* keep.h; NULL: nothing is held back */
 
 /* Where a span's weight comes from, the first that is known: what it carries (th, prior), what `sources:` declares for
  * its receiver or service, else 1. A declared rate sets prior and WEIR_SPAN_PRIOR_CHANGED. */
