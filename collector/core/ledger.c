@@ -12,7 +12,7 @@ const char *const weir_receiver_names[WEIR_RECEIVERS] = {
     [WEIR_RECEIVER_STATSD] = "statsd",
 };
 const char *const weir_refusal_names[WEIR_REFUSALS] = {"invalid", "memory", "closing"};
-const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector"};
+const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector", "tail"};
 const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter", "merged"};
 const char *const weir_queue_drop_names[WEIR_QUEUE_DROPS] = {"full", "expired", "rejected", "shutdown"};
 const char *const weir_point_refusal_names[WEIR_POINT_REFUSALS] = {"malformed", "unsupported", "conflict", "stale",
@@ -105,7 +105,7 @@ void weir_ledger_remove_exporter(struct weir_ledger *ledger, const char *name) {
 struct view {
     struct weir_lane_row total;
     struct weir_queue_row queues[EXPORTERS_MAX];
-    int64_t held_handover, held_join, held_batch;
+    int64_t held_handover, held_join, held_tail, held_batch;
 };
 
 static void read_view(struct weir_ledger *ledger, struct view *view) {
@@ -124,6 +124,7 @@ static void read_view(struct weir_ledger *ledger, struct view *view) {
     memcpy(&view->total, sum, sizeof view->total);
     view->held_handover = (int64_t)(view->total.handed_over - view->total.taken_over);
     view->held_join = (int64_t)(view->total.joined - view->total.released);
+    view->held_tail = (int64_t)(view->total.tailed - view->total.decided);
     view->held_batch = (int64_t)(view->total.batched - view->total.fanned_out);
 }
 
@@ -134,12 +135,12 @@ static uint64_t sum_of(const uint64_t *values, int count) {
     return sum;
 }
 
-/* received - everything that is accounted for; `queue` may be NULL: no exporter. */
+/* received and recovered - everything that is accounted for; `queue` may be NULL: no exporter. */
 static int64_t imbalance(const struct view *view, const struct weir_queue_row *queue) {
     const struct weir_lane_row *t = &view->total;
-    int64_t missing = (int64_t)(sum_of(t->received, WEIR_RECEIVERS) - sum_of(t->sampled_out, WEIR_STAGES) -
-                                sum_of(t->dropped, WEIR_DROPS));
-    missing -= view->held_handover + view->held_join + view->held_batch;
+    int64_t missing = (int64_t)(sum_of(t->received, WEIR_RECEIVERS) + t->recovered -
+                                sum_of(t->sampled_out, WEIR_STAGES) - sum_of(t->dropped, WEIR_DROPS));
+    missing -= view->held_handover + view->held_join + view->held_tail + view->held_batch;
     if (queue != NULL) {
         missing -=
             (int64_t)(queue->queued + queue->in_flight + queue->delivered + sum_of(queue->dropped, WEIR_QUEUE_DROPS));
@@ -186,6 +187,8 @@ static void expose_intake(const struct view *view, struct weir_buffer *out) {
                                weir_receiver_names[r], weir_refusal_names[i], (unsigned long long)t->refused[r][i]);
         }
     }
+    family(out, "spans_recovered_total", "counter", "Spans that a restart found on disk, undecided or not delivered.");
+    weir_buffer_printf(out, "weir_spans_recovered_total %llu\n", (unsigned long long)t->recovered);
     family(out, "spans_sampled_out_total", "counter",
            "Spans that sampling left out, by stage; exporter=\"\" is common to all.");
     for (int i = 0; i < WEIR_STAGES; i++) {
@@ -218,6 +221,7 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
     family(out, "spans_held", "gauge", "Spans that are in Weir now, by where; exporter=\"\" is common to all.");
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"handover\"} %lld\n", (long long)view.held_handover);
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"join\"} %lld\n", (long long)view.held_join);
+    weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"tail\"} %lld\n", (long long)view.held_tail);
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"batch\"} %lld\n", (long long)view.held_batch);
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"queue\"} %llu\n", ledger->exporters[e].name,
@@ -231,7 +235,7 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
                            (unsigned long long)view.queues[e].delivered);
     }
     family(out, "ledger_imbalance_spans", "gauge",
-           "Received spans less those accounted for; 0 when nothing is moving.");
+           "Received and recovered spans less those accounted for; 0 when nothing is moving.");
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         weir_buffer_printf(out, "weir_ledger_imbalance_spans{exporter=\"%s\"} %lld\n", ledger->exporters[e].name,
                            (long long)imbalance(&view, &view.queues[e]));
@@ -245,11 +249,12 @@ void weir_ledger_summary(struct weir_ledger *ledger, struct weir_buffer *out) {
     struct view view;
     pthread_mutex_lock(&ledger->lock);
     read_view(ledger, &view);
-    weir_buffer_printf(out, "received=%llu sampled_out=%llu dropped=%llu held=%lld",
+    weir_buffer_printf(out, "received=%llu recovered=%llu sampled_out=%llu dropped=%llu held=%lld",
                        (unsigned long long)sum_of(view.total.received, WEIR_RECEIVERS),
+                       (unsigned long long)view.total.recovered,
                        (unsigned long long)sum_of(view.total.sampled_out, WEIR_STAGES),
                        (unsigned long long)sum_of(view.total.dropped, WEIR_DROPS),
-                       (long long)(view.held_handover + view.held_join + view.held_batch));
+                       (long long)(view.held_handover + view.held_join + view.held_tail + view.held_batch));
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         const struct weir_queue_row *queue = &view.queues[e];
         const char *name = ledger->exporters[e].name;

@@ -1,7 +1,7 @@
 /* ledger.h - every span that Weir accepted is in exactly one place, and /metrics says where (docs/architecture.md).
  *
- *   received == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}    for
- * each exporter E
+ *   received + recovered == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} +
+ *                           delivered{E}    for each exporter E
  *
  * A lane counts into a row of its own and publishes it once a round as one consistent snapshot (a seqlock); an
  * exporter's queue keeps its row under its own lock. `held` is kept by its holder, never computed as the remainder. */
@@ -22,7 +22,7 @@ enum weir_receiver_id {
     WEIR_RECEIVERS
 };
 enum weir_refusal { WEIR_REFUSED_INVALID, WEIR_REFUSED_MEMORY, WEIR_REFUSED_CLOSING, WEIR_REFUSALS };
-enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGES };
+enum weir_stage { WEIR_STAGE_OVERLOAD, WEIR_STAGE_COLLECTOR, WEIR_STAGE_TAIL, WEIR_STAGES };
 enum weir_drop {
     WEIR_DROP_MEMORY /* no room to batch it for export */,
     WEIR_DROP_NO_EXPORTER /* `exporters: {}`: it lives on in the series */,
@@ -61,6 +61,9 @@ struct weir_lane_row {
     uint64_t taken_over;  /* out of the rings into this lane */
     uint64_t joined;      /* wait for the rest of their span, or for their trace's rate */
     uint64_t released;    /* and went on; held{where="join"} = joined - released */
+    uint64_t recovered;   /* found on disk at the start */
+    uint64_t tailed;      /* wait for the decision on their trace */
+    uint64_t decided;     /* and were kept or left out; held{where="tail"} = tailed - decided */
     uint64_t batched;     /* into this lane's open export batch */
     uint64_t fanned_out;  /* closed and given to the exporters; held{where="batch"} = batched - fanned_out */
     uint64_t points_received[WEIR_RECEIVERS];

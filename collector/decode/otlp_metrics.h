@@ -23,7 +23,7 @@ struct weir_otlp_metrics_counts {
     uint64_t points,
         rejected;       /* rejected: by `point`, or malformed in a sound message (counts and bounds that do not fit) */
     uint64_t malformed; /* part of rejected that never reached `point` */
-    char reason[96];    /* of the first one */
+    char reason[160];   /* of the first one */
 };
 /* The whole message is checked before the first point is given out: WEIR_INVALID, nothing given out; err->text names
  * field and byte offset. Points flagged "no recorded value" are skipped. */

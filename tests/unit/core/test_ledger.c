@@ -97,10 +97,11 @@ static void every_place_of_a_span(void **state) {
     weir_buffer_clear(&out);
     weir_ledger_summary(ledger, &out);
     weir_buffer_byte(&out, 0);
-    assert_string_equal((const char *)out.bytes,
-                        "received=60 sampled_out=10 dropped=3 held=4 delivered{file}=8 dropped{file}=10 held{file}=12 "
-                        "imbalance{file}=13"
-                        " delivered{zipkin/a}=29 dropped{zipkin/a}=0 held{zipkin/a}=0 imbalance{zipkin/a}=14");
+    assert_string_equal(
+        (const char *)out.bytes,
+        "received=60 recovered=0 sampled_out=10 dropped=3 held=4 delivered{file}=8 dropped{file}=10 held{file}=12 "
+        "imbalance{file}=13"
+        " delivered{zipkin/a}=29 dropped{zipkin/a}=0 held{zipkin/a}=0 imbalance{zipkin/a}=14");
 
     a.received[WEIR_RECEIVER_GRPC] = 45; /* less than there is: it is below zero, not a large number */
     weir_ledger_publish(ledger, 0, &a);
@@ -123,11 +124,12 @@ static void each_cell_is_in_the_balance(void **state) {
     struct weir_queue_row queue = {0};
     struct weir_lane_row row = {0};
     weir_ledger_add_exporter(ledger, "e", read_queue, &queue);
-    uint64_t *const lane_cells[] = {&row.received[0],  &row.received[1],  &row.sampled_out[0], &row.sampled_out[1],
-                                    &row.dropped[0],   &row.dropped[1],   &row.dropped[2],     &row.joined,
-                                    &row.released,     &row.handed_over,  &row.taken_over,     &row.batched,
-                                    &row.fanned_out,   &queue.queued,     &queue.in_flight,    &queue.delivered,
-                                    &queue.dropped[0], &queue.dropped[1], &queue.dropped[2],   &queue.dropped[3]};
+    uint64_t *const lane_cells[] = {&row.received[0],    &row.received[1],  &row.sampled_out[0], &row.sampled_out[1],
+                                    &row.sampled_out[2], &row.recovered,    &row.tailed,         &row.decided,
+                                    &row.dropped[0],     &row.dropped[1],   &row.dropped[2],     &row.joined,
+                                    &row.released,       &row.handed_over,  &row.taken_over,     &row.batched,
+                                    &row.fanned_out,     &queue.queued,     &queue.in_flight,    &queue.delivered,
+                                    &queue.dropped[0],   &queue.dropped[1], &queue.dropped[2],   &queue.dropped[3]};
     struct weir_buffer out = {0};
     for (size_t i = 0; i < COUNT_OF(lane_cells); i++) {
         bool adds = i < 2 || lane_cells[i] == &row.taken_over || lane_cells[i] == &row.released ||
