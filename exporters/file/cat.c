@@ -66,7 +66,7 @@ static ssize_t read_file(void *self, void *bytes, size_t size) {
 }
 
 static void on_broken(void *self, uint64_t offset, const char *why) {
-    char text[256];
+    char text[320];
     snprintf(text, sizeof text, "offset %llu: %s", (unsigned long long)offset, why);
     complain(self, text);
 }

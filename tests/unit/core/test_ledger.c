@@ -133,7 +133,8 @@ static void each_cell_is_in_the_balance(void **state) {
     struct weir_buffer out = {0};
     for (size_t i = 0; i < COUNT_OF(lane_cells); i++) {
         bool adds = i < 2 || lane_cells[i] == &row.taken_over || lane_cells[i] == &row.released ||
-                    lane_cells[i] == &row.fanned_out;
+                    lane_cells[i] == &row.fanned_out || lane_cells[i] == &row.recovered ||
+                    lane_cells[i] == &row.decided;
         ++*lane_cells[i];
         weir_ledger_publish(ledger, 0, &row);
         says(exposed(ledger, &out), adds ? "weir_ledger_imbalance_spans{exporter=\"e\"} 1\n"
