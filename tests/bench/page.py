@@ -29,6 +29,12 @@ The same spans in each format, posted over 16 connections that stay open, one re
 `weir emit --via datagram` by UDP_SEGMENT, at the rate that is given; only they can be lost.
 """
 
+TAIL_NOTE = """
+Spans wait until their trace is decided: errors and slow ones are kept, and 1 % of the rest. Bytes a pending span are what the resident
+size grew by over the idle process, divided by the spans that wait, as a median over the time when most do; Weir's decision memory is
+taken off. `errors lost`: error spans that were sent and never stored.
+"""
+
 STATSD_NOTE = """
 Lost are packets that were sent and never read: the kernel drops them when the socket's buffer is full. 4 MiB is what Weir asks for;
 without the right to go past `net.core.rmem_max` the system's default (208 KiB here) stays, and Weir says so when it starts.
@@ -68,6 +74,8 @@ def goal(row: rows.Row) -> str:
         "spans_per_s": "≥ {:,.0f}/s",
         "lost_percent": "{:g} % lost",
         "rss_mib": "< {:g} MiB",
+        "bytes_per_pending": "≤ {:g} B a span",
+        "errors_lost_percent": "{:g} % of errors lost",
     }
     return ", ".join(units[name].format(value) for name, value in row.goals.items())
 
@@ -106,6 +114,9 @@ def write(results: dict) -> str:
     ways = [cpu, ("spans_per_s", "spans/s", ",.0f"), ("lost_percent", "lost %", ".2f"), rss]
     text += "\n## Spans\n\n" + table("spans", known, spans) + "\n" + SPANS_NOTE + handover(known)
     text += "\n## Ways in\n\n" + table("ways", known, ways) + "\n" + WAYS_NOTE
+    tail = [cpu, ("pending_spans", "pending", ",.0f"), ("bytes_per_pending", "B a pending span", ",.0f")]
+    tail += [("kept_percent", "kept %", ".2f"), ("errors_lost_percent", "errors lost %", ".2f"), rss]
+    text += "\n## Tail sampling\n\n" + table("tail", known, tail) + "\n" + TAIL_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     return text

@@ -9,11 +9,12 @@ from harness.series import Page
 
 class Collector:
     """OpenTelemetry Collector: OTLP/gRPC, OTLP/HTTP and Zipkin into nothing, a file, or a Zipkin endpoint (mode nop, file,
-    zipkin-json, zipkin-proto).
+    zipkin-json, zipkin-proto). tail: (seconds to wait, ms that are slow): first through tail_sampling, which keeps errors, what is
+    slow, and 1 %.
     """
 
-    def __init__(self, folder: Path, mode: str, zipkin_url: str):
-        self.folder, self.mode, self.zipkin_url = folder, mode, zipkin_url
+    def __init__(self, folder: Path, mode: str, zipkin_url: str, tail: tuple[int, int] | None = None):
+        self.folder, self.mode, self.zipkin_url, self.tail = folder, mode, zipkin_url, tail
         self.port, self.health_port = free_port(), free_port()
         self.ports = {"otlp_http": free_port(), "zipkin": free_port()}
 
@@ -25,6 +26,18 @@ class Collector:
         self.folder.mkdir(parents=True)
         exporter, _, encoding = self.mode.partition("-")
         batching = "" if exporter == "nop" else "memory_limiter, batch"
+        sampling = ""
+        if self.tail:
+            batching, (wait, slow) = "tail_sampling, batch", self.tail
+            sampling = f"""  tail_sampling:
+    decision_wait: {wait}s
+    num_traces: 400000
+    expected_new_traces_per_sec: 12500
+    policies:
+      - {{ name: errors, type: status_code, status_code: {{ status_codes: [ERROR] }} }}
+      - {{ name: slow, type: latency, latency: {{ threshold_ms: {slow} }} }}
+      - {{ name: rest, type: probabilistic, probabilistic: {{ sampling_percentage: 1 }} }}
+"""
         config = self.folder / "config.yaml"
         config.write_text(f"""
 receivers:
@@ -36,7 +49,7 @@ receivers:
 processors:
   batch: {{ send_batch_size: 1000, send_batch_max_size: 1000, timeout: 200ms }}
   memory_limiter: {{ check_interval: 1s, limit_mib: 1024 }}
-exporters:
+{sampling}exporters:
   nop: {{}}
   file: {{ path: '{self.folder}/out.json' }}
   zipkin: {{ endpoint: '{self.zipkin_url or "http://127.0.0.1:1"}', format: {encoding or "json"},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import load
 import peers
+import tail_rows
 from harness.sink import Sink
 from harness.weir import Weir
 
@@ -17,7 +18,7 @@ MILLION = 1_000_000
 class Row:
     name: str
     title: str
-    group: str  # spans, ways, statsd, idle
+    group: str  # spans, ways, tail, statsd, idle
     run: Callable[[Path, float], dict]
     load: str = ""  # for people
     lanes: int | None = None
@@ -249,6 +250,16 @@ def statsd_exporter_row(name: str, *, lines: int, buffer: int, rate: int = 250_0
     return Row(name, title, "statsd", run, statsd_load(rate, lines), peer=True)
 
 
+TAIL_LOAD = f"{tail_rows.RATE // 1000}K spans/s, 8 a trace, for {tail_rows.SECONDS} s; {tail_rows.WAIT_S} s of waiting"
+
+
+def tail_row(name: str, title: str, *, compress: bool, goals: dict) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        return tail_rows.run_weir(folder, share, compress=compress)
+
+    return Row(name, title, "tail", run, TAIL_LOAD, 1, goals={**goals, "errors_lost_percent": 0})
+
+
 ROWS = [
     spans_row("series", "OTLP/gRPC in → series", to="series", goals={"cpu_s_per_million": 0.35, "spans_per_s": 2e6}),
     spans_row("series-unruled", "OTLP/gRPC in → series, the default rules of attributes off", to="series", extra=UNRULED),
@@ -265,6 +276,20 @@ ROWS = [
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
     *(http_row(form) for form in WAYS_IN),
     *(otelcol_http_row(form) for form in WAYS_IN if form != "scribe"),
+    tail_row(
+        "tail", "OTLP/gRPC in → rules → Zipkin JSON", compress=True, goals={"cpu_s_per_million": 1.1, "bytes_per_pending": 150}
+    ),
+    tail_row(
+        "tail-plain", "the same, `compress: false`", compress=False, goals={"cpu_s_per_million": 0.7, "bytes_per_pending": 450}
+    ),
+    Row(
+        "otelcol-tail",
+        "OpenTelemetry Collector, tail_sampling, batch → Zipkin JSON",
+        "tail",
+        tail_rows.run_collector,
+        TAIL_LOAD,
+        peer=True,
+    ),
     datagram_row(
         "in-datagram",
         attributes=1,

@@ -1,0 +1,50 @@
+"""A back end that counts what it gets: Zipkin v2 JSON by POST, answered 202."""
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Catch:
+    """spans, error_spans, traces (ids) that were posted; by `service` where asked."""
+
+    def __init__(self):
+        self.spans = self.error_spans = self.bytes = 0
+        self.traces: dict[str, int] = {}
+        self.lock = threading.Lock()
+        catch = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                catch.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/api/v2/spans"
+
+    def take(self, body: bytes):
+        spans = json.loads(body)
+        with self.lock:
+            self.bytes += len(body)
+            self.spans += len(spans)
+            for span in spans:
+                self.traces[span["traceId"]] = self.traces.get(span["traceId"], 0) + 1
+                self.error_spans += "error" in span.get("tags", {})
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
