@@ -8,6 +8,7 @@
 #include "collector/config/yaml.h"
 #include "collector/core/ledger.h"
 #include "collector/core/operation.h"
+#include "collector/sample/keep.h"
 
 #include <errno.h>
 #include <math.h>
@@ -421,7 +422,7 @@ static enum weir_status read_sources(struct reader *reader, const struct weir_ya
 }
 
 static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
-    static const char *const known[] = {"collector", "sources"};
+    static const char *const known[] = {"collector", "sources", "keep"};
     if (root->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (root->kind != WEIR_YAML_MAP)
         return weir_yaml_fail(reader->doc, root->line, reader->err, "is %s, a map of keys is needed",
@@ -432,11 +433,13 @@ static enum weir_status read_top(struct reader *reader, const struct weir_yaml *
             status = read_collector(reader, node);
         else if (strcmp(node->key, "sources") == 0)
             status = read_sources(reader, node);
-        else if (strcmp(node->key, "proxies") == 0 || strcmp(node->key, "keep") == 0) {
+        else if (strcmp(node->key, "keep") == 0)
+            status = weir_keep_read(reader->doc, node, reader->names, &reader->policy->keep, reader->err);
+        else if (strcmp(node->key, "proxies") == 0) {
             status = weir_yaml_fail(reader->doc, node->line, reader->err,
-                                    "%s: not supported by this version; collector and sources are", node->key);
+                                    "proxies: not supported by this version; keep, collector and sources are");
         } else
-            status = weir_yaml_unknown(reader->doc, node, "", known, 2, reader->err);
+            status = weir_yaml_unknown(reader->doc, node, "", known, 3, reader->err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
@@ -484,6 +487,7 @@ void weir_policy_unref(struct weir_policy *policy) {
     if (policy == NULL || atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) != 1) return;
     free(policy->rates.slots);
     free(policy->sources);
+    weir_keep_free(policy->keep);
     free(policy);
 }
 

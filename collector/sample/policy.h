@@ -10,7 +10,7 @@ struct weir_keep;
 struct weir_policy;
 
 /* path NULL or "": keeps everything. On failure err->text is "file:line: reason" and *policy is untouched. Names in it
- * are interned. `proxies` and `keep` of the design are not keys yet: they are refused with their line. */
+ * are interned. `proxies` of the design is no key yet: it is refused with its line. */
 enum weir_status weir_policy_load(const char *path, struct weir_names *names, struct weir_policy **policy,
                                   struct weir_error *err);
 /* The same from memory; `name` is for errors. */
