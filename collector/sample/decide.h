@@ -3,8 +3,10 @@
  *
  *   rate     T = that of the rate; kept when R >= T
  *   dynamic  T = that of the key's rate, worked out from the windows before: it hangs on no R of this one (dynamic.h)
- *   limit    bottom-k: the k traces with the largest R of a window, T' = max(T, the (k+1)-th largest R) (limit.h);
+ *   limit    bottom-k: the k traces with the largest R of a window, T' = max(T, the (k+1)-th largest R + 1) (limit.h);
  *            a trace that may be among them waits for the window's end
+ * A trace that came thinned (T_in > 0) or with a prior is decided by its R as all are: its spans' weight is then
+ * prior x 2^56 / (2^56 - max(T_in, T')), and estimates made from what is kept are unbiased.
  *
  * Source of bottom-k: design of priority sampling, Duffield, Lund, Thorup, "Priority sampling for estimation of
  * arbitrary subset sums" (2007): with the (k+1)-th as threshold the estimate is unbiased, with the k-th it is not. */
@@ -33,7 +35,7 @@ enum { WEIR_HANDLE_NONE = 0xffffffff };
 
 struct weir_decider *weir_decider_new(const struct weir_decider_env *env, uint64_t now_ns); /* NULL: out of memory */
 /* *verdict is set on KEPT and DROPPED; rule and rule_name also on WAITS. Dry-run matches and traces by key are counted
- * here (weir_decider_counts). handle: the caller's name for the trace; at most k+1 a limited rule wait at once. */
+ * here (weir_decider_counts). handle: the caller's name for the trace; at most k a limited rule wait at once. */
 enum weir_decision weir_decider_decide(struct weir_decider *decider, const struct weir_trace *trace, uint32_t handle,
                                        uint64_t now_ns, struct weir_verdict *verdict);
 /* Ends windows that are over. Every 50 to 100 ms. */

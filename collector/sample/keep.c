@@ -45,6 +45,10 @@ void weir_trace_add(struct weir_trace *trace, const struct weir_keep *keep, cons
         trace->trace_lo = span->trace_lo;
         trace->randomness = span->randomness;
     }
+    if (first || trace->thinned != 0) {
+        uint8_t thinned = weir_trace_thinned(span->threshold);
+        if (first || thinned < trace->thinned) trace->thinned = thinned;
+    }
     if (trace->trace_hi == 0) trace->trace_hi = span->trace_hi;
     if ((span->flags & WEIR_SPAN_RV) != 0 && (trace->flags & WEIR_TRACE_RV) == 0) {
         trace->randomness = span->randomness;

@@ -5,6 +5,8 @@
 #include "collector/core/batch.h"
 #include "collector/core/names.h"
 
+#include <math.h>
+
 enum { WEIR_TRACE_VALUES_MAX = 2 }; /* attributes that keys of dynamic rates are made of, a policy */
 
 enum weir_trace_flag {
@@ -27,7 +29,20 @@ struct weir_trace {
                                                none */
     uint16_t http_status;                   /* of the root; until it came, of the first span */
     uint8_t flags;
+    uint8_t thinned; /* what an upstream consistent sampler left out: see weir_trace_stands_for() */
 };
+
+/* `thinned` of a span's threshold: -log2(1 - T / 2^56), in eighths. A trace has the least of its spans. */
+static inline uint8_t weir_trace_thinned(uint64_t threshold) {
+    if (threshold == 0) return 0;
+    double eighths = -8 * log2(1 - (double)threshold / (double)WEIR_THRESHOLD_MAX);
+    return eighths < UINT8_MAX ? (uint8_t)(eighths + 0.5) : UINT8_MAX;
+}
+/* How many traces this one stands for by the threshold that it came with, within 5 %: enough to plan by (dynamic.h).
+ * Estimates are made from the spans' own thresholds. */
+static inline double weir_trace_stands_for(const struct weir_trace *trace) {
+    return trace->thinned == 0 ? 1 : exp2(trace->thinned / 8.0);
+}
 
 /* Why a trace was decided when it was. Label `cause`. */
 enum weir_cause {
