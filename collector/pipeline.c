@@ -50,6 +50,7 @@ struct weir_pipeline {
     uint32_t queue_count, queues_started;
     uint32_t lane_count;
     struct weir_lanes *lanes;
+    struct weir_taps *taps;
     struct weir_admin *admin;
     _Atomic int life;
     pthread_mutex_t reloading; /* one reload at a time, none once it drains */
@@ -83,6 +84,15 @@ static const char *not_ready(void *self) {
 
 static bool reload(void *self, struct weir_buffer *answer) {
     return weir_pipeline_reload(self, answer);
+}
+
+static bool explain(void *self, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out) {
+    struct weir_pipeline *pipeline = self;
+    if (weir_lanes_explain(pipeline->lanes, trace_hi, trace_lo, out)) return true;
+    weir_buffer_text(out,
+                     "no such trace here: its spans do not wait for a decision, and of those that were decided the "
+                     "memory reaches only so far back (docs/sampling.md)\n");
+    return false;
 }
 
 static void refresh(struct weir_metric_set *set, void *self) {
@@ -157,6 +167,7 @@ bool weir_pipeline_reload(struct weir_pipeline *pipeline, struct weir_buffer *an
         char restart[512];
         weir_config_needs_restart(pipeline->boot, next.config, restart, sizeof restart);
         weir_lanes_reload(pipeline->lanes, &next);
+        weir_taps_set_deciding(pipeline->taps, weir_policy_keep_part(next.policy) != NULL);
         reload_queues(pipeline, next.config);
         atomic_store(&pipeline->intake.limit_bytes, next.config->intake_bytes);
         weir_admin_set_lifecycle(pipeline->admin, next.config->admin.lifecycle);
@@ -233,8 +244,12 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
 
 static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_error *err) {
     const struct weir_listen *listen = &pipeline->boot->admin.listen;
-    const struct weir_admin_calls calls = {
-        .self = pipeline, .expose = expose, .not_ready = not_ready, .reload = reload};
+    const struct weir_admin_calls calls = {.self = pipeline,
+                                           .expose = expose,
+                                           .not_ready = not_ready,
+                                           .reload = reload,
+                                           .explain = explain,
+                                           .taps = pipeline->taps};
     bool on;
     enum weir_status status = claim("admin.listen", listen, false, &on, err);
     if (status != WEIR_OK || !on) return status;
@@ -255,8 +270,10 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
     pipeline->aggregate = weir_aggregate_new(&config->aggregate, pipeline->lane_count, pipeline->names,
                                              pipeline->metrics, &weir_clock_system);
     pipeline->ledger = weir_ledger_new(pipeline->lane_count);
-    if (pipeline->aggregate == NULL || pipeline->ledger == NULL)
+    pipeline->taps = weir_taps_new(pipeline->names, pipeline->metrics, &weir_clock_system);
+    if (pipeline->aggregate == NULL || pipeline->ledger == NULL || pipeline->taps == NULL)
         return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
+    weir_taps_set_deciding(pipeline->taps, weir_policy_keep_part(pipeline->now.policy) != NULL);
     enum weir_status status = open_queues(pipeline, err);
     if (status != WEIR_OK) return status;
     const struct weir_lanes_env env = {
@@ -266,6 +283,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         .aggregate = pipeline->aggregate,
         .ledger = pipeline->ledger,
         .intake = &pipeline->intake,
+        .taps = pipeline->taps,
         .queues = pipeline->queues,
         .queue_count = pipeline->queue_count,
     };
@@ -283,6 +301,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
 static void release(struct weir_pipeline *pipeline) {
     weir_admin_close(pipeline->admin);
     weir_lanes_free(pipeline->lanes);
+    weir_taps_free(pipeline->taps);
     for (uint32_t i = 0; i < pipeline->queue_count; i++) {
         if (i < pipeline->queues_started) weir_queue_stop(pipeline->queues[i], 0);
         weir_ledger_remove_exporter(pipeline->ledger, weir_queue_name(pipeline->queues[i]));

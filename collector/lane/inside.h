@@ -45,6 +45,7 @@ struct weir_lanes {
     struct weir_lanes_env env;
     struct lane *lanes;
     struct crossing **crossings; /* [from * count + to]; NULL on the diagonal */
+    pthread_mutex_t ordering;    /* one order at a time; also of `running` */
     pthread_mutex_t lock;        /* of acknowledgements */
     pthread_cond_t acknowledged;
     uint32_t acks;

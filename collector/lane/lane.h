@@ -10,6 +10,7 @@
 #include "collector/core/ring.h"
 #include "collector/receive/receiver.h"
 #include "collector/sample/policy.h"
+#include "collector/sample/taps.h"
 #include "collector/spool/queue.h"
 
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct weir_lanes_env {
     struct weir_aggregate *aggregate;
     struct weir_ledger *ledger;
     struct weir_budget *intake;
+    struct weir_taps *taps;     /* who watches decisions; NULL: nobody, ever */
     struct weir_queue **queues; /* what every closed batch is given to */
     uint32_t queue_count;
 };
@@ -45,6 +47,9 @@ enum weir_status weir_lanes_open(struct weir_lanes *lanes, const struct weir_rec
 enum weir_status weir_lanes_start(struct weir_lanes *lanes, struct weir_error *err);
 /* Posts a snapshot to each lane; returns after all of them swapped: the one before may be freed then. */
 void weir_lanes_reload(struct weir_lanes *lanes, const struct weir_snapshot *snapshot);
+/* Why the trace was, or would be, kept, as text for people (sample/tail.h), asked of the lane that it belongs to.
+ * False: that lane does not know it, or does not run. Any thread but a lane's; waits for a round of the lane. */
+bool weir_lanes_explain(struct weir_lanes *lanes, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out);
 /* From the head: no new work, at most until deadline_ns for what is under way; then hands over what is between lanes,
  * closes the open batches into the queues, joins the threads. */
 void weir_lanes_stop(struct weir_lanes *lanes, uint64_t deadline_ns);

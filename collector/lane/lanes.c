@@ -15,6 +15,7 @@ enum weir_status weir_lanes_new(struct weir_lanes **out, uint32_t count, const s
     if (all == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lanes: out of memory");
     all->env = *env;
     all->count = count;
+    pthread_mutex_init(&all->ordering, NULL);
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->acknowledged, NULL);
     all->lanes = calloc(count, sizeof *all->lanes);
@@ -49,7 +50,7 @@ struct weir_sink weir_lanes_sink(struct weir_lanes *all, uint32_t lane) {
 
 /* ---- orders ---- */
 
-/* A letter to one lane from the control thread, which waits for the answer. */
+/* A letter to one lane, whose sender waits for the answer. */
 struct order {
     struct weir_mail mail; /* first */
     struct lane *lane;
@@ -67,14 +68,17 @@ static void carry_out(struct weir_mail *mail) {
     pthread_mutex_unlock(&all->lock);
 }
 
-/* Has every running lane do the same, and returns when all have. Control thread only, one at a time. */
-static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what),
+/* Has one running lane, or every one (ALL), do something, and returns how many did, when they have. One order at a
+ * time, from the control thread or from the admin's, whichever comes first. Not from a lane's. */
+enum { ALL = WEIR_LANES_MAX };
+static uint32_t order(struct weir_lanes *all, uint32_t which, void (*what_to_do)(struct lane *lane, const void *what),
                       const void *what) {
     struct order orders[WEIR_LANES_MAX];
     uint32_t sent = 0;
+    pthread_mutex_lock(&all->ordering);
     all->acks = 0;
     for (uint32_t i = 0; i < all->count; i++) {
-        if (!all->lanes[i].running) continue;
+        if (!all->lanes[i].running || (which != ALL && which != i)) continue;
         orders[sent] =
             (struct order){.mail.deliver = carry_out, .lane = &all->lanes[i], .carry_out = what_to_do, .what = what};
         weir_mailbox_post(weir_loop_mailbox(all->lanes[i].loop), &orders[sent++].mail);
@@ -83,6 +87,13 @@ static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *la
     while (all->acks < sent)
         pthread_cond_wait(&all->acknowledged, &all->lock);
     pthread_mutex_unlock(&all->lock);
+    pthread_mutex_unlock(&all->ordering);
+    return sent;
+}
+
+static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *lane, const void *what),
+                      const void *what) {
+    order(all, ALL, what_to_do, what);
 }
 
 static void swap_snapshot(struct lane *lane, const void *what) {
@@ -171,13 +182,20 @@ static void start_receivers(struct lane *lane, const void *what) {
 }
 
 enum weir_status weir_lanes_start(struct weir_lanes *all, struct weir_error *err) {
-    for (uint32_t i = 0; i < all->count; i++) {
-        int failed = pthread_create(&all->lanes[i].thread, NULL, lane_main, &all->lanes[i]);
-        if (failed != 0) {
-            weir_lanes_stop(all, 0);
-            return weir_fail(err, WEIR_IO, failed, false, "lane %u: pthread_create", i);
-        }
-        all->lanes[i].running = true;
+    int failed = 0;
+    uint32_t begun = 0;
+    pthread_mutex_lock(&all->ordering);
+    while (begun < all->count) {
+        struct lane *lane = &all->lanes[begun];
+        failed = pthread_create(&lane->thread, NULL, lane_main, lane);
+        if (failed != 0) break;
+        lane->running = true;
+        begun++;
+    }
+    pthread_mutex_unlock(&all->ordering);
+    if (failed != 0) {
+        weir_lanes_stop(all, 0);
+        return weir_fail(err, WEIR_IO, failed, false, "lane %u: pthread_create", begun);
     }
     struct start_result result = {.lock = PTHREAD_MUTEX_INITIALIZER, .status = WEIR_OK};
     struct start_result *pointer = &result;
@@ -191,6 +209,24 @@ enum weir_status weir_lanes_start(struct weir_lanes *all, struct weir_error *err
 
 void weir_lanes_reload(struct weir_lanes *all, const struct weir_snapshot *snapshot) {
     order_all(all, swap_snapshot, snapshot);
+}
+
+struct question {
+    uint64_t trace_hi, trace_lo;
+    struct weir_buffer *out;
+    bool known;
+};
+
+static void explain(struct lane *lane, const void *what) {
+    struct question *question = *(struct question *const *)what;
+    (void)lane;
+    (void)question;
+}
+
+bool weir_lanes_explain(struct weir_lanes *all, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out) {
+    struct question question = {.trace_hi = trace_hi, .trace_lo = trace_lo, .out = out}, *pointer = &question;
+    order(all, weir_trace_lane(trace_lo, all->count), explain, &pointer);
+    return question.known;
 }
 
 static bool all_idle(const struct weir_lanes *all) {
@@ -215,6 +251,7 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
     order_all(all, take_rest, NULL);
     order_all(all, flush_rest, NULL); /* points that met a full ring: it is empty now */
     order_all(all, take_rest, NULL);
+    pthread_mutex_lock(&all->ordering); /* a letter to a lane that is gone would wait for ever */
     for (uint32_t i = 0; i < all->count; i++) {
         struct lane *lane = &all->lanes[i];
         if (!lane->running) continue;
@@ -223,6 +260,7 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
         lane->running = false;
         weir_ledger_publish(all->env.ledger, i, &lane->row);
     }
+    pthread_mutex_unlock(&all->ordering);
 }
 
 void weir_lanes_free(struct weir_lanes *all) {
@@ -232,6 +270,7 @@ void weir_lanes_free(struct weir_lanes *all) {
     }
     for (uint32_t i = 0; all->crossings != NULL && i < all->count * all->count; i++)
         weir_crossing_free(all->crossings[i]);
+    pthread_mutex_destroy(&all->ordering);
     pthread_mutex_destroy(&all->lock);
     pthread_cond_destroy(&all->acknowledged);
     free((void *)all->crossings);

@@ -1,9 +1,11 @@
 #include "collector/serve/admin.h"
+#include "collector/core/hex.h"
 #include "collector/core/log.h"
 #include "collector/core/loop.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
+#include "collector/serve/watch.h"
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -39,6 +41,7 @@ struct weir_admin {
     struct weir_tls_pumps *pumps;
     struct weir_tokens *tokens; /* NULL: anybody may ask */
     struct MHD_Daemon *daemon;
+    struct weir_watching *watching;
     struct weir_admin_calls calls;
     _Atomic bool lifecycle;
     struct weir_metrics *metrics;
@@ -55,6 +58,9 @@ static const char index_page[] =
     "true</code>)</li>"
     "<li><a href=\"/-/ready\">/-/ready</a> &mdash; 200 while Weir takes work</li>"
     "<li><a href=\"/-/healthy\">/-/healthy</a> &mdash; 200 while the process runs</li>"
+    "<li><a href=\"/tail\">/tail</a> &mdash; traces as they are decided, as JSON lines that do not end; "
+    "<code>weir tail</code> draws them. Filters: <code>service rule errors min_duration dropped</code></li>"
+    "<li><code>/explain?trace_id=HEX</code> &mdash; rule by rule, why a trace was kept or not</li>"
     "<li><code>POST /-/reload</code> &mdash; read the configuration again</li></ul></body></html>\n";
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -163,6 +169,46 @@ static enum MHD_Result answer_ready(struct weir_admin *admin, struct MHD_Connect
     return answer_text(connection, why == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
 
+static enum MHD_Result answer_tail(struct weir_admin *admin, struct MHD_Connection *connection) {
+    struct MHD_Response *response;
+    struct weir_error why = {0};
+    unsigned status = weir_watching_open(admin->watching, connection, &response, &why);
+    if (status == MHD_HTTP_OK) return answer(connection, status, "application/x-ndjson", response);
+    char text[sizeof why.text + 8];
+    snprintf(text, sizeof text, "%s\n", why.text);
+    return answer_text(connection, status, text);
+}
+
+/* 32 hex digits, or 16 for ids of 64 bits, as they stand in Zipkin and in headers. */
+static bool read_trace_id(const char *text, uint64_t *hi, uint64_t *lo) {
+    uint8_t id[16] = {0};
+    size_t size = text == NULL ? 0 : strlen(text);
+    if ((size != 32 && size != 16) || !weir_hex_decode(text, size, id + (32 - size) / 2)) return false;
+    *hi = *lo = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        *hi = *hi << 8 | id[i];
+        *lo = *lo << 8 | id[8 + i];
+    }
+    return (*hi | *lo) != 0;
+}
+
+static enum MHD_Result answer_explain(struct weir_admin *admin, struct MHD_Connection *connection) {
+    uint64_t hi, lo;
+    if (!read_trace_id(MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "trace_id"), &hi, &lo))
+        return answer_text(connection, MHD_HTTP_BAD_REQUEST,
+                           "trace_id: 32 hex digits are needed, or 16 for an id of 64 bits, not all of them zero\n");
+    struct weir_buffer text = {.limit = PAGE_BYTES_MAX};
+    bool known = admin->calls.explain(admin->calls.self, hi, lo, &text);
+    weir_buffer_byte(&text, 0);
+    enum MHD_Result result = answer_text(connection,
+                                         text.failed ? MHD_HTTP_INTERNAL_SERVER_ERROR
+                                         : known     ? MHD_HTTP_OK
+                                                     : MHD_HTTP_NOT_FOUND,
+                                         text.failed ? "out of memory\n" : (const char *)text.bytes);
+    weir_buffer_free(&text);
+    return result;
+}
+
 static enum MHD_Result answer_unauthorized(struct MHD_Connection *connection) {
     static const char text[] = "a bearer token is asked for\n";
     struct MHD_Response *response =
@@ -202,6 +248,8 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
     }
     if (!get) return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
     if (strcmp(url, "/metrics") == 0) return answer_metrics(admin, connection);
+    if (strcmp(url, "/tail") == 0) return answer_tail(admin, connection);
+    if (strcmp(url, "/explain") == 0) return answer_explain(admin, connection);
     if (strcmp(url, "/") == 0) {
         return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
                       MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page,
@@ -212,7 +260,8 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
 
 /* ---- libmicrohttpd on the loop ---- */
 
-static void run(struct weir_admin *admin) {
+static void run(void *self) {
+    struct weir_admin *admin = self;
     MHD_UNSIGNED_LONG_LONG timeout_ms;
     MHD_run(admin->daemon);
     if (MHD_get_timeout(admin->daemon, &timeout_ms) == MHD_YES) {
@@ -224,11 +273,11 @@ static void run(struct weir_admin *admin) {
 
 static void ready(struct weir_watch *watch, uint32_t events) {
     (void)events;
-    run((struct weir_admin *)watch);
+    run(watch);
 }
 
 static void due(struct weir_timer *timer) {
-    run((struct weir_admin *)((char *)timer - offsetof(struct weir_admin, timer)));
+    run((char *)timer - offsetof(struct weir_admin, timer));
 }
 
 static void accepted(void *self, int fd) {
@@ -249,8 +298,8 @@ static void *serve(void *self) {
 /* ---- life ---- */
 
 static enum weir_status start(struct weir_admin *admin, struct weir_error *err) {
-    admin->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, admin,
-                                     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+    admin->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+                                     handle, admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
                                      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         admin->daemon == NULL ? NULL : MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -280,7 +329,8 @@ enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_admi
     admin->loop = weir_loop_new(clock, err);
     if (admin->loop != NULL) admin->pumps = weir_tls_pumps_new(admin->loop);
     enum weir_status status = WEIR_OK;
-    if (admin->set == NULL || admin->pumps == NULL)
+    if (admin->loop != NULL) admin->watching = weir_watching_new(calls->taps, admin->loop, run, admin);
+    if (admin->set == NULL || admin->pumps == NULL || admin->watching == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
     if (status == WEIR_OK)
         status = weir_tls_open(&admin->tls, "admin", options->tls, "http/1.1,http/1.0", metrics, err);
@@ -307,7 +357,10 @@ void weir_admin_close(struct weir_admin *admin) {
         pthread_join(admin->thread, NULL);
     }
     weir_listener_close(admin->listener);
+    weir_watching_end(admin->watching);
+    if (admin->daemon != NULL) MHD_run(admin->daemon); /* so that resumed streams are seen to end */
     if (admin->daemon != NULL) MHD_stop_daemon(admin->daemon);
+    weir_watching_free(admin->watching);
     weir_tls_pumps_free(admin->pumps);
     weir_tls_close(admin->tls);
     weir_tokens_close(admin->tokens);

@@ -4,6 +4,8 @@
  *   GET  /-/healthy /healthz               200 while the process runs
  *   GET  /-/ready /readyz                  200 while it takes work, 503 with the reason before and after
  *   POST /-/reload                         reads the configuration again; 200 or 400 with what was wrong
+ *   GET  /tail                             decided traces as they are decided, newline-delimited JSON (watch.h)
+ *   GET  /explain?trace_id=HEX             why a trace was, or would be, kept; 404 when no lane knows it
  *   GET  /                                 an index for people */
 #ifndef WEIR_SERVE_ADMIN_H
 #define WEIR_SERVE_ADMIN_H
@@ -13,12 +15,16 @@
 #include "collector/core/metrics.h"
 
 struct weir_admin;
+struct weir_taps;
 
 struct weir_admin_calls {
     void *self;
     void (*expose)(void *self, struct weir_buffer *out);    /* all series of /metrics */
     const char *(*not_ready)(void *self);                   /* NULL = ready */
     bool (*reload)(void *self, struct weir_buffer *answer); /* text for the caller; false = 400 */
+    /* Text for people; false: no such trace here, the text says what that means. */
+    bool (*explain)(void *self, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out);
+    struct weir_taps *taps; /* for /tail; outlives the admin */
 };
 
 struct weir_admin_options {
