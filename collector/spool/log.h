@@ -1,56 +1,72 @@
 /* log.h - the one format on disk for every durable thing (docs/decisions/0009): append-only segments of records, each
  * with a checksum; group commit; streaming replay in constant memory; a bad record is skipped and counted, never fatal.
  *
+ *   DIRECTORY/lock           flock: one process at a time
  *   DIRECTORY/00000001.log   a header (magic, format version), then records: size, type, checksum, payload
+ *   DIRECTORY/00000002.log   (log_format.h draws the bytes); only the newest is written, and never one of another start
  *
- * One writer thread (what calls append, sync, pin); unpin() from any thread. Segments go from the oldest on, as soon as
- * nothing pins them. ENOSPC and I/O errors are a status, never an exit; a record is then not in the log, the torn end
- * is cut off, and the next append tries again. */
+ * Any thread may append, pin, unpin and trim; one at a time syncs, and waits for the disk outside the lock: who appends
+ * waits for write(2), never for fdatasync(2). Segments go from the oldest on, as soon as nothing pins them, so that a
+ * pin holds what is newer too. The newest stays, if only to keep the number: numbers are never used twice.
+ * ENOSPC and I/O errors are a status, never an exit; a record is then not in the log, the torn end is cut off, and the
+ * next append tries again. */
 #ifndef WEIR_SPOOL_LOG_H
 #define WEIR_SPOOL_LOG_H
 #include "collector/core/error.h"
+#include "collector/spool/log_format.h"
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct weir_log;
 
+/* The two calls that a full or broken disk fails; tests give their own. As pwrite(2) and fdatasync(2). */
+struct weir_log_disk {
+    ssize_t (*write)(int fd, const void *bytes, size_t size, off_t offset);
+    int (*sync)(int fd); /* of a segment, and of the directory */
+};
+
 struct weir_log_options {
     const char *directory;  /* made when missing, 0700; locked (flock) against a second process */
-    uint64_t segment_bytes; /* from 1 MiB; then the next one */
+    uint64_t segment_bytes; /* from 1 MiB to 1 GiB; then the next one. A larger record has a segment to itself */
     uint64_t max_bytes;     /* of all segments; beyond, append answers WEIR_FULL */
+    const struct weir_log_disk *disk; /* NULL: the system's */
 };
 
 struct weir_log_stats {
     uint64_t bytes, segments;
-    uint64_t records_bad, bytes_bad; /* seen by replay */
+    uint64_t records_bad, bytes_bad; /* seen by the last replay: places that are damaged, and what they are long */
 };
 
-/* Opens for appending behind what is there; nothing of it is lost. */
+/* Opens for appending behind what is there; nothing of it is lost. WEIR_IO: it is another process's, or the system
+ * said no; WEIR_INVALID: the bounds make no sense. */
 enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_options *options, struct weir_error *err);
 
-struct weir_log_record {
-    uint64_t segment; /* its number */
-    uint64_t offset;
-    uint32_t type; /* the caller's */
-    const uint8_t *bytes;
-    size_t size;
-};
 /* Every whole record that was there at open, oldest first, in memory bounded by the largest record. What is torn,
  * flipped or of another version is skipped, counted, and told to `broken` (may be NULL) with file and offset. Not 0
- * from `record`: stop. Before the first append. */
+ * from `record`: stop, WEIR_CLOSED. record->bytes is good during the call. May be called again, as long as the segments
+ * are there. WEIR_FULL: out of memory. */
 enum weir_status weir_log_replay(struct weir_log *log, int (*record)(void *self, const struct weir_log_record *record),
                                  void (*broken)(void *self, const char *file, uint64_t offset, const char *why),
                                  void *self, struct weir_error *err);
-/* Appends to the page cache (safe against the process's death). *segment: where it went. */
+/* Appends to the page cache (safe against the process's death). *segment: where it went, pinned once; NULL: not asked,
+ * not pinned. WEIR_FULL: max_bytes, after trimming. WEIR_INVALID: more than WEIR_LOG_RECORD_MAX. WEIR_IO: the disk. */
 enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, uint64_t *segment,
                                  struct weir_error *err);
-enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err); /* fdatasync: safe against power loss */
-/* A segment is removed when it is the oldest, is full or older than another, and its pins are gone. Segments found at
- * open are pinned once each until weir_log_unpin(). Segment 0 = none: ignored. */
+/* fdatasync: what was appended before the call is safe against power loss, the names of its segments too. On WEIR_IO
+ * it is not known what of it is since the last sync that was well; the next append goes to a segment of its own. */
+enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err);
+/* A segment is removed when it is the oldest, is not being written, and its pins are gone. Segments found at open are
+ * pinned once each until weir_log_unpin(). Segment 0, or one that is gone: ignored. */
 void weir_log_pin(struct weir_log *log, uint64_t segment);
 void weir_log_unpin(struct weir_log *log, uint64_t segment);
-void weir_log_trim(struct weir_log *log); /* removes what may go; writer thread */
-void weir_log_stats(const struct weir_log *log, struct weir_log_stats *stats);
-void weir_log_close(struct weir_log *log); /* accepts NULL */
+/* The newest that was there at open; 0 = none. */
+uint64_t weir_log_found(const struct weir_log *log);
+void weir_log_trim(struct weir_log *log); /* removes what may go */
+/* Trims, the segment that is being written too when nothing pins it (the next is begun): what is left is what is
+ * pinned, and one empty segment. */
+void weir_log_clear(struct weir_log *log);
+void weir_log_stats(struct weir_log *log, struct weir_log_stats *stats);
+void weir_log_close(struct weir_log *log); /* without a sync; accepts NULL */
 #endif

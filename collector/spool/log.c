@@ -1,0 +1,549 @@
+#include "collector/spool/log.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_BYTES = 32, WINDOW_BYTES = 256 << 10 };
+
+struct segment {
+    uint64_t number, bytes;
+    uint32_t pins;
+    bool found;    /* at open */
+    bool unsynced; /* it, or a part of it, may be in the page cache only */
+};
+
+struct weir_log {
+    char directory[PATH_MAX / 2];
+    int directory_fd, lock_fd;
+    struct weir_log_disk disk;
+    uint64_t segment_bytes, max_bytes;
+    uint64_t newest_found;
+    struct weir_log_stats replayed; /* what replay saw; who replays */
+    pthread_mutex_t lock;
+    /* under lock */
+    struct segment *segments; /* the oldest first; at least one after the first append */
+    size_t count, capacity;
+    uint64_t next; /* number */
+    uint64_t bytes;
+    int fd; /* of the newest, when it is being written; else -1 */
+    bool names_changed;
+};
+
+static const struct weir_log_disk system_disk = {.write = pwrite, .sync = fdatasync};
+
+/* ---- the directory ---- */
+
+static void name_of(uint64_t number, char name[NAME_BYTES]) {
+    snprintf(name, NAME_BYTES, "%08" PRIu64 ".log", number);
+}
+
+/* "00000012.log" -> 12; 0 = no segment's name. */
+static uint64_t number_of(const char *name) {
+    size_t digits = strspn(name, "0123456789");
+    if (digits < 8 || digits > 19 || strcmp(name + digits, ".log") != 0) return 0;
+    return strtoull(name, NULL, 10);
+}
+
+/* Makes it and what is above it. What was made is made to last, name by name. */
+static enum weir_status make_directory(const char *directory, struct weir_error *err) {
+    char path[PATH_MAX / 2];
+    snprintf(path, sizeof path, "%s", directory);
+    for (char *at = path + 1;; at++) {
+        if (*at != '/' && *at != 0) continue;
+        char kept = *at;
+        *at = 0;
+        if (mkdir(path, 0700) == 0) {
+            char *slash = strrchr(path, '/');
+            size_t above = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+            char parent[PATH_MAX / 2] = ".";
+            if (above > 0) snprintf(parent, sizeof parent, "%.*s", (int)above, path);
+            int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (fd >= 0) {
+                fsync(fd); /* best effort: a directory that is lost with the power had nothing in it */
+                close(fd);
+            }
+        } else if (errno != EEXIST) {
+            return weir_fail(err, WEIR_IO, errno, true, "log: make directory %s: %s", path, strerror(errno));
+        }
+        if (kept == 0) return WEIR_OK;
+        *at = kept;
+    }
+}
+
+static int by_number(const void *a, const void *b) {
+    const struct segment *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+static enum weir_status add_segment(struct weir_log *log, struct segment segment, struct weir_error *err) {
+    if (log->count == log->capacity) {
+        size_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
+        struct segment *grown = realloc(log->segments, capacity * sizeof *grown);
+        if (grown == NULL) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
+        log->segments = grown;
+        log->capacity = capacity;
+    }
+    log->segments[log->count++] = segment;
+    return WEIR_OK;
+}
+
+static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
+    int fd = openat(log->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (folder == NULL) {
+        int why = errno;
+        if (fd >= 0) close(fd);
+        return weir_fail(err, WEIR_IO, why, true, "log: read directory %s: %s", log->directory, strerror(why));
+    }
+    enum weir_status status = WEIR_OK;
+    for (struct dirent *entry; status == WEIR_OK && (entry = readdir(folder)) != NULL;) {
+        struct stat info;
+        uint64_t number = number_of(entry->d_name);
+        if (number == 0 || fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
+            continue;
+        }
+        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, false}, err);
+        log->bytes += (uint64_t)info.st_size;
+        if (number >= log->next) log->next = number + 1;
+    }
+    closedir(folder);
+    if (log->count > 0) qsort(log->segments, log->count, sizeof *log->segments, by_number);
+    log->newest_found = log->count > 0 ? log->segments[log->count - 1].number : 0;
+    return status;
+}
+
+enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_options *options, struct weir_error *err) {
+    if (options->directory[0] == 0 || strlen(options->directory) >= PATH_MAX / 2) {
+        return weir_fail(err, WEIR_INVALID, 0, false, "log: directory is %s",
+                         options->directory[0] == 0 ? "empty" : "too long");
+    }
+    if (options->segment_bytes < 1 << 20 || options->segment_bytes > 1 << 30 ||
+        options->max_bytes < 2 * options->segment_bytes) {
+        return weir_fail(err, WEIR_INVALID, 0, false,
+                         "log: segment_bytes %" PRIu64 " is not from 1MiB to 1GiB, or max_bytes %" PRIu64
+                         " is less than two of them",
+                         options->segment_bytes, options->max_bytes);
+    }
+    enum weir_status status = make_directory(options->directory, err);
+    if (status != WEIR_OK) return status;
+    struct weir_log *made = calloc(1, sizeof *made);
+    if (made == NULL) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
+    snprintf(made->directory, sizeof made->directory, "%s", options->directory);
+    made->disk = options->disk == NULL ? system_disk : *options->disk;
+    made->segment_bytes = options->segment_bytes;
+    made->max_bytes = options->max_bytes;
+    made->next = 1;
+    made->fd = made->lock_fd = -1;
+    pthread_mutex_init(&made->lock, NULL);
+    made->directory_fd = open(made->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (made->directory_fd < 0) {
+        status = weir_fail(err, WEIR_IO, errno, false, "log: open directory %s: %s", made->directory, strerror(errno));
+        goto fail;
+    }
+    made->lock_fd = openat(made->directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (made->lock_fd < 0) {
+        status = weir_fail(err, WEIR_IO, errno, false, "log: open %s/lock: %s", made->directory, strerror(errno));
+        goto fail;
+    }
+    if (flock(made->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        int why = errno;
+        status = weir_fail(err, WEIR_IO, why, false, "log: %s/lock: %s", made->directory,
+                           why == EWOULDBLOCK ? "another process has the directory" : strerror(why));
+        goto fail;
+    }
+    if ((status = survey(made, err)) != WEIR_OK) goto fail;
+    *log = made;
+    return WEIR_OK;
+fail:
+    weir_log_close(made);
+    return status;
+}
+
+void weir_log_close(struct weir_log *log) {
+    if (log == NULL) return;
+    if (log->fd >= 0) close(log->fd);
+    if (log->lock_fd >= 0) close(log->lock_fd); /* and so the lock */
+    if (log->directory_fd >= 0) close(log->directory_fd);
+    pthread_mutex_destroy(&log->lock);
+    free(log->segments);
+    free(log);
+}
+
+/* ---- pins, and what goes: under the lock ---- */
+
+static struct segment *find(struct weir_log *log, uint64_t number) {
+    struct segment key = {.number = number};
+    return log->count == 0 ? NULL : bsearch(&key, log->segments, log->count, sizeof key, by_number);
+}
+
+static enum weir_status begin_segment(struct weir_log *log, struct weir_error *err);
+
+/* The one that is being written is full, or not to be trusted. */
+static void end_segment(struct weir_log *log) {
+    if (log->fd < 0) return;
+    close(log->fd);
+    log->fd = -1;
+}
+
+static void trim(struct weir_log *log) {
+    size_t gone = 0;
+    while (gone < log->count && log->segments[gone].pins == 0) {
+        if (gone + 1 == log->count) { /* the newest holds the number: another takes it over */
+            if (log->fd >= 0 || begin_segment(log, NULL) != WEIR_OK) break;
+        }
+        char name[NAME_BYTES];
+        name_of(log->segments[gone].number, name);
+        if (unlinkat(log->directory_fd, name, 0) != 0 && errno != ENOENT) break; /* the next trim tries again */
+        log->bytes -= log->segments[gone].bytes;
+        log->names_changed = true;
+        gone++;
+    }
+    if (gone == 0) return;
+    log->count -= gone;
+    memmove(log->segments, log->segments + gone, log->count * sizeof *log->segments);
+}
+
+void weir_log_trim(struct weir_log *log) {
+    pthread_mutex_lock(&log->lock);
+    trim(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
+static void clear(struct weir_log *log) {
+    const struct segment *newest = log->count == 0 ? NULL : &log->segments[log->count - 1];
+    if (log->fd >= 0 && newest->pins == 0 && newest->bytes > WEIR_LOG_HEADER_BYTES) end_segment(log);
+    trim(log);
+}
+
+void weir_log_clear(struct weir_log *log) {
+    pthread_mutex_lock(&log->lock);
+    clear(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
+void weir_log_pin(struct weir_log *log, uint64_t segment) {
+    pthread_mutex_lock(&log->lock);
+    struct segment *found = find(log, segment);
+    if (found != NULL) found->pins++;
+    pthread_mutex_unlock(&log->lock);
+}
+
+void weir_log_unpin(struct weir_log *log, uint64_t segment) {
+    pthread_mutex_lock(&log->lock);
+    struct segment *found = find(log, segment);
+    if (found != NULL) {
+        assert(found->pins > 0);
+        found->pins--;
+    }
+    pthread_mutex_unlock(&log->lock);
+}
+
+uint64_t weir_log_found(const struct weir_log *log) {
+    return log->newest_found;
+}
+
+void weir_log_stats(struct weir_log *log, struct weir_log_stats *stats) {
+    pthread_mutex_lock(&log->lock);
+    *stats = log->replayed;
+    stats->bytes = log->bytes;
+    stats->segments = log->count;
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* ---- appending: under the lock ---- */
+
+/* All or nothing. A part that cannot be cut off stays as a torn end, and nothing is written behind it. */
+static enum weir_status write_at_end(struct weir_log *log, const void *bytes, size_t size, uint64_t offset,
+                                     struct weir_error *err) {
+    const uint8_t *from = bytes;
+    while (size > 0) {
+        ssize_t wrote = log->disk.write(log->fd, from, size, (off_t)offset);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) {
+            int why = wrote < 0 ? errno : ENOSPC;
+            char name[NAME_BYTES];
+            name_of(log->segments[log->count - 1].number, name);
+            return weir_fail(err, WEIR_IO, why, true, "log: write %s/%s: %s", log->directory, name, strerror(why));
+        }
+        from += wrote;
+        offset += (uint64_t)wrote;
+        size -= (size_t)wrote;
+    }
+    return WEIR_OK;
+}
+
+static enum weir_status begin_segment(struct weir_log *log, struct weir_error *err) {
+    uint8_t header[WEIR_LOG_HEADER_BYTES];
+    char name[NAME_BYTES];
+    do { /* a file that could not be removed, or that somebody put there, keeps its number */
+        name_of(log->next, name);
+        log->fd = openat(log->directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (log->fd < 0 && errno == EEXIST && log->next++ < INT64_MAX);
+    if (log->fd < 0) {
+        return weir_fail(err, WEIR_IO, errno, true, "log: create %s/%s: %s", log->directory, name, strerror(errno));
+    }
+    enum weir_status status = add_segment(log, (struct segment){.number = log->next, .unsynced = true}, err);
+    if (status == WEIR_OK) {
+        weir_log_write_header(header, log->next);
+        status = write_at_end(log, header, sizeof header, 0, err);
+        if (status != WEIR_OK) log->count--;
+    }
+    if (status != WEIR_OK) {
+        end_segment(log);
+        unlinkat(log->directory_fd, name, 0);
+        return status;
+    }
+    log->segments[log->count - 1].bytes = sizeof header;
+    log->bytes += sizeof header;
+    log->names_changed = true;
+    log->next++;
+    return WEIR_OK;
+}
+
+/* The bound holds with `more` bytes, and perhaps a segment's header. */
+static bool fits(const struct weir_log *log, uint64_t more) {
+    return log->bytes + more + WEIR_LOG_HEADER_BYTES <= log->max_bytes;
+}
+
+static enum weir_status append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, bool pinned,
+                               uint64_t *where, struct weir_error *err) {
+    uint64_t more = WEIR_LOG_HEAD_BYTES + (uint64_t)size;
+    if (!fits(log, more)) trim(log);
+    if (!fits(log, more)) clear(log);
+    if (!fits(log, more)) {
+        return weir_fail(err, WEIR_FULL, 0, true, "log: %s holds %" PRIu64 " bytes, max_bytes is %" PRIu64,
+                         log->directory, log->bytes, log->max_bytes);
+    }
+    if (log->fd >= 0) {
+        uint64_t used = log->segments[log->count - 1].bytes;
+        if (used + more > log->segment_bytes && used > WEIR_LOG_HEADER_BYTES) end_segment(log);
+    }
+    if (log->fd < 0) {
+        enum weir_status status = begin_segment(log, err);
+        if (status != WEIR_OK) return status;
+    }
+    struct segment *newest = &log->segments[log->count - 1];
+    uint8_t head[WEIR_LOG_HEAD_BYTES];
+    weir_log_write_head(head, newest->number, newest->bytes, type, bytes, size);
+    enum weir_status status = write_at_end(log, head, sizeof head, newest->bytes, err);
+    if (status == WEIR_OK) status = write_at_end(log, bytes, size, newest->bytes + sizeof head, err);
+    if (status != WEIR_OK) {
+        if (ftruncate(log->fd, (off_t)newest->bytes) != 0) end_segment(log);
+        return status;
+    }
+    newest->bytes += more;
+    newest->unsynced = true;
+    log->bytes += more;
+    if (pinned) newest->pins++;
+    *where = newest->number;
+    return WEIR_OK;
+}
+
+enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, uint64_t *segment,
+                                 struct weir_error *err) {
+    uint64_t where = 0;
+    if (size > WEIR_LOG_RECORD_MAX) {
+        return weir_fail(err, WEIR_INVALID, 0, false, "log: a record of %zu bytes is larger than 16 MiB", size);
+    }
+    pthread_mutex_lock(&log->lock);
+    enum weir_status status = append(log, type, bytes, size, segment != NULL, &where, err);
+    pthread_mutex_unlock(&log->lock);
+    if (status == WEIR_OK && segment != NULL) *segment = where;
+    return status;
+}
+
+/* ---- syncing ---- */
+
+static enum weir_status sync_failed(struct weir_log *log, const char *name, int why, struct weir_error *err) {
+    return weir_fail(err, WEIR_IO, why, true, "log: sync %s/%s: %s", log->directory, name, strerror(why));
+}
+
+/* Of the first segment from `number` on that needs it. A full one is opened anew: the kernel syncs files, not
+ * descriptors. *number: the one that was synced; 0 = none needed it. */
+static enum weir_status sync_one(struct weir_log *log, uint64_t *number, struct weir_error *err) {
+    char name[NAME_BYTES];
+    pthread_mutex_lock(&log->lock);
+    size_t i = 0;
+    while (i < log->count && (log->segments[i].number < *number || !log->segments[i].unsynced))
+        i++;
+    if (i == log->count) {
+        pthread_mutex_unlock(&log->lock);
+        *number = 0;
+        return WEIR_OK;
+    }
+    uint64_t bytes = log->segments[i].bytes;
+    *number = log->segments[i].number;
+    name_of(*number, name);
+    bool writing = log->fd >= 0 && i + 1 == log->count;
+    int fd = writing ? fcntl(log->fd, F_DUPFD_CLOEXEC, 0) : openat(log->directory_fd, name, O_WRONLY | O_CLOEXEC);
+    int why = fd < 0 ? errno : 0;
+    pthread_mutex_unlock(&log->lock);
+    if (fd >= 0 && log->disk.sync(fd) != 0) why = errno;
+    if (fd >= 0) close(fd);
+    pthread_mutex_lock(&log->lock);
+    struct segment *synced = find(log, *number);
+    if (why == 0) {
+        if (synced != NULL && synced->bytes == bytes) synced->unsynced = false;
+    } else if (synced != NULL) {
+        /* The kernel takes pages that it failed to write for clean: a second try would be told a lie. What came
+         * meanwhile has a try of its own. */
+        synced->unsynced = synced->bytes != bytes;
+        if (log->fd >= 0 && log->segments[log->count - 1].number == *number) end_segment(log);
+    }
+    pthread_mutex_unlock(&log->lock);
+    return why == 0 || synced == NULL ? WEIR_OK : sync_failed(log, name, why, err);
+}
+
+enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err) {
+    enum weir_status status = WEIR_OK, one;
+    for (uint64_t number = 1; number != 0; number++) {
+        if ((one = sync_one(log, &number, err)) != WEIR_OK) status = one;
+        if (number == 0) break;
+    }
+    pthread_mutex_lock(&log->lock);
+    bool names = log->names_changed;
+    log->names_changed = false;
+    pthread_mutex_unlock(&log->lock);
+    if (names && log->disk.sync(log->directory_fd) != 0) {
+        status = sync_failed(log, "", errno, err);
+        pthread_mutex_lock(&log->lock);
+        log->names_changed = true;
+        pthread_mutex_unlock(&log->lock);
+    }
+    return status;
+}
+
+/* ---- replay ---- */
+
+struct replay {
+    int (*record)(void *self, const struct weir_log_record *record);
+    void (*broken)(void *self, const char *file, uint64_t offset, const char *why);
+    void *self;
+    struct weir_log_stats *stats;
+    char name[NAME_BYTES];
+    uint8_t *window;
+    size_t capacity;
+    uint64_t bad_end; /* where the last damaged place ends, so that its parts count as one */
+};
+
+static void tell_broken(struct replay *replay, uint64_t offset, uint64_t bytes, const char *why) {
+    bool more_of_it = bytes > 0 && offset == replay->bad_end;
+    replay->bad_end = offset + bytes;
+    replay->stats->bytes_bad += bytes;
+    if (more_of_it) return;
+    replay->stats->records_bad++;
+    if (replay->broken != NULL) replay->broken(replay->self, replay->name, offset, why);
+}
+
+static bool widen(struct replay *replay, size_t bytes) {
+    if (bytes <= replay->capacity) return true;
+    uint8_t *grown = realloc(replay->window, bytes);
+    if (grown == NULL) return false;
+    replay->window = grown;
+    replay->capacity = bytes;
+    return true;
+}
+
+/* Reads on behind window[*size) until it is full or the file ends. False: the disk said no. */
+static bool fill(int fd, struct replay *replay, uint64_t offset, size_t *size, bool *last) {
+    while (!*last && *size < replay->capacity) {
+        ssize_t got = pread(fd, replay->window + *size, replay->capacity - *size, (off_t)(offset + *size));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return false;
+        if (got == 0) *last = true;
+        *size += (size_t)got;
+    }
+    return true;
+}
+
+static enum weir_status replay_segment(struct replay *replay, int fd, uint64_t number, uint64_t file_bytes,
+                                       struct weir_error *err) {
+    size_t at = 0, size = 0; /* the window holds [at, size), which begins at `offset` of the file */
+    uint64_t offset = 0;
+    bool last = false;
+    uint32_t version;
+    char why_version[64];
+    replay->bad_end = UINT64_MAX;
+    if (!fill(fd, replay, 0, &size, &last)) goto unreadable;
+    switch (weir_log_read_header(replay->window, size, number, &version)) {
+    case WEIR_LOG_HEADER_OK: break;
+    case WEIR_LOG_HEADER_BAD:
+        tell_broken(replay, 0, size < WEIR_LOG_HEADER_BYTES ? size : WEIR_LOG_HEADER_BYTES, "damaged header");
+        break;
+    case WEIR_LOG_HEADER_OTHER:
+        snprintf(why_version, sizeof why_version, "format version %u, this reads %u", version, WEIR_LOG_VERSION);
+        tell_broken(replay, 0, file_bytes, why_version);
+        return WEIR_OK;
+    }
+    offset = at = size < WEIR_LOG_HEADER_BYTES ? size : WEIR_LOG_HEADER_BYTES;
+    for (;;) {
+        struct weir_log_record record;
+        const char *why;
+        size_t step = 0;
+        switch (weir_log_read(replay->window + at, size - at, last, number, offset, &record, &step, &why)) {
+        case WEIR_LOG_END: return WEIR_OK;
+        case WEIR_LOG_RECORD:
+            if (replay->record(replay->self, &record) != 0) return WEIR_CLOSED;
+            break;
+        case WEIR_LOG_BAD: tell_broken(replay, offset, step, why); break;
+        case WEIR_LOG_MORE:
+            if (!widen(replay, step)) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
+            memmove(replay->window, replay->window + at, size - at);
+            size -= at;
+            at = step = 0;
+            if (!fill(fd, replay, offset, &size, &last)) goto unreadable;
+            break;
+        }
+        at += step;
+        offset += step;
+    }
+unreadable:
+    tell_broken(replay, offset, file_bytes > offset ? file_bytes - offset : 0, strerror(errno));
+    return WEIR_OK;
+}
+
+enum weir_status weir_log_replay(struct weir_log *log, int (*record)(void *self, const struct weir_log_record *record),
+                                 void (*broken)(void *self, const char *file, uint64_t offset, const char *why),
+                                 void *self, struct weir_error *err) {
+    struct weir_log_stats stats = {0};
+    struct replay replay = {.record = record, .broken = broken, .self = self, .stats = &stats};
+    enum weir_status status = WEIR_OK;
+    if (!widen(&replay, WINDOW_BYTES)) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
+    for (uint64_t number = 0; status == WEIR_OK;) {
+        pthread_mutex_lock(&log->lock); /* others may append and trim meanwhile: from number to number */
+        size_t i = 0;
+        while (i < log->count && log->segments[i].number <= number)
+            i++;
+        bool more = i < log->count && log->segments[i].found;
+        struct segment segment = more ? log->segments[i] : (struct segment){0};
+        pthread_mutex_unlock(&log->lock);
+        if (!more) break;
+        name_of(segment.number, replay.name);
+        replay.bad_end = UINT64_MAX;
+        if (number != 0 && segment.number != number + 1) tell_broken(&replay, 0, 0, "segments before it are missing");
+        number = segment.number;
+        int fd = openat(log->directory_fd, replay.name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            tell_broken(&replay, 0, segment.bytes, strerror(errno));
+            continue;
+        }
+        status = replay_segment(&replay, fd, number, segment.bytes, err);
+        close(fd);
+    }
+    free(replay.window);
+    pthread_mutex_lock(&log->lock);
+    log->replayed = stats;
+    pthread_mutex_unlock(&log->lock);
+    return status;
+}
