@@ -1,9 +1,11 @@
-/* inside.h - what lane.c (one lane) and lanes.c (all of them) share; of no concern to other rooms. */
+/* inside.h - what the files of this room share: lane.c (one lane), hold.c and out.c (what becomes of its spans),
+ * lanes.c (all lanes). Of no concern to other rooms. */
 #ifndef WEIR_LANE_INSIDE_H
 #define WEIR_LANE_INSIDE_H
 #include "collector/lane/join.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/points.h"
+#include "collector/sample/tail.h"
 
 struct lane;
 
@@ -26,6 +28,7 @@ struct lane {
     struct weir_snapshot snapshot;
     struct weir_batch *open; /* kept spans on their way to the exporters */
     struct weir_join *join;  /* NULL: no Scribe */
+    struct weir_tail *tail;  /* NULL: no policy has had a `keep:` yet */
     struct weir_timer open_age, tick;
     struct weir_lane_row row;
     bool row_changed;
@@ -59,6 +62,18 @@ static inline struct crossing *crossing_of(const struct lane *from, uint32_t to)
 enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err);
 void weir_lane_close(struct lane *lane);
 struct weir_sink weir_lane_sink(struct lane *lane);
+
+/* hold.c: a span that was counted and not thinned out; it waits for its trace's decision, or goes out at once. */
+void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns);
+/* The snapshot's policies from now on. */
+void weir_lane_follow_policy(struct lane *lane);
+void weir_lane_tick_tail(struct lane *lane);
+void weir_lane_drain_tail(struct lane *lane); /* decides what waits */
+/* out.c: into the open batch, as its view says. */
+void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i);
+void weir_lane_close_batch(struct lane *lane);      /* into the queues */
+void weir_lane_batch_due(struct weir_timer *timer); /* open_age's */
+
 /* The way from one lane to another. NULL: out of memory. */
 struct crossing *weir_crossing_new(struct lane *to);
 void weir_crossing_free(struct crossing *crossing); /* with what nobody took; accepts NULL */

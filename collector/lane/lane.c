@@ -1,6 +1,5 @@
 #include "collector/attributes/rules.h"
 #include "collector/core/receipt.h"
-#include "collector/decode/otlp_restate.h"
 #include "collector/lane/inside.h"
 #include "collector/lane/overload.h"
 
@@ -26,76 +25,12 @@ static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
                              "Where the weight of a span came from."},
 };
 
-/* ---- the way out: kept spans into the open batch, the batch into the queues ---- */
-
-static void close_batch(struct lane *lane) {
-    struct weir_batch *batch = lane->open;
-    if (batch == NULL) return;
-    lane->open = NULL;
-    weir_loop_unset(lane->loop, &lane->open_age);
-    WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
-    weir_batch_trim(batch); /* queues count what it holds: a trickle must not fill them with empty room */
-    lane->row_changed = true;
-    for (uint32_t i = 0; i < lane->all->env.queue_count; i++)
-        weir_queue_push(lane->all->env.queues[i], batch);
-    weir_batch_unref(batch);
-}
-
-static void open_age_due(struct weir_timer *timer) {
-    close_batch((struct lane *)((char *)timer - offsetof(struct lane, open_age)));
-}
-
-static bool open_batch(struct lane *lane) {
-    if (lane->open != NULL) return true;
-    const struct weir_batch_config *limits = &lane->snapshot.config->batch;
-    /* Room for a full batch at once: a buffer that grows would be copied over and over. */
-    lane->open = weir_batch_new(NULL, limits->max_bytes);
-    if (lane->open == NULL) return false;
-    lane->open->born_ns = weir_loop_now(lane->loop);
-    weir_loop_set(lane->loop, &lane->open_age, lane->open->born_ns + limits->max_age_ns);
-    return true;
-}
-
-/* Has the open batch no room for span i? Its origins count too: they leave with it, and are as large as senders make
- * them. */
-static bool is_over(const struct weir_batch *open, const struct weir_batch *batch, uint32_t i, uint64_t max_bytes) {
-    const struct weir_origin *origin = batch->origins[batch->spans[i].origin];
-    if (open->size + batch->spans[i].size > max_bytes) return true;
-    return open->origin_bytes > max_bytes && open->origins[open->origin_count - 1] != origin;
-}
-
-static bool copy(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
-    bool changed = (batch->spans[i].flags & WEIR_SPAN_CHANGED) != 0;
-    return open_batch(lane) &&
-           (changed ? weir_otlp_restate(lane->open, batch, i) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
-}
-
-static void keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
-    const struct weir_batch_config *limits = &lane->snapshot.config->batch;
-    if (lane->all->env.queue_count == 0) {
-        WEIR_TALLY("dropped_no_exporter", lane->row.dropped[WEIR_DROP_NO_EXPORTER], 1);
-        return;
-    }
-    if (lane->open != NULL && is_over(lane->open, batch, i, limits->max_bytes)) close_batch(lane);
-    bool held = copy(lane, batch, i);
-    if (!held && lane->open != NULL && lane->open->span_count > 0) { /* 65,535 origins: there is room in the next one */
-        close_batch(lane);
-        held = copy(lane, batch, i);
-    }
-    if (!held) {
-        WEIR_TALLY("dropped_memory", lane->row.dropped[WEIR_DROP_MEMORY], 1);
-        return;
-    }
-    WEIR_TALLY("batched", lane->row.batched, 1);
-    if (lane->open->span_count >= limits->max_spans || lane->open->size >= limits->max_bytes) close_batch(lane);
-}
-
 /* Counted for good, and kept or left out. */
 static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
     weir_shard_span(lane->shard, span, now_ns);
     if (weir_policy_keeps_all(lane->snapshot.policy) || weir_policy_keep(lane->snapshot.policy, span)) {
-        keep(lane, batch, i);
+        weir_lane_hold(lane, batch, i, now_ns);
     } else {
         WEIR_TALLY("sampled_out_collector", lane->row.sampled_out[WEIR_STAGE_COLLECTOR], 1);
     }
@@ -374,6 +309,7 @@ enum { TICK_MS = 100 };
 static void tick(struct weir_timer *timer) {
     struct lane *lane = (struct lane *)((char *)timer - offsetof(struct lane, tick));
     weir_shard_tick(lane->shard, weir_loop_now(lane->loop));
+    weir_lane_tick_tail(lane);
     if (lane->join != NULL) weir_join_tick(lane->join, &lane->snapshot.config->scribe, weir_loop_now(lane->loop));
     weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
 }
@@ -386,7 +322,7 @@ enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
     struct weir_lanes *all = lane->all;
     char labels[32];
     snprintf(labels, sizeof labels, "lane=\"%u\"", lane->index);
-    lane->open_age.fire = open_age_due;
+    lane->open_age.fire = weir_lane_batch_due;
     lane->tick.fire = tick;
     lane->loop = weir_loop_new(all->env.clock, err);
     if (lane->loop == NULL) return err != NULL ? err->status : WEIR_IO;
@@ -400,6 +336,7 @@ enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
             .names = all->env.names, .metrics = all->env.metrics, .go_on = go_on, .self = lane});
         if (lane->join == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
     }
+    weir_lane_follow_policy(lane);
     weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
     weir_loop_each_round(lane->loop, round_done, lane);
     return WEIR_OK;
@@ -422,7 +359,8 @@ void weir_lane_take_rest(struct lane *lane) {
             take_parcel(lane, &parcel);
     }
     if (lane->join != NULL) weir_join_drain(lane->join, weir_loop_now(lane->loop));
-    close_batch(lane);
+    weir_lane_drain_tail(lane);
+    weir_lane_close_batch(lane);
 }
 
 void weir_lane_close(struct lane *lane) {
@@ -432,6 +370,7 @@ void weir_lane_close(struct lane *lane) {
     weir_metrics_close(lane->all->env.metrics, lane->weights);
     weir_loop_free(lane->loop); /* its last letters may open a batch */
     weir_batch_unref(lane->open);
+    weir_tail_free(lane->tail);
     weir_join_free(lane->join);
     scratch_free(lane);
 }

@@ -1,7 +1,7 @@
 /* lane.h - one of N identical lanes: its loop, its receivers, its shard of the series, its open export batch.
  *
- *   receiver ─sink─> admit ─┬─ own spans ──────────────> take: series, collector sampling, open batch ─> exporters'
- * queues └─ foreign spans ─ ring ──>  take on the lane that the trace's identity hashes to
+ *   receiver ─sink─> admit ─┬─ own spans ─────> take: series, collector sampling, tail buffer, open batch ─> queues
+ *                           └─ foreign spans ─ ring ──> take, on the lane that the trace's identity hashes to
  *
  * Lanes share nothing but the rings between them, the names (lock-free) and what is immutable. */
 #ifndef WEIR_LANE_LANE_H
@@ -21,6 +21,7 @@ enum { WEIR_LANES_MAX = 64, WEIR_LANE_RECEIVERS_MAX = 8 };
 struct weir_snapshot {
     const struct weir_config *config;
     struct weir_policy *policy;
+    struct weir_policy *shadow; /* only counts; NULL = none */
 };
 
 struct weir_lanes; /* all of them, and the rings between */

@@ -98,6 +98,7 @@ static void order_all(struct weir_lanes *all, void (*what_to_do)(struct lane *la
 
 static void swap_snapshot(struct lane *lane, const void *what) {
     lane->snapshot = *(const struct weir_snapshot *)what;
+    weir_lane_follow_policy(lane);
     for (uint32_t i = 0; i < lane->receiver_count; i++) {
         if (lane->receivers[i]->reload != NULL)
             lane->receivers[i]->reload(lane->receiver_selves[i], lane->snapshot.config);

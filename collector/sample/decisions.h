@@ -17,9 +17,9 @@
 struct weir_decisions;
 enum weir_remembered { WEIR_REMEMBERED_NOT, WEIR_REMEMBERED_KEPT, WEIR_REMEMBERED_DROPPED };
 
-/* bytes: for both tables together, split so that both reach about as far back when one trace in 16 is kept. NULL: out
- * of memory. */
-struct weir_decisions *weir_decisions_new(uint64_t bytes);
+/* bytes: for both tables together, split so that both reach about as far back when one trace in 16 is kept. lanes:
+ * among how many the traces are divided (weir_trace_lane). NULL: out of memory. */
+struct weir_decisions *weir_decisions_new(uint64_t bytes, uint32_t lanes);
 /* Other bounds; what fits is kept, the newest first. False: out of memory, nothing changed. */
 bool weir_decisions_resize(struct weir_decisions *decisions, uint64_t bytes);
 void weir_decisions_put(struct weir_decisions *decisions, uint64_t trace_hi, uint64_t trace_lo,

@@ -30,6 +30,8 @@ struct weir_tail_env {
     /* A trace is left out, all span_count spans of it. `spans` is NULL unless weir_tail_watch() is on. */
     void (*dropped)(void *self, struct weir_batch *spans, const struct weir_trace *trace,
                     const struct weir_verdict *verdict, enum weir_cause cause);
+    /* A trace is kept and there is no memory to read it back: all its spans are lost. */
+    void (*lost)(void *self, const struct weir_trace *trace);
     /* Where undecided spans are journalled (journal.h); NULL = nowhere. Called when a block is sealed, and when one is
      * not needed any more. */
     const struct weir_tail_journal *journal;
@@ -54,7 +56,7 @@ struct weir_tail *weir_tail_new(const struct weir_tail_env *env, struct weir_pol
 void weir_tail_reload(struct weir_tail *tail, struct weir_policy *policy, struct weir_policy *shadow, uint64_t now_ns);
 
 enum weir_tail_answer {
-    WEIR_TAIL_HELD, /* taken; kept() or dropped() will say, perhaps during this very call */
+    WEIR_TAIL_HELD, /* taken; kept(), dropped() or lost() will say, perhaps during this very call */
     WEIR_TAIL_KEEP, /* late, of a kept trace: the caller passes it on; its threshold is raised; *verdict says by what */
     WEIR_TAIL_DROP, /* late, of a dropped trace, or of a kept one that its higher T leaves out: the caller counts it */
 };

@@ -51,7 +51,7 @@ class Watched:
 
 def play(endpoint: str, spans: int, rate: int, truth: Path) -> dict:
     """Plays spans at a rate, fewer errors than usual so that about 3 % are kept; what `weir emit --json` says."""
-    argv = [binary(), "emit", "--endpoint", endpoint, "--spans", spans, "--rate", rate, "--errors", "0.002", "--truth", truth]
+    argv = [binary(), "emit", "--endpoint", endpoint, "--spans", spans, "--rate", rate, "--errors", "0.004", "--truth", truth]
     done = run([*argv, "--in-flight", 16, "--json"], 300)
     assert done.returncode == 0, f"weir emit: exit {done.returncode}\n{done.stderr[-1000:]}"
     return json.loads(done.stdout)

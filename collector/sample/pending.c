@@ -1,0 +1,230 @@
+#include "collector/sample/pending.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS_FIRST = 1024, REFS_FIRST = 1024 };
+
+static uint32_t bucket_of(const struct weir_pendings *all, uint64_t trace_lo) {
+    /* Not the hash that chose the lane: of its values each lane sees only a part. */
+    uint64_t mixed = (trace_lo ^ trace_lo >> 29) * 0xbf58476d1ce4e5b9ull;
+    return (uint32_t)(mixed >> 32) & (all->bucket_count - 1);
+}
+
+bool weir_pendings_init(struct weir_pendings *all) {
+    *all = (struct weir_pendings){.free_slot = WEIR_SLOT_NONE,
+                                  .free_ref = WEIR_SLOT_NONE,
+                                  .wait_first = WEIR_SLOT_NONE,
+                                  .wait_last = WEIR_SLOT_NONE,
+                                  .quiet_first = WEIR_SLOT_NONE,
+                                  .quiet_last = WEIR_SLOT_NONE,
+                                  .bucket_count = BUCKETS_FIRST};
+    all->buckets = malloc(BUCKETS_FIRST * sizeof *all->buckets);
+    if (all->buckets == NULL) return false;
+    memset(all->buckets, 0xff, BUCKETS_FIRST * sizeof *all->buckets);
+    all->memory = BUCKETS_FIRST * sizeof *all->buckets;
+    return true;
+}
+
+void weir_pendings_free(struct weir_pendings *all) {
+    for (uint32_t i = 0; i < all->chunk_count; i++)
+        free(all->chunks[i]);
+    free(all->chunks);
+    free(all->buckets);
+    free(all->refs);
+}
+
+enum { CHUNK_BYTES = WEIR_PENDING_CHUNK * sizeof(struct weir_pending) };
+
+size_t weir_pendings_need(const struct weir_pendings *all) {
+    size_t need = all->free_slot == WEIR_SLOT_NONE ? CHUNK_BYTES : 0;
+    if (all->free_ref == WEIR_SLOT_NONE && all->ref_count == all->ref_capacity)
+        need += (all->ref_capacity + REFS_FIRST) * sizeof(struct weir_ref);
+    if (all->count >= all->bucket_count) need += all->bucket_count * sizeof *all->buckets;
+    return need;
+}
+
+uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo) {
+    for (uint32_t slot = all->buckets[bucket_of(all, trace_lo)]; slot != WEIR_SLOT_NONE;) {
+        const struct weir_pending *pending = weir_pending_at(all, slot);
+        const struct weir_trace *trace = &pending->trace;
+        if (trace->trace_lo == trace_lo && (trace->trace_hi == trace_hi || trace->trace_hi == 0 || trace_hi == 0))
+            return slot;
+        slot = pending->chain;
+    }
+    return WEIR_SLOT_NONE;
+}
+
+static void grow_buckets(struct weir_pendings *all) {
+    uint32_t count = 2 * all->bucket_count, *old = all->buckets, old_count = all->bucket_count;
+    uint32_t *more = malloc(count * sizeof *more);
+    if (more == NULL) return; /* longer chains */
+    memset(more, 0xff, count * sizeof *more);
+    all->buckets = more;
+    all->bucket_count = count;
+    all->memory += old_count * sizeof *more;
+    for (uint32_t i = 0; i < old_count; i++) {
+        for (uint32_t slot = old[i], next; slot != WEIR_SLOT_NONE; slot = next) {
+            struct weir_pending *pending = weir_pending_at(all, slot);
+            uint32_t bucket = bucket_of(all, pending->trace.trace_lo);
+            next = pending->chain;
+            pending->chain = more[bucket];
+            more[bucket] = slot;
+        }
+    }
+    free(old);
+}
+
+static bool grow_chunks(struct weir_pendings *all) {
+    if (all->chunk_count == all->chunk_capacity) {
+        uint32_t capacity = 2 * all->chunk_capacity + 16;
+        struct weir_pending **more = realloc(all->chunks, capacity * sizeof *more);
+        if (more == NULL) return false;
+        all->memory += (capacity - all->chunk_capacity) * sizeof *more;
+        all->chunks = more;
+        all->chunk_capacity = capacity;
+    }
+    struct weir_pending *chunk = calloc(WEIR_PENDING_CHUNK, sizeof *chunk);
+    if (chunk == NULL) return false;
+    all->memory += CHUNK_BYTES;
+    all->chunks[all->chunk_count] = chunk;
+    for (uint32_t i = WEIR_PENDING_CHUNK; i-- > 0;) {
+        chunk[i].chain = all->free_slot;
+        all->free_slot = all->chunk_count * WEIR_PENDING_CHUNK + i;
+    }
+    all->chunk_count++;
+    return true;
+}
+
+uint32_t weir_pending_new(struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo, uint32_t now_ms) {
+    if (all->count >= all->bucket_count) grow_buckets(all);
+    if (all->free_slot == WEIR_SLOT_NONE && !grow_chunks(all)) return WEIR_SLOT_NONE;
+    uint32_t slot = all->free_slot, bucket = bucket_of(all, trace_lo);
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    all->free_slot = pending->chain;
+    *pending = (struct weir_pending){.trace = {.trace_hi = trace_hi, .trace_lo = trace_lo},
+                                     .serial = ++all->serial,
+                                     .refs = WEIR_SLOT_NONE,
+                                     .chain = all->buckets[bucket],
+                                     .wait_before = all->wait_last,
+                                     .wait_after = WEIR_SLOT_NONE,
+                                     .quiet_before = slot, /* in no list */
+                                     .born_ms = now_ms,
+                                     .last_ms = now_ms,
+                                     .state = WEIR_PENDING_OPEN};
+    all->buckets[bucket] = slot;
+    if (all->wait_last != WEIR_SLOT_NONE)
+        weir_pending_at(all, all->wait_last)->wait_after = slot;
+    else
+        all->wait_first = slot;
+    all->wait_last = slot;
+    all->count++;
+    return slot;
+}
+
+/* A slot that is its own predecessor is in no list. */
+static void out_of_waits(struct weir_pendings *all, uint32_t slot) {
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    if (pending->wait_before == slot) return;
+    if (pending->wait_before != WEIR_SLOT_NONE)
+        weir_pending_at(all, pending->wait_before)->wait_after = pending->wait_after;
+    else
+        all->wait_first = pending->wait_after;
+    if (pending->wait_after != WEIR_SLOT_NONE)
+        weir_pending_at(all, pending->wait_after)->wait_before = pending->wait_before;
+    else
+        all->wait_last = pending->wait_before;
+    pending->wait_before = slot;
+}
+
+static void out_of_quiets(struct weir_pendings *all, uint32_t slot) {
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    if (pending->quiet_before == slot) return;
+    if (pending->quiet_before != WEIR_SLOT_NONE)
+        weir_pending_at(all, pending->quiet_before)->quiet_after = pending->quiet_after;
+    else
+        all->quiet_first = pending->quiet_after;
+    if (pending->quiet_after != WEIR_SLOT_NONE)
+        weir_pending_at(all, pending->quiet_after)->quiet_before = pending->quiet_before;
+    else
+        all->quiet_last = pending->quiet_before;
+    pending->quiet_before = slot;
+}
+
+void weir_pending_quiet(struct weir_pendings *all, uint32_t slot) {
+    if (all->quiet_last == slot) return;
+    out_of_quiets(all, slot);
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    pending->quiet_before = all->quiet_last;
+    pending->quiet_after = WEIR_SLOT_NONE;
+    if (all->quiet_last != WEIR_SLOT_NONE)
+        weir_pending_at(all, all->quiet_last)->quiet_after = slot;
+    else
+        all->quiet_first = slot;
+    all->quiet_last = slot;
+}
+
+void weir_pending_unlist(struct weir_pendings *all, uint32_t slot) {
+    out_of_waits(all, slot);
+    out_of_quiets(all, slot);
+}
+
+bool weir_pending_ref(struct weir_pendings *all, uint32_t slot, uint32_t block, bool *fresh) {
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    *fresh = false;
+    /* The latest, or the one before it: there are two hot blocks. */
+    for (uint32_t ref = pending->refs, n = 0; ref != WEIR_SLOT_NONE && n < 2; ref = all->refs[ref].next, n++) {
+        if (all->refs[ref].block != block) continue;
+        all->refs[ref].spans++;
+        return true;
+    }
+    uint32_t ref = all->free_ref;
+    if (ref != WEIR_SLOT_NONE) {
+        all->free_ref = all->refs[ref].next;
+    } else {
+        if (all->ref_count == all->ref_capacity) {
+            uint32_t capacity = 2 * all->ref_capacity + REFS_FIRST;
+            struct weir_ref *more = realloc(all->refs, capacity * sizeof *more);
+            if (more == NULL) return false;
+            all->memory += (capacity - all->ref_capacity) * sizeof *more;
+            all->refs = more;
+            all->ref_capacity = capacity;
+        }
+        ref = all->ref_count++;
+    }
+    all->refs[ref] = (struct weir_ref){.block = block, .spans = 1, .next = pending->refs};
+    pending->refs = ref;
+    *fresh = true;
+    return true;
+}
+
+uint32_t weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block) {
+    uint32_t *at = &weir_pending_at(all, slot)->refs;
+    while (*at != WEIR_SLOT_NONE && all->refs[*at].block != block)
+        at = &all->refs[*at].next;
+    if (*at == WEIR_SLOT_NONE) return 0;
+    uint32_t ref = *at, spans = all->refs[ref].spans;
+    *at = all->refs[ref].next;
+    all->refs[ref].next = all->free_ref;
+    all->free_ref = ref;
+    return spans;
+}
+
+void weir_pending_drop(struct weir_pendings *all, uint32_t slot) {
+    struct weir_pending *pending = weir_pending_at(all, slot);
+    weir_pending_unlist(all, slot);
+    for (uint32_t ref = pending->refs, next; ref != WEIR_SLOT_NONE; ref = next) {
+        next = all->refs[ref].next;
+        all->refs[ref].next = all->free_ref;
+        all->free_ref = ref;
+    }
+    uint32_t *at = &all->buckets[bucket_of(all, pending->trace.trace_lo)];
+    while (*at != slot)
+        at = &weir_pending_at(all, *at)->chain;
+    *at = pending->chain;
+    pending->state = WEIR_PENDING_FREE;
+    pending->serial = 0;
+    pending->chain = all->free_slot;
+    all->free_slot = slot;
+    all->count--;
+}

@@ -1,0 +1,62 @@
+/* pending.h - the traces of one lane that are not decided: found by id, and in order of what falls due. One thread. */
+#ifndef WEIR_SAMPLE_PENDING_H
+#define WEIR_SAMPLE_PENDING_H
+#include "collector/sample/trace.h"
+
+enum { WEIR_SLOT_NONE = 0xffffffff };
+
+/* In which block how many of its spans are. */
+struct weir_ref {
+    uint32_t block, spans, next;
+};
+
+enum weir_pending_state {
+    WEIR_PENDING_FREE,
+    WEIR_PENDING_OPEN,    /* spans may come; in the list of waits, with a root also in that of quiets */
+    WEIR_PENDING_FOLLOWS, /* late spans of a kept trace, until they are with the journal */
+    WEIR_PENDING_LIMITED, /* matched a rule with a limit: its window will say */
+};
+
+struct weir_pending {
+    struct weir_trace trace;
+    uint32_t serial; /* tells it from others that had its slot */
+    uint32_t refs;   /* the latest first */
+    uint32_t chain;  /* of its hash bucket; or of free slots */
+    uint32_t wait_before, wait_after, quiet_before, quiet_after;
+    uint32_t born_ms, last_ms; /* of the tail's own clock */
+    uint32_t bytes;            /* of bodies; at most trace_bytes_max */
+    uint8_t generation, state, cause;
+};
+
+struct weir_pendings {
+    struct weir_pending **chunks; /* 512 slots each */
+    uint32_t chunk_count, chunk_capacity, free_slot, count;
+    uint32_t *buckets, bucket_count;
+    struct weir_ref *refs;
+    uint32_t ref_count, ref_capacity, free_ref;
+    uint32_t wait_first, wait_last, quiet_first, quiet_last;
+    uint32_t serial;
+    uint64_t memory; /* bytes of all of this */
+};
+
+enum { WEIR_PENDING_CHUNK = 512 };
+
+static inline struct weir_pending *weir_pending_at(const struct weir_pendings *all, uint32_t slot) {
+    return &all->chunks[slot / WEIR_PENDING_CHUNK][slot % WEIR_PENDING_CHUNK];
+}
+bool weir_pendings_init(struct weir_pendings *all); /* false: out of memory */
+void weir_pendings_free(struct weir_pendings *all);
+/* Bytes that the next new trace would add, beyond what is there; 0: there is room. */
+size_t weir_pendings_need(const struct weir_pendings *all);
+/* By the low half of the id; the high ones are equal or one is zero. WEIR_SLOT_NONE: not here. */
+uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo);
+/* A new one, OPEN, last in the list of waits. WEIR_SLOT_NONE: out of memory. */
+uint32_t weir_pending_new(struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo, uint32_t now_ms);
+void weir_pending_quiet(struct weir_pendings *all, uint32_t slot);  /* (again) last in the list of quiets */
+void weir_pending_unlist(struct weir_pendings *all, uint32_t slot); /* out of both lists */
+/* One more span in `block`: *fresh when the trace had none in it. False: out of memory. */
+bool weir_pending_ref(struct weir_pendings *all, uint32_t slot, uint32_t block, bool *fresh);
+/* Takes the reference to `block` out; how many spans it was for. */
+uint32_t weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block);
+void weir_pending_drop(struct weir_pendings *all, uint32_t slot); /* forgotten; its refs go back too */
+#endif

@@ -1,0 +1,650 @@
+#include "collector/core/ledger.h"
+#include "collector/decode/otlp.h"
+#include "collector/decode/otlp_span.h"
+#include "collector/sample/tail_inside.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t ms_of(const struct weir_tail *tail, uint64_t now_ns) {
+    return (uint32_t)((now_ns - tail->began_ns) / WEIR_MS);
+}
+
+uint64_t weir_tail_memory(const struct weir_tail *tail) {
+    return weir_blocks_memory(tail->blocks) + tail->pendings.memory + weir_decisions_memory(tail->decisions);
+}
+
+/* ---- spans of a trace, read back ---- */
+
+struct gather {
+    struct weir_tail *tail;
+    const struct weir_pending *pending;
+    uint32_t slot;
+    struct weir_batch *batch;
+    bool full;
+};
+
+/* The span as it was taken: the body says most of it; what was judged, renamed or weighed here is in the record. */
+static void read_view(struct weir_otlp_names *walk, const struct weir_record *record, struct weir_span *span) {
+    struct weir_otlp_finding finding;
+    *span = (struct weir_span){.prior = 1};
+    weir_otlp_read_span(walk, record->body, record->size, span, &finding, NULL);
+    span->size = record->size;
+    span->receiver = record->receiver;
+    span->status = record->status;
+    span->flags = record->flags;
+    span->service = record->origin->service;
+    if (record->operation != WEIR_NAME_NONE) span->operation = record->operation;
+    if ((record->flags & WEIR_SPAN_TH_CHANGED) != 0) span->threshold = record->threshold;
+    if ((record->flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span->prior = record->prior;
+}
+
+static bool add_to_batch(struct weir_batch *batch, const struct weir_record *record, struct weir_span *span) {
+    if (weir_batch_room(batch, record->size) != WEIR_OK || weir_batch_span_room(batch, 1) != WEIR_OK ||
+        weir_batch_origin(batch, record->origin, &span->origin) != WEIR_OK)
+        return false;
+    memcpy(batch->bytes + batch->size, record->body, record->size);
+    span->offset = (uint32_t)batch->size;
+    batch->size += record->size;
+    return weir_batch_add(batch, span) == WEIR_OK;
+}
+
+static void gather_record(void *self, const struct weir_record *record) {
+    struct gather *gather = self;
+    struct weir_span span;
+    if (record->serial != gather->pending->serial || record->slot != gather->slot) return;
+    read_view(gather->tail->walk, record, &span);
+    if (!add_to_batch(gather->batch, record, &span)) gather->full = true;
+}
+
+enum { REFS_ON_STACK = 64 };
+
+/* All spans of a trace, in the order in which they came. NULL: no memory for them. */
+static struct weir_batch *gather_spans(struct weir_tail *tail, uint32_t slot) {
+    const struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    struct gather gather = {.tail = tail, .pending = pending, .slot = slot};
+    uint32_t few[REFS_ON_STACK], *blocks = few, count = 0;
+    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
+        count++;
+    if (count > REFS_ON_STACK) blocks = malloc(count * sizeof *blocks);
+    gather.batch = weir_batch_new(NULL, pending->bytes);
+    bool whole = blocks != NULL && gather.batch != NULL;
+    uint32_t n = count;
+    for (uint32_t ref = pending->refs; whole && ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
+        blocks[--n] = tail->pendings.refs[ref].block;
+    for (uint32_t i = 0; whole && i < count; i++)
+        whole = weir_blocks_read(tail->blocks, blocks[i], gather_record, &gather) && !gather.full;
+    if (blocks != few) free(blocks);
+    if (whole) return gather.batch;
+    weir_batch_unref(gather.batch);
+    return NULL;
+}
+
+/* ---- decisions ---- */
+
+/* Its place is given back; the callbacks see a copy of its facts. */
+static void forget(struct weir_tail *tail, uint32_t slot) {
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    struct weir_generation *generation = &tail->generations[pending->generation];
+    tail->spans -= pending->trace.span_count;
+    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
+        weir_blocks_release(tail->blocks, tail->pendings.refs[ref].block, tail->pendings.refs[ref].spans);
+    weir_pending_drop(&tail->pendings, slot);
+    generation->traces--;
+}
+
+static uint32_t raise_all(struct weir_batch *spans, const struct weir_verdict *verdict) {
+    uint32_t mark = 0;
+    bool rooted = false;
+    for (uint32_t i = 0; i < spans->span_count; i++) {
+        struct weir_span *span = &spans->spans[i];
+        /* The trace was kept by its own R; a span that says another one stands for as many. */
+        if (!weir_threshold_raise(span, verdict->threshold)) {
+            span->threshold = verdict->threshold;
+            span->flags |= WEIR_SPAN_TH_CHANGED;
+        }
+        if (!rooted && (span->flags & WEIR_SPAN_ROOT) != 0) {
+            mark = i;
+            rooted = true;
+        }
+    }
+    return mark;
+}
+
+static void finish(struct weir_tail *tail, uint32_t slot, const struct weir_verdict *verdict) {
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    struct weir_trace trace = pending->trace;
+    enum weir_cause cause = pending->cause;
+    bool follows = pending->state == WEIR_PENDING_FOLLOWS;
+    struct weir_batch *spans = NULL;
+    if (!follows) {
+        weir_decisions_put(tail->decisions, trace.trace_hi, trace.trace_lo, verdict);
+        if (tail->env.journal != NULL) tail->env.journal->decided(tail->env.journal->self, &trace, verdict);
+        weir_count(tail->metrics, (verdict->kept ? WEIR_TAIL_CAUSE_KEPT : WEIR_TAIL_CAUSE_DROPPED) + cause, 1);
+        weir_count(tail->metrics, WEIR_TAIL_AGE, (uint64_t)(ms_of(tail, tail->now_ns) - pending->born_ms) * WEIR_MS);
+        if ((trace.flags & WEIR_TRACE_ROOT) == 0) weir_count(tail->metrics, WEIR_TAIL_NO_ROOT, 1);
+    }
+    if (trace.span_count > 0 && (verdict->kept || tail->watched)) spans = gather_spans(tail, slot);
+    forget(tail, slot);
+    if (trace.span_count == 0) return;
+    if (spans != NULL && verdict->kept) {
+        uint32_t mark = raise_all(spans, verdict);
+        tail->env.kept(tail->env.self, spans, mark, &trace, verdict, cause);
+    } else {
+        if (verdict->kept)
+            tail->env.lost(tail->env.self, &trace);
+        else
+            tail->env.dropped(tail->env.self, spans, &trace, verdict, cause);
+    }
+    weir_batch_unref(spans);
+}
+
+void weir_tail_resolved(void *self, uint32_t slot, const struct weir_verdict *verdict) {
+    finish(self, slot, verdict);
+}
+
+static void decide(struct weir_tail *tail, uint32_t slot, enum weir_cause cause) {
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    struct weir_generation *generation = &tail->generations[pending->generation];
+    struct weir_verdict verdict = {.kept = true, .rule = WEIR_RULE_NONE};
+    weir_pending_unlist(&tail->pendings, slot);
+    pending->cause = (uint8_t)cause;
+    if (pending->state == WEIR_PENDING_FOLLOWS) {
+        weir_decisions_find(tail->decisions, pending->trace.trace_hi, pending->trace.trace_lo, &verdict);
+        finish(tail, slot, &verdict);
+        return;
+    }
+    if (generation->shadow != NULL)
+        weir_decider_decide(generation->shadow, &pending->trace, WEIR_HANDLE_NONE, tail->now_ns, &verdict);
+    switch (weir_decider_decide(generation->decider, &pending->trace, slot, tail->now_ns, &verdict)) {
+    case WEIR_DECISION_WAITS: /* it may have been resolved within the call */
+        if (pending->state == WEIR_PENDING_OPEN) pending->state = WEIR_PENDING_LIMITED;
+        break;
+    default: finish(tail, slot, &verdict); break;
+    }
+}
+
+/* ---- memory ---- */
+
+static bool decide_oldest(struct weir_tail *tail) {
+    uint32_t slot = tail->pendings.wait_first;
+    if (slot != WEIR_SLOT_NONE && slot == tail->busy) slot = weir_pending_at(&tail->pendings, slot)->wait_after;
+    if (slot == WEIR_SLOT_NONE) return false;
+    decide(tail, slot, WEIR_CAUSE_MEMORY);
+    return true;
+}
+
+static void flush_deciders(struct weir_tail *tail) {
+    for (int g = 0; g < WEIR_GENERATIONS; g++) {
+        if (tail->generations[g].decider != NULL) weir_decider_flush(tail->generations[g].decider, tail->now_ns);
+    }
+}
+
+static bool room(void *self, size_t bytes) {
+    struct weir_tail *tail = self;
+    bool flushed = false;
+    while (weir_tail_memory(tail) + bytes > tail->limit_bytes) {
+        if (decide_oldest(tail)) continue;
+        if (flushed) return false;
+        flush_deciders(tail); /* all that is left waits for its window's end */
+        flushed = true;
+    }
+    return true;
+}
+
+/* ---- sparse blocks: what is needed of them is written anew ---- */
+
+struct rewrite {
+    struct weir_tail *tail;
+    struct weir_record *records;
+    uint8_t *bodies;
+    size_t count, capacity, size, room;
+    bool failed;
+};
+
+static void rewrite_record(void *self, const struct weir_record *record) {
+    struct rewrite *rewrite = self;
+    const struct weir_pendings *pendings = &rewrite->tail->pendings;
+    if (rewrite->failed || record->slot >= pendings->chunk_count * WEIR_PENDING_CHUNK) return;
+    const struct weir_pending *pending = weir_pending_at(pendings, record->slot);
+    if (pending->state == WEIR_PENDING_FREE || pending->serial != record->serial) return;
+    if (rewrite->count == rewrite->capacity) {
+        size_t capacity = 2 * rewrite->capacity + 64;
+        struct weir_record *more = realloc(rewrite->records, capacity * sizeof *more);
+        if (more == NULL) {
+            rewrite->failed = true;
+            return;
+        }
+        rewrite->records = more;
+        rewrite->capacity = capacity;
+    }
+    if (rewrite->size + record->size > rewrite->room) {
+        size_t more_room = 2 * rewrite->room + record->size + 4096;
+        uint8_t *more = realloc(rewrite->bodies, more_room);
+        if (more == NULL) {
+            rewrite->failed = true;
+            return;
+        }
+        rewrite->bodies = more;
+        rewrite->room = more_room;
+    }
+    rewrite->records[rewrite->count] = *record;
+    rewrite->records[rewrite->count++].body = (const uint8_t *)(uintptr_t)rewrite->size; /* bodies may move */
+    memcpy(rewrite->bodies + rewrite->size, record->body, record->size);
+    rewrite->size += record->size;
+}
+
+/* The trace may have been decided meanwhile: room() does that. */
+static bool is_open(const struct weir_tail *tail, const struct weir_record *record) {
+    const struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
+    return pending->state != WEIR_PENDING_FREE && pending->serial == record->serial;
+}
+
+static bool move_record(struct weir_tail *tail, const struct weir_record *record) {
+    if (!is_open(tail, record)) return true;
+    bool fresh;
+    tail->busy = record->slot;
+    uint32_t to = weir_blocks_put(tail->blocks, 0, record);
+    tail->busy = WEIR_SLOT_NONE;
+    if (to == WEIR_BLOCK_NONE) return false;
+    if (!weir_pending_ref(&tail->pendings, record->slot, to, &fresh)) return false;
+    if (fresh) weir_blocks_hold(tail->blocks, to);
+    return true;
+}
+
+static void rewrite_block(struct weir_tail *tail, uint32_t block) {
+    struct rewrite rewrite = {.tail = tail};
+    if (!weir_blocks_read(tail->blocks, block, rewrite_record, &rewrite) || rewrite.failed) goto out;
+    for (size_t i = 0; i < rewrite.count; i++) {
+        struct weir_record *record = &rewrite.records[i];
+        record->body = rewrite.bodies + (uintptr_t)record->body;
+        if (!move_record(tail, record)) break;
+        /* The reference to the old block goes record by record, so that no span is ever held twice or not at all. */
+        if (!is_open(tail, record)) continue;
+        struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
+        for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next) {
+            if (tail->pendings.refs[ref].block != block) continue;
+            if (--tail->pendings.refs[ref].spans > 0) break;
+            weir_pending_unref(&tail->pendings, record->slot, block);
+            weir_blocks_release(tail->blocks, block, 0);
+            break;
+        }
+    }
+    weir_count(tail->metrics, WEIR_TAIL_REWRITTEN, 1);
+out:
+    free(rewrite.records);
+    free(rewrite.bodies);
+}
+
+enum { SPARSE_A_ROUND = 64 };
+
+/* Near the bound: blocks of which most is decided give their place back before any trace is decided early. */
+static void rewrite_sparse(struct weir_tail *tail) {
+    uint32_t blocks[SPARSE_A_ROUND];
+    if (weir_tail_memory(tail) < tail->limit_bytes - tail->limit_bytes / 8) return;
+    uint32_t count = weir_blocks_sparse(tail->blocks, blocks, SPARSE_A_ROUND);
+    for (uint32_t i = 0; i < count; i++)
+        rewrite_block(tail, blocks[i]);
+}
+
+/* ---- spans ---- */
+
+/* By what is known now: a trace that looks kept lies apart, so that what is decompressed later is mostly kept. */
+static unsigned looks_kept(const struct weir_keep *keep, const struct weir_trace *trace) {
+    uint64_t dry;
+    uint16_t rule = weir_keep_match(keep, trace, trace->passed, &dry);
+    if (rule >= keep->rule_count) return 1;
+    return trace->randomness >= keep->rules[rule].threshold;
+}
+
+static enum weir_tail_answer follow(struct weir_tail *tail, struct weir_span *span, enum weir_remembered how,
+                                    struct weir_verdict *verdict, const struct weir_batch *batch, uint32_t i) {
+    if (how == WEIR_REMEMBERED_KEPT) {
+        bool kept = weir_threshold_raise(span, verdict->threshold);
+        weir_count(tail->metrics, kept ? WEIR_TAIL_LATE_KEPT : WEIR_TAIL_LATE_DROPPED, 1);
+        return kept ? WEIR_TAIL_KEEP : WEIR_TAIL_DROP;
+    }
+    if ((span->flags & WEIR_SPAN_FORCED) != 0) { /* forced is forced, also late */
+        *verdict = (struct weir_verdict){.kept = true, .rule = WEIR_RULE_FORCED};
+        weir_count(tail->metrics, WEIR_TAIL_LATE_KEPT, 1);
+        return WEIR_TAIL_KEEP;
+    }
+    weir_count(tail->metrics, WEIR_TAIL_LATE_DROPPED, 1);
+    if (tail->current >= 0) { /* would it have changed the decision? */
+        const struct weir_keep *keep = tail->generations[tail->current].keep;
+        struct weir_trace alone = {0};
+        uint64_t dry;
+        weir_trace_add(&alone, keep, NULL, tail->env.names, batch, i);
+        uint16_t rule = weir_keep_match(keep, &alone, alone.passed, &dry);
+        if (rule < keep->rule_count && keep->rules[rule].max_traces_per_second == 0 &&
+            keep->rules[rule].dynamic == NULL && alone.randomness >= keep->rules[rule].threshold)
+            weir_count(tail->metrics, WEIR_TAIL_LATE_WOULD, 1);
+    }
+    return WEIR_TAIL_DROP;
+}
+
+/* A span that is too large to wait: its trace is decided now, by what is known, and it follows. */
+static enum weir_tail_answer take_alone(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint32_t slot,
+                                        struct weir_verdict *verdict) {
+    struct weir_span *span = &batch->spans[i];
+    if (slot == WEIR_SLOT_NONE) {
+        slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, ms_of(tail, tail->now_ns));
+        if (slot == WEIR_SLOT_NONE) return WEIR_TAIL_KEEP; /* no memory at all: better stored than lost */
+        weir_pending_at(&tail->pendings, slot)->generation = (uint8_t)tail->current;
+        tail->generations[tail->current].traces++;
+    }
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    const struct weir_generation *generation = &tail->generations[pending->generation];
+    weir_trace_add(&pending->trace, generation->keep, generation->shadow_keep, tail->env.names, batch, i);
+    pending->trace.span_count--; /* it is not held */
+    if (pending->state == WEIR_PENDING_OPEN) decide(tail, slot, WEIR_CAUSE_SIZE);
+    flush_deciders(tail); /* its window may have to say */
+    enum weir_remembered how = weir_decisions_find(tail->decisions, span->trace_hi, span->trace_lo, verdict);
+    return follow(tail, span, how, verdict, batch, i);
+}
+
+static bool list_follower(struct weir_tail *tail, uint32_t slot) {
+    if (tail->follow_count == tail->follow_capacity) {
+        uint32_t capacity = 2 * tail->follow_capacity + 256;
+        uint32_t *more = realloc(tail->follows, capacity * sizeof *more);
+        if (more == NULL) return false;
+        tail->follows = more;
+        tail->follow_capacity = capacity;
+    }
+    tail->follows[tail->follow_count++] = slot;
+    return true;
+}
+
+static uint32_t begin(struct weir_tail *tail, const struct weir_span *span, bool follows) {
+    uint32_t slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, ms_of(tail, tail->now_ns));
+    if (slot == WEIR_SLOT_NONE) return slot;
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    pending->generation = (uint8_t)tail->current;
+    tail->generations[tail->current].traces++;
+    if (follows && list_follower(tail, slot)) {
+        pending->state = WEIR_PENDING_FOLLOWS;
+        weir_pending_unlist(&tail->pendings, slot);
+    }
+    return slot;
+}
+
+static bool hold(struct weir_tail *tail, uint32_t slot, struct weir_batch *batch, uint32_t i) {
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    const struct weir_generation *generation = &tail->generations[pending->generation];
+    const struct weir_span *span = &batch->spans[i];
+    weir_trace_add(&pending->trace, generation->keep, generation->shadow_keep, tail->env.names, batch, i);
+    const struct weir_record record = {.serial = pending->serial,
+                                       .slot = slot,
+                                       .operation = span->operation,
+                                       .threshold = span->threshold,
+                                       .prior = span->prior,
+                                       .origin = batch->origins[span->origin],
+                                       .body = batch->bytes + span->offset,
+                                       .size = span->size,
+                                       .flags = span->flags,
+                                       .receiver = span->receiver,
+                                       .status = span->status};
+    bool fresh;
+    tail->busy = slot;
+    uint32_t block = weir_blocks_put(tail->blocks, looks_kept(generation->keep, &pending->trace), &record);
+    tail->busy = WEIR_SLOT_NONE;
+    if (block == WEIR_BLOCK_NONE || !weir_pending_ref(&tail->pendings, slot, block, &fresh)) {
+        pending->trace.span_count--;
+        return false;
+    }
+    if (fresh) weir_blocks_hold(tail->blocks, block);
+    tail->spans++;
+    pending->last_ms = ms_of(tail, tail->now_ns);
+    pending->bytes = pending->bytes + span->size < pending->bytes ? UINT32_MAX : pending->bytes + span->size;
+    return true;
+}
+
+enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
+                                     struct weir_verdict *verdict) {
+    struct weir_span *span = &batch->spans[i];
+    tail->now_ns = now_ns;
+    *verdict = (struct weir_verdict){.kept = true, .rule = WEIR_RULE_NONE};
+    uint32_t slot = weir_pending_find(&tail->pendings, span->trace_hi, span->trace_lo);
+    bool follows = false;
+    if (slot == WEIR_SLOT_NONE) {
+        enum weir_remembered how = weir_decisions_find(tail->decisions, span->trace_hi, span->trace_lo, verdict);
+        if (tail->current < 0 || how == WEIR_REMEMBERED_DROPPED ||
+            (how == WEIR_REMEMBERED_KEPT && tail->env.journal == NULL)) {
+            return how == WEIR_REMEMBERED_NOT ? WEIR_TAIL_KEEP : follow(tail, span, how, verdict, batch, i);
+        }
+        follows = how == WEIR_REMEMBERED_KEPT;
+        /* Behind the journal it is on disk before it is answered for, and goes on from there. */
+        if (follows && follow(tail, span, how, verdict, batch, i) == WEIR_TAIL_DROP) return WEIR_TAIL_DROP;
+    }
+    size_t need = weir_pendings_need(&tail->pendings);
+    if (need > 0 || span->size > tail->body_max) {
+        tail->busy = slot;
+        bool fits = span->size <= tail->body_max && room(tail, need);
+        tail->busy = WEIR_SLOT_NONE;
+        if (!fits) return follows ? WEIR_TAIL_KEEP : take_alone(tail, batch, i, slot, verdict);
+    }
+    if (slot == WEIR_SLOT_NONE) slot = begin(tail, span, follows);
+    if (slot == WEIR_SLOT_NONE) return WEIR_TAIL_KEEP;
+    if (!hold(tail, slot, batch, i)) return take_alone(tail, batch, i, slot, verdict);
+    struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    if (pending->state != WEIR_PENDING_OPEN) return WEIR_TAIL_HELD;
+    if ((pending->trace.flags & WEIR_TRACE_ROOT) != 0) weir_pending_quiet(&tail->pendings, slot);
+    if (pending->trace.span_count > tail->trace_spans_max || pending->bytes > tail->trace_bytes_max)
+        decide(tail, slot, WEIR_CAUSE_SIZE);
+    return WEIR_TAIL_HELD;
+}
+
+/* ---- time ---- */
+
+static void decide_followers(struct weir_tail *tail) {
+    for (uint32_t i = 0; i < tail->follow_count; i++)
+        decide(tail, tail->follows[i], WEIR_CAUSE_ROOT);
+    tail->follow_count = 0;
+}
+
+void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns) {
+    struct weir_pendings *pendings = &tail->pendings;
+    tail->now_ns = now_ns;
+    uint32_t now_ms = ms_of(tail, now_ns);
+    decide_followers(tail);
+    while (pendings->quiet_first != WEIR_SLOT_NONE) {
+        uint32_t slot = pendings->quiet_first;
+        if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->last_ms) * WEIR_MS < tail->quiet_ns) break;
+        decide(tail, slot, WEIR_CAUSE_ROOT);
+    }
+    while (pendings->wait_first != WEIR_SLOT_NONE) {
+        uint32_t slot = pendings->wait_first;
+        if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->born_ms) * WEIR_MS < tail->wait_ns) break;
+        decide(tail, slot, WEIR_CAUSE_WAIT);
+    }
+    for (int g = 0; g < WEIR_GENERATIONS; g++) {
+        struct weir_generation *generation = &tail->generations[g];
+        if (generation->decider == NULL) continue;
+        weir_decider_tick(generation->decider, now_ns);
+        if (generation->shadow != NULL) weir_decider_tick(generation->shadow, now_ns);
+        if (generation->traces == 0 && g != tail->current) weir_generation_retire(tail, generation);
+    }
+    rewrite_sparse(tail);
+    weir_tail_metrics_tell(tail);
+}
+
+void weir_tail_drain(struct weir_tail *tail, uint64_t now_ns) {
+    tail->now_ns = now_ns;
+    decide_followers(tail);
+    while (tail->pendings.wait_first != WEIR_SLOT_NONE)
+        decide(tail, tail->pendings.wait_first, WEIR_CAUSE_DRAIN);
+    flush_deciders(tail);
+    weir_tail_metrics_tell(tail);
+}
+
+void weir_tail_watch(struct weir_tail *tail, bool dropped_too) {
+    tail->watched = dropped_too;
+}
+
+void weir_tail_seal(struct weir_tail *tail) {
+    weir_blocks_seal(tail->blocks);
+}
+
+uint64_t weir_tail_held(const struct weir_tail *tail) {
+    return tail->spans;
+}
+uint64_t weir_tail_pending(const struct weir_tail *tail) {
+    return tail->pendings.count;
+}
+struct weir_decisions *weir_tail_decisions(struct weir_tail *tail) {
+    return tail->decisions;
+}
+
+/* ---- why ---- */
+
+static void explain_pending(const struct weir_tail *tail, const struct weir_pending *pending, struct weir_buffer *out) {
+    const struct weir_keep *keep = tail->generations[pending->generation].keep;
+    uint64_t age_ms = ms_of(tail, tail->now_ns) - pending->born_ms, dry;
+    weir_buffer_printf(out, "waits: %u spans for %llu.%03llu s, %s\n", pending->trace.span_count,
+                       (unsigned long long)(age_ms / 1000), (unsigned long long)(age_ms % 1000),
+                       pending->state == WEIR_PENDING_LIMITED          ? "for its rule's window to end"
+                       : (pending->trace.flags & WEIR_TRACE_ROOT) != 0 ? "its root has ended"
+                                                                       : "its root has not come");
+    uint16_t now = weir_keep_match(keep, &pending->trace, pending->trace.passed, &dry);
+    for (uint16_t r = 0; r < keep->rule_count; r++) {
+        weir_buffer_printf(out, "rule %s%s%s\n", keep->rules[r].name, keep->rules[r].dry_run ? " (dry run)" : "",
+                           r == now ? ": the first that matches now" : "");
+        weir_keep_explain(keep, r, &pending->trace, pending->trace.passed, 2, out);
+    }
+    if (now >= keep->rule_count) weir_buffer_printf(out, "rule %s: as it is now\n", weir_keep_rule_name(keep, now));
+}
+
+bool weir_tail_explain(const struct weir_tail *tail, uint64_t trace_hi, uint64_t trace_lo, uint64_t now_ns,
+                       struct weir_buffer *out) {
+    ((struct weir_tail *)(uintptr_t)tail)->now_ns = now_ns;
+    uint32_t slot = weir_pending_find(&tail->pendings, trace_hi, trace_lo);
+    if (slot != WEIR_SLOT_NONE) {
+        explain_pending(tail, weir_pending_at(&tail->pendings, slot), out);
+        return true;
+    }
+    struct weir_verdict verdict;
+    switch (weir_decisions_find(tail->decisions, trace_hi, trace_lo, &verdict)) {
+    case WEIR_REMEMBERED_KEPT:
+        weir_buffer_printf(
+            out, "kept by rule %s, one for %.6g\n",
+            verdict.rule_name != WEIR_NAME_NONE ? weir_names_text(tail->env.names, verdict.rule_name, NULL) : "none",
+            (double)WEIR_THRESHOLD_MAX / (double)(WEIR_THRESHOLD_MAX - verdict.threshold));
+        return true;
+    case WEIR_REMEMBERED_DROPPED:
+        weir_buffer_text(out,
+                         "left out (a fingerprint is all that is remembered; wrong for one trace in 500 million)\n");
+        return true;
+    default: return false;
+    }
+}
+
+/* ---- from the journal ---- */
+
+struct record_reader {
+    struct weir_otlp_names *walk;
+    struct weir_otlp *otlp; /* knows how to read a resource's service */
+    struct weir_batch *batch;
+    void (*span)(void *self, struct weir_batch *batch, uint32_t i);
+    void *self;
+    bool full;
+};
+
+static struct weir_origin *origin_again(void *self, const struct weir_origin_parts *parts) {
+    return weir_otlp_origin(((struct record_reader *)self)->otlp, parts);
+}
+
+static void span_again(void *self, const struct weir_record *record) {
+    struct record_reader *reader = self;
+    struct weir_record fresh = *record;
+    struct weir_span span;
+    fresh.operation = WEIR_NAME_NONE; /* an id of a process that is gone */
+    if (fresh.receiver >= WEIR_RECEIVERS) fresh.receiver = WEIR_RECEIVER_GRPC;
+    read_view(reader->walk, &fresh, &span);
+    if ((span.trace_hi | span.trace_lo) == 0) return; /* no span of ours */
+    weir_batch_truncate(reader->batch, 0, 0);
+    if (add_to_batch(reader->batch, &fresh, &span)) {
+        reader->span(reader->self, reader->batch, 0);
+    } else {
+        reader->full = true;
+    }
+}
+
+enum weir_status weir_tail_read_record(const uint8_t *bytes, size_t size, struct weir_names *names,
+                                       void (*span)(void *self, struct weir_batch *batch, uint32_t i), void *self,
+                                       struct weir_error *err) {
+    struct record_reader reader = {.span = span, .self = self};
+    reader.walk = calloc(1, sizeof *reader.walk);
+    reader.otlp = weir_otlp_new(names);
+    reader.batch = weir_batch_new(NULL, 0);
+    enum weir_status status = WEIR_FULL;
+    if (reader.walk != NULL && reader.otlp != NULL && reader.batch != NULL) {
+        reader.walk->names = names;
+        status = weir_blocks_read_sealed(
+            bytes, size, &(struct weir_blocks_reader){.self = &reader, .origin = origin_again, .each = span_again},
+            err);
+        if (status == WEIR_OK && reader.full) status = weir_fail(err, WEIR_FULL, 0, true, "out of memory");
+    } else {
+        weir_fail(err, WEIR_FULL, 0, true, "out of memory");
+    }
+    weir_batch_unref(reader.batch);
+    weir_otlp_free(reader.otlp);
+    free(reader.walk);
+    return status;
+}
+
+/* ---- beginning and end ---- */
+
+static uint64_t sealed(void *self, const uint8_t *bytes, size_t size, uint32_t records) {
+    const struct weir_tail_journal *journal = ((struct weir_tail *)self)->env.journal;
+    return journal->sealed(journal->self, bytes, size, records);
+}
+static void gone(void *self, uint64_t token) {
+    const struct weir_tail_journal *journal = ((struct weir_tail *)self)->env.journal;
+    journal->release(journal->self, token);
+}
+
+struct weir_tail *weir_tail_new(const struct weir_tail_env *env, struct weir_policy *policy, struct weir_policy *shadow,
+                                uint64_t now_ns) {
+    struct weir_tail *tail = calloc(1, sizeof *tail);
+    if (tail == NULL) return NULL;
+    tail->env = *env;
+    tail->began_ns = tail->now_ns = now_ns;
+    tail->current = -1;
+    tail->busy = WEIR_SLOT_NONE;
+    tail->walk = calloc(1, sizeof *tail->walk);
+    struct weir_blocks_env blocks = {.self = tail, .room = room};
+    if (tail->walk != NULL) tail->walk->names = env->names;
+    if (!weir_pendings_init(&tail->pendings) || tail->walk == NULL || !weir_tail_metrics_open(tail)) goto fail;
+    if (env->journal != NULL) {
+        blocks.sealed = sealed;
+        blocks.gone = gone;
+    }
+    tail->blocks = weir_blocks_new(&blocks);
+    if (tail->blocks == NULL || !weir_tail_adopt(tail, policy, shadow)) goto fail;
+    return tail;
+fail:
+    weir_tail_free(tail);
+    return NULL;
+}
+
+void weir_tail_reload(struct weir_tail *tail, struct weir_policy *policy, struct weir_policy *shadow, uint64_t now_ns) {
+    tail->now_ns = now_ns;
+    weir_tail_adopt(tail, policy, shadow);
+    tail->busy = WEIR_SLOT_NONE;
+    room(tail, 0);
+}
+
+void weir_tail_free(struct weir_tail *tail) {
+    if (tail == NULL) return;
+    for (int g = 0; g < WEIR_GENERATIONS; g++) {
+        if (tail->generations[g].policy != NULL) weir_generation_retire(tail, &tail->generations[g]);
+    }
+    weir_blocks_free(tail->blocks);
+    weir_pendings_free(&tail->pendings);
+    weir_decisions_free(tail->decisions);
+    weir_tail_metrics_close(tail);
+    free(tail->follows);
+    free(tail->walk);
+    free(tail);
+}
