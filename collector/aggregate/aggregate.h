@@ -26,6 +26,10 @@ struct weir_shard *weir_aggregate_shard(struct weir_aggregate *aggregate, uint32
  * now_ns is monotonic. */
 void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns);
 
+/* Asks for the memory that weir_shard_span() will look at, for a span that comes a few later: far (its slot) and then
+ * near (what the slot says). Tables of waiting calls are larger than caches: a look without is 100 ns. */
+void weir_shard_edge_prefetch(const struct weir_shard *shard, const struct weir_span *span, bool near);
+
 enum weir_point_verdict {
     WEIR_POINT_TAKEN,
     WEIR_POINT_REFUSED_CONFLICT, /* another type holds this name, or its values cannot be of this type (a counter below

@@ -235,6 +235,18 @@ void weir_shard_edge(struct weir_shard *shard, const struct weir_span *span, dou
     enlist(waiting, &side);
 }
 
+void weir_shard_edge_prefetch(const struct weir_shard *shard, const struct weir_span *span, bool near) {
+    const struct weir_waiting *waiting = shard->waiting;
+    bool client = span->kind == WEIR_KIND_CLIENT;
+    if (waiting == NULL || (!client && span->kind != WEIR_KIND_SERVER)) return;
+    uint64_t client_id = client || (span->flags & WEIR_SPAN_SHARED) != 0 ? span->span_id : span->parent_id;
+    const uint32_t *slot = slot_of(waiting, span->trace_lo, client_id);
+    if (!near)
+        __builtin_prefetch(slot, 1);
+    else
+        __builtin_prefetch(&waiting->sides[*slot], 1);
+}
+
 void weir_shard_edges_expire(struct weir_shard *shard, uint32_t count, uint64_t now_ns) {
     struct weir_waiting *waiting = shard->waiting;
     if (waiting == NULL) return;

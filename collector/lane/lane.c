@@ -65,10 +65,20 @@ static void take_joined(struct lane *lane, struct weir_batch *batch, uint32_t i,
     }
 }
 
+enum { PREFETCH_FAR = 12, PREFETCH_NEAR = 5 }; /* spans ahead */
+
+static inline void prefetch(const struct lane *lane, const struct weir_span *span, bool near) {
+    weir_shard_edge_prefetch(lane->shard, span, near);
+    if (lane->tail != NULL) weir_tail_prefetch(lane->tail, span, near);
+}
+
 /* spans[first .. first+count) belong here. The views are this lane's alone. */
 static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count) {
     uint64_t now_ns = weir_loop_now(lane->loop);
-    for (uint32_t i = first; i < first + count; i++) {
+    uint32_t end = first + count;
+    for (uint32_t i = first; i < end; i++) {
+        if (i + PREFETCH_FAR < end) prefetch(lane, &batch->spans[i + PREFETCH_FAR], false);
+        if (i + PREFETCH_NEAR < end) prefetch(lane, &batch->spans[i + PREFETCH_NEAR], true);
         if (joins(lane, batch->spans[i].receiver)) {
             take_joined(lane, batch, i, now_ns);
         } else {

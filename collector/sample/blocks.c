@@ -10,7 +10,7 @@
 #include <zstd.h>
 
 enum {
-    LEVEL = 1,          /* 0008: smaller and hardly slower than the negative ones */
+    LEVEL = -3,         /* of zstd; 0008 has what each costs */
     ORIGINS_MAX = 256,  /* of a block; then the next one */
     CACHE = 4,          /* blocks that were decompressed last: several kept traces of one round lie in one */
     CODEC_BYTES = 4096, /* what a compressed block may be larger by */

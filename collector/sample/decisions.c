@@ -115,6 +115,11 @@ enum weir_remembered weir_decisions_find(const struct weir_decisions *decisions,
     return WEIR_REMEMBERED_NOT;
 }
 
+void weir_decisions_prefetch(const struct weir_decisions *decisions, uint64_t trace_lo) {
+    __builtin_prefetch(decisions->dropped[dropped_bucket(decisions, trace_lo)], 1);
+    __builtin_prefetch(kept_bucket(decisions, trace_lo));
+}
+
 /* ---- size ---- */
 
 static bool allocate(struct weir_decisions *decisions, uint64_t bytes) {

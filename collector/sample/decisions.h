@@ -28,6 +28,8 @@ void weir_decisions_put(struct weir_decisions *decisions, uint64_t trace_hi, uin
  * now). */
 enum weir_remembered weir_decisions_find(const struct weir_decisions *decisions, uint64_t trace_hi, uint64_t trace_lo,
                                          struct weir_verdict *verdict);
+/* Asks for the memory that putting or finding it will look at. */
+void weir_decisions_prefetch(const struct weir_decisions *decisions, uint64_t trace_lo);
 uint64_t weir_decisions_kept(const struct weir_decisions *decisions);    /* remembered now */
 uint64_t weir_decisions_dropped(const struct weir_decisions *decisions); /* remembered now */
 uint64_t weir_decisions_memory(const struct weir_decisions *decisions);  /* bytes */

@@ -55,6 +55,17 @@ uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, u
     return WEIR_SLOT_NONE;
 }
 
+void weir_pending_prefetch(const struct weir_pendings *all, uint64_t trace_lo, bool near) {
+    const uint32_t *bucket = &all->buckets[bucket_of(all, trace_lo)];
+    if (!near) {
+        __builtin_prefetch(bucket, 1);
+    } else if (*bucket != WEIR_SLOT_NONE) {
+        const char *pending = (const char *)weir_pending_at(all, *bucket);
+        __builtin_prefetch(pending, 1);
+        __builtin_prefetch(pending + 64, 1);
+    }
+}
+
 static void grow_buckets(struct weir_pendings *all) {
     uint32_t count = 2 * all->bucket_count, *old = all->buckets, old_count = all->bucket_count;
     uint32_t *more = malloc(count * sizeof *more);

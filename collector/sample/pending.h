@@ -50,6 +50,8 @@ void weir_pendings_free(struct weir_pendings *all);
 size_t weir_pendings_need(const struct weir_pendings *all);
 /* By the low half of the id; the high ones are equal or one is zero. WEIR_SLOT_NONE: not here. */
 uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo);
+/* Asks for the memory that finding it will look at: far (the bucket), then near (what is in it). */
+void weir_pending_prefetch(const struct weir_pendings *all, uint64_t trace_lo, bool near);
 /* A new one, OPEN, last in the list of waits. WEIR_SLOT_NONE: out of memory. */
 uint32_t weir_pending_new(struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo, uint32_t now_ms);
 void weir_pending_quiet(struct weir_pendings *all, uint32_t slot);  /* (again) last in the list of quiets */

@@ -435,6 +435,11 @@ enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *
     return WEIR_TAIL_HELD;
 }
 
+void weir_tail_prefetch(const struct weir_tail *tail, const struct weir_span *span, bool near) {
+    weir_pending_prefetch(&tail->pendings, span->trace_lo, near);
+    if (!near) weir_decisions_prefetch(tail->decisions, span->trace_lo);
+}
+
 /* ---- time ---- */
 
 static void decide_followers(struct weir_tail *tail) {

@@ -62,6 +62,8 @@ enum weir_tail_answer {
 };
 enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
                                      struct weir_verdict *verdict);
+/* Asks for the memory that weir_tail_take() will look at, for a span that comes a few later: first far, then near. */
+void weir_tail_prefetch(const struct weir_tail *tail, const struct weir_span *span, bool near);
 void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns);  /* every 50 to 100 ms: decides what is due */
 void weir_tail_drain(struct weir_tail *tail, uint64_t now_ns); /* decides all, cause "drain" */
 void weir_tail_watch(struct weir_tail *tail, bool dropped_too);
