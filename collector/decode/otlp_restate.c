@@ -5,11 +5,12 @@
 #include <string.h>
 
 enum { SPAN_TRACE_STATE = 3, SPAN_ATTRIBUTES = 9 }; /* trace.proto */
-static const char prior_key[] = "weir.prior_weight";
+static const char prior_key[] = "weir.prior_weight", rule_key[] = "weir.rule", weight_key[] = "weir.weight";
 enum {
     PRIOR_KEY_SIZE = sizeof prior_key - 1,
     THRESHOLD_ROOM = 24 /* ot=th:, 14 digits, a separator */,
-    ATTRIBUTE_ROOM = 48
+    ATTRIBUTE_ROOM = 48,
+    MARK_ROOM = WEIR_OTLP_RULE_BYTES_MAX + 2 * ATTRIBUTE_ROOM
 };
 
 /* What `ot` had besides th. */
@@ -51,31 +52,49 @@ void weir_otlp_tracestate(struct weir_buffer *out, const uint8_t *old, size_t ol
     }
 }
 
-static bool is_prior(const struct weir_wire_field *attribute) {
+static bool has_key(const struct weir_wire_field *attribute, const char *key, size_t size) {
     struct weir_wire pair = weir_wire_of(attribute->bytes, attribute->value);
     struct weir_wire_field field;
     bool found = false;
     while (weir_wire_next(&pair, &field)) {
         if (field.number == 1)
-            found = field.type == WEIR_WIRE_BYTES && field.value == PRIOR_KEY_SIZE &&
-                    memcmp(field.bytes, prior_key, PRIOR_KEY_SIZE) == 0;
+            found = field.type == WEIR_WIRE_BYTES && field.value == size && memcmp(field.bytes, key, size) == 0;
     }
     return found;
 }
 
-static uint8_t *put_prior(uint8_t *out, double prior) {
-    uint8_t value[16], pair[ATTRIBUTE_ROOM], *at;
-    uint64_t bits;
-    memcpy(&bits, &prior, sizeof bits);
-    uint8_t *value_end = weir_wire_put_fixed64(value, 4, bits); /* AnyValue.double_value */
-    at = weir_wire_put_bytes(pair, 1, prior_key, PRIOR_KEY_SIZE);
-    at = weir_wire_put_bytes(at, 2, value, (size_t)(value_end - value));
+static uint8_t *put_pair(uint8_t *out, const char *key, size_t key_size, const uint8_t *value, size_t size) {
+    uint8_t pair[ATTRIBUTE_ROOM + WEIR_OTLP_RULE_BYTES_MAX], *at;
+    at = weir_wire_put_bytes(pair, 1, key, key_size);
+    at = weir_wire_put_bytes(at, 2, value, size);
     return weir_wire_put_bytes(out, SPAN_ATTRIBUTES, pair, (size_t)(at - pair));
 }
 
+static uint8_t *put_double(uint8_t *out, const char *key, size_t key_size, double number) {
+    uint8_t value[16];
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    uint8_t *end = weir_wire_put_fixed64(value, 4, bits); /* AnyValue.double_value */
+    return put_pair(out, key, key_size, value, (size_t)(end - value));
+}
+
+static uint8_t *put_mark(uint8_t *out, const struct weir_otlp_mark *mark) {
+    uint8_t value[WEIR_OTLP_RULE_BYTES_MAX + 8];
+    size_t size = mark->rule_size < WEIR_OTLP_RULE_BYTES_MAX ? mark->rule_size : WEIR_OTLP_RULE_BYTES_MAX;
+    uint8_t *end = weir_wire_put_bytes(value, 1, mark->rule, size); /* AnyValue.string_value */
+    out = put_pair(out, rule_key, sizeof rule_key - 1, value, (size_t)(end - value));
+    return put_double(out, weight_key, sizeof weight_key - 1, mark->weight);
+}
+
+static bool is_said_anew(const struct weir_wire_field *attribute, unsigned flags, bool marked) {
+    if ((flags & WEIR_SPAN_PRIOR_CHANGED) != 0 && has_key(attribute, prior_key, PRIOR_KEY_SIZE)) return true;
+    return marked &&
+           (has_key(attribute, rule_key, sizeof rule_key - 1) || has_key(attribute, weight_key, sizeof weight_key - 1));
+}
+
 /* Copies the span's fields but those that are said anew. */
-static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, unsigned flags, const uint8_t **state,
-                            size_t *state_size) {
+static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, unsigned flags, bool marked,
+                            const uint8_t **state, size_t *state_size) {
     struct weir_wire wire = weir_wire_of(bytes, size);
     struct weir_wire_field field;
     for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
@@ -84,8 +103,7 @@ static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, uns
             *state_size = field.value;
             continue;
         }
-        if (field.number == SPAN_ATTRIBUTES && field.type == WEIR_WIRE_BYTES &&
-            (flags & WEIR_SPAN_PRIOR_CHANGED) != 0 && is_prior(&field))
+        if (field.number == SPAN_ATTRIBUTES && field.type == WEIR_WIRE_BYTES && is_said_anew(&field, flags, marked))
             continue;
         memcpy(out, start, (size_t)(wire.at - start));
         out += wire.at - start;
@@ -93,10 +111,12 @@ static uint8_t *copy_fields(uint8_t *out, const uint8_t *bytes, size_t size, uns
     return out;
 }
 
-enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i) {
+enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i,
+                                   const struct weir_otlp_mark *mark) {
     struct weir_span span = from->spans[i];
     uint16_t origin;
-    if (weir_batch_room(to, span.size + THRESHOLD_ROOM + ATTRIBUTE_ROOM + 16) != WEIR_OK ||
+    if (weir_batch_room(to, span.size + THRESHOLD_ROOM + ATTRIBUTE_ROOM + 16 + (mark != NULL ? MARK_ROOM : 0)) !=
+            WEIR_OK ||
         weir_batch_span_room(to, 1) != WEIR_OK ||
         weir_batch_origin(to, from->origins[span.origin], &origin) != WEIR_OK) {
         return WEIR_FULL;
@@ -104,7 +124,8 @@ enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batc
     uint8_t *start = to->bytes + to->size;
     const uint8_t *state = NULL;
     size_t state_size = 0;
-    uint8_t *end = copy_fields(start, from->bytes + span.offset, span.size, span.flags, &state, &state_size);
+    uint8_t *end =
+        copy_fields(start, from->bytes + span.offset, span.size, span.flags, mark != NULL, &state, &state_size);
     if ((span.flags & WEIR_SPAN_TH_CHANGED) != 0) {
         struct weir_buffer text = {.bytes = NULL}; /* longer than the old one by THRESHOLD_ROOM at most */
         weir_otlp_tracestate(&text, state, state_size, span.threshold);
@@ -115,7 +136,8 @@ enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batc
         end = weir_wire_put_bytes(end, SPAN_TRACE_STATE, text.bytes, text.size);
         weir_buffer_free(&text);
     }
-    if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) end = put_prior(end, span.prior);
+    if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) end = put_double(end, prior_key, PRIOR_KEY_SIZE, span.prior);
+    if (mark != NULL) end = put_mark(end, mark);
     if ((span.flags & WEIR_SPAN_TH_CHANGED) != 0) span.flags |= WEIR_SPAN_TH;
     if ((span.flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span.flags |= WEIR_SPAN_PRIOR;
     span.flags &= (uint16_t)~WEIR_SPAN_CHANGED;

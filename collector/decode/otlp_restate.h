@@ -7,9 +7,19 @@
 
 enum { WEIR_SPAN_CHANGED = WEIR_SPAN_TH_CHANGED | WEIR_SPAN_PRIOR_CHANGED };
 
+/* What the root of a kept trace says: attributes weir.rule (text) and weir.weight (double). Those of a Weir before this
+ * one are replaced. */
+struct weir_otlp_mark {
+    const char *rule;
+    size_t rule_size; /* at most WEIR_OTLP_RULE_BYTES_MAX */
+    double weight;
+};
+enum { WEIR_OTLP_RULE_BYTES_MAX = 256 };
+
 /* As weir_batch_copy(), with the view's threshold and prior written into the bytes where their flags say that they
- * changed; the flags of the copy say so no more. WEIR_FULL: no room. */
-enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i);
+ * changed; the flags of the copy say so no more. mark: NULL = none. WEIR_FULL: no room. */
+enum weir_status weir_otlp_restate(struct weir_batch *to, const struct weir_batch *from, uint32_t i,
+                                   const struct weir_otlp_mark *mark);
 
 /* Appends the tracestate `old` with `ot=th` as given (in (0, 2^56)); other members and sub-keys stay, `ot` moves to the
  * front. Sources: OpenTelemetry specification, trace/tracestate-handling.md and

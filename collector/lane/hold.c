@@ -3,13 +3,22 @@
 #include "collector/core/log.h"
 #include "collector/lane/inside.h"
 
+/* What a trace's root says: the rule, and how many it stands for now. */
+static struct weir_otlp_mark mark_of(const struct lane *lane, const struct weir_verdict *verdict,
+                                     const struct weir_span *span) {
+    struct weir_otlp_mark mark = {.weight = weir_span_weight(span)};
+    mark.rule = weir_names_text(lane->all->env.names, verdict->rule_name, &mark.rule_size);
+    return mark;
+}
+
 static void kept(void *self, struct weir_batch *spans, uint32_t mark, const struct weir_trace *trace,
                  const struct weir_verdict *verdict, enum weir_cause cause) {
-    (void)mark, (void)trace, (void)verdict, (void)cause;
+    (void)trace, (void)cause;
     struct lane *lane = self;
+    struct weir_otlp_mark said = mark_of(lane, verdict, &spans->spans[mark]);
     WEIR_TALLY("decided", lane->row.decided, spans->span_count);
     for (uint32_t i = 0; i < spans->span_count; i++)
-        weir_lane_keep(lane, spans, i);
+        weir_lane_keep(lane, spans, i, i == mark ? &said : NULL);
     lane->row_changed = true;
 }
 
@@ -29,15 +38,24 @@ static void lost(void *self, const struct weir_trace *trace) {
     lane->row_changed = true;
 }
 
+/* A root that comes when its trace was decided says so as well. */
+static void keep_late(struct lane *lane, const struct weir_batch *batch, uint32_t i,
+                      const struct weir_verdict *verdict) {
+    const struct weir_span *span = &batch->spans[i];
+    struct weir_otlp_mark said = mark_of(lane, verdict, span);
+    bool marked = (span->flags & WEIR_SPAN_ROOT) != 0 && verdict->rule_name != WEIR_NAME_NONE;
+    weir_lane_keep(lane, batch, i, marked ? &said : NULL);
+}
+
 void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     if (lane->tail == NULL) {
-        weir_lane_keep(lane, batch, i);
+        weir_lane_keep(lane, batch, i, NULL);
         return;
     }
     struct weir_verdict verdict;
     switch (weir_tail_take(lane->tail, batch, i, now_ns, &verdict)) {
     case WEIR_TAIL_HELD: WEIR_TALLY("tailed", lane->row.tailed, 1); break;
-    case WEIR_TAIL_KEEP: weir_lane_keep(lane, batch, i); break;
+    case WEIR_TAIL_KEEP: keep_late(lane, batch, i, &verdict); break;
     case WEIR_TAIL_DROP: WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1); break;
     }
 }

@@ -2,6 +2,7 @@
  * lanes.c (all lanes). Of no concern to other rooms. */
 #ifndef WEIR_LANE_INSIDE_H
 #define WEIR_LANE_INSIDE_H
+#include "collector/decode/otlp_restate.h"
 #include "collector/lane/join.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/points.h"
@@ -69,8 +70,8 @@ void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uin
 void weir_lane_follow_policy(struct lane *lane);
 void weir_lane_tick_tail(struct lane *lane);
 void weir_lane_drain_tail(struct lane *lane); /* decides what waits */
-/* out.c: into the open batch, as its view says. */
-void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i);
+/* out.c: into the open batch, as its view says; mark: NULL, or what it says of its trace. */
+void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i, const struct weir_otlp_mark *mark);
 void weir_lane_close_batch(struct lane *lane);      /* into the queues */
 void weir_lane_batch_due(struct weir_timer *timer); /* open_age's */
 

@@ -1,5 +1,4 @@
 /* out.c - the way out of a lane: kept spans into the open batch, the batch into the exporters' queues. */
-#include "collector/decode/otlp_restate.h"
 #include "collector/lane/inside.h"
 
 void weir_lane_close_batch(struct lane *lane) {
@@ -38,23 +37,23 @@ static bool is_over(const struct weir_batch *open, const struct weir_batch *batc
     return open->origin_bytes > max_bytes && open->origins[open->origin_count - 1] != origin;
 }
 
-static bool copy(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
-    bool changed = (batch->spans[i].flags & WEIR_SPAN_CHANGED) != 0;
+static bool copy(struct lane *lane, const struct weir_batch *batch, uint32_t i, const struct weir_otlp_mark *mark) {
+    bool changed = mark != NULL || (batch->spans[i].flags & WEIR_SPAN_CHANGED) != 0;
     return open_batch(lane) &&
-           (changed ? weir_otlp_restate(lane->open, batch, i) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
+           (changed ? weir_otlp_restate(lane->open, batch, i, mark) : weir_batch_copy(lane->open, batch, i)) == WEIR_OK;
 }
 
-void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i) {
+void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i, const struct weir_otlp_mark *mark) {
     const struct weir_batch_config *limits = &lane->snapshot.config->batch;
     if (lane->all->env.queue_count == 0) {
         WEIR_TALLY("dropped_no_exporter", lane->row.dropped[WEIR_DROP_NO_EXPORTER], 1);
         return;
     }
     if (lane->open != NULL && is_over(lane->open, batch, i, limits->max_bytes)) weir_lane_close_batch(lane);
-    bool held = copy(lane, batch, i);
+    bool held = copy(lane, batch, i, mark);
     if (!held && lane->open != NULL && lane->open->span_count > 0) { /* 65,535 origins: there is room in the next one */
         weir_lane_close_batch(lane);
-        held = copy(lane, batch, i);
+        held = copy(lane, batch, i, mark);
     }
     if (!held) {
         WEIR_TALLY("dropped_memory", lane->row.dropped[WEIR_DROP_MEMORY], 1);

@@ -106,7 +106,7 @@ static void restated(void **state) {
         view->flags |= one->flags;
         if (one->flags & WEIR_SPAN_TH_CHANGED) view->threshold = one->threshold;
         if (one->flags & WEIR_SPAN_PRIOR_CHANGED) view->prior = one->new_prior;
-        assert_int_equal(weir_otlp_restate(to, from, 0), WEIR_OK);
+        assert_int_equal(weir_otlp_restate(to, from, 0, NULL), WEIR_OK);
 
         const struct weir_span *now = &to->spans[0];
         assert_int_equal(now->flags & WEIR_SPAN_CHANGED, 0);
@@ -132,7 +132,46 @@ static void restated(void **state) {
     weir_names_free(names);
 }
 
+/* A mark that a Weir before this one made is replaced. */
+static void marked(void **state) {
+    (void)state;
+    static const struct weir_otlp_mark marks[2] = {{"errors", 6, 1}, {"rest", 4, 12.5}};
+    struct weir_names *names = weir_names_new(64, 4096);
+    struct weir_otlp *otlp = weir_otlp_new(names);
+    uint8_t bytes[512];
+    struct weir_otlp_counts counts;
+    struct weir_error err = {0};
+    struct weir_batch *from = request_of(bytes, make_span(&cases[0], bytes)), *once = weir_batch_new(NULL, 0),
+                      *twice = weir_batch_new(NULL, 0);
+    assert_int_equal(weir_otlp_decode(otlp, from, &counts, &err), WEIR_OK);
+    assert_int_equal(weir_otlp_restate(once, from, 0, &marks[0]), WEIR_OK);
+    assert_int_equal(weir_otlp_restate(twice, once, 0, &marks[1]), WEIR_OK);
+    const struct weir_span *now = &twice->spans[0];
+    struct weir_wire wire = weir_wire_of(twice->bytes + now->offset, now->size);
+    struct weir_wire_field field;
+    unsigned attributes = 0, rules = 0, weights = 0;
+    while (weir_wire_next(&wire, &field)) {
+        if (field.number != 9) continue;
+        attributes++;
+        rules += field.value == 19 && memcmp(field.bytes + 2, "weir.rule\x12\x06\x0a\x04rest", 17) == 0;
+        double weight;
+        if (field.value == 24 && memcmp(field.bytes + 2, "weir.weight\x12\x09\x21", 14) == 0) {
+            memcpy(&weight, field.bytes + 16, 8);
+            weights += weight == 12.5;
+        }
+    }
+    assert_int_equal(attributes, 3); /* and the span's own */
+    assert_int_equal(rules, 1);
+    assert_int_equal(weights, 1);
+    weir_batch_unref(from);
+    weir_batch_unref(once);
+    weir_batch_unref(twice);
+    weir_otlp_free(otlp);
+    weir_names_free(names);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tracestates), cmocka_unit_test(restated)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tracestates), cmocka_unit_test(restated),
+                                       cmocka_unit_test(marked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
