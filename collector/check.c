@@ -2,9 +2,11 @@
 #include "collector/attributes/rules.h"
 #include "collector/config/limits.h"
 #include "collector/config/options.h"
+#include "collector/config/values.h"
 #include "collector/core/signature.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
+#include "collector/sample/keep.h"
 #include "collector/sample/policy.h"
 
 #include <stdio.h>
@@ -21,6 +23,33 @@ static void print_listen(const char *name, const struct weir_listen *listen) {
 
 static void print_bytes(uint64_t bytes, const char *what) {
     printf("  %-10s %.1f MiB, %s\n", "memory", (double)bytes / (1024 * 1024), what);
+}
+
+static void print_rule(const struct weir_keep_rule *rule) {
+    char rate[32], limit[48] = "", dynamic[64] = "";
+    snprintf(rate, sizeof rate, "%.4g %%", 100 * rule->rate);
+    if (rule->max_traces_per_second > 0)
+        snprintf(limit, sizeof limit, ", at most %g traces/s", rule->max_traces_per_second);
+    if (rule->dynamic != NULL && rule->dynamic->share > 0)
+        snprintf(dynamic, sizeof dynamic, ", %.4g %% over keys", 100 * rule->dynamic->share);
+    else if (rule->dynamic != NULL)
+        snprintf(dynamic, sizeof dynamic, ", %g traces/s over keys", rule->dynamic->traces_per_second);
+    printf("  %-10s   %-20s keeps %s%s%s%s\n", "", rule->name, rate, dynamic, limit,
+           rule->dry_run ? " (dry run: only counts)" : "");
+}
+
+static void print_policy(const char *what, const char *path, const struct weir_policy *policy) {
+    char wait[32], quiet[32];
+    const struct weir_keep *keep = policy != NULL ? weir_policy_keep_part(policy) : NULL;
+    printf("  %-10s %s\n", what, *path != 0 ? path : "everything is kept");
+    if (keep == NULL) return;
+    weir_value_print_duration(keep->wait_ns, wait, sizeof wait);
+    weir_value_print_duration(keep->quiet_ns, quiet, sizeof quiet);
+    printf("  %-10s   traces wait for %s, with their root until %s of quiet; the first rule that matches decides\n", "",
+           wait, quiet);
+    for (uint32_t r = 0; r < keep->rule_count; r++)
+        print_rule(&keep->rules[r]);
+    printf("  %-10s   %-20s keeps 100 %%: what no rule matches\n", "", "none");
 }
 
 /* The files of every listener that runs: certificates, keys, authorities, tokens, what datagrams are signed with. */
@@ -58,7 +87,7 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
-    struct weir_policy *policy = NULL;
+    struct weir_policy *policy = NULL, *shadow = NULL;
     struct weir_names *names = weir_names_new(65536, 8u << 20);
     if (names == NULL) {
         fputs("out of memory\n", stderr);
@@ -70,6 +99,7 @@ int weir_check(const char *path) {
     if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
     weir_rules_free(rules);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
+    if (status == WEIR_OK) status = weir_policy_load_shadow(config->sampling.shadow, names, &shadow, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);
     } else {
@@ -84,11 +114,13 @@ int weir_check(const char *path) {
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
         for (uint32_t i = 0; i < config->exporter_count; i++)
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
-        printf("  %-10s %s\n", "sampling",
-               config->sampling.policy[0] != 0 ? config->sampling.policy : "everything is kept");
-        print_bytes(weir_config_memory(config, lanes), "all bounds together");
+        print_policy("sampling", config->sampling.policy, policy);
+        if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
+        const struct weir_keep *keep = weir_policy_keep_part(policy);
+        print_bytes(weir_config_memory(config, lanes) + (keep != NULL ? keep->memory_bytes : 0), "all bounds together");
     }
     weir_policy_unref(policy);
+    weir_policy_unref(shadow);
     weir_config_free(config);
     weir_names_free(names);
     return status == WEIR_OK ? 0 : 1;

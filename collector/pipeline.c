@@ -118,19 +118,31 @@ static void free_config(struct weir_config *config) {
     weir_config_free(config);
 }
 
+static enum weir_status read_policies(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
+                                      struct weir_error *err) {
+    const struct weir_config *config = snapshot->config;
+    enum weir_status status = weir_policy_load(config->sampling.policy, pipeline->names, &snapshot->policy, err);
+    if (status != WEIR_OK) return status;
+    status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
+    if (status == WEIR_OK) return WEIR_OK;
+    weir_policy_unref(snapshot->policy);
+    snapshot->policy = NULL;
+    return status;
+}
+
 static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
                                       struct weir_error *err) {
     struct weir_config *config = NULL;
     enum weir_status status = weir_config_load(pipeline->path, &config, err);
     if (status != WEIR_OK) return status;
-    struct weir_policy *policy = NULL;
+    struct weir_snapshot made = {.config = config};
     status = compile_rules(pipeline, config, err);
-    if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, pipeline->names, &policy, err);
+    if (status == WEIR_OK) status = read_policies(pipeline, &made, err);
     if (status != WEIR_OK) {
         free_config(config);
         return status;
     }
-    *snapshot = (struct weir_snapshot){.config = config, .policy = policy};
+    *snapshot = made;
     return WEIR_OK;
 }
 
@@ -138,6 +150,7 @@ static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, stru
 static void release_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot snapshot) {
     if (snapshot.config != pipeline->boot) free_config((struct weir_config *)(uintptr_t)snapshot.config);
     weir_policy_unref(snapshot.policy);
+    weir_policy_unref(snapshot.shadow);
 }
 
 static void reload_queues(struct weir_pipeline *pipeline, const struct weir_config *config) {
@@ -336,8 +349,7 @@ enum weir_status weir_pipeline_start(struct weir_pipeline **out, const char *pat
             status = weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     }
     if (status == WEIR_OK) status = compile_rules(pipeline, pipeline->boot, err);
-    if (status == WEIR_OK)
-        status = weir_policy_load(pipeline->boot->sampling.policy, pipeline->names, &pipeline->now.policy, err);
+    if (status == WEIR_OK) status = read_policies(pipeline, &pipeline->now, err);
     if (status == WEIR_OK) status = build(pipeline, err);
     if (status != WEIR_OK) {
         release(pipeline);

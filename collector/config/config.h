@@ -186,6 +186,7 @@ struct weir_config {
     struct weir_aggregate_config aggregate;
     struct {
         char policy[WEIR_TEXT_MAX]; /* path of sampling.yaml, relative to this file; "" = everything is kept */
+        char shadow[WEIR_TEXT_MAX]; /* of another one whose rules only count; "" = none */
         int line;
     } sampling;
     struct {

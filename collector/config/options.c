@@ -167,6 +167,8 @@ const struct weir_option weir_options[] = {
 
     {"sampling.policy", TOP(sampling.policy), .type = WEIR_OPTION_PATH, .fallback = "", .live = true,
      .help = "Path of sampling.yaml (docs/sampling.md), relative to this file; without one everything is kept."},
+    {"sampling.shadow", TOP(sampling.shadow), .type = WEIR_OPTION_PATH, .fallback = "", .live = true,
+     .help = "Path of a second sampling.yaml whose `keep:` sees the same traces and only counts what it would do."},
 
     {"admin.listen", TOP(admin.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9646",
      .help = "TCP address for /metrics, health and reload."},

@@ -13,21 +13,21 @@ static struct weir_otlp_mark mark_of(const struct lane *lane, const struct weir_
 
 static void kept(void *self, struct weir_batch *spans, uint32_t mark, const struct weir_trace *trace,
                  const struct weir_verdict *verdict, enum weir_cause cause) {
-    (void)trace, (void)cause;
     struct lane *lane = self;
     struct weir_otlp_mark said = mark_of(lane, verdict, &spans->spans[mark]);
     WEIR_TALLY("decided", lane->row.decided, spans->span_count);
     for (uint32_t i = 0; i < spans->span_count; i++)
         weir_lane_keep(lane, spans, i, i == mark ? &said : NULL);
+    weir_taps_offer(lane->all->env.taps, spans, mark, trace, verdict, cause);
     lane->row_changed = true;
 }
 
 static void dropped(void *self, struct weir_batch *spans, const struct weir_trace *trace,
                     const struct weir_verdict *verdict, enum weir_cause cause) {
-    (void)spans, (void)verdict, (void)cause;
     struct lane *lane = self;
     WEIR_TALLY("decided", lane->row.decided, trace->span_count);
     WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], trace->span_count);
+    weir_taps_offer(lane->all->env.taps, spans, 0, trace, verdict, cause);
     lane->row_changed = true;
 }
 
@@ -82,7 +82,9 @@ void weir_lane_follow_policy(struct lane *lane) {
 }
 
 void weir_lane_tick_tail(struct lane *lane) {
-    if (lane->tail != NULL) weir_tail_tick(lane->tail, weir_loop_now(lane->loop));
+    if (lane->tail == NULL) return;
+    weir_tail_watch(lane->tail, weir_taps_dropped_wanted(lane->all->env.taps));
+    weir_tail_tick(lane->tail, weir_loop_now(lane->loop));
 }
 
 void weir_lane_drain_tail(struct lane *lane) {

@@ -220,8 +220,9 @@ struct question {
 
 static void explain(struct lane *lane, const void *what) {
     struct question *question = *(struct question *const *)what;
-    (void)lane;
-    (void)question;
+    if (lane->tail != NULL)
+        question->known = weir_tail_explain(lane->tail, question->trace_hi, question->trace_lo,
+                                            weir_loop_now(lane->loop), question->out);
 }
 
 bool weir_lanes_explain(struct weir_lanes *all, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out) {

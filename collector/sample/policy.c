@@ -478,6 +478,20 @@ enum weir_status weir_policy_load(const char *path, struct weir_names *names, st
     return status;
 }
 
+enum weir_status weir_policy_load_shadow(const char *path, struct weir_names *names, struct weir_policy **policy,
+                                         struct weir_error *err) {
+    if (path == NULL || *path == 0) return WEIR_OK;
+    struct weir_policy *made = NULL;
+    enum weir_status status = weir_policy_load(path, names, &made, err);
+    if (status != WEIR_OK) return status;
+    if (made->keep == NULL) {
+        weir_policy_unref(made);
+        return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: a shadow without keep: has nothing to count", path);
+    }
+    *policy = made;
+    return WEIR_OK;
+}
+
 struct weir_policy *weir_policy_ref(struct weir_policy *policy) {
     atomic_fetch_add_explicit(&policy->refs, 1, memory_order_relaxed);
     return policy;
