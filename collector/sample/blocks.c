@@ -22,7 +22,7 @@ struct segment {
     uint32_t blocks;            /* needed ones */
     uint32_t records, needed;   /* of all its blocks */
     uint32_t first, last_block; /* chain of its blocks by block.next */
-    uint8_t bytes[];
+    _Alignas(8) uint8_t bytes[]; /* pointers lie in it */
 };
 
 struct block {
@@ -31,7 +31,8 @@ struct block {
     uint32_t raw_size, records, needed, refs;
     uint32_t next;    /* in its segment, or in the list of free ones */
     uint32_t origins; /* count */
-    bool plain;       /* not compressed */
+    uint32_t mark;
+    bool plain; /* not compressed */
     uint64_t token;
 };
 
@@ -96,9 +97,13 @@ static bool known_grow(struct weir_blocks *blocks) {
 }
 
 static bool origin_use(struct weir_blocks *blocks, struct weir_origin *origin) {
-    if (2 * (blocks->known_count + 1) > blocks->known_capacity && !known_grow(blocks)) return false;
+    bool full = 2 * (blocks->known_count + 1) > blocks->known_capacity;
     struct known *known = &blocks->known[known_at(blocks, origin)];
     if (known->origin == NULL) {
+        size_t more = weir_origin_memory(origin) + (full ? blocks->known_capacity * sizeof *known : 0);
+        if (!blocks->env.room(blocks->env.self, more)) return false;
+        if (full && !known_grow(blocks)) return false;
+        known = &blocks->known[known_at(blocks, origin)]; /* what made room has closed gaps */
         known->origin = weir_origin_ref(origin);
         blocks->known_count++;
         blocks->memory += weir_origin_memory(origin);
@@ -301,7 +306,7 @@ void weir_blocks_seal(struct weir_blocks *blocks) {
 static bool hot_room(struct weir_blocks *blocks, struct hot *hot, size_t need) {
     if (hot->size > 0 && hot->size + need > WEIR_HOT_BYTES && !seal(blocks, hot)) return false;
     if (need > hot->capacity) {
-        size_t more = need - WEIR_HOT_BYTES;
+        size_t more = need - hot->capacity;
         if (!blocks->env.room(blocks->env.self, more)) return false;
         uint8_t *bytes = realloc(hot->bytes, need);
         if (bytes == NULL) return false;
@@ -374,6 +379,12 @@ static const uint8_t *raw_bytes(struct weir_blocks *blocks, uint32_t at) {
     blocks->cache[oldest].block = at;
     blocks->cache[oldest].used = ++blocks->uses;
     return blocks->cache[oldest].bytes;
+}
+
+bool weir_blocks_mark(struct weir_blocks *blocks, uint32_t at, uint32_t mark) {
+    if (blocks->blocks[at].mark == mark) return false;
+    blocks->blocks[at].mark = mark;
+    return true;
 }
 
 bool weir_blocks_read(struct weir_blocks *blocks, uint32_t at,

@@ -48,6 +48,8 @@ void weir_blocks_hold(struct weir_blocks *blocks, uint32_t block);
 /* One reference less, and so many of its records that nobody needs. */
 void weir_blocks_release(struct weir_blocks *blocks, uint32_t block, uint32_t records);
 void weir_blocks_seal(struct weir_blocks *blocks); /* both hot blocks */
+/* Marks a block; false: it was marked so already. A trace may have two references to one block. */
+bool weir_blocks_mark(struct weir_blocks *blocks, uint32_t block, uint32_t mark);
 /* The records of a block, in their order; `each` may put records. False: no memory to decompress into. */
 bool weir_blocks_read(struct weir_blocks *blocks, uint32_t block,
                       void (*each)(void *self, const struct weir_record *record), void *self);

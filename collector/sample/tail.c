@@ -73,8 +73,11 @@ static struct weir_batch *gather_spans(struct weir_tail *tail, uint32_t slot) {
     uint32_t n = count;
     for (uint32_t ref = pending->refs; whole && ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
         blocks[--n] = tail->pendings.refs[ref].block;
-    for (uint32_t i = 0; whole && i < count; i++)
+    tail->marks++;
+    for (uint32_t i = 0; whole && i < count; i++) {
+        if (!weir_blocks_mark(tail->blocks, blocks[i], tail->marks)) continue;
         whole = weir_blocks_read(tail->blocks, blocks[i], gather_record, &gather) && !gather.full;
+    }
     if (blocks != few) free(blocks);
     if (whole) return gather.batch;
     weir_batch_unref(gather.batch);
@@ -235,22 +238,35 @@ static void rewrite_record(void *self, const struct weir_record *record) {
     rewrite->size += record->size;
 }
 
-/* The trace may have been decided meanwhile: room() does that. */
-static bool is_open(const struct weir_tail *tail, const struct weir_record *record) {
-    const struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
-    return pending->state != WEIR_PENDING_FREE && pending->serial == record->serial;
+/* The trace may have been decided meanwhile: room() does that, also to the one that a span is being added to, when it
+ * waits for a window that had to end. */
+static bool is_open(const struct weir_tail *tail, uint32_t slot, uint32_t serial) {
+    const struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
+    return pending->state != WEIR_PENDING_FREE && pending->serial == serial;
 }
 
-static bool move_record(struct weir_tail *tail, const struct weir_record *record) {
-    if (!is_open(tail, record)) return true;
+enum written { WRITTEN, WRITTEN_NOT, WRITTEN_DECIDED /* its trace was decided for the room; it is not held */ };
+
+static enum written write_record(struct weir_tail *tail, unsigned hot, const struct weir_record *record) {
     bool fresh;
     tail->busy = record->slot;
-    uint32_t to = weir_blocks_put(tail->blocks, 0, record);
+    uint32_t block = weir_blocks_put(tail->blocks, hot, record);
     tail->busy = WEIR_SLOT_NONE;
-    if (to == WEIR_BLOCK_NONE) return false;
-    if (!weir_pending_ref(&tail->pendings, record->slot, to, &fresh)) return false;
-    if (fresh) weir_blocks_hold(tail->blocks, to);
-    return true;
+    if (!is_open(tail, record->slot, record->serial)) {
+        if (block != WEIR_BLOCK_NONE) {
+            weir_blocks_hold(tail->blocks, block);
+            weir_blocks_release(tail->blocks, block, 1);
+        }
+        return WRITTEN_DECIDED;
+    }
+    if (block == WEIR_BLOCK_NONE) return WRITTEN_NOT;
+    if (!weir_pending_ref(&tail->pendings, record->slot, block, &fresh)) {
+        weir_blocks_hold(tail->blocks, block);
+        weir_blocks_release(tail->blocks, block, 1);
+        return WRITTEN_NOT;
+    }
+    if (fresh) weir_blocks_hold(tail->blocks, block);
+    return WRITTEN;
 }
 
 static void rewrite_block(struct weir_tail *tail, uint32_t block) {
@@ -259,12 +275,16 @@ static void rewrite_block(struct weir_tail *tail, uint32_t block) {
     for (size_t i = 0; i < rewrite.count; i++) {
         struct weir_record *record = &rewrite.records[i];
         record->body = rewrite.bodies + (uintptr_t)record->body;
-        if (!move_record(tail, record)) break;
+        if (!is_open(tail, record->slot, record->serial)) continue;
+        enum written written = write_record(tail, 0, record);
+        if (written == WRITTEN_NOT) break;
+        if (written == WRITTEN_DECIDED) continue;
         /* The reference to the old block goes record by record, so that no span is ever held twice or not at all. */
-        if (!is_open(tail, record)) continue;
-        struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
+        const struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
         for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next) {
             if (tail->pendings.refs[ref].block != block) continue;
+            weir_blocks_hold(tail->blocks, block);
+            weir_blocks_release(tail->blocks, block, 1);
             if (--tail->pendings.refs[ref].spans > 0) break;
             weir_pending_unref(&tail->pendings, record->slot, block);
             weir_blocks_release(tail->blocks, block, 0);
@@ -284,8 +304,12 @@ static void rewrite_sparse(struct weir_tail *tail) {
     uint32_t blocks[SPARSE_A_ROUND];
     if (weir_tail_memory(tail) < tail->limit_bytes - tail->limit_bytes / 8) return;
     uint32_t count = weir_blocks_sparse(tail->blocks, blocks, SPARSE_A_ROUND);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) /* what is decided meanwhile takes none of them away, nor their origins */
+        weir_blocks_hold(tail->blocks, blocks[i]);
+    for (uint32_t i = 0; i < count; i++) {
         rewrite_block(tail, blocks[i]);
+        weir_blocks_release(tail->blocks, blocks[i], 0);
+    }
 }
 
 /* ---- spans ---- */
@@ -369,7 +393,7 @@ static uint32_t begin(struct weir_tail *tail, const struct weir_span *span, bool
     return slot;
 }
 
-static bool hold(struct weir_tail *tail, uint32_t slot, struct weir_batch *batch, uint32_t i) {
+static enum written hold(struct weir_tail *tail, uint32_t slot, struct weir_batch *batch, uint32_t i) {
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     const struct weir_generation *generation = &tail->generations[pending->generation];
     const struct weir_span *span = &batch->spans[i];
@@ -385,19 +409,15 @@ static bool hold(struct weir_tail *tail, uint32_t slot, struct weir_batch *batch
                                        .flags = span->flags,
                                        .receiver = span->receiver,
                                        .status = span->status};
-    bool fresh;
-    tail->busy = slot;
-    uint32_t block = weir_blocks_put(tail->blocks, looks_kept(generation->keep, &pending->trace), &record);
-    tail->busy = WEIR_SLOT_NONE;
-    if (block == WEIR_BLOCK_NONE || !weir_pending_ref(&tail->pendings, slot, block, &fresh)) {
-        pending->trace.span_count--;
-        return false;
-    }
-    if (fresh) weir_blocks_hold(tail->blocks, block);
+    unsigned hot = looks_kept(generation->keep, &pending->trace);
+    pending->trace.span_count--; /* until it is there */
+    enum written written = write_record(tail, hot, &record);
+    if (written != WRITTEN) return written;
+    pending->trace.span_count++;
     tail->spans++;
     pending->last_ms = ms_of(tail, tail->now_ns);
     pending->bytes = pending->bytes + span->size < pending->bytes ? UINT32_MAX : pending->bytes + span->size;
-    return true;
+    return written;
 }
 
 enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
@@ -419,14 +439,20 @@ enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *
     }
     size_t need = weir_pendings_need(&tail->pendings);
     if (need > 0 || span->size > tail->body_max) {
+        uint32_t serial = slot != WEIR_SLOT_NONE ? weir_pending_at(&tail->pendings, slot)->serial : 0;
         tail->busy = slot;
         bool fits = span->size <= tail->body_max && room(tail, need);
         tail->busy = WEIR_SLOT_NONE;
+        if (serial != 0 && !is_open(tail, slot, serial)) return weir_tail_take(tail, batch, i, now_ns, verdict);
         if (!fits) return follows ? WEIR_TAIL_KEEP : take_alone(tail, batch, i, slot, verdict);
     }
     if (slot == WEIR_SLOT_NONE) slot = begin(tail, span, follows);
     if (slot == WEIR_SLOT_NONE) return WEIR_TAIL_KEEP;
-    if (!hold(tail, slot, batch, i)) return take_alone(tail, batch, i, slot, verdict);
+    switch (hold(tail, slot, batch, i)) {
+    case WRITTEN: break;
+    case WRITTEN_NOT: return take_alone(tail, batch, i, slot, verdict);
+    case WRITTEN_DECIDED: return weir_tail_take(tail, batch, i, now_ns, verdict); /* late, now */
+    }
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     if (pending->state != WEIR_PENDING_OPEN) return WEIR_TAIL_HELD;
     if ((pending->trace.flags & WEIR_TRACE_ROOT) != 0) weir_pending_quiet(&tail->pendings, slot);

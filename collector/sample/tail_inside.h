@@ -53,7 +53,8 @@ struct weir_tail {
     uint32_t trace_spans_max;
     uint64_t trace_bytes_max;
     uint64_t began_ns, now_ns, spans, late_facts;
-    uint32_t busy; /* the slot that a span is being added to: not to be decided for room */
+    uint32_t marks; /* of blocks that one gathering has seen */
+    uint32_t busy;  /* the slot that a span is being added to: not to be decided for room */
     uint32_t *follows, follow_count, follow_capacity;
     bool watched;
     struct weir_otlp_names *walk;
