@@ -141,6 +141,9 @@ struct sim {
     struct sim_figure kth;      /* traces, by the smallest R kept as threshold */
     struct sim_figure per_span; /* spans of web, stored: variance by span, without (2j - 1) */
     uint64_t arrived_count, kept_count, late_count;
+    /* Another way for the spans than sim_play(): it fills `verdict` and `settled` of the traces, and `stored`. */
+    void (*other_way)(struct sim *sim);
+    void *other;
 };
 
 static inline double sim_uniform(struct sim *sim) { /* (0, 1] */
@@ -275,7 +278,7 @@ static inline void sim_trace(struct sim *sim, double start_ms) {
         sim->spans[sim->span_count] =
             (struct weir_span){.trace_hi = trace->hi,
                                .trace_lo = trace->lo,
-                               .span_id = i + 1,
+                               .span_id = (uint64_t)sim->trace_count << 32 | (i + 1),
                                .parent_id = i == 0 ? 0 : 1,
                                .start_ns = sim->start_ns + (uint64_t)((start_ms + begins) * 1e6),
                                .duration_ns = (uint64_t)(lasts * 1e6),
@@ -331,7 +334,8 @@ static inline void sim_play(struct sim *sim) {
         const struct sim_event *event = &sim->sorted[i];
         struct sim_trace *trace = &sim->traces[event->trace];
         now_ns = sim->start_ns + event->ms * WEIR_MS;
-        for (; now_ns - ticked_ns >= 100 * WEIR_MS; ticked_ns += 100 * WEIR_MS) {
+        while (now_ns - ticked_ns >= 100 * WEIR_MS) {
+            ticked_ns += 100 * WEIR_MS;
             for (uint32_t lane = 0; lane < sim->config->lanes; lane++)
                 weir_decider_tick(sim->deciders[lane], ticked_ns);
         }
@@ -419,7 +423,7 @@ static inline void sim_settle(struct sim *sim) {
             estimates[i] += weight * totals[i];
             variances[i] += pair * totals[i] * totals[i];
         }
-        for (uint32_t i = 0; i < trace->span_count; i++) {
+        for (uint32_t i = 0; sim->other_way == NULL && i < trace->span_count; i++) {
             struct weir_span span = sim->spans[trace->first_span + i];
             weir_threshold_raise(&span, trace->verdict.threshold);
             sim->stored->now_ns = sim->start_ns;
@@ -442,8 +446,7 @@ static inline void sim_settle(struct sim *sim) {
     sim_figure_add(&sim->per_span, sim->truth_spans[0], series[0][0], per_span);
 }
 
-static inline struct sim *sim_run(const struct sim_config *config) {
-    struct sim *sim = sim_open(config);
+static inline void sim_run_all(struct sim *sim) {
     uint32_t runs = sim_runs();
     for (uint32_t run = 0; run < runs; run++) {
         sim->trace_count = sim->span_count = sim->event_count = 0;
@@ -451,21 +454,32 @@ static inline struct sim *sim_run(const struct sim_config *config) {
         memset(sim->truth_spans, 0, sizeof sim->truth_spans);
         sim_arrivals(sim);
         sim_sort(sim);
-        sim_play(sim);
+        if (sim->other_way != NULL)
+            sim->other_way(sim);
+        else
+            sim_play(sim);
         sim_settle(sim);
     }
+}
+static inline struct sim *sim_run(const struct sim_config *config) {
+    struct sim *sim = sim_open(config);
+    sim_run_all(sim);
     return sim;
 }
 
-/* Runs it, prints its figures, and fails when one of them is not as it should be. */
-static inline void sim_check(const struct sim_config *config) {
-    struct sim *sim = sim_run(config);
+/* Prints the figures; how many are not as they should be. */
+static inline uint32_t sim_judge(const struct sim *sim) {
     uint32_t runs = sim->figures[0].runs, bad = 0;
-    print_message("%s: %u runs of %u s; %.0f traces arrive, %.0f are kept, %.0f spans are late\n", config->name, runs,
-                  config->seconds, (double)sim->arrived_count / runs, (double)sim->kept_count / runs,
+    print_message("%s: %u runs of %u s; %.0f traces arrive, %.0f are kept, %.0f spans are late\n", sim->config->name,
+                  runs, sim->config->seconds, (double)sim->arrived_count / runs, (double)sim->kept_count / runs,
                   (double)sim->late_count / runs);
     for (uint32_t i = 0; i < SIM_FIGURES; i++)
         bad += !sim_figure_print(sim_figure_names[i], &sim->figures[i]);
+    return bad;
+}
+static inline void sim_check(const struct sim_config *config) {
+    struct sim *sim = sim_run(config);
+    uint32_t bad = sim_judge(sim);
     sim_close(sim);
     if (bad > 0) fail_msg("%s: %u figures are biased or have a false band", config->name, bad);
 }

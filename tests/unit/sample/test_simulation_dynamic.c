@@ -51,7 +51,7 @@ static void everything_at_once(void **state) {
         .consistent_rate = 0.4,
         .bursty = true,
         .traces_per_second = 300,
-        .seconds = 20,
+        .seconds = 30,
         .lanes = 2,
         .rv = true});
 }
