@@ -65,10 +65,10 @@ static enum weir_log_level level_of(const char *name) {
 
 /* ---- what the admin port asks ---- */
 
-static void expose(void *self, struct weir_buffer *out) {
+static void expose(void *self, bool exemplars, struct weir_buffer *out) {
     struct weir_pipeline *pipeline = self;
     weir_ledger_expose(pipeline->ledger, out); /* before the series: they hold at least what it says was received */
-    weir_aggregate_expose(pipeline->aggregate, out);
+    weir_aggregate_expose(pipeline->aggregate, exemplars, out);
     weir_process_expose(out);
     weir_metrics_expose(pipeline->metrics, out);
 }

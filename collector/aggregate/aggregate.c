@@ -1,3 +1,4 @@
+#include "collector/aggregate/exemplars.h"
 #include "collector/aggregate/series.h"
 
 #include <math.h>
@@ -65,6 +66,7 @@ static void shard_free(struct weir_shard *shard) {
     free(shard->refusals);
     weir_repeats_free(shard->repeats);
     weir_waiting_free(shard->waiting);
+    weir_exemplars_free(shard->exemplars);
     weir_metrics_close(shard->aggregate->metrics, shard->metrics);
     pthread_mutex_destroy(&shard->scraping);
 }

@@ -26,6 +26,9 @@ struct weir_shard *weir_aggregate_shard(struct weir_aggregate *aggregate, uint32
  * now_ns is monotonic. */
 void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns);
 
+/* A span that was counted is stored too: its trace becomes the exemplar of the bucket that it fell into, where that has
+ * none of this second. unix_ns: now. */
+void weir_shard_exemplar(struct weir_shard *shard, const struct weir_span *span, uint64_t unix_ns);
 /* Asks for the memory that weir_shard_span() will look at, for a span that comes a few later: far (its slot) and then
  * near (what the slot says). Tables of waiting calls are larger than caches: a look without is 100 ns. */
 void weir_shard_edge_prefetch(const struct weir_shard *shard, const struct weir_span *span, bool near);
@@ -46,8 +49,9 @@ enum weir_point_verdict weir_shard_point(struct weir_shard *shard, const struct 
 /* Called by the lane about every 100 ms: expires idle series and unpaired edges; bounded work a call. */
 void weir_shard_tick(struct weir_shard *shard, uint64_t now_ns);
 
-/* Prometheus text 0.0.4 (TYPE and HELP a family, families sorted). Any one thread at a time. */
-void weir_aggregate_expose(struct weir_aggregate *aggregate, struct weir_buffer *out);
+/* Prometheus text 0.0.4 (TYPE and HELP a family, families sorted); with exemplars behind the values of buckets where it
+ * becomes OpenMetrics (core/openmetrics.h). Any one thread at a time. */
+void weir_aggregate_expose(struct weir_aggregate *aggregate, bool exemplars, struct weir_buffer *out);
 uint32_t weir_aggregate_series(const struct weir_aggregate *aggregate); /* live series, lanes added up once */
 void weir_aggregate_free(struct weir_aggregate *aggregate);
 #endif

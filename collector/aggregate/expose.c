@@ -1,6 +1,8 @@
 /* The page in Prometheus' text format 0.0.4 (prometheus/docs, "Exposition formats"): families by name, their series by
  * labels. */
+#include "collector/aggregate/exemplars.h"
 #include "collector/aggregate/series.h"
+#include "collector/core/hex.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +153,8 @@ static void sort_group(struct group *group) {
 /* ---- lines ---- */
 
 struct page {
+    const struct weir_aggregate *aggregate;
+    bool exemplars;
     struct weir_buffer *out;
     struct weir_buffer labels; /* of the present series, without braces */
 };
@@ -219,13 +223,38 @@ struct histogram {
     double buckets[WEIR_BUCKETS_MAX + 1];
 };
 
-/* The count is what the buckets add up to, so `+Inf` and _count are the same number at any moment. */
+/* Behind a bucket's line: the latest of what any lane has for it. */
+static void exemplar(struct page *page, uint64_t series_hash, uint32_t bucket) {
+    struct weir_exemplar latest = {0}, one;
+    for (uint32_t i = 0; i < page->aggregate->lanes; i++) {
+        const struct weir_exemplars *exemplars =
+            atomic_load_explicit(&page->aggregate->shards[i].exemplars, memory_order_acquire);
+        if (exemplars != NULL && weir_exemplars_get(exemplars, series_hash, bucket, &one) &&
+            one.unix_ns > latest.unix_ns)
+            latest = one;
+    }
+    if (latest.unix_ns == 0) return;
+    char hi[17] = "", lo[17] = "", span[17] = "";
+    weir_hex_u64(latest.trace_hi, hi);
+    weir_hex_u64(latest.trace_lo, lo);
+    weir_hex_u64(latest.span_id, span);
+    page->out->size--; /* the line's end */
+    weir_buffer_printf(page->out, " # {trace_id=\"%.16s%.16s\",span_id=\"%.16s\"} ", latest.trace_hi != 0 ? hi : "", lo,
+                       span);
+    weir_buffer_double(page->out, (double)latest.duration_ns / 1e9);
+    weir_buffer_printf(page->out, " %llu.%03llu\n", (unsigned long long)(latest.unix_ns / 1000000000),
+                       (unsigned long long)(latest.unix_ns / 1000000 % 1000));
+}
+
+/* The count is what the buckets add up to, so `+Inf` and _count are the same number at any moment. series_hash: of
+ * spans, for exemplars; 0 = none. */
 static void histogram_lines(struct page *page, const char *name, char (*le)[LE_MAX], uint32_t bounds,
-                            const struct histogram *histogram) {
+                            const struct histogram *histogram, uint64_t series_hash) {
     double running = 0;
     for (uint32_t i = 0; i <= bounds; i++) {
         running += histogram->buckets[i];
         line(page, name, "_bucket", le[i], running);
+        if (series_hash != 0 && histogram->buckets[i] > 0 && !page->out->failed) exemplar(page, series_hash, i);
     }
     if (histogram->has_sum) line(page, name, "_sum", "", histogram->sum);
     line(page, name, "_count", "", running);
@@ -317,7 +346,8 @@ static void expose_unit(struct page *page, const struct unit *unit) {
         if (is_histogram(unit)) {
             struct histogram sum;
             sum_histogram(rows, same, unit->part, &sum);
-            histogram_lines(page, unit->name, le, family->bound_count, &sum);
+            histogram_lines(page, unit->name, le, family->bound_count, &sum,
+                            page->exemplars && unit->part == PART_LATENCY ? rows->series->hash : 0);
         } else if (family->type == WEIR_FAMILY_SUMMARY) {
             summary_lines(page, unit->name, (const struct weir_point_series *)(const void *)rows->series);
         } else {
@@ -399,7 +429,7 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const struct unit *)a)->name, ((const struct unit *)b)->name);
 }
 
-static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
+static bool write_page(struct scrape *scrape, bool exemplars, struct weir_buffer *out) {
     if (!gather(scrape) || !group_rows(scrape)) return false;
     struct unit *units =
         malloc((scrape->group_count + 2 * UNITS_A_GROUP) * sizeof *units); /* two families make more than one */
@@ -410,7 +440,7 @@ static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
         count += add_units(units + count, &scrape->groups[i]);
     }
     qsort(units, count, sizeof *units, by_name);
-    struct page page = {.out = out};
+    struct page page = {.aggregate = scrape->aggregate, .exemplars = exemplars, .out = out};
     for (size_t i = 0; i < count; i++)
         expose_unit(&page, &units[i]);
     bool whole = !page.labels.failed;
@@ -419,11 +449,11 @@ static bool write_page(struct scrape *scrape, struct weir_buffer *out) {
     return whole;
 }
 
-void weir_aggregate_expose(struct weir_aggregate *aggregate, struct weir_buffer *out) {
+void weir_aggregate_expose(struct weir_aggregate *aggregate, bool exemplars, struct weir_buffer *out) {
     struct scrape scrape = {.aggregate = aggregate};
     for (uint32_t i = 0; i < aggregate->lanes; i++)
         pthread_mutex_lock(&aggregate->shards[i].scraping);
-    if (!write_page(&scrape, out)) out->failed = true;
+    if (!write_page(&scrape, exemplars, out)) out->failed = true;
     for (uint32_t i = 0; i < aggregate->lanes; i++)
         pthread_mutex_unlock(&aggregate->shards[i].scraping);
     free(scrape.rows);

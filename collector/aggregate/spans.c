@@ -1,3 +1,4 @@
+#include "collector/aggregate/exemplars.h"
 #include "collector/aggregate/histogram.h"
 #include "collector/aggregate/series.h"
 
@@ -43,18 +44,30 @@ static struct weir_span_series *book(struct weir_shard *shard, const struct weir
     return series;
 }
 
-static struct weir_span_series *series_of(struct weir_shard *shard, const struct weir_span *span) {
+/* NULL: it has none; *hash, *kind, *status are set. */
+static struct weir_span_series *find_series(const struct weir_shard *shard, const struct weir_span *span,
+                                            uint64_t *hash_out, uint8_t *kind_out, uint8_t *status_out) {
     uint8_t kind = span->kind <= WEIR_KIND_CONSUMER ? span->kind : WEIR_KIND_UNSPECIFIED;
     uint8_t status = span->status <= WEIR_STATUS_ERROR ? span->status : WEIR_STATUS_UNSET;
     uint64_t hash = weir_mix(((uint64_t)span->service << 32 | span->operation) ^ (uint64_t)(kind * 4u + status) << 27);
     struct weir_series *at;
+    *hash_out = hash;
+    *kind_out = kind;
+    *status_out = status;
     for (uint32_t i = weir_index_start(&shard->spans, hash); (at = weir_index_next(&shard->spans, hash, &i)) != NULL;) {
         struct weir_span_series *series = (struct weir_span_series *)at;
         if (series->service == span->service && series->operation == span->operation && series->kind == kind &&
             series->status == status)
             return series;
     }
-    return book(shard, span, hash, kind, status);
+    return NULL;
+}
+
+static struct weir_span_series *series_of(struct weir_shard *shard, const struct weir_span *span) {
+    uint64_t hash;
+    uint8_t kind, status;
+    struct weir_span_series *series = find_series(shard, span, &hash, &kind, &status);
+    return series != NULL ? series : book(shard, span, hash, kind, status);
 }
 
 /* A prior is what a sender says of itself. 2^56 is the most that a threshold can make of a span; its square still adds
@@ -80,4 +93,26 @@ void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uin
     }
     if (shard->waiting != NULL && (span->kind == WEIR_KIND_CLIENT || span->kind == WEIR_KIND_SERVER))
         weir_shard_edge(shard, span, weight, now_ns);
+}
+
+void weir_shard_exemplar(struct weir_shard *shard, const struct weir_span *span, uint64_t unix_ns) {
+    uint64_t hash;
+    uint8_t kind, status;
+    if ((span->flags & WEIR_SPAN_UNCOUNTED) != 0) return;
+    const struct weir_span_series *series = find_series(shard, span, &hash, &kind, &status);
+    if (series == NULL) return;
+    struct weir_exemplars *exemplars = atomic_load_explicit(&shard->exemplars, memory_order_relaxed);
+    if (exemplars == NULL) {
+        exemplars = weir_exemplars_new();
+        if (exemplars == NULL) return;
+        atomic_store_explicit(&shard->exemplars, exemplars, memory_order_release);
+    }
+    const struct weir_exemplar exemplar = {.trace_hi = span->trace_hi,
+                                           .trace_lo = span->trace_lo,
+                                           .span_id = span->span_id,
+                                           .duration_ns = span->duration_ns,
+                                           .unix_ns = unix_ns};
+    weir_exemplars_put(
+        exemplars, hash,
+        weir_bucket_of_ns(shard->latency_bounds_ns, shard->config->latency_bucket_count, span->duration_ns), &exemplar);
 }

@@ -96,7 +96,8 @@ struct weir_shard {
     struct weir_series *cursor;   /* of the search for idle ones: the one before the next to look at; NULL: the head */
     struct weir_repeats *repeats; /* from the first weighted span on */
     struct weir_waiting *waiting; /* sides of calls */
-    const uint64_t *latency_bounds_ns; /* of the aggregate */
+    struct weir_exemplars *_Atomic exemplars; /* from the first kept span on */
+    const uint64_t *latency_bounds_ns;        /* of the aggregate */
     uint64_t set_window_ns;
 };
 

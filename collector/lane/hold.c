@@ -15,7 +15,10 @@ static void kept(void *self, struct weir_batch *spans, uint32_t mark, const stru
                  const struct weir_verdict *verdict, enum weir_cause cause) {
     struct lane *lane = self;
     struct weir_otlp_mark said = mark_of(lane, verdict, &spans->spans[mark]);
+    uint64_t unix_ns = weir_unix_ns(lane->all->env.clock);
     WEIR_TALLY("decided", lane->row.decided, spans->span_count);
+    for (uint32_t i = 0; i < spans->span_count; i++)
+        weir_shard_exemplar(lane->shard, &spans->spans[i], unix_ns);
     for (uint32_t i = 0; i < spans->span_count; i++)
         weir_lane_keep(lane, spans, i, i == mark ? &said : NULL);
     weir_taps_offer(lane->all->env.taps, spans, mark, trace, verdict, cause);
@@ -49,6 +52,10 @@ static void keep_late(struct lane *lane, const struct weir_batch *batch, uint32_
 
 void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     if (lane->tail == NULL) {
+        if (lane->exemplars_left > 0) { /* nothing decides: what is stored is what was not thinned out */
+            lane->exemplars_left--;
+            weir_shard_exemplar(lane->shard, &batch->spans[i], weir_unix_ns(lane->all->env.clock));
+        }
         weir_lane_keep(lane, batch, i, NULL);
         return;
     }
@@ -81,7 +88,10 @@ void weir_lane_follow_policy(struct lane *lane) {
         weir_log(WEIR_LOG_ERROR, "tail_failed lane=%u reason=\"out of memory: every trace is kept\"", lane->index);
 }
 
+enum { EXEMPLARS_A_TICK = 256 };
+
 void weir_lane_tick_tail(struct lane *lane) {
+    lane->exemplars_left = EXEMPLARS_A_TICK;
     if (lane->tail == NULL) return;
     weir_tail_watch(lane->tail, weir_taps_dropped_wanted(lane->all->env.taps));
     weir_tail_tick(lane->tail, weir_loop_now(lane->loop));

@@ -29,6 +29,7 @@ struct lane {
     struct weir_snapshot snapshot;
     struct weir_batch *open; /* kept spans on their way to the exporters */
     struct weir_join *join;  /* NULL: no Scribe */
+    uint32_t exemplars_left; /* that may be looked up until the next tick, where no tail buffer decides */
     struct weir_tail *tail;  /* NULL: no policy has had a `keep:` yet */
     struct weir_timer open_age, tick;
     struct weir_lane_row row;

@@ -2,6 +2,7 @@
 #include "collector/core/hex.h"
 #include "collector/core/log.h"
 #include "collector/core/loop.h"
+#include "collector/core/openmetrics.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
@@ -114,7 +115,15 @@ static uint8_t *gzip(const uint8_t *bytes, size_t size, size_t *out_size) {
 static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Connection *connection) {
     uint64_t began_ns = weir_mono_ns(admin->clock);
     struct weir_buffer page = {.limit = PAGE_BYTES_MAX};
-    admin->calls.expose(admin->calls.self, &page);
+    bool open_metrics =
+        weir_openmetrics_wanted(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+    admin->calls.expose(admin->calls.self, open_metrics, &page);
+    if (open_metrics && !page.failed) {
+        struct weir_buffer rewritten = {.limit = PAGE_BYTES_MAX};
+        weir_openmetrics_write(&rewritten, page.bytes, page.size);
+        weir_buffer_free(&page);
+        page = rewritten;
+    }
     weir_count_shared(admin->set, SCRAPES, 1);
     weir_count_shared(admin->set, SCRAPE_NS, weir_mono_ns(admin->clock) - began_ns);
     weir_gauge(admin->set, SCRAPE_BYTES, page.size);
@@ -133,8 +142,9 @@ static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Conne
     }
     struct MHD_Response *response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
     if (response != NULL && packed != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
-    if (response != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
-    return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", response);
+    if (response != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
+    return answer(connection, MHD_HTTP_OK,
+                  open_metrics ? WEIR_OPENMETRICS_TYPE : "text/plain; version=0.0.4; charset=utf-8", response);
 }
 
 static bool is_loopback(struct MHD_Connection *connection) {

@@ -1,6 +1,6 @@
 /* admin.h - the admin HTTP (libmicrohttpd, on a loop and thread of its own): what people, Prometheus and orchestrators
  * ask. Where a bearer token is asked for, the pages of health go without.
- *   GET  /metrics                          Prometheus text 0.0.4, gzip where asked
+ *   GET  /metrics                          Prometheus text 0.0.4, or OpenMetrics 1.0 (Accept), gzip where asked
  *   GET  /-/healthy /healthz               200 while the process runs
  *   GET  /-/ready /readyz                  200 while it takes work, 503 with the reason before and after
  *   POST /-/reload                         reads the configuration again; 200 or 400 with what was wrong
@@ -19,9 +19,9 @@ struct weir_taps;
 
 struct weir_admin_calls {
     void *self;
-    void (*expose)(void *self, struct weir_buffer *out);    /* all series of /metrics */
-    const char *(*not_ready)(void *self);                   /* NULL = ready */
-    bool (*reload)(void *self, struct weir_buffer *answer); /* text for the caller; false = 400 */
+    void (*expose)(void *self, bool exemplars, struct weir_buffer *out); /* all series of /metrics, text 0.0.4 */
+    const char *(*not_ready)(void *self);                                /* NULL = ready */
+    bool (*reload)(void *self, struct weir_buffer *answer);              /* text for the caller; false = 400 */
     /* Text for people; false: no such trace here, the text says what that means. */
     bool (*explain)(void *self, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out);
     struct weir_taps *taps; /* for /tail; outlives the admin */

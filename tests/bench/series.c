@@ -144,7 +144,7 @@ static double time_scrape(struct stand *stand, size_t *lines, size_t *bytes) {
     for (int run = 0; run < RUNS; run++) {
         weir_buffer_clear(&out);
         uint64_t begin = now_ns();
-        weir_aggregate_expose(stand->aggregate, &out);
+        weir_aggregate_expose(stand->aggregate, false, &out);
         runs[run] = (double)(now_ns() - begin) / 1e6;
     }
     *lines = 0;

@@ -9,10 +9,11 @@ from harness.process import Process, run
 
 
 class Prometheus:
-    """scrape: more options of its one job, as in "scheme: https"."""
+    """scrape: more options of its one job, as in "scheme: https"; features: as for --enable-feature; rules: rule files."""
 
-    def __init__(self, folder: pathlib.Path, target_port: int, scrape: str = ""):
+    def __init__(self, folder: pathlib.Path, target_port: int, scrape: str = "", *, features: str = "", rules: tuple = ()):
         self.folder, self.port, self.target_port, self.scrape = folder, free_port(), target_port, scrape
+        self.features, self.rules = features, rules
         self.process: Process | None = None
 
     def start(self) -> "Prometheus":
@@ -20,6 +21,7 @@ class Prometheus:
         config = self.folder / "prometheus.yml"
         config.write_text(
             "global: { scrape_interval: 500ms, scrape_timeout: 500ms }\n"
+            f"rule_files: [{', '.join(map(str, self.rules))}]\n"
             "scrape_configs:\n"
             "  - job_name: weir\n"
             "    honor_labels: true\n"
@@ -33,6 +35,7 @@ class Prometheus:
                 f"--config.file={config}",
                 f"--storage.tsdb.path={self.folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                *([f"--enable-feature={self.features}"] if self.features else []),
             ],
             self.folder / "prometheus.log",
         )
@@ -58,7 +61,11 @@ def promtool_check_metrics(page: str) -> str:
     return done.stderr.strip()
 
 
-def promtool_check_config(path: pathlib.Path) -> str:
-    done = run(["promtool", "check", "config", path])
+def promtool(*argv) -> str:
+    done = run(["promtool", *argv])
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def promtool_check_config(path: pathlib.Path) -> str:
+    return promtool("check", "config", path)

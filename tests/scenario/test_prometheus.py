@@ -6,7 +6,7 @@ import json
 import pytest
 from harness.net import http, wait_until
 from harness.process import ROOT
-from harness.prometheus import Prometheus, promtool_check_config, promtool_check_metrics
+from harness.prometheus import Prometheus, promtool, promtool_check_config, promtool_check_metrics
 
 SPANS = 20_000
 
@@ -70,3 +70,14 @@ def test_promtool_takes_the_page(weir):
 
 def test_the_scrape_configuration_that_we_ship():
     assert "SUCCESS" in promtool_check_config(ROOT / "dashboards" / "prometheus.yml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dashboards" / "tests").glob("*.yml")), ids=lambda path: path.stem)
+def test_rules_do_as_their_tests_say(path):
+    promtool("check", "rules", ROOT / "dashboards" / "rules" / path.name)
+    assert "SUCCESS" in promtool("test", "rules", path)
+
+
+def test_every_rule_file_has_tests():
+    tested, rules = ({p.name for p in (ROOT / "dashboards" / name).glob("*.yml")} for name in ("tests", "rules"))
+    assert tested == rules

@@ -77,7 +77,7 @@ static inline enum weir_point_verdict house_point(struct house *house, const cha
 
 static inline const char *house_page(struct house *house) {
     weir_buffer_clear(&house->page);
-    weir_aggregate_expose(house->aggregate, &house->page);
+    weir_aggregate_expose(house->aggregate, false, &house->page);
     assert_false(house->page.failed);
     weir_buffer_byte(&house->page, 0);
     return (const char *)house->page.bytes;

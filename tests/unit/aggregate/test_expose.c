@@ -131,7 +131,7 @@ static void a_page_that_finds_no_room_says_so(void **state) {
     struct house *house = house_open(&config, 1);
     fill(house, 1);
     struct weir_buffer small = {.limit = 512};
-    weir_aggregate_expose(house->aggregate, &small);
+    weir_aggregate_expose(house->aggregate, false, &small);
     assert_true(small.failed);
     weir_buffer_free(&small);
     house_close(house);

@@ -89,7 +89,7 @@ static bool live(struct house *house, const struct keys *keys, const struct weir
         weir_shard_span(shard, &spans[i], now_ns);
     weir_shard_tick(shard, now_ns + 11 * WEIR_S);
     weir_buffer_clear(&house->page);
-    weir_aggregate_expose(house->aggregate, &house->page);
+    weir_aggregate_expose(house->aggregate, false, &house->page);
     armed = false;
     double sum = 0;
     const char *page = house_page(house);

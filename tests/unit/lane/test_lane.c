@@ -118,7 +118,7 @@ static void spans_all_arrive(uint32_t lanes) {
     assert_int_equal(rig_value("weir_spans_delivered_total{exporter=\"rig\"} "), sent);
     assert_int_equal(rig_imbalance(), 0);
     struct weir_buffer page = {0};
-    weir_aggregate_expose(rig.aggregate, &page);
+    weir_aggregate_expose(rig.aggregate, false, &page);
     weir_buffer_byte(&page, 0);
     unsigned long long counted = 0;
     for (const char *at = (const char *)page.bytes; (at = strstr(at, "\ntraces_spanmetrics_calls_total{")) != NULL;

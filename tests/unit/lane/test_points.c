@@ -145,7 +145,7 @@ static void give_sample(struct weir_sink *sink, void *argument) {
 static double series_value(const char *name) {
     struct weir_buffer page = {0};
     char line[80];
-    weir_aggregate_expose(rig.aggregate, &page);
+    weir_aggregate_expose(rig.aggregate, false, &page);
     weir_buffer_byte(&page, 0);
     snprintf(line, sizeof line, "\n%s ", name);
     const char *at = strstr((const char *)page.bytes, line);
