@@ -1,5 +1,6 @@
 /* main.c - the sub-commands. */
 #include "collector/check.h"
+#include "collector/cli/import.h"
 #include "collector/cli/tail.h"
 #include "collector/core/log.h"
 #include "collector/emit/emit.h"
@@ -22,6 +23,7 @@ static const char main_usage[] =
     "  emit     play a mesh: send spans and counters, and say what became of them\n"
     "  cat      print the spans of trace files as JSON lines\n"
     "  tail     watch traces as they are decided, drawn as trees\n"
+    "  import   turn rules of another tail sampler into a sampling.yaml\n"
     "  version  print the version\n"
     "\n"
     "`weir run` needs no configuration: gRPC on 127.0.0.1:4317, StatsD on 127.0.0.1:8125/udp, /metrics on\n"
@@ -143,9 +145,16 @@ int main(int argc, char **argv) {
         const char *name;
         int (*run)(int argc, char **argv);
     } commands[] = {
-        {"run", run},           {"check", check},         {"emit", weir_emit_main},
-        {"cat", weir_cat_main}, {"tail", weir_tail_main}, {"version", version},
-        {"--version", version}, {"help", help},           {"--help", help},
+        {"run", run},
+        {"check", check},
+        {"emit", weir_emit_main},
+        {"cat", weir_cat_main},
+        {"tail", weir_tail_main},
+        {"import", weir_import_main},
+        {"version", version},
+        {"--version", version},
+        {"help", help},
+        {"--help", help},
         {"-h", help},
     };
     if (argc < 2) {
