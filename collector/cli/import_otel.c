@@ -415,6 +415,20 @@ static void one_policy(struct import *import, const struct weir_yaml *node) {
 
 /* ---- the processor ---- */
 
+/* A duration that `keep:` takes, or NULL; noted when it is said and none. */
+static const char *duration(struct import *import, const struct weir_yaml *processor, const char *key,
+                            uint64_t min_ns) {
+    const struct weir_yaml *node = weir_yaml_get(processor, key);
+    uint64_t ns = 0;
+    if (node == NULL) return NULL;
+    bool read = node->kind == WEIR_YAML_TEXT && weir_value_duration(node->text, &ns);
+    if (read && ns >= min_ns && ns <= 3600 * WEIR_S) return node->text;
+    if (!read || ns != 0) /* 0 is how it is switched off there */
+        weir_import_note(import, NULL, IMPORT_LEFT_OUT, node->line,
+                         "%s: not a duration of 100ms to 1h; the default is taken", key);
+    return NULL;
+}
+
 static void settings(struct import *import, const struct weir_yaml *processor) {
     static const char *const silent[] = {"policies",
                                          "decision_wait",
@@ -425,8 +439,8 @@ static void settings(struct import *import, const struct weir_yaml *processor) {
                                          "block_on_overflow",
                                          "num_shards",
                                          "sampling_strategy"};
-    const char *wait = weir_import_text(processor, "decision_wait");
-    const char *quiet = weir_import_text(processor, "decision_wait_after_root_received");
+    const char *wait = duration(import, processor, "decision_wait", 100 * WEIR_MS);
+    const char *quiet = duration(import, processor, "decision_wait_after_root_received", 1);
     weir_buffer_text(&import->settings, "  wait: ");
     weir_import_quote(&import->settings, wait == NULL ? "30s" : wait);
     weir_buffer_text(&import->settings, wait == NULL ? " # the Collector's default\n" : "\n");

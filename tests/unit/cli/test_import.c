@@ -141,6 +141,18 @@ static void policies_without_an_equal(void **state) {
     has_no_equal("type: from_the_future", "from_the_future is not known");
 }
 
+static void a_wait_that_is_none_is_the_default(void **state) {
+    (void)state;
+    assert_int_equal(
+        import_as(WEIR_IMPORT_OTEL, NULL, "decision_wait: 10r\ndecision_wait_after_root_received: 0s\npolicies: []\n"),
+        WEIR_OK);
+    assert_passes();
+    has("  wait: \"30s\" # the Collector's default\n");
+    has("  quiet: \"1s\"\n");
+    notes("in.yaml:1: left out: decision_wait: not a duration of 100ms to 1h");
+    assert_int_equal(result.left_out, 1);
+}
+
 /* The places of the texts in the output rise. */
 static void in_order(const char *const *texts, size_t count) {
     const char *last = (char *)result.out.bytes;
@@ -460,6 +472,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_policy_of_the_collector),
         cmocka_unit_test(policies_without_an_equal),
+        cmocka_unit_test(a_wait_that_is_none_is_the_default),
         cmocka_unit_test(the_order_keeps_what_any_policy_would),
         cmocka_unit_test(a_composite_is_rules_with_limits),
         cmocka_unit_test(names_and_variables_are_harmless),
