@@ -10,8 +10,9 @@
 #include <zstd.h>
 
 enum {
-    LEVEL = -3,         /* of zstd; 0008 has what each costs */
-    ORIGINS_MAX = 256,  /* of a block; then the next one */
+    LEVEL = -3,                        /* of zstd; 0008 has what each costs */
+    ORIGINS_MAX = 256,                 /* of a block; then the next one */
+    ORIGIN_BYTES = 8 * WEIR_HOT_BYTES, /* likewise: they stay as long as the block */
     CACHE = 4,          /* blocks that were decompressed last: several kept traces of one round lie in one */
     CODEC_BYTES = 4096, /* what a compressed block may be larger by */
 };
@@ -19,9 +20,9 @@ enum {
 struct segment {
     struct segment *next; /* the younger one */
     size_t size, used;
-    uint32_t blocks;            /* needed ones */
-    uint32_t records, needed;   /* of all its blocks */
-    uint32_t first, last_block; /* chain of its blocks by block.next */
+    uint32_t blocks;             /* needed ones */
+    uint32_t records, needed;    /* of all its blocks */
+    uint32_t first, last_block;  /* chain of its blocks by block.next */
     _Alignas(8) uint8_t bytes[]; /* pointers lie in it */
 };
 
@@ -42,6 +43,7 @@ struct hot {
     uint32_t block; /* WEIR_BLOCK_NONE: nothing is in it */
     struct weir_origin *origins[ORIGINS_MAX];
     uint32_t origin_count;
+    size_t origin_bytes; /* of all of them */
 };
 
 /* An origin counts once, however many blocks refer to it. */
@@ -104,7 +106,7 @@ static bool origin_use(struct weir_blocks *blocks, struct weir_origin *origin) {
         if (!blocks->env.room(blocks->env.self, more)) return false;
         if (full && !known_grow(blocks)) return false;
         known = &blocks->known[known_at(blocks, origin)]; /* what made room has closed gaps */
-        known->origin = weir_origin_ref(origin);
+        *known = (struct known){.origin = weir_origin_ref(origin)};
         blocks->known_count++;
         blocks->memory += weir_origin_memory(origin);
     }
@@ -236,6 +238,7 @@ static void hot_empty(struct weir_blocks *blocks, struct hot *hot) {
     hot->size = 0;
     hot->block = WEIR_BLOCK_NONE;
     hot->origin_count = 0;
+    hot->origin_bytes = 0;
     if (hot->capacity <= WEIR_HOT_BYTES) return; /* one record needed more */
     blocks->memory -= hot->capacity - WEIR_HOT_BYTES;
     uint8_t *less = realloc(hot->bytes, WEIR_HOT_BYTES);
@@ -324,14 +327,15 @@ static uint32_t hot_origin(struct weir_blocks *blocks, struct hot *hot, struct w
     }
     if (hot->origin_count == ORIGINS_MAX || !origin_use(blocks, origin)) return ORIGINS_MAX;
     hot->origins[hot->origin_count] = origin;
+    hot->origin_bytes += weir_origin_memory(origin);
     return hot->origin_count++;
 }
 
 uint32_t weir_blocks_put(struct weir_blocks *blocks, unsigned which, const struct weir_record *record) {
     struct hot *hot = &blocks->hot[which];
     size_t need = WEIR_RECORD_HEAD_BYTES + WEIR_RECORD_CHANGED_BYTES + record->size;
-    if (hot->origin_count == ORIGINS_MAX && hot->origins[ORIGINS_MAX - 1] != record->origin && !seal(blocks, hot))
-        return WEIR_BLOCK_NONE;
+    bool full = hot->origin_count == ORIGINS_MAX || hot->origin_bytes > ORIGIN_BYTES;
+    if (full && hot->origins[hot->origin_count - 1] != record->origin && !seal(blocks, hot)) return WEIR_BLOCK_NONE;
     if (!hot_room(blocks, hot, need)) return WEIR_BLOCK_NONE;
     uint32_t origin = hot_origin(blocks, hot, record->origin);
     if (origin == ORIGINS_MAX) return WEIR_BLOCK_NONE;

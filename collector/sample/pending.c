@@ -3,7 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_FIRST = 1024, REFS_FIRST = 1024 };
+enum {
+    BUCKETS_FIRST = 1024,
+    SLOTS_SHIFT = 9, /* 64 KiB a chunk */
+    REFS_SHIFT = 14, /* 192 KiB */
+};
+_Static_assert(sizeof(struct weir_pending) == 128, "a trace takes two cache lines");
 
 static uint32_t bucket_of(const struct weir_pendings *all, uint64_t trace_lo) {
     /* Not the hash that chose the lane: of its values each lane sees only a part. */
@@ -12,34 +17,31 @@ static uint32_t bucket_of(const struct weir_pendings *all, uint64_t trace_lo) {
 }
 
 bool weir_pendings_init(struct weir_pendings *all) {
-    *all = (struct weir_pendings){.free_slot = WEIR_SLOT_NONE,
-                                  .free_ref = WEIR_SLOT_NONE,
-                                  .wait_first = WEIR_SLOT_NONE,
+    *all = (struct weir_pendings){.wait_first = WEIR_SLOT_NONE,
                                   .wait_last = WEIR_SLOT_NONE,
                                   .quiet_first = WEIR_SLOT_NONE,
                                   .quiet_last = WEIR_SLOT_NONE,
                                   .bucket_count = BUCKETS_FIRST};
+    weir_pool_init(&all->slots, sizeof(struct weir_pending), SLOTS_SHIFT);
+    weir_pool_init(&all->refs, sizeof(struct weir_ref), REFS_SHIFT);
     all->buckets = malloc(BUCKETS_FIRST * sizeof *all->buckets);
     if (all->buckets == NULL) return false;
     memset(all->buckets, 0xff, BUCKETS_FIRST * sizeof *all->buckets);
-    all->memory = BUCKETS_FIRST * sizeof *all->buckets;
     return true;
 }
 
 void weir_pendings_free(struct weir_pendings *all) {
-    for (uint32_t i = 0; i < all->chunk_count; i++)
-        free(all->chunks[i]);
-    free(all->chunks);
+    weir_pool_free(&all->slots);
+    weir_pool_free(&all->refs);
     free(all->buckets);
-    free(all->refs);
 }
 
-enum { CHUNK_BYTES = WEIR_PENDING_CHUNK * sizeof(struct weir_pending) };
+uint64_t weir_pendings_memory(const struct weir_pendings *all) {
+    return all->slots.memory + all->refs.memory + all->bucket_count * sizeof *all->buckets;
+}
 
 size_t weir_pendings_need(const struct weir_pendings *all) {
-    size_t need = all->free_slot == WEIR_SLOT_NONE ? CHUNK_BYTES : 0;
-    if (all->free_ref == WEIR_SLOT_NONE && all->ref_count == all->ref_capacity)
-        need += (all->ref_capacity + REFS_FIRST) * sizeof(struct weir_ref);
+    size_t need = weir_pool_need(&all->slots) + weir_pool_need(&all->refs);
     if (all->count >= all->bucket_count) need += all->bucket_count * sizeof *all->buckets;
     return need;
 }
@@ -73,7 +75,6 @@ static void grow_buckets(struct weir_pendings *all) {
     memset(more, 0xff, count * sizeof *more);
     all->buckets = more;
     all->bucket_count = count;
-    all->memory += old_count * sizeof *more;
     for (uint32_t i = 0; i < old_count; i++) {
         for (uint32_t slot = old[i], next; slot != WEIR_SLOT_NONE; slot = next) {
             struct weir_pending *pending = weir_pending_at(all, slot);
@@ -86,33 +87,11 @@ static void grow_buckets(struct weir_pendings *all) {
     free(old);
 }
 
-static bool grow_chunks(struct weir_pendings *all) {
-    if (all->chunk_count == all->chunk_capacity) {
-        uint32_t capacity = 2 * all->chunk_capacity + 16;
-        struct weir_pending **more = realloc(all->chunks, capacity * sizeof *more);
-        if (more == NULL) return false;
-        all->memory += (capacity - all->chunk_capacity) * sizeof *more;
-        all->chunks = more;
-        all->chunk_capacity = capacity;
-    }
-    struct weir_pending *chunk = calloc(WEIR_PENDING_CHUNK, sizeof *chunk);
-    if (chunk == NULL) return false;
-    all->memory += CHUNK_BYTES;
-    all->chunks[all->chunk_count] = chunk;
-    for (uint32_t i = WEIR_PENDING_CHUNK; i-- > 0;) {
-        chunk[i].chain = all->free_slot;
-        all->free_slot = all->chunk_count * WEIR_PENDING_CHUNK + i;
-    }
-    all->chunk_count++;
-    return true;
-}
-
 uint32_t weir_pending_new(struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo, uint32_t now_ms) {
     if (all->count >= all->bucket_count) grow_buckets(all);
-    if (all->free_slot == WEIR_SLOT_NONE && !grow_chunks(all)) return WEIR_SLOT_NONE;
-    uint32_t slot = all->free_slot, bucket = bucket_of(all, trace_lo);
+    uint32_t slot = weir_pool_take(&all->slots), bucket = bucket_of(all, trace_lo);
+    if (slot == WEIR_SLOT_NONE) return slot;
     struct weir_pending *pending = weir_pending_at(all, slot);
-    all->free_slot = pending->chain;
     *pending = (struct weir_pending){.trace = {.trace_hi = trace_hi, .trace_lo = trace_lo},
                                      .serial = ++all->serial,
                                      .refs = WEIR_SLOT_NONE,
@@ -184,40 +163,27 @@ bool weir_pending_ref(struct weir_pendings *all, uint32_t slot, uint32_t block, 
     struct weir_pending *pending = weir_pending_at(all, slot);
     *fresh = false;
     /* The latest, or the one before it: there are two hot blocks. */
-    for (uint32_t ref = pending->refs, n = 0; ref != WEIR_SLOT_NONE && n < 2; ref = all->refs[ref].next, n++) {
-        if (all->refs[ref].block != block) continue;
-        all->refs[ref].spans++;
+    for (uint32_t at = pending->refs, n = 0; at != WEIR_SLOT_NONE && n < 2; at = weir_ref_at(all, at)->next, n++) {
+        if (weir_ref_at(all, at)->block != block) continue;
+        weir_ref_at(all, at)->spans++;
         return true;
     }
-    uint32_t ref = all->free_ref;
-    if (ref != WEIR_SLOT_NONE) {
-        all->free_ref = all->refs[ref].next;
-    } else {
-        if (all->ref_count == all->ref_capacity) {
-            uint32_t capacity = 2 * all->ref_capacity + REFS_FIRST;
-            struct weir_ref *more = realloc(all->refs, capacity * sizeof *more);
-            if (more == NULL) return false;
-            all->memory += (capacity - all->ref_capacity) * sizeof *more;
-            all->refs = more;
-            all->ref_capacity = capacity;
-        }
-        ref = all->ref_count++;
-    }
-    all->refs[ref] = (struct weir_ref){.block = block, .spans = 1, .next = pending->refs};
-    pending->refs = ref;
+    uint32_t at = weir_pool_take(&all->refs);
+    if (at == WEIR_SLOT_NONE) return false;
+    *weir_ref_at(all, at) = (struct weir_ref){.block = block, .spans = 1, .next = pending->refs};
+    pending->refs = at;
     *fresh = true;
     return true;
 }
 
 uint32_t weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block) {
     uint32_t *at = &weir_pending_at(all, slot)->refs;
-    while (*at != WEIR_SLOT_NONE && all->refs[*at].block != block)
-        at = &all->refs[*at].next;
+    while (*at != WEIR_SLOT_NONE && weir_ref_at(all, *at)->block != block)
+        at = &weir_ref_at(all, *at)->next;
     if (*at == WEIR_SLOT_NONE) return 0;
-    uint32_t ref = *at, spans = all->refs[ref].spans;
-    *at = all->refs[ref].next;
-    all->refs[ref].next = all->free_ref;
-    all->free_ref = ref;
+    uint32_t ref = *at, spans = weir_ref_at(all, ref)->spans;
+    *at = weir_ref_at(all, ref)->next;
+    weir_pool_give(&all->refs, ref);
     return spans;
 }
 
@@ -225,17 +191,14 @@ void weir_pending_drop(struct weir_pendings *all, uint32_t slot) {
     struct weir_pending *pending = weir_pending_at(all, slot);
     weir_pending_unlist(all, slot);
     for (uint32_t ref = pending->refs, next; ref != WEIR_SLOT_NONE; ref = next) {
-        next = all->refs[ref].next;
-        all->refs[ref].next = all->free_ref;
-        all->free_ref = ref;
+        next = weir_ref_at(all, ref)->next;
+        weir_pool_give(&all->refs, ref);
     }
     uint32_t *at = &all->buckets[bucket_of(all, pending->trace.trace_lo)];
     while (*at != slot)
         at = &weir_pending_at(all, *at)->chain;
     *at = pending->chain;
     pending->state = WEIR_PENDING_FREE;
-    pending->serial = 0;
-    pending->chain = all->free_slot;
-    all->free_slot = slot;
+    weir_pool_give(&all->slots, slot);
     all->count--;
 }

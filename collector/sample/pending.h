@@ -1,9 +1,10 @@
 /* pending.h - the traces of one lane that are not decided: found by id, and in order of what falls due. One thread. */
 #ifndef WEIR_SAMPLE_PENDING_H
 #define WEIR_SAMPLE_PENDING_H
+#include "collector/sample/pool.h"
 #include "collector/sample/trace.h"
 
-enum { WEIR_SLOT_NONE = 0xffffffff };
+enum { WEIR_SLOT_NONE = WEIR_POOL_NONE };
 
 /* In which block how many of its spans are. */
 struct weir_ref {
@@ -21,7 +22,7 @@ struct weir_pending {
     struct weir_trace trace;
     uint32_t serial; /* tells it from others that had its slot */
     uint32_t refs;   /* the latest first */
-    uint32_t chain;  /* of its hash bucket; or of free slots */
+    uint32_t chain;  /* of its hash bucket */
     uint32_t wait_before, wait_after, quiet_before, quiet_after;
     uint32_t born_ms, last_ms; /* of the tail's own clock */
     uint32_t bytes;            /* of bodies; at most trace_bytes_max */
@@ -29,23 +30,27 @@ struct weir_pending {
 };
 
 struct weir_pendings {
-    struct weir_pending **chunks; /* 512 slots each */
-    uint32_t chunk_count, chunk_capacity, free_slot, count;
-    uint32_t *buckets, bucket_count;
-    struct weir_ref *refs;
-    uint32_t ref_count, ref_capacity, free_ref;
+    struct weir_pool slots, refs;
+    uint32_t *buckets, bucket_count, count;
     uint32_t wait_first, wait_last, quiet_first, quiet_last;
     uint32_t serial;
-    uint64_t memory; /* bytes of all of this */
 };
 
-enum { WEIR_PENDING_CHUNK = 512 };
-
 static inline struct weir_pending *weir_pending_at(const struct weir_pendings *all, uint32_t slot) {
-    return &all->chunks[slot / WEIR_PENDING_CHUNK][slot % WEIR_PENDING_CHUNK];
+    return weir_pool_at(&all->slots, slot);
+}
+static inline struct weir_ref *weir_ref_at(const struct weir_pendings *all, uint32_t ref) {
+    return weir_pool_at(&all->refs, ref);
+}
+/* Is the trace that had this slot and serial still undecided? */
+static inline bool weir_pending_is(const struct weir_pendings *all, uint32_t slot, uint32_t serial) {
+    if (!weir_pool_has(&all->slots, slot)) return false;
+    const struct weir_pending *pending = weir_pending_at(all, slot);
+    return pending->state != WEIR_PENDING_FREE && pending->serial == serial;
 }
 bool weir_pendings_init(struct weir_pendings *all); /* false: out of memory */
 void weir_pendings_free(struct weir_pendings *all);
+uint64_t weir_pendings_memory(const struct weir_pendings *all); /* bytes of all of this */
 /* Bytes that the next new trace would add, beyond what is there; 0: there is room. */
 size_t weir_pendings_need(const struct weir_pendings *all);
 /* By the low half of the id; the high ones are equal or one is zero. WEIR_SLOT_NONE: not here. */

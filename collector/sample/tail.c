@@ -12,7 +12,8 @@ static uint32_t ms_of(const struct weir_tail *tail, uint64_t now_ns) {
 }
 
 uint64_t weir_tail_memory(const struct weir_tail *tail) {
-    return weir_blocks_memory(tail->blocks) + tail->pendings.memory + weir_decisions_memory(tail->decisions);
+    return weir_blocks_memory(tail->blocks) + weir_pendings_memory(&tail->pendings) +
+           weir_decisions_memory(tail->decisions);
 }
 
 /* ---- spans of a trace, read back ---- */
@@ -65,14 +66,14 @@ static struct weir_batch *gather_spans(struct weir_tail *tail, uint32_t slot) {
     const struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     struct gather gather = {.tail = tail, .pending = pending, .slot = slot};
     uint32_t few[REFS_ON_STACK], *blocks = few, count = 0;
-    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
+    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
         count++;
     if (count > REFS_ON_STACK) blocks = malloc(count * sizeof *blocks);
     gather.batch = weir_batch_new(NULL, pending->bytes);
     bool whole = blocks != NULL && gather.batch != NULL;
     uint32_t n = count;
-    for (uint32_t ref = pending->refs; whole && ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
-        blocks[--n] = tail->pendings.refs[ref].block;
+    for (uint32_t ref = pending->refs; whole && ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
+        blocks[--n] = weir_ref_at(&tail->pendings, ref)->block;
     tail->marks++;
     for (uint32_t i = 0; whole && i < count; i++) {
         if (!weir_blocks_mark(tail->blocks, blocks[i], tail->marks)) continue;
@@ -91,8 +92,9 @@ static void forget(struct weir_tail *tail, uint32_t slot) {
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     struct weir_generation *generation = &tail->generations[pending->generation];
     tail->spans -= pending->trace.span_count;
-    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next)
-        weir_blocks_release(tail->blocks, tail->pendings.refs[ref].block, tail->pendings.refs[ref].spans);
+    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
+        weir_blocks_release(tail->blocks, weir_ref_at(&tail->pendings, ref)->block,
+                            weir_ref_at(&tail->pendings, ref)->spans);
     weir_pending_drop(&tail->pendings, slot);
     generation->traces--;
 }
@@ -209,9 +211,7 @@ struct rewrite {
 static void rewrite_record(void *self, const struct weir_record *record) {
     struct rewrite *rewrite = self;
     const struct weir_pendings *pendings = &rewrite->tail->pendings;
-    if (rewrite->failed || record->slot >= pendings->chunk_count * WEIR_PENDING_CHUNK) return;
-    const struct weir_pending *pending = weir_pending_at(pendings, record->slot);
-    if (pending->state == WEIR_PENDING_FREE || pending->serial != record->serial) return;
+    if (rewrite->failed || !weir_pending_is(pendings, record->slot, record->serial)) return;
     if (rewrite->count == rewrite->capacity) {
         size_t capacity = 2 * rewrite->capacity + 64;
         struct weir_record *more = realloc(rewrite->records, capacity * sizeof *more);
@@ -241,8 +241,7 @@ static void rewrite_record(void *self, const struct weir_record *record) {
 /* The trace may have been decided meanwhile: room() does that, also to the one that a span is being added to, when it
  * waits for a window that had to end. */
 static bool is_open(const struct weir_tail *tail, uint32_t slot, uint32_t serial) {
-    const struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
-    return pending->state != WEIR_PENDING_FREE && pending->serial == serial;
+    return weir_pending_is(&tail->pendings, slot, serial);
 }
 
 enum written { WRITTEN, WRITTEN_NOT, WRITTEN_DECIDED /* its trace was decided for the room; it is not held */ };
@@ -281,11 +280,11 @@ static void rewrite_block(struct weir_tail *tail, uint32_t block) {
         if (written == WRITTEN_DECIDED) continue;
         /* The reference to the old block goes record by record, so that no span is ever held twice or not at all. */
         const struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
-        for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = tail->pendings.refs[ref].next) {
-            if (tail->pendings.refs[ref].block != block) continue;
+        for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next) {
+            if (weir_ref_at(&tail->pendings, ref)->block != block) continue;
             weir_blocks_hold(tail->blocks, block);
             weir_blocks_release(tail->blocks, block, 1);
-            if (--tail->pendings.refs[ref].spans > 0) break;
+            if (--weir_ref_at(&tail->pendings, ref)->spans > 0) break;
             weir_pending_unref(&tail->pendings, record->slot, block);
             weir_blocks_release(tail->blocks, block, 0);
             break;

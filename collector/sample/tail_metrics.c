@@ -140,11 +140,11 @@ void weir_tail_metrics_tell(struct weir_tail *tail) {
     weir_gauge(tail->metrics, WEIR_TAIL_PENDING_TRACES, tail->pendings.count);
     weir_gauge(tail->metrics, WEIR_TAIL_PENDING_SPANS, tail->spans);
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_BLOCKS, blocks);
-    weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_TRACES, tail->pendings.memory);
+    weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_TRACES, weir_pendings_memory(&tail->pendings));
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_DECISIONS, weir_decisions_memory(tail->decisions));
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_LIMIT, tail->limit_bytes);
     weir_gauge(tail->metrics, WEIR_TAIL_BYTES_PER_SPAN,
-               tail->spans > 0 ? (blocks + tail->pendings.memory) / tail->spans : 0);
+               tail->spans > 0 ? (blocks + weir_pendings_memory(&tail->pendings)) / tail->spans : 0);
     weir_gauge(tail->metrics, WEIR_TAIL_REMEMBERED_KEPT, weir_decisions_kept(tail->decisions));
     weir_gauge(tail->metrics, WEIR_TAIL_REMEMBERED_DROPPED, weir_decisions_dropped(tail->decisions));
     weir_gauge(tail->metrics, WEIR_TAIL_KEYS, keys);

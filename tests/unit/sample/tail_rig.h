@@ -308,7 +308,7 @@ static void rig_balanced(void) {
     }
 }
 
-static const char *rig_rule(uint32_t trace) {
+static inline const char *rig_rule(uint32_t trace) {
     return weir_names_text(rig.names, rig_fate(rig_lo(trace))->rule_name, NULL);
 }
 
