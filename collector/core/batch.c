@@ -155,6 +155,10 @@ size_t weir_batch_memory(const struct weir_batch *batch) {
     return batch->reserved_bytes;
 }
 
+void weir_batch_leave(struct weir_batch *batch) {
+    atomic_store_explicit(&batch->left, true, memory_order_relaxed);
+}
+
 struct weir_batch *weir_batch_ref(struct weir_batch *batch) {
     atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
     return batch;
@@ -162,6 +166,8 @@ struct weir_batch *weir_batch_ref(struct weir_batch *batch) {
 
 void weir_batch_unref(struct weir_batch *batch) {
     if (batch == NULL || atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) != 1) return;
+    if (batch->gone != NULL && !atomic_load_explicit(&batch->left, memory_order_relaxed))
+        batch->gone(batch->gone_self, batch->gone_token);
     for (uint32_t i = 0; i < batch->origin_count; i++)
         weir_origin_unref(batch->origins[i]);
     weir_block_put((void *)batch->origins, batch->origin_capacity * sizeof(void *));

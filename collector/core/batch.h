@@ -33,6 +33,12 @@ struct weir_batch {
     struct weir_receipt *receipt; /* of the request that this batch is; NULL when nobody waits */
     uint64_t born_ns;             /* monotonic; when the first span went in */
     uint64_t span_bytes;          /* sum of span.size, kept by weir_batch_add() */
+    /* Told once, with the last reference, on whatever thread gives that back: what is on disk for the sake of these
+     * spans may go (spool/journal.h). NULL: nobody asks. Set by the owner, before it is shared. */
+    void (*gone)(void *self, uint64_t token);
+    void *gone_self;
+    uint64_t gone_token;
+    _Atomic bool left; /* weir_batch_leave() */
 };
 
 /* bytes_capacity may be 0. NULL: the budget or the memory is used up. One reference, the caller's. */
@@ -56,6 +62,9 @@ void weir_batch_trim(struct weir_batch *batch);
 /* Memory that this batch holds, its bound's measure. */
 size_t weir_batch_memory(const struct weir_batch *batch);
 
+/* The process ends and somebody could not be given these spans: gone() is not told, so that what is on disk stays for
+ * the next start. Any thread that has a reference. */
+void weir_batch_leave(struct weir_batch *batch);
 struct weir_batch *weir_batch_ref(struct weir_batch *batch);
 void weir_batch_unref(struct weir_batch *batch); /* the last one frees; accepts NULL */
 #endif

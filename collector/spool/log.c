@@ -20,6 +20,7 @@ struct segment {
     uint64_t number, bytes;
     uint32_t pins;
     bool found;    /* at open */
+    bool held;     /* and not let go: one of the pins is for that */
     bool unsynced; /* it, or a part of it, may be in the page cache only */
 };
 
@@ -34,9 +35,9 @@ struct weir_log {
     /* under lock */
     struct segment *segments; /* the oldest first; at least one after the first append */
     size_t count, capacity;
-    uint64_t next; /* number */
-    uint64_t bytes;
-    int fd; /* of the newest, when it is being written; else -1 */
+    uint64_t next;              /* number */
+    uint64_t bytes, held_bytes; /* held_bytes: of those found and not let go */
+    int fd;                     /* of the newest, when it is being written; else -1 */
     bool names_changed;
 };
 
@@ -113,12 +114,13 @@ static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
         if (number == 0 || fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
             continue;
         }
-        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, false}, err);
+        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, true, false}, err);
         log->bytes += (uint64_t)info.st_size;
         if (number >= log->next) log->next = number + 1;
     }
     closedir(folder);
     if (log->count > 0) qsort(log->segments, log->count, sizeof *log->segments, by_number);
+    log->held_bytes = log->bytes;
     log->newest_found = log->count > 0 ? log->segments[log->count - 1].number : 0;
     return status;
 }
@@ -249,6 +251,17 @@ void weir_log_unpin(struct weir_log *log, uint64_t segment) {
     pthread_mutex_unlock(&log->lock);
 }
 
+void weir_log_let_go(struct weir_log *log) {
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < log->count; i++) {
+        if (!log->segments[i].held) continue;
+        log->segments[i].held = false;
+        log->segments[i].pins--;
+    }
+    log->held_bytes = 0;
+    pthread_mutex_unlock(&log->lock);
+}
+
 uint64_t weir_log_found(const struct weir_log *log) {
     return log->newest_found;
 }
@@ -313,7 +326,7 @@ static enum weir_status begin_segment(struct weir_log *log, struct weir_error *e
 
 /* The bound holds with `more` bytes, and perhaps a segment's header. */
 static bool fits(const struct weir_log *log, uint64_t more) {
-    return log->bytes + more + WEIR_LOG_HEADER_BYTES <= log->max_bytes;
+    return log->bytes - log->held_bytes + more + WEIR_LOG_HEADER_BYTES <= log->max_bytes;
 }
 
 static enum weir_status append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, bool pinned,
@@ -361,6 +374,17 @@ enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void
     pthread_mutex_unlock(&log->lock);
     if (status == WEIR_OK && segment != NULL) *segment = where;
     return status;
+}
+
+uint64_t weir_log_pin_newest(struct weir_log *log) {
+    uint64_t number = 0;
+    pthread_mutex_lock(&log->lock);
+    if (log->fd >= 0 || begin_segment(log, NULL) == WEIR_OK) {
+        number = log->segments[log->count - 1].number;
+        log->segments[log->count - 1].pins++;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return number;
 }
 
 /* ---- syncing ---- */

@@ -58,9 +58,14 @@ enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void
  * it is not known what of it is since the last sync that was well; the next append goes to a segment of its own. */
 enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err);
 /* A segment is removed when it is the oldest, is not being written, and its pins are gone. Segments found at open are
- * pinned once each until weir_log_unpin(). Segment 0, or one that is gone: ignored. */
+ * pinned once each until weir_log_let_go(); until then they do not count for max_bytes, so that what is needed of them
+ * can be written anew. Segment 0, or one that is gone: ignored. */
 void weir_log_pin(struct weir_log *log, uint64_t segment);
 void weir_log_unpin(struct weir_log *log, uint64_t segment);
+/* Pins the segment that is being written, begun if there is none: whatever is appended from now on stays too. 0 = the
+ * disk said no. */
+uint64_t weir_log_pin_newest(struct weir_log *log);
+void weir_log_let_go(struct weir_log *log); /* once: what was found at open */
 /* The newest that was there at open; 0 = none. */
 uint64_t weir_log_found(const struct weir_log *log);
 void weir_log_trim(struct weir_log *log); /* removes what may go */

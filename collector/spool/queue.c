@@ -148,7 +148,10 @@ static void book_drop(struct weir_queue *queue, const struct item *item, enum we
     case WEIR_QUEUE_FULL: WEIR_TALLY("dropped_full", queue->row.dropped[reason], rest); break;
     case WEIR_QUEUE_EXPIRED: WEIR_TALLY("dropped_expired", queue->row.dropped[reason], rest); break;
     case WEIR_QUEUE_REJECTED: WEIR_TALLY("dropped_rejected", queue->row.dropped[reason], rest); break;
-    default: WEIR_TALLY("dropped_shutdown", queue->row.dropped[reason], rest); break;
+    default:
+        WEIR_TALLY("dropped_shutdown", queue->row.dropped[reason], rest);
+        weir_batch_leave(item->batch);
+        break;
     }
 }
 
@@ -502,6 +505,7 @@ void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
     if (item == NULL || queue->closed) {
         if (queue->closed) {
             WEIR_TALLY("dropped_shutdown", queue->row.dropped[WEIR_QUEUE_SHUTDOWN], batch->span_count);
+            weir_batch_leave(batch);
         } else {
             WEIR_TALLY("dropped_full", queue->row.dropped[WEIR_QUEUE_FULL], batch->span_count);
         }

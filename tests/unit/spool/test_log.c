@@ -233,7 +233,7 @@ static void numbers_go_on_after_a_restart(void **state) {
     open_log(f);
     assert_int_equal(put(f, "two"), 2); /* never behind what another start wrote: its end may be torn */
     weir_log_unpin(f->log, 2);
-    weir_log_unpin(f->log, 1);
+    weir_log_let_go(f->log);
     weir_log_clear(f->log);
     assert_int_equal(size_of(f, 1), -1);
     assert_int_equal(size_of(f, 2), -1);
@@ -241,7 +241,7 @@ static void numbers_go_on_after_a_restart(void **state) {
     struct weir_log_stats stats = reopen(f);
     assert_int_equal(f->seen_count, 0);
     assert_int_equal(stats.segments, 1);
-    weir_log_unpin(f->log, 3);
+    weir_log_let_go(f->log);
     weir_log_trim(f->log);
     assert_int_equal(size_of(f, 3), -1);
     assert_int_equal(put(f, "four"), 4);
@@ -482,12 +482,17 @@ static void segments_go_from_the_oldest(void **state) {
     assert_int_equal(stats.bytes, size_of(f, 4));
 }
 
-static void found_segments_wait_for_their_unpin(void **state) {
+static void found_segments_wait_until_let_go(void **state) {
     struct fixture *f = *state;
     open_log(f);
     put(f, "one");
     close_log(f);
     open_log(f);
+    weir_log_clear(f->log);
+    assert_true(size_of(f, 1) > 0);
+    weir_log_pin(f->log, 1);
+    weir_log_let_go(f->log);
+    weir_log_let_go(f->log); /* once */
     weir_log_clear(f->log);
     assert_true(size_of(f, 1) > 0);
     weir_log_unpin(f->log, 1);
@@ -513,6 +518,14 @@ static void full_is_an_answer(void **state) {
     assert_true(stats.bytes <= f->options.max_bytes);
     reopen(f);
     assert_seen(f, "two three");
+    put_long(f, "four", MiB - 100); /* what was found does not count until it is let go */
+    put_long(f, "five", MiB - 200);
+    assert_int_equal(weir_log_append(f->log, 1, bytes, sizeof bytes, NULL, &err), WEIR_FULL);
+    weir_log_unpin(f->log, 5);
+    weir_log_let_go(f->log);
+    put(f, "six");
+    reopen(f);
+    assert_seen(f, "four five six");
 }
 
 static void options_are_checked(void **state) {
@@ -713,7 +726,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(records_inside_records, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_segment_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_go_from_the_oldest, setup, teardown),
-        cmocka_unit_test_setup_teardown(found_segments_wait_for_their_unpin, setup, teardown),
+        cmocka_unit_test_setup_teardown(found_segments_wait_until_let_go, setup, teardown),
         cmocka_unit_test_setup_teardown(full_is_an_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(options_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(two_processes_are_refused, setup, teardown),
