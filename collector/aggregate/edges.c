@@ -1,6 +1,7 @@
 #include "collector/aggregate/histogram.h"
 #include "collector/aggregate/series.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* One side of a call that waits for the other. Both know (trace, id of the client's span): the server has it as its
@@ -51,7 +52,8 @@ static uint32_t *slot_of(const struct weir_waiting *waiting, uint64_t trace_lo, 
 /* Room for `capacity`; what waits moves over in its order. */
 static bool resize(struct weir_waiting *waiting, uint32_t capacity) {
     struct weir_waiting fresh = {.capacity = capacity};
-    fresh.sides = malloc((capacity + 1ull) * sizeof *fresh.sides);
+    static_assert(sizeof(struct side) == 64, "one cache line");
+    fresh.sides = aligned_alloc(64, (capacity + 1ull) * sizeof *fresh.sides);
     fresh.slots = calloc(capacity, sizeof *fresh.slots);
     if (fresh.sides == NULL || fresh.slots == NULL) {
         free(fresh.sides);
@@ -191,6 +193,11 @@ static void give_up_oldest(struct weir_shard *shard, uint64_t now_ns) {
     uint32_t at = waiting->oldest;
     count_alone(shard, &waiting->sides[at], now_ns);
     delist(waiting, at);
+    /* The next two: they have waited longer than caches remember. */
+    const struct side *next = &waiting->sides[waiting->oldest];
+    if (waiting->oldest == 0) return;
+    __builtin_prefetch(slot_of(waiting, next->trace_lo, next->client_id), 1);
+    __builtin_prefetch(&waiting->sides[next->newer], 1);
 }
 
 static void make_room(struct weir_shard *shard, uint64_t now_ns) {
