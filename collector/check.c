@@ -84,6 +84,16 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
     return status;
 }
 
+enum weir_status weir_check_durable(const struct weir_config *config, const struct weir_policy *policy,
+                                    struct weir_error *err) {
+    if (!config->spool.durable || weir_policy_keep_part(policy) != NULL) return WEIR_OK;
+    return weir_fail(err, WEIR_INVALID, 0, false,
+                     "%s:%d: spool.durable: needs `keep:` in sampling.policy%s%s: for now only spans that wait for a "
+                     "decision are written to disk",
+                     config->path, config->spool.line, config->sampling.policy[0] != 0 ? ", " : "",
+                     config->sampling.policy[0] != 0 ? config->sampling.policy : ", which is not given");
+}
+
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -99,6 +109,7 @@ int weir_check(const char *path) {
     if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
     weir_rules_free(rules);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
+    if (status == WEIR_OK) status = weir_check_durable(config, policy, &err);
     if (status == WEIR_OK) status = weir_policy_load_shadow(config->sampling.shadow, names, &shadow, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);
@@ -114,6 +125,9 @@ int weir_check(const char *path) {
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
         for (uint32_t i = 0; i < config->exporter_count; i++)
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
+        if (config->spool.durable)
+            printf("  %-10s %s/journal, %.1f GiB at most; senders wait for the disk\n", "durable",
+                   config->spool.directory, (double)config->spool.max_bytes / (1 << 30));
         print_policy("sampling", config->sampling.policy, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
         const struct weir_keep *keep = weir_policy_keep_part(policy);

@@ -1,6 +1,7 @@
 #include "collector/pipeline.h"
 #include "collector/aggregate/aggregate.h"
 #include "collector/attributes/rules.h"
+#include "collector/check.h"
 #include "collector/config/limits.h"
 #include "collector/core/log.h"
 #include "collector/lane/lane.h"
@@ -123,7 +124,9 @@ static enum weir_status read_policies(const struct weir_pipeline *pipeline, stru
     const struct weir_config *config = snapshot->config;
     enum weir_status status = weir_policy_load(config->sampling.policy, pipeline->names, &snapshot->policy, err);
     if (status != WEIR_OK) return status;
-    status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
+    status = weir_check_durable(config, snapshot->policy, err);
+    if (status == WEIR_OK)
+        status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
     if (status == WEIR_OK) return WEIR_OK;
     weir_policy_unref(snapshot->policy);
     snapshot->policy = NULL;

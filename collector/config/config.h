@@ -190,6 +190,13 @@ struct weir_config {
         int line;
     } sampling;
     struct {
+        char directory[WEIR_TEXT_MAX]; /* "" = nothing is on disk */
+        uint64_t max_bytes;            /* 10 GiB */
+        uint64_t segment_bytes;        /* 16 MiB */
+        bool durable;                  /* false; true: senders are answered when their spans are on disk */
+        int line;                      /* of `durable`, for errors */
+    } spool;
+    struct {
         struct weir_listen listen; /* 127.0.0.1:9646 */
         bool lifecycle;            /* POST /-/reload also from elsewhere than loopback */
         struct weir_tls_config tls;

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A lane's decisions that are not written yet and its receipts; and, at the start, the largest record of the log. */
+enum { JOURNAL_LANE_BYTES = 256 << 10, JOURNAL_BYTES = 16 << 20 };
 /* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting
  * edge; a name with its text and slots; a sender of datagrams. A histogram's cell also has 8 bytes a bucket. */
 enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128, SENDER_BYTES = 128 };
-enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 8, FIT_FLOOR_BYTES = 4 << 20 };
+enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 9, FIT_FLOOR_BYTES = 4 << 20 };
 
 /* Messages are read into memory.intake, so none may be larger. */
 static const struct message_bound {
@@ -90,6 +92,10 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
                  line_at(top, WEIR_SCOPE_TOP, "receivers.datagram.senders_max"), "%s",
                  "receivers.datagram.senders_max of all lanes");
     }
+    if (config->spool.durable) {
+        add_term(terms, &count, JOURNAL_BYTES + (uint64_t)lanes * JOURNAL_LANE_BYTES, config->spool.line, "%s",
+                 "spool.durable");
+    }
     add_term(terms, &count, config->names_max * (uint64_t)NAME_BYTES, line_at(top, WEIR_SCOPE_TOP, "memory.names"),
              "%s", "memory.names");
     return count;
@@ -98,7 +104,7 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
     struct term terms[TERMS_MAX];
     size_t count = sum_terms(config, lanes, NULL, terms);
-    uint64_t sum = 0; /* 24 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
+    uint64_t sum = 0; /* 25 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
     for (size_t i = 0; i < count; i++)
         sum += terms[i].bytes;
     return sum;
@@ -125,6 +131,9 @@ void weir_config_fit(struct weir_config *config, const struct weir_machine *mach
         if (largest == NULL || *largest <= FIT_FLOOR_BYTES) break;
         *largest /= 2;
     }
+    if (line_at(lines->top, WEIR_SCOPE_TOP, "spool.segment_bytes") == 0 &&
+        config->spool.segment_bytes > config->spool.max_bytes / 2)
+        config->spool.segment_bytes = config->spool.max_bytes / 2;
     for (int i = 0; i < MESSAGE_BOUNDS; i++) {
         uint64_t *bytes = bound_of(config, &message_bounds[i]);
         bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, message_bounds[i].key) != 0;
@@ -254,6 +263,23 @@ static enum weir_status check_tls(const struct weir_config *config, const struct
                                 : "cert_file and key_file");
 }
 
+/* What is on disk is asked for, and where; a log has two segments at least. */
+static enum weir_status check_spool(const struct weir_config *config, const struct weir_yaml_doc *doc,
+                                    const struct weir_lines *lines, struct weir_error *err) {
+    if (config->spool.durable && config->spool.directory[0] == 0) {
+        return weir_yaml_fail(doc, config->spool.line, err,
+                              "spool.durable: is true, spool.directory is not given: there is no disk to write to");
+    }
+    int line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.segment_bytes");
+    if (config->spool.segment_bytes <= config->spool.max_bytes / 2) return WEIR_OK;
+    if (line == 0) line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.max_bytes");
+    char small[16], large[16];
+    about(config->spool.segment_bytes, small, sizeof small);
+    about(config->spool.max_bytes, large, sizeof large);
+    return weir_yaml_fail(doc, line == 0 ? 1 : line, err,
+                          "spool.segment_bytes: %s is more than half of spool.max_bytes, which is %s", small, large);
+}
+
 enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine,
                                    const struct weir_yaml_doc *doc, const struct weir_lines *lines,
                                    struct weir_error *err) {
@@ -272,6 +298,7 @@ enum weir_status weir_config_check(const struct weir_config *config, const struc
                             "aggregate.series_per_metric_max", config->aggregate.series_per_metric_max,
                             "aggregate.series_max", config->aggregate.series_max, print_count, err);
     }
+    if (status == WEIR_OK) status = check_spool(config, doc, lines, err);
     for (size_t i = 0; status == WEIR_OK && i < sizeof tls_sections / sizeof tls_sections[0]; i++)
         status = check_tls(config, &tls_sections[i], doc, lines, err);
     for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++)

@@ -170,6 +170,15 @@ const struct weir_option weir_options[] = {
     {"sampling.shadow", TOP(sampling.shadow), .type = WEIR_OPTION_PATH, .fallback = "", .live = true,
      .help = "Path of a second sampling.yaml whose `keep:` sees the same traces and only counts what it would do."},
 
+    {"spool.directory", TOP(spool.directory), .type = WEIR_OPTION_FOLDER, .fallback = "",
+     .help = "Where spans are kept on disk until they need not be; relative to the working directory; made when it is missing, for its owner alone."},
+    {"spool.max_bytes", TOP(spool.max_bytes), .type = WEIR_OPTION_BYTES, .fallback = "10GiB", .min = 2 * MiB, .max = 1024 * TiB,
+     .help = "Bound of what is on disk; beyond, spans go on without being there, and their senders are answered without it."},
+    {"spool.segment_bytes", TOP(spool.segment_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = MiB, .max = GiB,
+     .help = "A file of this size is closed and the next one begun; files are removed as a whole."},
+    {"spool.durable", TOP(spool.durable), .type = WEIR_OPTION_BOOL, .fallback = "false",
+     .help = "Answers senders when their spans are on disk (fdatasync); those that wait for a decision outlive a crash. Needs `keep:` in sampling.yaml."},
+
     {"admin.listen", TOP(admin.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9646",
      .help = "TCP address for /metrics, health and reload."},
     {"admin.lifecycle", TOP(admin.lifecycle), .type = WEIR_OPTION_BOOL, .fallback = "false", .live = true,

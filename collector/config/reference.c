@@ -31,6 +31,11 @@ static const struct group groups[] = {
     {"batch", WEIR_SCOPE_TOP, "batch.", NULL},
     {"aggregate", WEIR_SCOPE_TOP, "aggregate.", NULL},
     {"sampling", WEIR_SCOPE_TOP, "sampling.", NULL},
+    {"spool", WEIR_SCOPE_TOP, "spool.",
+     "A journal of the spans that wait for a decision, in `journal` below the directory (docs/log-format.md). For now "
+     "it "
+     "is used with\n"
+     "`durable: true` only, and what is in it at a restart may take 128MiB of memory for decisions while it is read."},
     {"admin", WEIR_SCOPE_TOP, "admin.", NULL},
     {"Every exporter", WEIR_SCOPE_EXPORTER, "", "What waits in front of a back end, and how it is tried again."},
     {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them."},
@@ -51,6 +56,7 @@ static const char intro[] =
     "  grpc:   { listen: 0.0.0.0:4317 }\n"
     "  statsd: { listen: 0.0.0.0:8125, source_label: ip }\n"
     "sampling: { policy: sampling.yaml }\n"
+    "spool:    { directory: /var/lib/weir, max_bytes: 10GiB, durable: true }\n"
     "exporters:                      # `type` or `type/name`; without this section, one file exporter\n"
     "  zipkin: { url: \"http://${env:ZIPKIN_HOST:-zipkin}:9411/api/v2/spans\", headers_file: "
     "/run/secrets/zipkin-headers }\n"

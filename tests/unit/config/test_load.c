@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "collector/config/limits.h"
 #include "collector/config/load.h"
 #include "collector/config/options.h"
 #include "collector/config/yaml.h"
@@ -193,6 +194,25 @@ static void test_every_key(void **state) {
     weir_config_free(config);
 }
 
+static void test_spool(void **state) {
+    (void)state;
+    struct weir_config *config = accepts("lanes: 1\n");
+    assert_string_equal(config->spool.directory, "");
+    assert_int_equal(config->spool.max_bytes, 10240ll * MIB);
+    assert_int_equal(config->spool.segment_bytes, 16 * MIB);
+    assert_false(config->spool.durable);
+    uint64_t without = weir_config_memory(config, 2);
+    weir_config_free(config);
+    config = accepts("lanes: 1\nspool: { directory: ./d, max_bytes: 8MiB, durable: true }\n");
+    assert_string_equal(config->spool.directory, "./d");
+    assert_int_equal(config->spool.max_bytes, 8 * MIB);
+    assert_int_equal(config->spool.segment_bytes, 4 * MIB); /* not given: what fits */
+    assert_true(config->spool.durable);
+    assert_int_equal(config->spool.line, 2);
+    assert_int_equal(weir_config_memory(config, 2) - without, 16 * MIB + MIB / 2);
+    weir_config_free(config);
+}
+
 static void test_which_receivers_run(void **state) {
     (void)state;
     static const struct {
@@ -230,15 +250,14 @@ static void test_refused(void **state) {
     /* unknown keys */
     refuses("lanes: 1\nlanez: 2\n", "weir.yaml:2: lanez: unknown key, did you mean lanes?");
     refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, "
-                      "aggregate, sampling, admin, attributes, operations, success, exclude, exporters");
+                      "aggregate, sampling, spool, admin, attributes, operations, success, exclude, exporters");
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "
                                          "otlp_http, zipkin, scribe, datagram, access_log, statsd");
-    refuses(
-        "batch.max_spans: 2\n",
-        "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
-        "memory, receivers, batch, aggregate, sampling, admin, attributes, operations, success, exclude, exporters");
+    refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
+                                    "memory, receivers, batch, aggregate, sampling, spool, admin, attributes, "
+                                    "operations, success, exclude, exporters");
     refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
     refuses("exporters: { pigeon/a: {} }\n",
@@ -248,6 +267,13 @@ static void test_refused(void **state) {
             "retry_max, max_in_flight, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");
     refuses("exporters:\n  file:\n    dirctory: x\n",
             "weir.yaml:3: exporters.file.dirctory: unknown key, did you mean directory?");
+    /* what only makes sense together */
+    refuses("spool:\n  durable: true\n",
+            "weir.yaml:2: spool.durable: is true, spool.directory is not given: there is no disk to write to");
+    refuses("spool: { directory: /d, max_bytes: 64MiB }\n\nlanes: 1\nspool.x: 1\n",
+            "weir.yaml:4: spool.x: unknown key");
+    refuses("spool:\n  directory: /d\n  max_bytes: 64MiB\n  segment_bytes: 33MiB\n",
+            "weir.yaml:4: spool.segment_bytes: 33MiB is more than half of spool.max_bytes, which is 64MiB");
     /* twice */
     refuses("lanes: 1\nlog: {}\nlanes: 1\n", "weir.yaml:3: lanes: given twice, first at line 1");
     refuses("batch:\n  max_age: 1s\n  max_age: 1s\n", "weir.yaml:3: max_age: given twice, first at line 2");
@@ -545,6 +571,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_spool),
         cmocka_unit_test(test_which_receivers_run),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_too_many_exporters),
