@@ -364,7 +364,7 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
         }
         return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_FOLDER:
-        if (*text == 0) return refuse(why, why_size, "is empty");
+        if (*text == 0 && *option->fallback != 0) return refuse(why, why_size, "is empty"); /* else it means none */
         return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_PATH: return set_text(option, field, env->folder, text, why, why_size);
     case WEIR_OPTION_NETWORKS: {

@@ -14,7 +14,7 @@ enum weir_option_type {
     WEIR_OPTION_ENUM,     /* an enum: the index into `words` */
     WEIR_OPTION_WORD,     /* char[]: one of `words` */
     WEIR_OPTION_URL,      /* char[]: http:// or https://; may hold a password, so it is not shown */
-    WEIR_OPTION_FOLDER,   /* char[]: a path, relative to the working directory */
+    WEIR_OPTION_FOLDER,   /* char[]: a path, relative to the working directory; empty only where the default is */
     WEIR_OPTION_PATH,     /* char[]: a path, relative to the file that names it */
     WEIR_OPTION_SECONDS,  /* struct weir_aggregate_config: latency_buckets and their count */
     WEIR_OPTION_NETWORKS, /* char[]: address/prefix, with commas between */

@@ -271,7 +271,7 @@ static void test_refused(void **state) {
     refuses("spool:\n  durable: true\n",
             "weir.yaml:2: spool.durable: is true, spool.directory is not given: there is no disk to write to");
     refuses("spool: { directory: /d, max_bytes: 64MiB }\n\nlanes: 1\nspool.x: 1\n",
-            "weir.yaml:4: spool.x: unknown key");
+            "weir.yaml:4: spool.x: unknown key, did you mean spool?");
     refuses("spool:\n  directory: /d\n  max_bytes: 64MiB\n  segment_bytes: 33MiB\n",
             "weir.yaml:4: spool.segment_bytes: 33MiB is more than half of spool.max_bytes, which is 64MiB");
     /* twice */
