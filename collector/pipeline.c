@@ -10,10 +10,12 @@
 #include "collector/serve/admin.h"
 #include "collector/serve/process.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { NAME_BYTES = 64 /* a name's, on average; what the bound in bytes comes from */ };
 
@@ -52,6 +54,7 @@ struct weir_pipeline {
     uint32_t lane_count;
     struct weir_lanes *lanes;
     struct weir_taps *taps;
+    struct weir_journal *journal; /* NULL: not durable */
     struct weir_admin *admin;
     _Atomic int life;
     pthread_mutex_t reloading; /* one reload at a time, none once it drains */
@@ -279,6 +282,42 @@ static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_e
     return status;
 }
 
+/* DIRECTORY/decisions; "" where nothing outlives the process. */
+static void decisions_path(const struct weir_pipeline *pipeline, char *out, size_t out_size) {
+    const char *directory = pipeline->boot->spool.directory;
+    snprintf(out, out_size, "%s%s", directory, directory[0] != 0 ? "/decisions" : "");
+}
+
+static enum weir_status open_journal(struct weir_pipeline *pipeline, struct weir_error *err) {
+    const struct weir_config *config = pipeline->boot;
+    if (config->spool.directory[0] != 0 && mkdir(config->spool.directory, 0700) != 0 && errno != EEXIST)
+        return weir_fail(err, WEIR_IO, errno, false, "spool.directory %s", config->spool.directory);
+    if (!config->spool.durable) return WEIR_OK;
+    enum weir_status status = weir_check_durable(config, pipeline->now.policy, err);
+    if (status != WEIR_OK) return status;
+    const struct weir_journal_options options = {.directory = config->spool.directory,
+                                                 .segment_bytes = config->spool.segment_bytes,
+                                                 .max_bytes = config->spool.max_bytes,
+                                                 .names = pipeline->names,
+                                                 .metrics = pipeline->metrics,
+                                                 .clock = &weir_clock_system,
+                                                 .read = weir_tail_read_record};
+    return weir_journal_open(&pipeline->journal, &options, err);
+}
+
+/* What the process before this one knew and had not finished. Only a journal that cannot be read is a reason to stop:
+ * without the file of decisions late spans are decided anew. */
+static enum weir_status take_up(struct weir_pipeline *pipeline, struct weir_error *err) {
+    char path[WEIR_TEXT_MAX + 16];
+    struct weir_error why = {0};
+    decisions_path(pipeline, path, sizeof path);
+    if (path[0] != 0 && weir_lanes_load(pipeline->lanes, path, &why) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "decisions_lost reason=\"%s\"", why.text);
+    if (pipeline->journal == NULL) return WEIR_OK;
+    enum weir_status status = weir_journal_start(pipeline->journal, err);
+    return status == WEIR_OK ? weir_lanes_recover(pipeline->lanes, err) : status;
+}
+
 static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error *err) {
     const struct weir_config *config = pipeline->boot;
     pipeline->lane_count = config->lanes != 0 ? config->lanes : weir_cpu_limit("/sys/fs/cgroup", "/proc/self/cgroup");
@@ -291,6 +330,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     weir_taps_set_deciding(pipeline->taps, weir_policy_keep_part(pipeline->now.policy) != NULL);
     enum weir_status status = open_queues(pipeline, err);
+    if (status == WEIR_OK) status = open_journal(pipeline, err);
     if (status != WEIR_OK) return status;
     const struct weir_lanes_env env = {
         .names = pipeline->names,
@@ -300,6 +340,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         .ledger = pipeline->ledger,
         .intake = &pipeline->intake,
         .taps = pipeline->taps,
+        .journal = pipeline->journal,
         .queues = pipeline->queues,
         .queue_count = pipeline->queue_count,
     };
@@ -310,6 +351,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         status = weir_queue_start(pipeline->queues[pipeline->queues_started], err);
         if (status != WEIR_OK) break;
     }
+    if (status == WEIR_OK) status = take_up(pipeline, err);
     return status == WEIR_OK ? weir_lanes_start(pipeline->lanes, err) : status;
 }
 
@@ -323,6 +365,7 @@ static void release(struct weir_pipeline *pipeline) {
         weir_ledger_remove_exporter(pipeline->ledger, weir_queue_name(pipeline->queues[i]));
         weir_queue_free(pipeline->queues[i]);
     }
+    weir_journal_close(pipeline->journal);
     weir_ledger_free(pipeline->ledger);
     weir_aggregate_free(pipeline->aggregate);
     release_snapshot(pipeline, pipeline->now);
@@ -383,6 +426,11 @@ void weir_pipeline_stop(struct weir_pipeline *pipeline) {
     for (uint32_t i = 0; i < pipeline->queue_count; i++)
         weir_queue_stop(pipeline->queues[i], deadline_ns);
     pipeline->queues_started = 0;
+    char path[WEIR_TEXT_MAX + 16];
+    struct weir_error why = {0};
+    decisions_path(pipeline, path, sizeof path);
+    if (path[0] != 0 && weir_lanes_save(pipeline->lanes, path, &why) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "decisions_not_saved reason=\"%s\"", why.text);
     struct weir_buffer ledger = {0};
     weir_ledger_summary(pipeline->ledger, &ledger);
     weir_buffer_byte(&ledger, 0);

@@ -42,8 +42,8 @@ static void lost(void *self, const struct weir_trace *trace) {
 }
 
 /* A root that comes when its trace was decided says so as well. */
-static void keep_late(struct lane *lane, const struct weir_batch *batch, uint32_t i,
-                      const struct weir_verdict *verdict) {
+void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint32_t i,
+                         const struct weir_verdict *verdict) {
     const struct weir_span *span = &batch->spans[i];
     struct weir_otlp_mark said = mark_of(lane, verdict, span);
     bool marked = (span->flags & WEIR_SPAN_ROOT) != 0 && verdict->rule_name != WEIR_NAME_NONE;
@@ -62,7 +62,10 @@ void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uin
     struct weir_verdict verdict;
     switch (weir_tail_take(lane->tail, batch, i, now_ns, &verdict)) {
     case WEIR_TAIL_HELD: WEIR_TALLY("tailed", lane->row.tailed, 1); break;
-    case WEIR_TAIL_KEEP: keep_late(lane, batch, i, &verdict); break;
+    case WEIR_TAIL_KEEP:
+        lane->past_journal = true;
+        weir_lane_keep_late(lane, batch, i, &verdict);
+        break;
     case WEIR_TAIL_DROP: WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1); break;
     }
 }
@@ -82,7 +85,8 @@ void weir_lane_follow_policy(struct lane *lane) {
                                       .self = lane,
                                       .kept = kept,
                                       .dropped = dropped,
-                                      .lost = lost};
+                                      .lost = lost,
+                                      .journal = lane->journal != NULL ? weir_journal_lane_tail(lane->journal) : NULL};
     lane->tail = weir_tail_new(&env, policy, shadow, now_ns);
     if (lane->tail == NULL)
         weir_log(WEIR_LOG_ERROR, "tail_failed lane=%u reason=\"out of memory: every trace is kept\"", lane->index);
@@ -95,8 +99,13 @@ void weir_lane_tick_tail(struct lane *lane) {
     if (lane->tail == NULL) return;
     weir_tail_watch(lane->tail, weir_taps_dropped_wanted(lane->all->env.taps));
     weir_tail_tick(lane->tail, weir_loop_now(lane->loop));
+    if (lane->journal != NULL) weir_journal_flush(lane->journal);
 }
 
+/* What is journalled waits for the next start: a trace is not judged by half of it because a process ends. */
 void weir_lane_drain_tail(struct lane *lane) {
-    if (lane->tail != NULL) weir_tail_drain(lane->tail, weir_loop_now(lane->loop));
+    if (lane->journal != NULL)
+        weir_lane_journal_rest(lane);
+    else if (lane->tail != NULL)
+        weir_tail_drain(lane->tail, weir_loop_now(lane->loop));
 }

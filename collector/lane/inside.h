@@ -32,6 +32,12 @@ struct lane {
     uint32_t exemplars_left; /* that may be looked up until the next tick, where no tail buffer decides */
     struct weir_tail *tail;  /* NULL: no policy has had a `keep:` yet */
     struct weir_timer open_age, tick;
+    struct weir_journal_lane *journal; /* NULL: not durable */
+    struct weir_receipt **owed;        /* of requests whose spans are not on disk yet */
+    size_t owed_count, owed_capacity;
+    struct weir_timer commit;
+    bool past_journal;           /* a span of the request that is being taken goes its way without the journal */
+    uint64_t recovering_segment; /* of the span that is being recovered; 0 = none is */
     struct weir_lane_row row;
     bool row_changed;
     struct weir_metric_set *metrics, *weights;
@@ -75,6 +81,17 @@ void weir_lane_drain_tail(struct lane *lane); /* decides what waits */
 void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i, const struct weir_otlp_mark *mark);
 void weir_lane_close_batch(struct lane *lane);      /* into the queues */
 void weir_lane_batch_due(struct weir_timer *timer); /* open_age's */
+
+/* A span whose trace was decided before; a root among them is marked. */
+void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint32_t i,
+                         const struct weir_verdict *verdict);
+
+/* durable.c: one part of a receipt (or NULL), of spans that were taken; settled now, or when they are on disk. */
+void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt);
+enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err);
+void weir_lane_close_journal(struct lane *lane);
+void weir_lane_journal_batch(struct lane *lane); /* before a batch goes to the queues */
+void weir_lane_journal_rest(struct lane *lane);  /* all that was taken and decided is with the journal */
 
 /* The way from one lane to another. NULL: out of memory. */
 struct crossing *weir_crossing_new(struct lane *to);

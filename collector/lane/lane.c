@@ -60,7 +60,10 @@ static void go_on(void *self, struct weir_batch *batch, uint32_t i) {
 static void take_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     switch (weir_join_offer(lane->join, &lane->snapshot.config->scribe, batch, i, now_ns)) {
     case WEIR_JOIN_GOES_ON: pass_joined(lane, batch, i, now_ns); break;
-    case WEIR_JOIN_WAITS: WEIR_TALLY("joined", lane->row.joined, 1); break;
+    case WEIR_JOIN_WAITS:
+        lane->past_journal = true;
+        WEIR_TALLY("joined", lane->row.joined, 1);
+        break;
     case WEIR_JOIN_MERGED: WEIR_TALLY("dropped_merged", lane->row.dropped[WEIR_DROP_MERGED], 1); break;
     }
 }
@@ -114,7 +117,7 @@ static void take_parcel(struct lane *lane, const struct weir_parcel *parcel) {
     if (parcel->batch != NULL) {
         WEIR_TALLY("taken_over", lane->row.taken_over, parcel->count);
         take(lane, parcel->batch, parcel->first, parcel->count);
-        if (parcel->batch->receipt != NULL) weir_receipt_settle(parcel->batch->receipt, WEIR_OWNED);
+        weir_lane_acknowledge(lane, parcel->batch->receipt);
         weir_batch_unref(parcel->batch);
     } else {
         struct weir_point point;
@@ -260,7 +263,7 @@ static enum weir_status sink_spans(void *self, enum weir_receiver_id receiver, s
         poke(crossing);
     }
     take(lane, batch, starts[lane->index], starts[lane->index + 1] - starts[lane->index]);
-    if (batch->receipt != NULL) weir_receipt_settle(batch->receipt, WEIR_OWNED);
+    weir_lane_acknowledge(lane, batch->receipt);
     weir_batch_unref(batch);
     lane->row_changed = true;
     return WEIR_OK;
@@ -346,6 +349,8 @@ enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
             .names = all->env.names, .metrics = all->env.metrics, .go_on = go_on, .self = lane});
         if (lane->join == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
     }
+    enum weir_status status = weir_lane_open_journal(lane, err);
+    if (status != WEIR_OK) return status;
     weir_lane_follow_policy(lane);
     weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
     weir_loop_each_round(lane->loop, round_done, lane);
@@ -381,6 +386,7 @@ void weir_lane_close(struct lane *lane) {
     weir_loop_free(lane->loop); /* its last letters may open a batch */
     weir_batch_unref(lane->open);
     weir_tail_free(lane->tail);
+    weir_lane_close_journal(lane);
     weir_join_free(lane->join);
     scratch_free(lane);
 }

@@ -11,6 +11,7 @@
 #include "collector/receive/receiver.h"
 #include "collector/sample/policy.h"
 #include "collector/sample/taps.h"
+#include "collector/spool/journal.h"
 #include "collector/spool/queue.h"
 
 #include <pthread.h>
@@ -33,8 +34,9 @@ struct weir_lanes_env {
     struct weir_aggregate *aggregate;
     struct weir_ledger *ledger;
     struct weir_budget *intake;
-    struct weir_taps *taps;     /* who watches decisions; NULL: nobody, ever */
-    struct weir_queue **queues; /* what every closed batch is given to */
+    struct weir_journal *journal; /* of undecided spans; NULL: they live in memory only */
+    struct weir_taps *taps;       /* who watches decisions; NULL: nobody, ever */
+    struct weir_queue **queues;   /* what every closed batch is given to */
     uint32_t queue_count;
 };
 
@@ -46,6 +48,12 @@ enum weir_status weir_lanes_open(struct weir_lanes *lanes, const struct weir_rec
                                  const struct weir_config *config, struct weir_error *err);
 /* Starts the threads; each starts its receivers. On failure those that run are stopped. */
 enum weir_status weir_lanes_start(struct weir_lanes *lanes, struct weir_error *err);
+/* Takes up what the journal holds from before: after weir_lanes_open(), before start. On failure what was found is
+ * still there for the next start. */
+enum weir_status weir_lanes_recover(struct weir_lanes *lanes, struct weir_error *err);
+/* What was decided, into and out of a file: after stop, before start. Nothing where no policy has a `keep:`. */
+enum weir_status weir_lanes_save(const struct weir_lanes *lanes, const char *path, struct weir_error *err);
+enum weir_status weir_lanes_load(struct weir_lanes *lanes, const char *path, struct weir_error *err);
 /* Posts a snapshot to each lane; returns after all of them swapped: the one before may be freed then. */
 void weir_lanes_reload(struct weir_lanes *lanes, const struct weir_snapshot *snapshot);
 /* Why the trace was, or would be, kept, as text for people (sample/tail.h), asked of the lane that it belongs to.

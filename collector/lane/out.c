@@ -4,6 +4,7 @@
 void weir_lane_close_batch(struct lane *lane) {
     struct weir_batch *batch = lane->open;
     if (batch == NULL) return;
+    weir_lane_journal_batch(lane);
     lane->open = NULL;
     weir_loop_unset(lane->loop, &lane->open_age);
     WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
@@ -24,6 +25,10 @@ static bool open_batch(struct lane *lane) {
     /* Room for a full batch at once: a buffer that grows would be copied over and over. */
     lane->open = weir_batch_new(NULL, limits->max_bytes);
     if (lane->open == NULL) return false;
+    if (lane->recovering_segment != 0)
+        weir_journal_hold_segment(lane->all->env.journal, lane->open, lane->recovering_segment);
+    else if (lane->journal != NULL)
+        weir_journal_hold(lane->journal, lane->open);
     lane->open->born_ns = weir_loop_now(lane->loop);
     weir_loop_set(lane->loop, &lane->open_age, lane->open->born_ns + limits->max_age_ns);
     return true;

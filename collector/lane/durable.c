@@ -1,0 +1,133 @@
+/* durable.c - with `spool.durable` undecided spans are journalled: requests are acknowledged when their spans are on
+ * disk, and what a process before this one left there is taken up again. */
+#include "collector/core/receipt.h"
+#include "collector/lane/inside.h"
+
+#include <stdlib.h>
+
+/* Between two commits of a lane. Shorter, and blocks of few spans compress badly; longer, and senders wait. */
+enum { COMMIT_MS = 5 };
+
+static void commit(struct lane *lane) {
+    if (lane->owed_count == 0) return;
+    if (lane->tail != NULL) weir_tail_seal(lane->tail);
+    weir_journal_commit(lane->journal, lane->owed, lane->owed_count);
+    lane->owed_count = 0;
+}
+
+static void commit_due(struct weir_timer *timer) {
+    commit((struct lane *)((char *)timer - offsetof(struct lane, commit)));
+}
+
+static bool owe(struct lane *lane, struct weir_receipt *receipt) {
+    if (lane->owed_count == lane->owed_capacity) {
+        size_t capacity = 2 * lane->owed_capacity + 64;
+        struct weir_receipt **more = realloc((void *)lane->owed, capacity * sizeof *more);
+        if (more == NULL) return false;
+        lane->owed = more;
+        lane->owed_capacity = capacity;
+    }
+    lane->owed[lane->owed_count++] = receipt;
+    return true;
+}
+
+void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt) {
+    bool journalled = lane->journal != NULL && lane->tail != NULL && !lane->past_journal;
+    lane->past_journal = false;
+    if (receipt == NULL) return;
+    if (!journalled || !owe(lane, receipt)) {
+        weir_receipt_settle(receipt, WEIR_OWNED);
+        return;
+    }
+    if (lane->commit.place == 0)
+        weir_loop_set(lane->loop, &lane->commit, weir_loop_now(lane->loop) + COMMIT_MS * WEIR_MS);
+}
+
+enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err) {
+    lane->commit.fire = commit_due;
+    if (lane->all->env.journal == NULL) return WEIR_OK;
+    lane->journal = weir_journal_lane_new(lane->all->env.journal);
+    return lane->journal != NULL ? WEIR_OK : weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+}
+
+void weir_lane_close_journal(struct lane *lane) {
+    for (size_t i = 0; i < lane->owed_count; i++)
+        weir_receipt_settle(lane->owed[i], WEIR_OWNED);
+    free((void *)lane->owed);
+    weir_journal_lane_free(lane->journal);
+}
+
+/* Decisions are written before their effect leaves. */
+void weir_lane_journal_batch(struct lane *lane) {
+    if (lane->journal == NULL) return;
+    if (lane->tail != NULL) weir_tail_seal(lane->tail);
+    weir_journal_flush(lane->journal);
+}
+
+void weir_lane_journal_rest(struct lane *lane) {
+    if (lane->journal == NULL) return;
+    commit(lane);
+    if (lane->tail != NULL) weir_tail_seal(lane->tail);
+    weir_journal_flush(lane->journal);
+}
+
+/* ---- after a restart ---- */
+
+static void recovered_decision(void *self, uint64_t trace_hi, uint64_t trace_lo, const struct weir_verdict *verdict) {
+    struct weir_lanes *all = self;
+    struct lane *lane = &all->lanes[weir_trace_lane(trace_lo, all->count)];
+    if (lane->tail != NULL) weir_decisions_put(weir_tail_decisions(lane->tail), trace_hi, trace_lo, verdict);
+}
+
+static void recovered_span(void *self, struct weir_batch *batch, uint32_t i, enum weir_fate fate,
+                           const struct weir_verdict *verdict, uint64_t segment) {
+    struct weir_lanes *all = self;
+    struct weir_span *span = &batch->spans[i];
+    struct lane *lane = &all->lanes[weir_trace_lane(span->trace_lo, all->count)];
+    span->flags |= WEIR_SPAN_UNCOUNTED; /* the process before this one has counted it in its series */
+    WEIR_TALLY("recovered", lane->row.recovered, 1);
+    lane->recovering_segment = segment;
+    if (lane->open != NULL) weir_journal_hold_segment(all->env.journal, lane->open, segment);
+    if (fate == WEIR_FATE_DROPPED) {
+        WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1);
+    } else if (fate == WEIR_FATE_KEPT) {
+        weir_threshold_raise(span, verdict->threshold);
+        weir_lane_keep_late(lane, batch, i, verdict);
+    } else {
+        weir_lane_hold(lane, batch, i, weir_loop_now(lane->loop));
+    }
+    lane->recovering_segment = 0;
+    lane->row_changed = true;
+}
+
+enum weir_status weir_lanes_recover(struct weir_lanes *all, struct weir_error *err) {
+    const struct weir_journal_recovery recovery = {.decided = recovered_decision, .span = recovered_span, .self = all};
+    enum weir_status status = weir_journal_replay(all->env.journal, &recovery, err);
+    for (uint32_t i = 0; i < all->count; i++) {
+        struct lane *lane = &all->lanes[i];
+        weir_lane_close_batch(lane);
+        weir_lane_journal_rest(lane);
+        weir_ledger_publish(all->env.ledger, i, &lane->row);
+    }
+    return status == WEIR_OK ? weir_journal_replayed(all->env.journal, err) : status;
+}
+
+/* ---- decisions, from one process to the next ---- */
+
+static bool memories(const struct weir_lanes *all, struct weir_decisions **decisions) {
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (all->lanes[i].tail == NULL) return false;
+        decisions[i] = weir_tail_decisions(all->lanes[i].tail);
+    }
+    return true;
+}
+
+enum weir_status weir_lanes_save(const struct weir_lanes *all, const char *path, struct weir_error *err) {
+    struct weir_decisions *decisions[WEIR_LANES_MAX];
+    return memories(all, decisions) ? weir_decisions_save(decisions, all->count, all->env.names, path, err) : WEIR_OK;
+}
+
+enum weir_status weir_lanes_load(struct weir_lanes *all, const char *path, struct weir_error *err) {
+    struct weir_decisions *decisions[WEIR_LANES_MAX];
+    return memories(all, decisions) ? weir_decisions_load(decisions, all->count, all->env.names, path, err) : WEIR_OK;
+}
