@@ -299,9 +299,11 @@ static bool seal(struct weir_blocks *blocks, struct hot *hot) {
     return true;
 }
 
-void weir_blocks_seal(struct weir_blocks *blocks) {
+bool weir_blocks_seal(struct weir_blocks *blocks) {
+    bool all = true;
     for (unsigned i = 0; i < WEIR_HOT_BLOCKS; i++)
-        seal(blocks, &blocks->hot[i]);
+        all = seal(blocks, &blocks->hot[i]) && all;
+    return all;
 }
 
 /* ---- records ---- */

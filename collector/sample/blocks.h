@@ -47,7 +47,7 @@ uint32_t weir_blocks_put(struct weir_blocks *blocks, unsigned hot, const struct 
 void weir_blocks_hold(struct weir_blocks *blocks, uint32_t block);
 /* One reference less, and so many of its records that nobody needs. */
 void weir_blocks_release(struct weir_blocks *blocks, uint32_t block, uint32_t records);
-void weir_blocks_seal(struct weir_blocks *blocks); /* both hot blocks */
+bool weir_blocks_seal(struct weir_blocks *blocks); /* both hot blocks; false: no room for one, it stays hot */
 /* Marks a block; false: it was marked so already. A trace may have two references to one block. */
 bool weir_blocks_mark(struct weir_blocks *blocks, uint32_t block, uint32_t mark);
 /* The records of a block, in their order; `each` may put records. False: no memory to decompress into. */

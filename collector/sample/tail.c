@@ -123,9 +123,10 @@ static void finish(struct weir_tail *tail, uint32_t slot, const struct weir_verd
     enum weir_cause cause = pending->cause;
     bool follows = pending->state == WEIR_PENDING_FOLLOWS;
     struct weir_batch *spans = NULL;
+    /* Of one that follows too: where the journal has its decision may be gone by now, and its span is there anew. */
+    if (tail->env.journal != NULL) tail->env.journal->decided(tail->env.journal->self, &trace, verdict);
     if (!follows) {
         weir_decisions_put(tail->decisions, trace.trace_hi, trace.trace_lo, verdict);
-        if (tail->env.journal != NULL) tail->env.journal->decided(tail->env.journal->self, &trace, verdict);
         weir_count(tail->metrics, (verdict->kept ? WEIR_TAIL_CAUSE_KEPT : WEIR_TAIL_CAUSE_DROPPED) + cause, 1);
         weir_count(tail->metrics, WEIR_TAIL_AGE, (uint64_t)(ms_of(tail, tail->now_ns) - pending->born_ms) * WEIR_MS);
         if ((trace.flags & WEIR_TRACE_ROOT) == 0) weir_count(tail->metrics, WEIR_TAIL_NO_ROOT, 1);
@@ -512,8 +513,8 @@ void weir_tail_watch(struct weir_tail *tail, bool dropped_too) {
     tail->watched = dropped_too;
 }
 
-void weir_tail_seal(struct weir_tail *tail) {
-    weir_blocks_seal(tail->blocks);
+bool weir_tail_seal(struct weir_tail *tail) {
+    return weir_blocks_seal(tail->blocks);
 }
 
 uint64_t weir_tail_held(const struct weir_tail *tail) {
