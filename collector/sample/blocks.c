@@ -11,8 +11,9 @@
 
 enum {
     LEVEL = -3,                        /* of zstd; 0008 has what each costs */
+    HASH_LOG = 16,                     /* likewise: fewer places of a block share one */
     ORIGINS_MAX = 256,                 /* of a block; then the next one */
-    ORIGIN_BYTES = 8 * WEIR_HOT_BYTES, /* likewise: they stay as long as the block */
+    ORIGIN_BYTES = 4 * WEIR_HOT_BYTES, /* likewise: they stay as long as the block */
     CACHE = 4,          /* blocks that were decompressed last: several kept traces of one round lie in one */
     CODEC_BYTES = 4096, /* what a compressed block may be larger by */
 };
@@ -262,8 +263,7 @@ static bool seal(struct weir_blocks *blocks, struct hot *hot) {
     size_t size = hot->size;
     bool plain = true;
     if (blocks->env.compress && packed_room(blocks, ZSTD_compressBound(hot->size))) {
-        size_t packed =
-            ZSTD_compressCCtx(blocks->packer, blocks->packed, blocks->packed_capacity, hot->bytes, hot->size, LEVEL);
+        size_t packed = ZSTD_compress2(blocks->packer, blocks->packed, blocks->packed_capacity, hot->bytes, hot->size);
         if (!ZSTD_isError(packed) && packed < hot->size) {
             stored = blocks->packed;
             size = packed;
@@ -451,7 +451,9 @@ struct weir_blocks *weir_blocks_new(const struct weir_blocks_env *env) {
     blocks->known = calloc(blocks->known_capacity, sizeof *blocks->known);
     blocks->packer = ZSTD_createCCtx();
     blocks->unpacker = ZSTD_createDCtx();
-    bool made = blocks->known != NULL && blocks->packer != NULL && blocks->unpacker != NULL;
+    bool made = blocks->known != NULL && blocks->packer != NULL && blocks->unpacker != NULL &&
+                !ZSTD_isError(ZSTD_CCtx_setParameter(blocks->packer, ZSTD_c_compressionLevel, LEVEL)) &&
+                !ZSTD_isError(ZSTD_CCtx_setParameter(blocks->packer, ZSTD_c_hashLog, HASH_LOG));
     for (int i = 0; i < CACHE; i++)
         blocks->cache[i].block = WEIR_BLOCK_NONE;
     for (unsigned i = 0; i < WEIR_HOT_BLOCKS; i++) {

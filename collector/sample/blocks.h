@@ -1,7 +1,7 @@
 /* blocks.h - where undecided spans lie: records in blocks that span traces. One thread, one lane.
  *
- *   hot block   records as they come, 32 KiB; two of them, for traces that look kept and for the others
- *   cold block  a hot one that is full, compressed (zstd 1), packed behind the one before in a segment
+ *   hot block   records as they come, 64 KiB; two of them, for traces that look kept and for the others
+ *   cold block  a hot one that is full, compressed (zstd), packed behind the one before in a segment
  *   segment     128 KiB of memory of its own, given back when none of its blocks is needed
  *
  *   record      serial (4) slot (4) body size (4) operation (4) flags (2) origin (2) receiver (1) status (1)
@@ -13,7 +13,7 @@
 #define WEIR_SAMPLE_BLOCKS_H
 #include "collector/core/batch.h"
 
-enum { WEIR_HOT_BYTES = 32 * 1024, WEIR_SEGMENT_BYTES = 128 * 1024, WEIR_HOT_BLOCKS = 2 };
+enum { WEIR_HOT_BYTES = 64 * 1024, WEIR_SEGMENT_BYTES = 128 * 1024, WEIR_HOT_BLOCKS = 2 };
 enum { WEIR_BLOCK_NONE = 0xffffffff };
 
 struct weir_record {

@@ -6,9 +6,10 @@
 enum {
     BUCKETS_FIRST = 1024,
     SLOTS_SHIFT = 9, /* 64 KiB a chunk */
-    REFS_SHIFT = 14, /* 192 KiB */
+    REFS_SHIFT = 12, /* 128 KiB */
 };
 _Static_assert(sizeof(struct weir_pending) == 128, "a trace takes two cache lines");
+_Static_assert(sizeof(struct weir_refs) == 32, "a node takes half a cache line");
 
 static uint32_t bucket_of(const struct weir_pendings *all, uint64_t trace_lo) {
     /* Not the hash that chose the lane: of its values each lane sees only a part. */
@@ -23,7 +24,7 @@ bool weir_pendings_init(struct weir_pendings *all) {
                                   .quiet_last = WEIR_SLOT_NONE,
                                   .bucket_count = BUCKETS_FIRST};
     weir_pool_init(&all->slots, sizeof(struct weir_pending), SLOTS_SHIFT);
-    weir_pool_init(&all->refs, sizeof(struct weir_ref), REFS_SHIFT);
+    weir_pool_init(&all->refs, sizeof(struct weir_refs), REFS_SHIFT);
     all->buckets = malloc(BUCKETS_FIRST * sizeof *all->buckets);
     if (all->buckets == NULL) return false;
     memset(all->buckets, 0xff, BUCKETS_FIRST * sizeof *all->buckets);
@@ -65,6 +66,17 @@ void weir_pending_prefetch(const struct weir_pendings *all, uint64_t trace_lo, b
         const char *pending = (const char *)weir_pending_at(all, *bucket);
         __builtin_prefetch(pending, 1);
         __builtin_prefetch(pending + 64, 1);
+    }
+}
+
+void weir_pending_prefetch_slot(const struct weir_pendings *all, uint32_t slot, bool near) {
+    const struct weir_pending *pending = weir_pending_at(all, slot);
+    if (!near) {
+        __builtin_prefetch(pending, 1);
+        __builtin_prefetch((const char *)pending + 64, 1);
+    } else if (pending->refs != WEIR_SLOT_NONE) {
+        __builtin_prefetch(weir_refs_at(all, pending->refs), 1);
+        __builtin_prefetch(&all->buckets[bucket_of(all, pending->trace.trace_lo)], 1);
     }
 }
 
@@ -161,38 +173,71 @@ void weir_pending_unlist(struct weir_pendings *all, uint32_t slot) {
 
 bool weir_pending_ref(struct weir_pendings *all, uint32_t slot, uint32_t block, bool *fresh) {
     struct weir_pending *pending = weir_pending_at(all, slot);
+    struct weir_refs *node = weir_refs_at(all, pending->refs);
     *fresh = false;
-    /* The latest, or the one before it: there are two hot blocks. */
-    for (uint32_t at = pending->refs, n = 0; at != WEIR_SLOT_NONE && n < 2; at = weir_ref_at(all, at)->next, n++) {
-        if (weir_ref_at(all, at)->block != block) continue;
-        weir_ref_at(all, at)->spans++;
+    for (uint32_t i = node != NULL ? node->count : 0; i-- > 0;) { /* of older nodes none is likely to be hot */
+        if (node->block[i] != block || node->spans[i] == UINT16_MAX) continue;
+        node->spans[i]++;
         return true;
     }
-    uint32_t at = weir_pool_take(&all->refs);
-    if (at == WEIR_SLOT_NONE) return false;
-    *weir_ref_at(all, at) = (struct weir_ref){.block = block, .spans = 1, .next = pending->refs};
-    pending->refs = at;
+    if (node == NULL || node->count == WEIR_REFS_A_NODE) {
+        uint32_t at = weir_pool_take(&all->refs);
+        if (at == WEIR_SLOT_NONE) return false;
+        node = weir_refs_at(all, at);
+        *node = (struct weir_refs){.next = pending->refs};
+        pending->refs = at;
+    }
+    node->block[node->count] = block;
+    node->spans[node->count++] = 1;
     *fresh = true;
     return true;
 }
 
-uint32_t weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block) {
-    uint32_t *at = &weir_pending_at(all, slot)->refs;
-    while (*at != WEIR_SLOT_NONE && weir_ref_at(all, *at)->block != block)
-        at = &weir_ref_at(all, *at)->next;
-    if (*at == WEIR_SLOT_NONE) return 0;
-    uint32_t ref = *at, spans = weir_ref_at(all, ref)->spans;
-    *at = weir_ref_at(all, ref)->next;
-    weir_pool_give(&all->refs, ref);
-    return spans;
+bool weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block) {
+    for (uint32_t *at = &weir_pending_at(all, slot)->refs; *at != WEIR_SLOT_NONE; at = &weir_refs_at(all, *at)->next) {
+        struct weir_refs *node = weir_refs_at(all, *at);
+        uint32_t i = 0;
+        while (i < node->count && node->block[i] != block)
+            i++;
+        if (i == node->count) continue;
+        if (--node->spans[i] > 0) return false;
+        for (node->count--; i < node->count; i++) {
+            node->block[i] = node->block[i + 1];
+            node->spans[i] = node->spans[i + 1];
+        }
+        if (node->count == 0) {
+            uint32_t empty = *at;
+            *at = node->next;
+            weir_pool_give(&all->refs, empty);
+        }
+        return true;
+    }
+    return false;
+}
+
+uint32_t weir_pending_ref_count(const struct weir_pendings *all, uint32_t slot) {
+    uint32_t count = 0;
+    const struct weir_refs *node = weir_refs_at(all, weir_pending_at(all, slot)->refs);
+    for (; node != NULL; node = weir_refs_at(all, node->next))
+        count += node->count;
+    return count;
+}
+
+void weir_pending_blocks(const struct weir_pendings *all, uint32_t slot, uint32_t *blocks) {
+    uint32_t left = weir_pending_ref_count(all, slot);
+    const struct weir_refs *node = weir_refs_at(all, weir_pending_at(all, slot)->refs);
+    for (; node != NULL; node = weir_refs_at(all, node->next)) {
+        for (uint32_t i = node->count; i-- > 0;)
+            blocks[--left] = node->block[i];
+    }
 }
 
 void weir_pending_drop(struct weir_pendings *all, uint32_t slot) {
     struct weir_pending *pending = weir_pending_at(all, slot);
     weir_pending_unlist(all, slot);
-    for (uint32_t ref = pending->refs, next; ref != WEIR_SLOT_NONE; ref = next) {
-        next = weir_ref_at(all, ref)->next;
-        weir_pool_give(&all->refs, ref);
+    for (uint32_t node = pending->refs, next; node != WEIR_SLOT_NONE; node = next) {
+        next = weir_refs_at(all, node)->next;
+        weir_pool_give(&all->refs, node);
     }
     uint32_t *at = &all->buckets[bucket_of(all, pending->trace.trace_lo)];
     while (*at != slot)

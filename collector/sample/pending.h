@@ -6,9 +6,14 @@
 
 enum { WEIR_SLOT_NONE = WEIR_POOL_NONE };
 
-/* In which block how many of its spans are. */
-struct weir_ref {
-    uint32_t block, spans, next;
+/* In which blocks how many of its spans are, four a node: a node is half a cache line, and a list of single ones would
+ * be a miss each when the trace is decided. A block may stand there twice. */
+enum { WEIR_REFS_A_NODE = 4 };
+struct weir_refs {
+    uint32_t block[WEIR_REFS_A_NODE]; /* the oldest first */
+    uint16_t spans[WEIR_REFS_A_NODE];
+    uint32_t next; /* an older node */
+    uint32_t count;
 };
 
 enum weir_pending_state {
@@ -21,7 +26,7 @@ enum weir_pending_state {
 struct weir_pending {
     struct weir_trace trace;
     uint32_t serial; /* tells it from others that had its slot */
-    uint32_t refs;   /* the latest first */
+    uint32_t refs;   /* the latest node */
     uint32_t chain;  /* of its hash bucket */
     uint32_t wait_before, wait_after, quiet_before, quiet_after;
     uint32_t born_ms, last_ms; /* of the tail's own clock */
@@ -39,8 +44,9 @@ struct weir_pendings {
 static inline struct weir_pending *weir_pending_at(const struct weir_pendings *all, uint32_t slot) {
     return weir_pool_at(&all->slots, slot);
 }
-static inline struct weir_ref *weir_ref_at(const struct weir_pendings *all, uint32_t ref) {
-    return weir_pool_at(&all->refs, ref);
+/* NULL behind the last. */
+static inline struct weir_refs *weir_refs_at(const struct weir_pendings *all, uint32_t node) {
+    return node != WEIR_SLOT_NONE ? weir_pool_at(&all->refs, node) : NULL;
 }
 /* Is the trace that had this slot and serial still undecided? */
 static inline bool weir_pending_is(const struct weir_pendings *all, uint32_t slot, uint32_t serial) {
@@ -63,7 +69,12 @@ void weir_pending_quiet(struct weir_pendings *all, uint32_t slot);  /* (again) l
 void weir_pending_unlist(struct weir_pendings *all, uint32_t slot); /* out of both lists */
 /* One more span in `block`: *fresh when the trace had none in it. False: out of memory. */
 bool weir_pending_ref(struct weir_pendings *all, uint32_t slot, uint32_t block, bool *fresh);
-/* Takes the reference to `block` out; how many spans it was for. */
-uint32_t weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block);
+/* One span less in `block`; true: that was its last there, and the reference is gone. */
+bool weir_pending_unref(struct weir_pendings *all, uint32_t slot, uint32_t block);
+/* The references of a trace, the oldest first, into `blocks`, which has room for as many. */
+uint32_t weir_pending_ref_count(const struct weir_pendings *all, uint32_t slot);
+void weir_pending_blocks(const struct weir_pendings *all, uint32_t slot, uint32_t *blocks);
+/* Asks for the memory that deciding this trace will look at: far (itself), then near (its references). */
+void weir_pending_prefetch_slot(const struct weir_pendings *all, uint32_t slot, bool near);
 void weir_pending_drop(struct weir_pendings *all, uint32_t slot); /* forgotten; its refs go back too */
 #endif

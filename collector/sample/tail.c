@@ -1,9 +1,12 @@
 #include "collector/core/ledger.h"
+#include "collector/core/utf8.h"
+#include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
 #include "collector/decode/otlp_span.h"
 #include "collector/sample/tail_inside.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,10 +30,10 @@ struct gather {
 };
 
 /* The span as it was taken: the body says most of it; what was judged, renamed or weighed here is in the record. */
-static void read_view(struct weir_otlp_names *walk, const struct weir_record *record, struct weir_span *span) {
+static bool read_view(struct weir_otlp_names *walk, const struct weir_record *record, struct weir_span *span) {
     struct weir_otlp_finding finding;
     *span = (struct weir_span){.prior = 1};
-    weir_otlp_read_span(walk, record->body, record->size, span, &finding, NULL);
+    bool sound = weir_otlp_read_span(walk, record->body, record->size, span, &finding, NULL) == WEIR_OTLP_GOOD;
     span->size = record->size;
     span->receiver = record->receiver;
     span->status = record->status;
@@ -39,6 +42,7 @@ static void read_view(struct weir_otlp_names *walk, const struct weir_record *re
     if (record->operation != WEIR_NAME_NONE) span->operation = record->operation;
     if ((record->flags & WEIR_SPAN_TH_CHANGED) != 0) span->threshold = record->threshold;
     if ((record->flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span->prior = record->prior;
+    return sound;
 }
 
 static bool add_to_batch(struct weir_batch *batch, const struct weir_record *record, struct weir_span *span) {
@@ -65,15 +69,11 @@ enum { REFS_ON_STACK = 64 };
 static struct weir_batch *gather_spans(struct weir_tail *tail, uint32_t slot) {
     const struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     struct gather gather = {.tail = tail, .pending = pending, .slot = slot};
-    uint32_t few[REFS_ON_STACK], *blocks = few, count = 0;
-    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
-        count++;
+    uint32_t few[REFS_ON_STACK], *blocks = few, count = weir_pending_ref_count(&tail->pendings, slot);
     if (count > REFS_ON_STACK) blocks = malloc(count * sizeof *blocks);
     gather.batch = weir_batch_new(NULL, pending->bytes);
     bool whole = blocks != NULL && gather.batch != NULL;
-    uint32_t n = count;
-    for (uint32_t ref = pending->refs; whole && ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
-        blocks[--n] = weir_ref_at(&tail->pendings, ref)->block;
+    if (whole) weir_pending_blocks(&tail->pendings, slot, blocks);
     tail->marks++;
     for (uint32_t i = 0; whole && i < count; i++) {
         if (!weir_blocks_mark(tail->blocks, blocks[i], tail->marks)) continue;
@@ -92,9 +92,11 @@ static void forget(struct weir_tail *tail, uint32_t slot) {
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     struct weir_generation *generation = &tail->generations[pending->generation];
     tail->spans -= pending->trace.span_count;
-    for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next)
-        weir_blocks_release(tail->blocks, weir_ref_at(&tail->pendings, ref)->block,
-                            weir_ref_at(&tail->pendings, ref)->spans);
+    const struct weir_refs *node = weir_refs_at(&tail->pendings, pending->refs);
+    for (; node != NULL; node = weir_refs_at(&tail->pendings, node->next)) {
+        for (uint32_t i = 0; i < node->count; i++)
+            weir_blocks_release(tail->blocks, node->block[i], node->spans[i]);
+    }
     weir_pending_drop(&tail->pendings, slot);
     generation->traces--;
 }
@@ -280,16 +282,9 @@ static void rewrite_block(struct weir_tail *tail, uint32_t block) {
         if (written == WRITTEN_NOT) break;
         if (written == WRITTEN_DECIDED) continue;
         /* The reference to the old block goes record by record, so that no span is ever held twice or not at all. */
-        const struct weir_pending *pending = weir_pending_at(&tail->pendings, record->slot);
-        for (uint32_t ref = pending->refs; ref != WEIR_SLOT_NONE; ref = weir_ref_at(&tail->pendings, ref)->next) {
-            if (weir_ref_at(&tail->pendings, ref)->block != block) continue;
-            weir_blocks_hold(tail->blocks, block);
-            weir_blocks_release(tail->blocks, block, 1);
-            if (--weir_ref_at(&tail->pendings, ref)->spans > 0) break;
-            weir_pending_unref(&tail->pendings, record->slot, block);
-            weir_blocks_release(tail->blocks, block, 0);
-            break;
-        }
+        weir_blocks_hold(tail->blocks, block);
+        weir_blocks_release(tail->blocks, block, 1);
+        if (weir_pending_unref(&tail->pendings, record->slot, block)) weir_blocks_release(tail->blocks, block, 0);
     }
     weir_count(tail->metrics, WEIR_TAIL_REWRITTEN, 1);
 out:
@@ -474,19 +469,46 @@ static void decide_followers(struct weir_tail *tail) {
     tail->follow_count = 0;
 }
 
+/* Deciding a trace looks at memory that was last touched seconds ago: it is asked for some traces ahead. */
+struct ahead {
+    uint32_t far, near, steps;
+};
+enum { AHEAD_FAR = 12, AHEAD_NEAR = 6 };
+
+static void look_ahead(const struct weir_tail *tail, struct ahead *ahead, bool quiet) {
+    const struct weir_pendings *pendings = &tail->pendings;
+    for (uint32_t more = ahead->steps == 0 ? AHEAD_FAR : 1; more > 0 && ahead->far != WEIR_SLOT_NONE; more--) {
+        const struct weir_pending *pending = weir_pending_at(pendings, ahead->far);
+        ahead->far = quiet ? pending->quiet_after : pending->wait_after;
+        if (ahead->far != WEIR_SLOT_NONE) weir_pending_prefetch_slot(pendings, ahead->far, false);
+    }
+    for (uint32_t more = ahead->steps == 0 ? AHEAD_NEAR : 1; more > 0 && ahead->near != WEIR_SLOT_NONE; more--) {
+        const struct weir_pending *pending = weir_pending_at(pendings, ahead->near);
+        ahead->near = quiet ? pending->quiet_after : pending->wait_after;
+        if (ahead->near == WEIR_SLOT_NONE) break;
+        weir_pending_prefetch_slot(pendings, ahead->near, true);
+        weir_decisions_prefetch(tail->decisions, weir_pending_at(pendings, ahead->near)->trace.trace_lo);
+    }
+    ahead->steps++;
+}
+
 void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns) {
     struct weir_pendings *pendings = &tail->pendings;
     tail->now_ns = now_ns;
     uint32_t now_ms = ms_of(tail, now_ns);
     decide_followers(tail);
+    struct ahead ahead = {.far = pendings->quiet_first, .near = pendings->quiet_first};
     while (pendings->quiet_first != WEIR_SLOT_NONE) {
         uint32_t slot = pendings->quiet_first;
         if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->last_ms) * WEIR_MS < tail->quiet_ns) break;
+        look_ahead(tail, &ahead, true);
         decide(tail, slot, WEIR_CAUSE_ROOT);
     }
+    ahead = (struct ahead){.far = pendings->wait_first, .near = pendings->wait_first};
     while (pendings->wait_first != WEIR_SLOT_NONE) {
         uint32_t slot = pendings->wait_first;
         if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->born_ms) * WEIR_MS < tail->wait_ns) break;
+        look_ahead(tail, &ahead, false);
         decide(tail, slot, WEIR_CAUSE_WAIT);
     }
     for (int g = 0; g < WEIR_GENERATIONS; g++) {
@@ -578,11 +600,32 @@ struct record_reader {
     struct weir_batch *batch;
     void (*span)(void *self, struct weir_batch *batch, uint32_t i);
     void *self;
-    bool full;
+    bool full, unsound;
 };
 
+enum { PART_DEPTH = 3 /* where a Resource and a scope stand in a request */ };
+
+static bool is_sound_part(enum weir_otlp_message message, const uint8_t *bytes, uint32_t size) {
+    struct weir_otlp_finding finding = {0};
+    return weir_otlp_check(message, weir_wire_of(bytes, size), PART_DEPTH, &finding) && !finding.bad_text;
+}
+
 static struct weir_origin *origin_again(void *self, const struct weir_origin_parts *parts) {
-    return weir_otlp_origin(((struct record_reader *)self)->otlp, parts);
+    struct record_reader *reader = self;
+    if (is_sound_part(WEIR_OTLP_RESOURCE, parts->resource, parts->resource_size) &&
+        is_sound_part(WEIR_OTLP_SCOPE, parts->scope, parts->scope_size) &&
+        weir_utf8_valid(parts->resource_url, parts->resource_url_size) &&
+        weir_utf8_valid(parts->scope_url, parts->scope_url_size))
+        return weir_otlp_origin(reader->otlp, parts);
+    reader->unsound = true;
+    return NULL;
+}
+
+/* Of a disk's bytes: may others believe it? */
+static bool is_sound(const struct weir_span *span) {
+    return span->receiver < WEIR_RECEIVERS && span->status <= WEIR_STATUS_ERROR &&
+           span->threshold < WEIR_THRESHOLD_MAX && isfinite(span->prior) && span->prior > 0 &&
+           isfinite(weir_span_weight(span));
 }
 
 static void span_again(void *self, const struct weir_record *record) {
@@ -590,9 +633,9 @@ static void span_again(void *self, const struct weir_record *record) {
     struct weir_record fresh = *record;
     struct weir_span span;
     fresh.operation = WEIR_NAME_NONE; /* an id of a process that is gone */
-    if (fresh.receiver >= WEIR_RECEIVERS) fresh.receiver = WEIR_RECEIVER_GRPC;
-    read_view(reader->walk, &fresh, &span);
-    if ((span.trace_hi | span.trace_lo) == 0) return; /* no span of ours */
+    if (reader->full || reader->unsound) return;
+    reader->unsound = !read_view(reader->walk, &fresh, &span) || !is_sound(&span);
+    if (reader->unsound) return;
     weir_batch_truncate(reader->batch, 0, 0);
     if (add_to_batch(reader->batch, &fresh, &span)) {
         reader->span(reader->self, reader->batch, 0);
@@ -614,6 +657,7 @@ enum weir_status weir_tail_read_record(const uint8_t *bytes, size_t size, struct
         status = weir_blocks_read_sealed(
             bytes, size, &(struct weir_blocks_reader){.self = &reader, .origin = origin_again, .each = span_again},
             err);
+        if (reader.unsound) status = weir_fail(err, WEIR_INVALID, 0, false, "a span or resource in it is unsound");
         if (status == WEIR_OK && reader.full) status = weir_fail(err, WEIR_FULL, 0, true, "out of memory");
     } else {
         weir_fail(err, WEIR_FULL, 0, true, "out of memory");
