@@ -81,7 +81,7 @@ static uint64_t rig_mixed(uint64_t x) { /* splitmix64 */
 static uint64_t rig_lo(uint32_t trace) { /* the low 24 bits name the trace, also without the high half */
     return (rig_mixed(trace) & ~0xffffffull) | trace;
 }
-static uint64_t rig_randomness(uint32_t trace) {
+static inline uint64_t rig_randomness(uint32_t trace) {
     return rig_lo(trace) & (WEIR_THRESHOLD_MAX - 1);
 }
 static struct fate *rig_fate(uint64_t trace_lo) {
@@ -197,7 +197,7 @@ static void rig_build(const char *keep, const char *shadow) {
     assert_non_null(rig.tail);
 }
 
-static void rig_reload(const char *keep) {
+static inline void rig_reload(const char *keep) {
     struct weir_policy *policy = keep != NULL ? rig_policy(keep) : NULL, *old = rig.policy;
     if (keep == NULL) assert_int_equal(weir_policy_load(NULL, rig.names, &policy, NULL), WEIR_OK);
     weir_tail_reload(rig.tail, policy, NULL, rig.now_ns);
@@ -312,7 +312,7 @@ static inline const char *rig_rule(uint32_t trace) {
     return weir_names_text(rig.names, rig_fate(rig_lo(trace))->rule_name, NULL);
 }
 
-static double rig_metric(const char *line) {
+static inline double rig_metric(const char *line) {
     struct weir_buffer page = {0};
     weir_metrics_expose(rig.metrics, &page);
     weir_buffer_byte(&page, 0);
