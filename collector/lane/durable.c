@@ -10,8 +10,12 @@ enum { COMMIT_MS = 5 };
 
 static void commit(struct lane *lane) {
     if (lane->owed_count == 0) return;
-    if (lane->tail != NULL) weir_tail_seal(lane->tail);
-    weir_journal_commit(lane->journal, lane->owed, lane->owed_count);
+    if (lane->tail == NULL || weir_tail_seal(lane->tail)) {
+        weir_journal_commit(lane->journal, lane->owed, lane->owed_count);
+    } else { /* a block found no room, and is in memory only */
+        for (size_t i = 0; i < lane->owed_count; i++)
+            weir_receipt_settle(lane->owed[i], WEIR_OWNED);
+    }
     lane->owed_count = 0;
 }
 
