@@ -52,7 +52,7 @@ static struct rig {
     struct fate *fates;
     uint64_t kept_spans, dropped_spans, lost_spans, late_kept, late_dropped, given;
     uint32_t decided_traces;
-    /* R of all traces, when fixed; else of the id */
+    bool inside; /* it is the tail that asks for memory */
     bool watched;
     uint32_t watched_spans;
     /* the journal */
@@ -277,7 +277,9 @@ static enum weir_tail_answer rig_take(const struct said *said, struct weir_verdi
     struct weir_batch *batch = rig_batch(said);
     struct weir_verdict mine;
     struct fate *fate = rig_fate(rig_lo(said->trace));
+    rig.inside = true;
     enum weir_tail_answer answer = weir_tail_take(rig.tail, batch, 0, rig.now_ns, verdict != NULL ? verdict : &mine);
+    rig.inside = false;
     fate->given++;
     rig.given++;
     if (answer == WEIR_TAIL_KEEP) {
@@ -294,7 +296,9 @@ static enum weir_tail_answer rig_take(const struct said *said, struct weir_verdi
 
 static void rig_pass(uint64_t ms) {
     rig.now_ns += ms * WEIR_MS;
+    rig.inside = true;
     weir_tail_tick(rig.tail, rig.now_ns);
+    rig.inside = false;
 }
 
 /* Every span is in one place, and in one only. */
