@@ -1,6 +1,8 @@
 /* main.c - the sub-commands. */
 #include "collector/check.h"
+#include "collector/cli/explain.h"
 #include "collector/cli/import.h"
+#include "collector/cli/replay.h"
 #include "collector/cli/tail.h"
 #include "collector/core/log.h"
 #include "collector/emit/emit.h"
@@ -23,6 +25,8 @@ static const char main_usage[] =
     "  emit     play a mesh: send spans and counters, and say what became of them\n"
     "  cat      print the spans of trace files as JSON lines\n"
     "  tail     watch traces as they are decided, drawn as trees\n"
+    "  explain  why a trace was or would be kept, rule by rule\n"
+    "  replay   try a sampling policy on trace files: what it keeps, saves, loses\n"
     "  import   turn rules of another tail sampler into a sampling.yaml\n"
     "  version  print the version\n"
     "\n"
@@ -150,6 +154,8 @@ int main(int argc, char **argv) {
         {"emit", weir_emit_main},
         {"cat", weir_cat_main},
         {"tail", weir_tail_main},
+        {"explain", weir_explain_main},
+        {"replay", weir_replay_main},
         {"import", weir_import_main},
         {"version", version},
         {"--version", version},

@@ -34,7 +34,7 @@ void weir_terminal_fold(const struct weir_terminal *terminal, uint32_t indent, c
     for (const char *word = text; *word != 0;) {
         size_t size = strcspn(word, " ");
         uint32_t columns = width(word, size);
-        if (column > 0 && column + 1 + columns > terminal->columns) {
+        if (terminal->is_terminal && column > 0 && column + 1 + columns > terminal->columns) {
             fprintf(terminal->file, "\n%*s", (int)indent, "");
             column = indent;
         } else if (column > 0) {

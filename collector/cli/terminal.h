@@ -16,8 +16,8 @@ struct weir_terminal {
 };
 
 struct weir_terminal weir_terminal_of(FILE *file);
-/* Prints `text` as words, folded at the columns, further lines `indent` in. The `mark_size` bytes at `mark` (within
- * text, or NULL) are coloured. Ends the line. */
+/* Prints `text` as words, on a terminal folded at its columns, further lines `indent` in. The `mark_size` bytes at
+ * `mark` (within text, or NULL) are coloured. Ends the line. */
 void weir_terminal_fold(const struct weir_terminal *terminal, uint32_t indent, const char *text, const char *mark,
                         size_t mark_size, enum weir_terminal_colour colour);
 

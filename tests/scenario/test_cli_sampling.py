@@ -1,0 +1,312 @@
+"""`weir explain`, `weir replay` and `weir import` end to end: a real Weir writes trace files, and what the commands say of them
+is what is counted from `weir cat` here."""
+
+import collections
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+from harness.process import run
+from harness.weir import Weir, binary
+
+TRACES, SPANS_A_TRACE = 2500, 8
+R_MAX = 2**56
+
+POLICY = """
+keep:
+  wait: 5s
+  quiet: 1s
+  rules:
+    - { name: errors, when: { error: true } }
+    - { name: long, when: { duration: ">40ms" }, rate: 0.5 }
+    - { name: dry, when: { service: edge }, dry_run: true }
+    - { name: rest, rate: 0.1 }
+"""
+IN_FORCE = """
+keep:
+  rules:
+    - { name: tenth, rate: 0.1 }
+"""
+
+
+def cli(*arguments, status: int = 0, timeout: float = 60, env: dict | None = None) -> subprocess.CompletedProcess:
+    done = run([binary(), *arguments], timeout, env=env)
+    assert done.returncode == status, f"weir {arguments}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done
+
+
+def threshold(rate: float) -> int:
+    return round((1 - rate) * R_MAX)
+
+
+class Trace:
+    """A trace as the rules see it, from the JSON lines of `weir cat`."""
+
+    def __init__(self, spans: list[dict]):
+        self.spans = spans
+        self.id = spans[0]["traceId"]
+        self.r = int(self.id, 16) % R_MAX
+        starts = [int(span["startTimeUnixNano"]) for span in spans]
+        ends = [int(span["endTimeUnixNano"]) for span in spans]
+        self.duration_ms = (max(ends) - min(starts)) / 1e6
+        self.error = any(span.get("status", {}).get("code") == 2 or self.http(span) >= 500 for span in spans)
+
+    @staticmethod
+    def http(span: dict) -> int:
+        for attribute in span.get("attributes", []):
+            if attribute["key"] in ("http.status_code", "http.response.status_code"):
+                return int(next(iter(attribute["value"].values())))
+        return 0
+
+    def rule(self) -> tuple[str, float]:
+        if self.error:
+            return "errors", 1
+        return ("long", 0.5) if self.duration_ms > 40 else ("rest", 0.1)
+
+
+@pytest.fixture
+def files(weir, tmp_path):
+    """A folder of trace files, everything kept, and its traces by id."""
+    one = weir(lanes=2)
+    one.emit("--seed", 11, "--errors", "0.02", "--rate", 10000, spans=TRACES * SPANS_A_TRACE)
+    one.balance(received=TRACES * SPANS_A_TRACE)
+    assert one.stop() == 0
+    spans = collections.defaultdict(list)
+    for span in one.cat():
+        spans[span["traceId"]].append(span)
+    traces = {trace: Trace(of) for trace, of in spans.items()}
+    assert len(traces) == TRACES
+    policy, in_force = tmp_path / "new.yaml", tmp_path / "old.yaml"
+    policy.write_text(POLICY)
+    in_force.write_text(IN_FORCE)
+    return one.traces, traces, policy, in_force
+
+
+def test_replay_counts_what_python_counts(files):
+    folder, traces, policy, in_force = files
+    said = json.loads(cli("replay", folder, "--policy", policy, "--against", in_force, "--json", "--all").stdout)
+    assert said["traces"] == TRACES
+    assert said["spans"] == TRACES * SPANS_A_TRACE
+    assert said["late_spans"] == said["decided_early"] == 0
+    assert said["file_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    new, old = said["policies"]
+
+    rows = {row["rule"]: row for row in new["rules"]}
+    matched, kept = collections.Counter(), collections.Counter()
+    estimate = 0.0
+    for trace in traces.values():
+        rule, rate = trace.rule()
+        matched[rule] += 1
+        if trace.r >= threshold(rate):
+            kept[rule] += 1
+            estimate += 1 / rate
+    assert matched["errors"] > 20 and matched["long"] > 20 and matched["rest"] > 20, f"a poor mesh: {matched}"
+    for rule in ("errors", "long", "rest"):
+        assert (rows[rule]["traces"], rows[rule]["kept_traces"]) == (matched[rule], kept[rule]), rule
+        assert rows[rule]["kept_spans"] == SPANS_A_TRACE * kept[rule]
+    assert rows["dry"]["dry_traces"] == sum(
+        not trace.error and trace.duration_ms <= 40 and any(span["service"] == "edge" for span in trace.spans)
+        for trace in traces.values()
+    )
+    assert new["stands_for"] == pytest.approx(TRACES)
+    assert new["estimate"] == pytest.approx(estimate)
+    assert abs(new["estimate"] - TRACES) < 5 * new["variance"] ** 0.5
+    assert new["kept_bytes"] < new["bytes"] == said["bytes"] == old["bytes"]
+    assert new["error_traces"] == matched["errors"]
+    assert new["error_traces_lost"] == 0 and said["lost"] == []
+
+    # Against the one in force, and the other way round: what each loses.
+    tenth = {trace.id for trace in traces.values() if trace.r >= threshold(0.1)}
+    ours = {trace.id for trace in traces.values() if trace.r >= threshold(trace.rule()[1])}
+    assert said["kept_by"] == {
+        "both": len(ours & tenth),
+        "new": len(ours - tenth),
+        "old": len(tenth - ours),
+        "neither": TRACES - len(ours | tenth),
+    }
+    said = json.loads(cli("replay", folder, "--policy", in_force, "--json", "--all").stdout)
+    lost = {trace.id for trace in traces.values() if trace.error} - tenth
+    assert {one["trace_id"] for one in said["lost"]} == lost and len(lost) == said["lost_count"]
+    for one in said["lost"]:
+        assert any((span["service"], span["name"]) == (one["service"], one["operation"]) for span in traces[one["trace_id"]].spans)
+
+    # A page for people: the same numbers, 80 columns, no colour where nobody looks.
+    page = cli("replay", folder, "--policy", policy).stdout
+    assert f"errors{matched['errors']:>27,}{kept['errors']:>11,}" in page
+    assert max(map(len, page.splitlines())) <= 80 and "\033" not in page
+
+
+def test_what_a_tail_kept_is_weighed(weir, tmp_path):
+    """A Weir keeps a quarter; a replay of its files knows what they stand for, and `explain` which rule kept them."""
+    kept_by = tmp_path / "kept.yaml"
+    kept_by.write_text(
+        "keep: { wait: 2s, quiet: 200ms, rules: [ { name: errors, when: { error: true } }, { name: quarter, rate: 0.25 } ] }\n"
+    )
+    one = weir(lanes=2, extra=f"sampling: {{ policy: {kept_by} }}")
+    one.emit("--seed", 12, "--rate", 10000, spans=TRACES * SPANS_A_TRACE)
+    one.balance(received=TRACES * SPANS_A_TRACE)
+    assert one.stop() == 0
+    spans = one.cat()
+    weights = {}
+    for span in spans:
+        for attribute in span.get("attributes", []):
+            if attribute["key"] == "weir.weight":
+                weights[span["traceId"]] = attribute["value"]["doubleValue"]
+    assert len(weights) == len({span["traceId"] for span in spans})
+
+    said = json.loads(cli("replay", one.traces, "--policy", kept_by, "--json").stdout)
+    (policy,) = said["policies"]
+    assert said["traces"] == policy["kept_traces"] == len(weights), "the same policy keeps again what it kept"
+    assert policy["stands_for"] == pytest.approx(sum(weights.values()))
+    assert policy["estimate"] == pytest.approx(sum(weights.values()))
+    assert abs(policy["stands_for"] - TRACES) < 5 * (12 * TRACES / 4) ** 0.5
+    assert "They were thinned before and stand for" in cli("replay", one.traces, "--policy", kept_by).stdout
+
+    config = tmp_path / "weir.yaml"
+    config.write_text(f"sampling: {{ policy: {kept_by} }}\n")
+    page = cli("explain", one.traces, "-c", config).stdout
+    assert page.count("would be kept by rule") == len(weights)
+    assert "left out" not in page
+    rules = re.findall(r"  was kept by rule (\w+), and stands for (\d+)\n", page)
+    assert sorted(float(weight) for _, weight in rules) == sorted(weights.values())
+    assert {rule for rule, _ in rules} == {"errors", "quarter"}
+
+
+def test_explain_says_what_replay_does(files):
+    folder, traces, policy, _ = files
+    page = cli("explain", folder, "--policy", policy).stdout
+    assert max(map(len, page.splitlines())) <= 80 and "\033" not in page
+    fate = {}
+    for block in page.split("\n\n"):
+        trace = block.split(" ", 1)[0]
+        said = re.search(r"would be (kept|left out) by rule (\w+)", block)
+        assert said, block
+        fate[trace] = (said[1], said[2])
+    assert fate == {
+        trace.id: ("kept" if trace.r >= threshold(trace.rule()[1]) else "left out", trace.rule()[0]) for trace in traces.values()
+    }
+    one = next(trace for trace in traces.values() if trace.rule()[0] == "long")
+    alone = cli("explain", folder, "--policy", policy, "--trace", one.id).stdout
+    assert alone.count("rule long: the first that matches") == 1 and alone.startswith(one.id)
+    assert re.search(r"    yes  duration: >40ms \([\d.]+m?s\)\n", alone)
+    missing = cli("explain", folder, "--trace", "0123456789abcdef", status=1)
+    assert "0123456789abcdef: not in these files" in missing.stderr
+
+
+def test_explain_asks_a_running_weir(start, tmp_path):
+    policy = tmp_path / "sampling.yaml"
+    policy.write_text(
+        "keep: { wait: 30s, quiet: 20s, rules: [ { name: slow, when: { duration: '>10s' } }, { name: rest, rate: 1 } ] }\n"
+    )
+    one = start(Weir(tmp_path / "weir", lanes=2, extra=f"sampling: {{ policy: {policy} }}"))
+    one.emit("--seed", 3, spans=SPANS_A_TRACE)
+    admin = f"127.0.0.1:{one.admin_port}"
+    nobody = cli("explain", "00000000000000000000000000000007", "--admin", admin, status=1)
+    assert f"weir explain: {admin}: 404" in nobody.stderr
+    assert cli("explain", "7" * 32, "--admin", "127.0.0.1:1", status=1).stderr.startswith("weir explain: 127.0.0.1:1: ")
+    assert one.stop() == 0
+    (trace,) = {span["traceId"] for span in one.cat()}
+    again = start(Weir(tmp_path / "again", lanes=2, extra=f"sampling: {{ policy: {policy} }}"))
+    again.emit("--seed", 3, spans=SPANS_A_TRACE)
+    answer = cli("explain", trace, "--admin", f"127.0.0.1:{again.admin_port}").stdout
+    assert "rule rest: the first that matches now" in answer and "duration: >10s" in answer
+    assert again.stop() == 0
+
+
+def on_a_screen(arguments: list, columns: int = 80, env: dict | None = None) -> str:
+    """What a terminal gets that is so wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    running = subprocess.Popen(
+        [binary(), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm", **(env or {})},
+    )
+    os.close(theirs)
+    seen = b""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            got = os.read(ours, 65536)
+        except OSError:  # it is closed
+            break
+        if not got:
+            break
+        seen += got
+    os.close(ours)
+    assert running.wait(10) in (0, 1)
+    return seen.decode()
+
+
+def test_on_a_terminal(files, tmp_path):
+    folder, _, policy, in_force = files
+    screen = on_a_screen(["replay", folder, "--policy", in_force])
+    assert "\033[1m" in screen and "\033[31m" in screen, "headings, and what is lost"
+    plain = re.sub(r"\033\[[0-9;]*[mK]", "", screen)
+    lines = [line.split("\r")[-1] for line in plain.replace("\r\n", "\n").splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert "\033[3" not in on_a_screen(["replay", folder, "--policy", in_force], env={"NO_COLOR": "1"})
+    assert "\033[32m" in on_a_screen(["explain", folder, "--policy", policy])
+    assert "\033" not in on_a_screen(["explain", folder, "--policy", policy], env={"TERM": "dumb"})
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "left_out"),
+    [
+        (
+            "processors: { tail_sampling: { policies: [ { name: errors, type: status_code, status_code: { status_codes: "
+            "[ERROR] } }, { name: some, type: probabilistic, probabilistic: { sampling_percentage: 10 } } ] } }",
+            [],
+            0,
+        ),
+        ("policies: [ { name: state, type: trace_state, trace_state: { key: a, values: [b] } } ]", [], 1),
+        (
+            "RulesVersion: 2\nSamplers: { __default__: { RulesBasedSampler: { Rules: [ { Name: slow, SampleRate: 1, "
+            "Conditions: [ { Field: root.duration_ms, Operator: '>', Value: 500 } ] }, { Name: rest, SampleRate: 10 } ] } } }",
+            ["--from", "refinery"],
+            0,
+        ),
+        ('{ "default_strategy": { "type": "probabilistic", "param": 0.5 } }', [], 1),
+    ],
+)
+def test_what_is_imported_passes_check(tmp_path, text, options, left_out):
+    there, policy, config = tmp_path / "there.yaml", tmp_path / "sampling.yaml", tmp_path / "weir.yaml"
+    there.write_text(text + "\n")
+    config.write_text(f"sampling: {{ policy: {policy} }}\n")
+    done = cli("import", there, "-o", policy, *options)
+    assert done.stdout == ""
+    assert done.stderr.count(": left out: ") == left_out
+    cli("check", "-c", config)
+    cli("import", there, "-o", policy, status=1)  # it is there: nothing is overwritten
+    strict = cli("import", there, "-o", policy, "--force", "--strict", status=3 if left_out else 0)
+    assert strict.stderr == done.stderr
+
+
+def test_errors_name_the_place(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("keep:\n  rules:\n    - { name: a, when: { errors: true } }\n")
+    assert f"{broken}:3: " in cli("replay", tmp_path, "--policy", broken, status=1).stderr
+    assert f"{broken}:3: " in cli("explain", tmp_path, "--policy", broken, status=1).stderr
+    assert f"{broken}:1: neither" in cli("import", broken, status=1).stderr
+    good = tmp_path / "good.yaml"
+    good.write_text("keep: {}\n")
+    assert f"{tmp_path}: no traces-*.otlp.zst in this folder" in cli("replay", tmp_path, "--policy", good, status=1).stderr
+    assert "/no/such: No such file" in cli("replay", "/no/such", "--policy", good, status=1).stderr
+    file = tmp_path / "traces-1.otlp.zst"
+    file.write_bytes(b"this is no trace file at all")
+    assert f"{file}: offset 0: " in cli("replay", file, "--policy", good, status=1).stderr
+    for command in ("import", "explain", "replay"):
+        assert cli(command, "--help").stdout.startswith(f"usage: weir {command} ")
+        assert max(map(len, cli(command, "--help").stdout.splitlines())) <= 80
+        assert "usage: " in cli(command, status=2).stderr
+        assert "unknown argument" in cli(command, "x", "--nonsense=1", status=2).stderr
