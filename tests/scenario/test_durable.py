@@ -1,0 +1,241 @@
+"""`spool.durable`: what was acknowledged outlives a kill at any moment, a full disk and a damaged one."""
+
+import json
+import pathlib
+import random
+import threading
+import time
+import urllib.error
+
+import pytest
+from harness.net import http, wait_until
+from harness.process import run
+from harness.weir import Weir, binary
+
+RULES = """
+keep:
+  wait: 2s
+  quiet: 300ms
+  memory: 64MiB
+  rules:
+    - { name: errors, when: { error: true } }
+    - { name: half, rate: 0.5 }
+"""
+KILLS = 50
+
+
+def durable(folder: pathlib.Path, rules: str = RULES, **spool) -> str:
+    policy = folder / "sampling.yaml"
+    policy.write_text(rules)
+    more = "".join(f", {key}: {value}" for key, value in spool.items())
+    return f"sampling: {{ policy: {policy} }}\nspool: {{ directory: {folder / 'spool'}, durable: true{more} }}\n"
+
+
+def is_kept(trace: int, error: bool) -> bool:
+    """Rate 0.5 by the low 56 bits of the trace id (OpenTelemetry, consistent probability sampling)."""
+    return error or (trace & (2**56 - 1)) >= 2**55
+
+
+def spans_of(trace: int, numbers, error: bool, service: str = "shop", pad: int = 0) -> list[dict]:
+    """Zipkin v2; number 1 is the root. In a trace with errors every span is one, so that each tells of it."""
+    out = []
+    for number in numbers:
+        one = {
+            "traceId": f"{trace:032x}",
+            "id": f"{trace % 2**32 * 16 + number + 1:016x}",
+            "name": "GET /items",
+            "kind": "SERVER",
+            "timestamp": int(time.time() * 1e6),
+            "duration": 1000 * number,
+            "localEndpoint": {"serviceName": service},
+            "tags": {"http.path": "/items", **({"error": "declined"} if error else {})},
+        }
+        if pad:
+            one["tags"]["pad"] = random.Random(trace + number).randbytes(pad // 2).hex()
+        if number > 1:
+            one["parentId"] = f"{trace % 2**32 * 16 + 2:016x}"
+        out.append(one)
+    return out
+
+
+def key(span: dict) -> tuple[int, int]:
+    return int(span.get("traceId"), 16), int(span.get("spanId") or span["id"], 16)
+
+
+def post(one: Weir, spans: list[dict], timeout: float = 10) -> bool:
+    """Whether it was acknowledged."""
+    try:
+        url = f"http://127.0.0.1:{one.ports['zipkin']}/api/v2/spans"
+        return http(url, method="POST", body=json.dumps(spans).encode(), timeout=timeout).status == 202
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def stored(one: Weir) -> dict[tuple[int, int], int]:
+    """How often each span is in the files. A kill may leave the end of one torn; what is torn was not called delivered."""
+    done = run([binary(), "cat", one.traces], 120)
+    counts: dict[tuple[int, int], int] = {}
+    for line in done.stdout.splitlines():
+        found = key(json.loads(line))
+        counts[found] = counts.get(found, 0) + 1
+    return counts
+
+
+class Senders:
+    """Threads that post traces of four spans in two requests, children first, and know what was acknowledged."""
+
+    def __init__(self, one: Weir, count: int = 4):
+        self.one, self.lock, self.over = one, threading.Lock(), threading.Event()
+        self.acknowledged: dict[tuple[int, int], bool] = {}
+        self.refused = 0
+        self.threads = [threading.Thread(target=self.send, args=(index,), daemon=True) for index in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def send(self, index: int):
+        chance = random.Random(index)
+        while not self.over.is_set():
+            traces = [(chance.getrandbits(128) | 1, chance.random() < 0.1) for _ in range(20)]
+            for numbers in ((2, 3, 4), (1,)):
+                body = [span for trace, error in traces for span in spans_of(trace, numbers, error)]
+                if post(self.one, body):
+                    with self.lock:
+                        errors = dict(traces)
+                        self.acknowledged |= {key(span): errors[int(span["traceId"], 16)] for span in body}
+                else:
+                    self.refused += 1
+                    time.sleep(0.02)
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(30)
+
+
+def decided(one: Weir):
+    """Nothing waits for a decision or for a back end any more."""
+    page = one.page()
+    return page.sum("weir_spans_held") == 0 and page.sum("weir_tail_pending_spans") == 0
+
+
+def assert_none_missing(one: Weir, acknowledged: dict[tuple[int, int], bool]):
+    have = stored(one)
+    missing = [span for span, error in acknowledged.items() if is_kept(span[0], error) and span not in have]
+    assert not missing, f"{len(missing)} of {len(acknowledged)} acknowledged spans are not stored, such as {missing[0]}"
+    wrong = [span for span, error in acknowledged.items() if not is_kept(span[0], error) and span in have]
+    assert not wrong, f"{len(wrong)} spans are stored against their rule"
+
+
+def test_killed_fifty_times(weir, tmp_path):
+    one = weir(lanes=2, extra=durable(tmp_path, segment_bytes="1MiB"), receivers={"zipkin": ""})
+    senders = Senders(one)
+    chance = random.Random(7)
+    recovered = failed = 0
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.02, 0.8))
+        page = one.page()
+        recovered += page.sum("weir_spans_recovered_total")
+        failed += page.sum("weir_journal_commits_failed_total")
+        one.kill()
+        one.start()
+    time.sleep(0.5)
+    senders.stop()
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 30)
+    one.balance()
+    assert one.page().sum("weir_journal_commits_failed_total") + failed == 0
+    assert len(senders.acknowledged) > 1000 and senders.refused > 0 and recovered > 0
+    assert_none_missing(one, senders.acknowledged)
+
+
+def test_a_stop_leaves_what_is_undecided_to_the_next_start(weir, tmp_path):
+    one = weir(lanes=2, extra=durable(tmp_path), receivers={"zipkin": ""})
+    acknowledged = {}
+    for trace in range(1 << 54, (1 << 54) + 50):
+        body = spans_of(trace * 2 + 1, (2, 3), error=trace % 2 == 0)  # no roots: they wait for 2 s
+        assert post(one, body)
+        acknowledged |= {key(span): trace % 2 == 0 for span in body}
+    assert one.stop() == 0
+    assert not stored(one)
+    one.start()
+    page = one.page()
+    assert page.sum("weir_spans_recovered_total") == len(acknowledged)
+    assert page.sum("weir_journal_spans_recovered_total", fate="undecided") == len(acknowledged)
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 20)
+    one.balance()
+    assert_none_missing(one, acknowledged)
+    assert max(stored(one).values()) == 1, "nothing comes twice after a stop"
+    wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 10)
+    assert one.stop() == 0
+    one.start()
+    assert one.page().sum("weir_spans_recovered_total") == 0
+
+
+def test_a_damaged_journal_is_read_around(weir, tmp_path):
+    one = weir(lanes=1, extra=durable(tmp_path, RULES.replace("wait: 2s", "wait: 20s")), receivers={"zipkin": ""})
+    acknowledged, requests = {}, 40
+    for n in range(requests):
+        body = spans_of((n + 1) << 64 | 2**55, (2, 3), error=True)
+        assert post(one, body)
+        acknowledged |= {key(span): True for span in body}
+    one.kill()
+    segments = sorted((tmp_path / "spool" / "journal").glob("*.log"))
+    assert segments, "nothing is on disk"
+    data = bytearray(segments[0].read_bytes())
+    data[len(data) // 2] ^= 0x40
+    segments[0].write_bytes(bytes(data) + b"\0" * 5000)
+    one.start()
+    page = one.page()
+    lost = len(acknowledged) - page.sum("weir_spans_recovered_total")
+    assert 0 < lost <= 2 * 4, "one flipped bit costs one block: some milliseconds of spans"
+    assert page.sum("weir_journal_records_bad_total") == 2
+    assert "event=journal_damaged file=00000001.log offset=" in one.process.text()
+    one.balance(held=True)
+
+
+def test_another_process_is_refused(weir, tmp_path):
+    extra = durable(tmp_path)
+    weir(lanes=1, extra=extra, receivers={"zipkin": ""})
+    second = Weir(tmp_path / "second", lanes=1, extra=extra)
+    done = run([binary(), "run", "-c", second.config])
+    assert done.returncode == 1
+    assert f"{tmp_path}/spool/journal/lock: another process has the directory" in done.stderr
+
+
+@pytest.mark.parametrize("rules, reason", [("collector: { rate: 1 }\n", "spool.durable: needs `keep:` in sampling.policy")])
+def test_durable_needs_spans_that_wait(tmp_path, rules, reason):
+    one = Weir(tmp_path / "weir", extra=durable(tmp_path, rules))
+    for command in ("check", "run"):
+        done = run([binary(), command, "-c", one.config])
+        assert done.returncode == 1
+        assert reason in done.stderr and f"{one.config}:" in done.stderr
+
+
+def test_a_full_journal_degrades_and_heals(weir, tmp_path):
+    """It may have 2 MiB; more waits for its decision. Spans go their way, and what is not on disk is counted."""
+    rules = RULES.replace("wait: 2s", "wait: 4s")
+    one = weir(lanes=2, extra=durable(tmp_path, rules, max_bytes="2MiB", segment_bytes="1MiB"), receivers={"zipkin": ""})
+    chance = random.Random(1)
+    acknowledged = {}
+
+    def send(count: int):
+        for _ in range(count):
+            trace = chance.getrandbits(128) | 1
+            body = [span for n in range(20) for span in spans_of(trace + (n << 64), (2, 3), False, pad=4000)]
+            assert post(one, body), "a full journal refuses nobody"
+            acknowledged.update({key(span): False for span in body})
+
+    send(60)  # 60 x 40 x 2 KiB that does not compress
+    page = one.page()
+    assert page.sum("weir_journal_commits_failed_total") > 0
+    assert page.sum("weir_journal_records_lost_total", type="spans") > 0
+    assert page.sum("weir_journal_bytes") <= 2 << 20
+    assert "event=journal_block_lost" in one.process.text()
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 20)
+    time.sleep(1.2)  # its thread looks every second
+    before = one.page().sum("weir_journal_commits_failed_total")
+    send(3)
+    page = one.page()
+    assert page.sum("weir_journal_commits_failed_total") == before, "there is room again"
+    wait_until(lambda: decided(one), "the rest", 20)
+    one.balance()
+    assert_none_missing(one, acknowledged)
