@@ -1,9 +1,11 @@
 /* durable.c - with `spool.durable` undecided spans are journalled: requests are acknowledged when their spans are on
  * disk, and what a process before this one left there is taken up again. */
+#include "collector/core/log.h"
 #include "collector/core/receipt.h"
 #include "collector/lane/inside.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 /* Between two commits of a lane. Shorter, and blocks of few spans compress badly; longer, and senders wait. */
 enum { COMMIT_MS = 5 };
@@ -77,15 +79,40 @@ void weir_lane_journal_rest(struct lane *lane) {
 
 /* ---- after a restart ---- */
 
+/* There may be more on disk than the queues have memory for, and back ends may be away: so long, in all, a start waits
+ * for them before the queues do what they do with too much. */
+enum { ROOM_WAIT_MS = 10 * 1000, ROOM_LOOK_MS = 10, ROOM_EVERY_SPANS = 64 };
+
+struct recovery {
+    struct weir_lanes *all;
+    uint32_t waited_ms;
+    uint64_t kept;
+};
+
+static bool have_room(const struct weir_lanes *all) {
+    for (uint32_t i = 0; i < all->env.queue_count; i++) {
+        if (!weir_queue_has_room(all->env.queues[i])) return false;
+    }
+    return true;
+}
+
+static void wait_for_room(struct recovery *recovery) {
+    while (recovery->waited_ms < ROOM_WAIT_MS && !have_room(recovery->all)) {
+        nanosleep(&(struct timespec){.tv_nsec = ROOM_LOOK_MS * 1000 * 1000}, NULL);
+        recovery->waited_ms += ROOM_LOOK_MS;
+    }
+}
+
 static void recovered_decision(void *self, uint64_t trace_hi, uint64_t trace_lo, const struct weir_verdict *verdict) {
-    struct weir_lanes *all = self;
+    const struct weir_lanes *all = ((struct recovery *)self)->all;
     struct lane *lane = &all->lanes[weir_trace_lane(trace_lo, all->count)];
     if (lane->tail != NULL) weir_decisions_put(weir_tail_decisions(lane->tail), trace_hi, trace_lo, verdict);
 }
 
 static void recovered_span(void *self, struct weir_batch *batch, uint32_t i, enum weir_fate fate,
                            const struct weir_verdict *verdict, uint64_t segment) {
-    struct weir_lanes *all = self;
+    struct recovery *recovery = self;
+    const struct weir_lanes *all = recovery->all;
     struct weir_span *span = &batch->spans[i];
     struct lane *lane = &all->lanes[weir_trace_lane(span->trace_lo, all->count)];
     span->flags |= WEIR_SPAN_UNCOUNTED; /* the process before this one has counted it in its series */
@@ -95,6 +122,7 @@ static void recovered_span(void *self, struct weir_batch *batch, uint32_t i, enu
     if (fate == WEIR_FATE_DROPPED) {
         WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1);
     } else if (fate == WEIR_FATE_KEPT) {
+        if (recovery->kept++ % ROOM_EVERY_SPANS == 0) wait_for_room(recovery);
         weir_threshold_raise(span, verdict->threshold);
         weir_lane_keep_late(lane, batch, i, verdict);
     } else {
@@ -105,7 +133,9 @@ static void recovered_span(void *self, struct weir_batch *batch, uint32_t i, enu
 }
 
 enum weir_status weir_lanes_recover(struct weir_lanes *all, struct weir_error *err) {
-    const struct weir_journal_recovery recovery = {.decided = recovered_decision, .span = recovered_span, .self = all};
+    struct recovery self = {.all = all};
+    const struct weir_journal_recovery recovery = {
+        .decided = recovered_decision, .span = recovered_span, .self = &self};
     enum weir_status status = weir_journal_replay(all->env.journal, &recovery, err);
     for (uint32_t i = 0; i < all->count; i++) {
         struct lane *lane = &all->lanes[i];
@@ -113,7 +143,12 @@ enum weir_status weir_lanes_recover(struct weir_lanes *all, struct weir_error *e
         weir_lane_journal_rest(lane);
         weir_ledger_publish(all->env.ledger, i, &lane->row);
     }
-    return status == WEIR_OK ? weir_journal_replayed(all->env.journal, err) : status;
+    if (status != WEIR_OK) return status;
+    struct weir_error why = {0};
+    /* A full disk is no reason not to start: what was found stays where it is. */
+    if (weir_journal_replayed(all->env.journal, &why) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "journal_not_moved reason=\"%s\"", why.text);
+    return WEIR_OK;
 }
 
 /* ---- decisions, from one process to the next ---- */

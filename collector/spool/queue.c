@@ -522,6 +522,13 @@ void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
     free_items(garbage);
 }
 
+bool weir_queue_has_room(struct weir_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool room = queue->memory < queue->config.memory_bytes / 2;
+    pthread_mutex_unlock(&queue->lock);
+    return room;
+}
+
 const char *weir_queue_name(const struct weir_queue *queue) {
     return queue->config.name; /* a reload does not change it */
 }

@@ -19,6 +19,8 @@ enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *e
 uint64_t weir_queue_round(struct weir_queue *queue);
 /* Takes a reference of its own. Never refuses, never blocks for longer than its short lock. Any thread. */
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch);
+/* Less than half of memory_bytes is used: for who can wait, as a restart that reads a journal can. Any thread. */
+bool weir_queue_has_room(struct weir_queue *queue);
 const char *weir_queue_name(const struct weir_queue *queue);
 void weir_queue_row(void *queue, struct weir_queue_row *row); /* for weir_ledger_add_exporter() */
 /* What can change live (bounds, retry, in flight). */

@@ -8,7 +8,8 @@ import time
 import urllib.error
 
 import pytest
-from harness.net import http, wait_until
+from harness.catch import Catch
+from harness.net import free_port, http, wait_until
 from harness.process import run
 from harness.weir import Weir, binary
 
@@ -168,6 +169,39 @@ def test_a_stop_leaves_what_is_undecided_to_the_next_start(weir, tmp_path):
     assert one.stop() == 0
     one.start()
     assert one.page().sum("weir_spans_recovered_total") == 0
+
+
+def test_what_a_back_end_did_not_take_comes_again(weir, tmp_path):
+    """It is away when Weir is killed, and when it is stopped; what was decided stays decided."""
+    catch = Catch()
+    try:
+        port = free_port()
+        away = f"zipkin: {{ url: 'http://127.0.0.1:{port}/api/v2/spans', encoding: json }}"
+        extra = durable(tmp_path)
+        one = weir(lanes=2, extra=extra, exporters=away, receivers={"zipkin": ""})
+        acknowledged = set()
+        for trace in range(1, 101):
+            body = spans_of(trace << 64 | 2**55, (1, 2, 3), error=trace % 2 == 0)
+            assert post(one, body)
+            acknowledged |= {key(span) for span in body}
+        wait_until(lambda: one.page().sum("weir_tail_pending_spans") == 0, "decisions", 10)
+        one.kill()
+        one.start()
+        page = one.page()
+        assert page.sum("weir_journal_spans_recovered_total", fate="kept") == len(acknowledged)
+        assert page.sum("weir_journal_spans_recovered_total", fate="undecided") == 0
+        one.write(exporters=away, lanes=2, extra=extra + "drain_timeout: 1s\n")
+        assert one.reload().status == 200
+        assert one.stop() == 0  # dropped as shutdown, as the ledger says; left on disk all the same
+        one.write(exporters=away.replace(f"http://127.0.0.1:{port}/api/v2/spans", catch.endpoint), lanes=2, extra=extra)
+        one.start()
+        wait_until(lambda: catch.spans >= len(acknowledged), lambda: f"all: {catch.spans}", 20)
+        wait_until(lambda: decided(one), "the rest", 20)
+        one.balance()
+        assert len(catch.traces) == 100 and set(catch.traces.values()) == {3}
+        wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 10)
+    finally:
+        catch.stop()
 
 
 def test_a_damaged_journal_is_read_around(weir, tmp_path):

@@ -233,6 +233,27 @@ static void budget_under_threads(void **state) {
     assert_true(weir_budget_reserve(NULL, SIZE_MAX));
 }
 
+static void told(void *self, uint64_t token) {
+    *(uint64_t *)self += token;
+}
+
+static void the_last_reference_is_told(void **state) {
+    (void)state;
+    for (int left = 0; left < 2; left++) {
+        uint64_t sum = 0;
+        struct weir_batch *batch = weir_batch_new(NULL, 64);
+        batch->gone = told;
+        batch->gone_self = &sum;
+        batch->gone_token = 77;
+        weir_batch_ref(batch);
+        weir_batch_unref(batch);
+        assert_int_equal(sum, 0);
+        if (left) weir_batch_leave(batch);
+        weir_batch_unref(batch);
+        assert_int_equal(sum, left ? 0 : 77);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_and_keeps_what_is_there),
@@ -244,6 +265,7 @@ int main(void) {
         cmocka_unit_test(trimmed_holds_only_what_it_uses),
         cmocka_unit_test(the_last_reference_frees),
         cmocka_unit_test(budget_under_threads),
+        cmocka_unit_test(the_last_reference_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

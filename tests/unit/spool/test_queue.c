@@ -197,9 +197,11 @@ static void evicts_the_oldest_waiting(void **state) {
     open_queue(&config, &fake_clock);
     push(0, 10);
     weir_queue_round(queue); /* 0 is in flight: it cannot be dropped */
+    assert_true(weir_queue_has_room(queue));
     for (uint32_t i = 1; i < 5; i++)
         push(i, 10);
     row_is(20, 10, 0, 20, 0, 0, 0);
+    assert_false(weir_queue_has_room(queue));
     fake_settle(0, WEIR_RETRY, 0); /* back to its place, the oldest */
     row_is(30, 0, 0, 20, 0, 0, 0);
     size_t memory = push(5, 10);
@@ -514,6 +516,43 @@ static void many_threads(void **state) {
     close_queue();
 }
 
+static void told(void *self, uint64_t token) {
+    *(uint64_t *)self |= token;
+}
+
+/* What is on disk for a batch may go when it was delivered, or dropped for want of room; not when the process ends. */
+static void whose_disk_may_be_freed(void **state) {
+    (void)state;
+    struct weir_exporter_config config = a_config();
+    struct weir_batch *batches[4];
+    uint64_t gone = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        batches[i] = a_batch(i, 10);
+        batches[i]->gone = told;
+        batches[i]->gone_self = &gone;
+        batches[i]->gone_token = 1u << i;
+    }
+    config.memory_bytes = 2 * weir_batch_memory(batches[0]) + 10;
+    config.max_in_flight = 1;
+    open_queue(&config, &fake_clock);
+    for (uint32_t i = 0; i < 3; i++) {
+        weir_queue_push(queue, batches[i]);
+        weir_batch_unref(batches[i]);
+        if (i == 0) weir_queue_round(queue);
+    }
+    assert_int_equal(gone, 2); /* 1 is the oldest that waits; 0 is in flight */
+    fake_settle(0, WEIR_DELIVERED, 0);
+    weir_queue_round(queue);
+    fake_settle(1, WEIR_RETRY, 0);
+    assert_int_equal(gone, 3);
+    weir_queue_stop(queue, 0);
+    weir_queue_push(queue, batches[3]); /* nobody takes it any more */
+    weir_batch_unref(batches[3]);
+    row_is(0, 0, 10, 10, 0, 0, 20);
+    assert_int_equal(gone, 3);
+    close_queue();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delivers_in_order),
@@ -525,6 +564,7 @@ int main(void) {
         cmocka_unit_test(expires_by_age),
         cmocka_unit_test(rejected_whole_or_in_part),
         cmocka_unit_test(stopping_without_a_thread),
+        cmocka_unit_test(whose_disk_may_be_freed),
         cmocka_unit_test(opening_fails),
         cmocka_unit_test(a_push_wakes_the_sender),
         cmocka_unit_test(stop_drains),
