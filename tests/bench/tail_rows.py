@@ -1,6 +1,7 @@
 """Rows of tail sampling: spans wait for the decision on their trace; what is kept goes to a back end that counts it."""
 
 import json
+import math
 import statistics
 import threading
 import time
@@ -11,6 +12,7 @@ import load
 import peers
 from harness.catch import Catch
 from harness.process import run
+from harness.series import Page
 from harness.weir import Weir, binary
 
 MILLION = 1_000_000
@@ -64,6 +66,18 @@ def lost_errors(truth: Path, catch: Catch) -> float:
     return 100 * (errors - catch.error_spans) / errors
 
 
+def decisions_resident(page: Page) -> float:
+    """What the decision memory has of the resident size: its tables are as large as they may get from the beginning, and a page
+    of them is resident when something was put there. 35 % are for kept traces; both are filled at random.
+    """
+    size, resident = page.sum("weir_tail_memory_bytes", part="decisions"), 0.0
+    for verdict, share in (("kept", 0.35), ("dropped", 0.65)):
+        pages = size * share / 4096
+        remembered = page.sum("weir_tail_decisions_remembered", verdict=verdict)
+        resident += 4096 * pages * (1 - math.exp(-remembered / pages)) if pages else 0
+    return resident
+
+
 def run_weir(folder: Path, share: float, *, compress: bool) -> dict:
     catch, policy, truth = Catch(), folder / "sampling.yaml", folder / "truth.json"
     policy.write_text(POLICY.format(wait=WAIT_S, slow=SLOW_MS, compress=str(compress).lower()))
@@ -79,8 +93,7 @@ def run_weir(folder: Path, share: float, *, compress: bool) -> dict:
 
         def read() -> tuple:
             page = weir.page()
-            decisions = page.sum("weir_tail_memory_bytes", part="decisions")
-            return weir.process.rss_bytes() - idle - decisions, page.sum("weir_tail_pending_spans")
+            return weir.process.rss_bytes() - idle - decisions_resident(page), page.sum("weir_tail_pending_spans")
 
         with Watched(read) as watched:
             summary = play(weir.endpoint, int(SECONDS * share * RATE), RATE, truth)
