@@ -79,6 +79,10 @@ static inline void prefetch(const struct lane *lane, const struct weir_span *spa
 static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count) {
     uint64_t now_ns = weir_loop_now(lane->loop);
     uint32_t end = first + count;
+    for (uint32_t i = first; i < end && i < first + PREFETCH_FAR; i++)
+        prefetch(lane, &batch->spans[i], false);
+    for (uint32_t i = first; i < end && i < first + PREFETCH_NEAR; i++)
+        prefetch(lane, &batch->spans[i], true);
     for (uint32_t i = first; i < end; i++) {
         if (i + PREFETCH_FAR < end) prefetch(lane, &batch->spans[i + PREFETCH_FAR], false);
         if (i + PREFETCH_NEAR < end) prefetch(lane, &batch->spans[i + PREFETCH_NEAR], true);
