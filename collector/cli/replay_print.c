@@ -94,9 +94,9 @@ static void put_sums(struct weir_buffer *out, const struct weir_replay *replay, 
     put_label(out, "");
     weir_buffer_text(out, "about ");
     put_bytes(out, 0,
-              total.bytes > 0 ? (double)replay->counts.file_bytes * (double)(total.bytes - total.kept_bytes) /
-                                    (double)total.bytes
-                              : 0);
+              total.bytes > 0
+                  ? (double)replay->counts.file_bytes * (double)(total.bytes - total.kept_bytes) / (double)total.bytes
+                  : 0);
     weir_buffer_text(out, " of ");
     put_bytes(out, 0, (double)replay->counts.file_bytes);
     weir_buffer_text(out, " of files\n");

@@ -28,6 +28,10 @@ static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
 /* Counted for good, and kept or left out. */
 static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
+    const struct weir_rules *rules = lane->snapshot.config->rules;
+    /* Here, and once: parts of a span may have become one since it came. */
+    if (weir_rules_judges(rules) && (span->flags & WEIR_SPAN_UNCOUNTED) == 0)
+        weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
     weir_shard_span(lane->shard, span, now_ns);
     if (weir_policy_keeps_all(lane->snapshot.policy) || weir_policy_keep(lane->snapshot.policy, span)) {
         weir_lane_hold(lane, batch, i, now_ns);
@@ -193,11 +197,8 @@ static bool scratch_room(struct lane *lane, uint32_t count) {
     return false;
 }
 
-/* Judgement, weight and overload: true = the span goes on. */
-static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, const struct weir_batch *batch,
-                       struct weir_span *span) {
-    const struct weir_rules *rules = lane->snapshot.config->rules;
-    if (weir_rules_judges(rules)) weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
+/* Weight and overload: true = the span goes on. */
+static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, struct weir_span *span) {
     if (!joins(lane, span->receiver))
         weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
     return overload == 0 || weir_threshold_raise(span, overload);
@@ -210,8 +211,7 @@ static void partition(struct lane *lane, const char *receiver, uint64_t overload
     uint32_t lanes = lane->all->count, counts[WEIR_LANES_MAX + 1] = {0};
     for (uint32_t i = 0; i < batch->span_count; i++) {
         struct weir_span *span = &batch->spans[i];
-        uint32_t target =
-            admit_span(lane, receiver, overload, batch, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
+        uint32_t target = admit_span(lane, receiver, overload, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
         lane->targets[i] = (uint8_t)target;
         counts[target]++;
     }

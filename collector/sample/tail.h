@@ -67,8 +67,8 @@ void weir_tail_prefetch(const struct weir_tail *tail, const struct weir_span *sp
 void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns);  /* every 50 to 100 ms: decides what is due */
 void weir_tail_drain(struct weir_tail *tail, uint64_t now_ns); /* decides all, cause "drain" */
 void weir_tail_watch(struct weir_tail *tail, bool dropped_too);
-/* Seals the hot blocks, so that all that was taken is with the journal. False: there was no room for one, and what is in
- * it is not. */
+/* Seals the hot blocks, so that all that was taken is with the journal. False: there was no room for one, and what is
+ * in it is not. */
 bool weir_tail_seal(struct weir_tail *tail);
 
 uint64_t weir_tail_held(const struct weir_tail *tail);              /* spans */

@@ -160,6 +160,30 @@ def test_parts_become_one_span(weir):
     assert {"key": "weir.prior_weight", "value": {"doubleValue": 4}} in child["attributes"]
 
 
+def test_rules_judge_the_merged_span(weir):
+    """Of what a rule asks for, half stands in one part and half in the other."""
+    one = weir(
+        receivers={"scribe": QUICK},
+        extra="""
+success: [{ http_status: 200, attribute: { key: http.uri, equals: /pay }, success: false }]
+exclude: [{ http_status: 200, attribute: { key: http.uri, equals: /health } }]
+""",
+    )
+    with Client(one.ports["scribe"]) as client:
+        for trace, uri in ((21, "/health"), (22, "/pay")):
+            first = span(trace, 1, marks={"sr": NOW_US}, timestamp=NOW_US, tags={"http.uri": uri}, rate=1.0)
+            client.send(log(first, sequence=trace))
+            end = span(trace, 1, marks={"ss": NOW_US + 100}, timestamp=NOW_US + 100, tags={"http.rsp.status": "200"})
+            client.send(log(end, sequence=trace + 100))
+        assert [client.result()[1] for _ in range(4)] == [OK] * 4
+    ledger = one.balance(received=4)
+    assert ledger.dropped == 2, "two parts were merged into theirs"
+    page = one.page()
+    assert page.sum("weir_spans_excluded_total") == 1, "the span, not a part"
+    assert calls(one) == 1
+    assert calls(one, status_code="STATUS_CODE_ERROR") == 1
+
+
 def test_a_declared_rate_where_nobody_says_one(weir, tmp_path):
     """An old Linkerd 1 notes no rate: sources: says it, for what no span of the trace says better."""
     policy = tmp_path / "sampling.yaml"
