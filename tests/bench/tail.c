@@ -1,6 +1,6 @@
 /* tail.c - what waiting in the tail buffer costs: nanoseconds and bytes a span on one thread, in the tail's own time.
  *   tail_bench [--spans N] [--services N] [--memory SIZE] [--only compressed|plain]     one line of JSON on stdout
- * Spans are those of `weir emit` (about 361 bytes, 10 a trace, each service's proxy sends its own), 100,000 a second of
+ * Spans are those of `weir emit` (about 361 bytes, 8 a trace, each service's proxy sends its own), 100,000 a second of
  * virtual time, held for 5 s, so that 500,000 are pending; of them 1 % and the traces with errors or slower than 250 ms
  * are kept. Timed is what the tail does: take (facts, record, sealing blocks) and tick (decisions, reading back what is
  * kept). `bytes_a_span` is the tail's own account, `resident_a_span` what the process grew by; the decision memory is
