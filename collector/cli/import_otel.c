@@ -1,6 +1,6 @@
 /* import_otel.c - policies of the OpenTelemetry Collector's tail_sampling processor.
  * Source: opentelemetry-collector-contrib, processor/tailsamplingprocessor (README.md, config.go and
- * internal/sampling), as of v0.152 and later, where `invert_match` turns one policy's answer round and no more.
+ * internal/sampling), as of v0.158, where `invert_match` turns one policy's answer round and no more.
  *
  * There: all policies are asked; a `drop` wins, else any that samples, else the trace goes. Here the first rule that
  * matches decides. So drops come first, then what keeps all it matches, then what keeps by a rate, the highest first,
@@ -64,13 +64,14 @@ static bool latency(struct policy *policy, const struct weir_yaml *node) {
     weir_import_number(node, "upper_threshold_ms", &high);
     if (low < 0 || low > 1e9 || high < 0 || high > 1e9)
         return no_equal(policy, node, "latency: a threshold is out of range");
+    /* It counts whole milliseconds, rounded down: more than 250 are 251 or more. */
     char bound[32];
-    weir_value_print_duration((uint64_t)low * WEIR_MS, bound, sizeof bound);
-    weir_buffer_printf(&text, "duration: \"%s%s\"", high == 0 ? ">=" : ">", bound);
+    weir_value_print_duration(((uint64_t)low + 1) * WEIR_MS, bound, sizeof bound);
+    weir_buffer_printf(&text, "duration: \">=%s\"", bound);
     say(policy, &text);
     if (high != 0) {
-        weir_value_print_duration((uint64_t)high * WEIR_MS, bound, sizeof bound);
-        weir_buffer_printf(&text, "duration: \"<=%s\"", bound);
+        weir_value_print_duration(((uint64_t)high + 1) * WEIR_MS, bound, sizeof bound);
+        weir_buffer_printf(&text, "duration: \"<%s\"", bound);
         say(policy, &text);
     }
     return true;
@@ -79,7 +80,9 @@ static bool latency(struct policy *policy, const struct weir_yaml *node) {
 static bool numeric(struct policy *policy, const struct weir_yaml *node) {
     const char *key = weir_import_text(node, "key");
     double low, high;
-    bool has_low = weir_import_number(node, "min_value", &low), has_high = weir_import_number(node, "max_value", &high);
+    /* 0 is as not said, there. */
+    bool has_low = weir_import_number(node, "min_value", &low) && low != 0;
+    bool has_high = weir_import_number(node, "max_value", &high) && high != 0;
     if (key == NULL || (!has_low && !has_high)) return no_equal(policy, node, "numeric_attribute: no key or no bound");
     struct weir_buffer text = {0};
     weir_buffer_text(&text, "attribute: { key: ");

@@ -13,7 +13,8 @@ import termios
 import time
 
 import pytest
-from harness.process import run
+from harness.net import answers, free_port
+from harness.process import PEERS, Process, run, settled
 from harness.weir import Weir, binary
 
 TRACES, SPANS_A_TRACE = 2500, 8
@@ -310,3 +311,89 @@ def test_errors_name_the_place(tmp_path):
         assert max(map(len, cli(command, "--help").stdout.splitlines())) <= 80
         assert "usage: " in cli(command, status=2).stderr
         assert "unknown argument" in cli(command, "x", "--nonsense=1", status=2).stderr
+
+
+MESH = ["--seed", 21, "--errors", "0.01", "--start-time", 1_760_000_000]
+POLICIES = """
+      - { name: slow, type: latency, latency: { threshold_ms: 60 } }
+      - { name: errors, type: status_code, status_code: { status_codes: [ERROR] } }
+      - name: writes
+        type: and
+        and:
+          and_sub_policy:
+            - { name: ledger, type: string_attribute, string_attribute: { key: upstream_cluster.name, values: [ledger, "l*"] } }
+            - { name: puts, type: string_attribute, string_attribute: { key: http.method, values: ["^PU"], enabled_regex_matching: true } }
+      - name: elsewhere
+        type: and
+        and:
+          and_sub_policy:
+            - { name: quick, type: not, not: { not_sub_policy: { name: q, type: latency, latency: { threshold_ms: 12 } } } }
+            - { name: nobody, type: string_attribute, string_attribute: { key: service.name, values: [ledger, users], invert_match: true } }
+            - { name: whole, type: span_count, span_count: { min_spans: 3, max_spans: 30 } }
+      - name: lists
+        type: drop
+        drop:
+          drop_sub_policy:
+            - { name: url, type: string_attribute, string_attribute: { key: http.url, values: ["/list$"], enabled_regex_matching: true } }
+            - { name: edge, type: string_attribute, string_attribute: { key: component, values: [proxy] } }
+"""
+
+
+@pytest.mark.skipif(not (PEERS / "bin" / "otelcol").exists(), reason="no OpenTelemetry Collector: ./dev deps --peers builds one")
+def test_the_collector_and_the_import_of_its_policies_keep_the_same(weir, start, tmp_path):
+    """The OpenTelemetry Collector's tail_sampling and, of the same file and the same traces, what was imported: each trace."""
+
+    class Collector:
+        def __init__(self):
+            self.port, self.health = free_port(), free_port()
+            self.config, self.out = tmp_path / "collector.yaml", tmp_path / "kept.json"
+            self.config.write_text(f"""
+receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:{self.port} }} }} }} }}
+processors:
+  tail_sampling:
+    decision_wait: 3s
+    policies:{POLICIES}
+exporters: {{ file: {{ path: '{self.out}' }} }}
+extensions: {{ health_check: {{ endpoint: 127.0.0.1:{self.health} }} }}
+service:
+  extensions: [health_check]
+  telemetry: {{ logs: {{ level: warn }}, metrics: {{ level: none }} }}
+  pipelines: {{ traces: {{ receivers: [otlp], processors: [tail_sampling], exporters: [file] }} }}
+""")
+
+        def start(self):
+            self.process = Process("otelcol", [PEERS / "bin" / "otelcol", "--config", self.config], tmp_path / "otelcol.log")
+            self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.health}/"))
+
+        def stop(self):
+            self.process.stop()
+
+        def kept(self) -> set:
+            return {
+                span["traceId"]
+                for line in self.out.read_text().splitlines()
+                for resource in json.loads(line)["resourceSpans"]
+                for scope in resource["scopeSpans"]
+                for span in scope["spans"]
+            }
+
+    collector = Collector()
+    start(collector)
+    played = cli("emit", "--endpoint", f"127.0.0.1:{collector.port}", "--spans", TRACES * SPANS_A_TRACE, "--json", *MESH)
+    assert json.loads(played.stdout)["acknowledged"] == TRACES * SPANS_A_TRACE
+    settled(lambda: collector.out.stat().st_size, still=5, timeout=40)
+    collector.stop()
+
+    one = weir(lanes=2)
+    one.emit(*MESH, spans=TRACES * SPANS_A_TRACE)
+    one.balance(received=TRACES * SPANS_A_TRACE)
+    assert one.stop() == 0
+    policy = tmp_path / "sampling.yaml"
+    assert "; nothing is left out" in cli("import", collector.config, "-o", policy, "--strict").stderr
+    page = cli("explain", one.traces, "--policy", policy).stdout
+    fates = dict(re.findall(r"^([0-9a-f]{32}) .*?would be (kept|left out) by rule", page, re.MULTILINE | re.DOTALL))
+    assert len(fates) == TRACES
+    ours = {trace for trace, fate in fates.items() if fate == "kept"}
+    theirs = collector.kept()
+    assert 100 < len(theirs) < TRACES - 100
+    assert ours == theirs, f"{len(ours - theirs)} only here, {len(theirs - ours)} only there"

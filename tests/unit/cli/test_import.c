@@ -80,11 +80,13 @@ static void has_no_equal(const char *policy, const char *why) {
 static void each_policy_of_the_collector(void **state) {
     (void)state;
     becomes("type: always_sample", "- name: \"p\"\n      rate: 1\n");
-    becomes("type: latency, latency: { threshold_ms: 5000 }", "when: { duration: \">=5s\" }");
+    becomes("type: latency, latency: { threshold_ms: 5000 }", "when: { duration: \">=5001ms\" }");
     becomes("type: latency, latency: { threshold_ms: 250, upper_threshold_ms: 10000 }",
-            "          - { duration: \">250ms\" }\n          - { duration: \"<=10s\" }\n");
+            "          - { duration: \">=251ms\" }\n          - { duration: \"<10001ms\" }\n");
     becomes("type: numeric_attribute, numeric_attribute: { key: k, min_value: 50, max_value: 100 }",
             "attribute: { key: \"k\", range: { min: 50, max: 100 } }");
+    becomes("type: numeric_attribute, numeric_attribute: { key: k, min_value: 0, max_value: 100 }",
+            "attribute: { key: \"k\", range: { max: 100 } }"); /* 0 is as not said, there */
     becomes("type: numeric_attribute, numeric_attribute: { key: k, max_value: -5 }", "range: { max: -5 }");
     becomes("type: numeric_attribute, numeric_attribute: { key: k, min_value: 1, invert_match: true }",
             "when: { not: { attribute: { key: \"k\", range: { min: 1 } } } }");
@@ -137,6 +139,7 @@ static void policies_without_an_equal(void **state) {
     has_no_equal("type: drop, drop: { drop_sub_policy: [ { type: rate_limiting, rate_limiting: { spans_per_second: 1 } "
                  "} ] }",
                  "drop by a rate or a limit");
+    has_no_equal("type: numeric_attribute, numeric_attribute: { key: k, min_value: 0 }", "no bound");
     has_no_equal("type: rate_limiting, rate_limiting: { spans_per_second: 0 }", "it keeps nothing");
     has_no_equal("type: from_the_future", "from_the_future is not known");
 }
