@@ -52,7 +52,7 @@ struct weir_tail {
     uint64_t limit_bytes, body_max; /* this lane's share; what one span may take */
     uint32_t trace_spans_max;
     uint64_t trace_bytes_max;
-    uint64_t began_ns, now_ns, spans, late_facts;
+    uint64_t began_ns, now_ns, spans;
     uint32_t marks; /* of blocks that one gathering has seen */
     uint32_t busy;  /* the slot that a span is being added to: not to be decided for room */
     uint32_t *follows, follow_count, follow_capacity;
