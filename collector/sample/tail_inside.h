@@ -1,4 +1,5 @@
-/* tail_inside.h - what tail.c (taking, deciding), tail_policy.c (generations of policies) and tail_metrics.c share. */
+/* tail_inside.h - what tail.c (taking, deciding), tail_spans.c (reading back), tail_policy.c (generations of policies)
+ * and tail_metrics.c share. */
 #ifndef WEIR_SAMPLE_TAIL_INSIDE_H
 #define WEIR_SAMPLE_TAIL_INSIDE_H
 #include "collector/core/clock.h"
@@ -76,6 +77,8 @@ bool weir_tail_metrics_open(struct weir_tail *tail);
 void weir_tail_metrics_tell(struct weir_tail *tail);
 void weir_generation_tell(struct weir_tail *tail, struct weir_generation *generation);
 void weir_tail_metrics_close(struct weir_tail *tail);
+/* tail_spans.c: all spans of a pending trace, in the order in which they came. NULL: no memory for them. */
+struct weir_batch *weir_tail_gather(struct weir_tail *tail, uint32_t slot);
 /* tail.c: what a limit said of a trace that waited for it. */
 void weir_tail_resolved(void *self, uint32_t slot, const struct weir_verdict *verdict);
 #endif
