@@ -25,7 +25,7 @@ static const char *law_twice(struct weir_batch *restated) {
     struct weir_span *span = &restated->spans[restated->span_count - 1];
     uint32_t size = span->size;
     span->flags |= WEIR_SPAN_CHANGED;
-    if (weir_otlp_restate(restated, restated, restated->span_count - 1) != WEIR_OK)
+    if (weir_otlp_restate(restated, restated, restated->span_count - 1, NULL) != WEIR_OK)
         return "a span is not restated twice";
     restated->spans[restated->span_count - 2].flags &= (uint16_t)~WEIR_SPAN_CHANGED; /* its bytes say it all */
     return restated->spans[restated->span_count - 1].size == size ? NULL : "a span restated twice is longer";
@@ -49,7 +49,7 @@ static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, u
         view->flags |= WEIR_SPAN_CHANGED;
         view->threshold = threshold;
         view->prior = prior;
-        if (weir_otlp_restate(restated, batch, i) != WEIR_OK) differs = "a span is not restated";
+        if (weir_otlp_restate(restated, batch, i, NULL) != WEIR_OK) differs = "a span is not restated";
         *view = before;
         if (differs != NULL) break;
         now = &restated->spans[restated->span_count - 1];

@@ -32,7 +32,8 @@ struct rig_receipt {
 static struct rig {
     /* set by the test before rig_build() */
     uint32_t lane_count;
-    const char *policy_text; /* NULL: everything is kept */
+    const char *policy_text;    /* NULL: everything is kept */
+    const char *journal_folder; /* NULL: nothing is durable */
     bool no_exporter;
     uint64_t max_spans, max_bytes, max_age_ns; /* of a batch; 0 = the default */
     uint64_t queue_bytes, queue_age_ns;        /* 0 = the default */
@@ -49,6 +50,7 @@ static struct rig {
     struct weir_policy *policy;
     struct weir_budget intake;
     struct weir_queue *queue;
+    struct weir_journal *journal;
     struct weir_lanes *lanes;
     struct weir_mailbox home; /* receipts' */
     struct weir_receiver_env receivers[RIG_LANES_MAX];
@@ -76,6 +78,27 @@ static uint64_t rig_now(void *self) {
 }
 static const struct weir_clock rig_clock = {.mono_ns = rig_now, .unix_ns = rig_now, .self = NULL};
 
+/* ---- what stands in a span: see rig_body() ---- */
+
+enum { RIG_SPAN_BYTES = 2 + 8 + 2 + 16 + 3 };
+
+static inline void rig_put_id(uint8_t *out, uint64_t id) { /* big endian, as ids are */
+    for (int i = 0; i < 8; i++)
+        out[i] = (uint8_t)(id >> (56 - 8 * i));
+}
+
+static inline uint64_t rig_id(const uint8_t *body, uint32_t size) {
+    uint64_t id = 0;
+    if (size < RIG_SPAN_BYTES) {
+        memcpy(&id, body + (size > 8), sizeof id);
+        return id;
+    }
+    const uint8_t *at = body + (body[0] == 0x12 ? 2 : 20); /* restated spans keep the order of their fields */
+    for (int i = 0; i < 8; i++)
+        id = id << 8 | at[i];
+    return id;
+}
+
 /* ---- the exporter ---- */
 
 static enum weir_status rig_exporter_open(void **self, const struct weir_exporter_config *config,
@@ -92,11 +115,10 @@ static void rig_exporter_send(void *self, const struct weir_batch *batch, struct
     rig.batches[rig.batch_count++].size = batch->size;
     for (uint32_t i = 0; i < batch->span_count; i++) {
         const struct weir_span *span = &batch->spans[i];
-        uint64_t id;
+        uint64_t id = rig_id(batch->bytes + span->offset, span->size);
         assert_int_equal(weir_trace_lane(span->trace_lo, rig.lane_count),
                          weir_trace_lane(batch->spans[0].trace_lo, rig.lane_count)); /* a batch is one lane's */
-        memcpy(&id, batch->bytes + span->offset + (span->size > 8), sizeof id);
-        assert_true(id == span->span_id); /* the body is still its own */
+        assert_true(id == span->span_id);                                            /* the body is still its own */
         rig.span_id_sum += id;
         rig.weight_seen += weir_span_weight(span);
         rig.thresholds_seen[__builtin_ctzll(WEIR_THRESHOLD_MAX - span->threshold) == 56
@@ -209,12 +231,24 @@ static inline void rig_build(void) {
     struct weir_exporter_env exporter_env = {.names = rig.names, .metrics = rig.metrics, .clock = &rig_clock};
     assert_int_equal(weir_queue_open(&rig.queue, &rig_exporter, &exporter, &exporter_env, &err), WEIR_OK);
     if (!rig.no_exporter) weir_ledger_add_exporter(rig.ledger, "rig", weir_queue_row, rig.queue);
+    if (rig.journal_folder != NULL) {
+        const struct weir_journal_options journal = {.directory = rig.journal_folder,
+                                                     .segment_bytes = 1 << 20,
+                                                     .max_bytes = 1 << 30,
+                                                     .names = rig.names,
+                                                     .metrics = rig.metrics,
+                                                     .clock = &weir_clock_system,
+                                                     .read = weir_tail_read_record};
+        if (weir_journal_open(&rig.journal, &journal, &err) != WEIR_OK) fail_msg("%s", err.text);
+        if (weir_journal_start(rig.journal, &err) != WEIR_OK) fail_msg("%s", err.text);
+    }
     struct weir_lanes_env env = {.names = rig.names,
                                  .metrics = rig.metrics,
                                  .clock = &rig_clock,
                                  .aggregate = rig.aggregate,
                                  .ledger = rig.ledger,
                                  .intake = &rig.intake,
+                                 .journal = rig.journal,
                                  .queues = &rig.queue,
                                  .queue_count = rig.no_exporter ? 0 : 1};
     struct weir_snapshot snapshot = {.config = rig.config, .policy = rig.policy};
@@ -246,6 +280,7 @@ static inline void rig_free(void) {
     weir_lanes_free(rig.lanes);
     weir_ledger_free(rig.ledger);
     weir_queue_free(queue);
+    weir_journal_close(rig.journal);
     weir_aggregate_free(rig.aggregate);
     weir_policy_unref(rig.policy);
     weir_metrics_free(rig.metrics);
@@ -303,13 +338,27 @@ static void rig_answered(struct weir_mail *mail) {
     receipt->owned += weir_receipt_outcome(&receipt->receipt) == WEIR_OWNED;
 }
 
-/* Fields that can be walked: the id as a fixed 64, then zeros; in 8 bytes only the id. */
-static inline void rig_body(uint8_t *body, uint32_t size, uint64_t id) {
+/* A Span message where there is room for one: span id, trace id, and an unknown field that fills it up. In less the id
+ * as a fixed 64, then zeros; in 8 bytes only the id. */
+static inline void rig_body(uint8_t *body, uint32_t size, const struct weir_span *span) {
+    static const uint8_t zeros[65536];
+    uint8_t id[16];
     if (size <= 8) {
-        memcpy(body, &id, 8);
+        memcpy(body, &span->span_id, 8);
         return;
     }
-    uint8_t *at = weir_wire_put_fixed64(body, 2, id), *end = body + size;
+    uint8_t *at = body, *end = body + size;
+    if (size >= RIG_SPAN_BYTES) {
+        rig_put_id(id, span->span_id);
+        at = weir_wire_put_bytes(at, 2, id, 8);
+        rig_put_id(id, span->trace_hi);
+        rig_put_id(id + 8, span->trace_lo);
+        at = weir_wire_put_bytes(at, 1, id, 16);
+        uint32_t rest = (uint32_t)(end - at), head = rest - 3 < 128 ? 3 : rest - 4 < 16384 ? 4 : 5;
+        weir_wire_put_bytes(at, 100, zeros, rest - head);
+        return;
+    }
+    at = weir_wire_put_fixed64(body, 2, span->span_id);
     while (end - at > 3 || end - at == 2)
         at = weir_wire_put_uint(at, 15, 0);
     if (end - at == 3) memcpy(at, (uint8_t[]){15 << 3, 0x80, 0}, 3);
@@ -343,7 +392,7 @@ static inline struct weir_batch *rig_request(uint32_t spans, uint32_t span_bytes
                                  .kind = WEIR_KIND_SERVER,
                                  .flags = WEIR_SPAN_ROOT,
                                  .duration_ns = WEIR_MS};
-        rig_body(batch->bytes + batch->size, span_bytes, span.span_id);
+        rig_body(batch->bytes + batch->size, span_bytes, &span);
         batch->size += span_bytes;
         assert_int_equal(weir_batch_add(batch, &span), WEIR_OK);
     }
