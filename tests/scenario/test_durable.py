@@ -127,6 +127,7 @@ def assert_none_missing(one: Weir, acknowledged: dict[tuple[int, int], bool]):
     assert not wrong, f"{len(wrong)} spans are stored against their rule"
 
 
+@pytest.mark.sanitized
 def test_killed_fifty_times(weir, tmp_path):
     one = weir(lanes=2, extra=durable(tmp_path, segment_bytes="1MiB"), receivers={"zipkin": ""})
     senders = Senders(one)
@@ -148,6 +149,7 @@ def test_killed_fifty_times(weir, tmp_path):
     assert_none_missing(one, senders.acknowledged)
 
 
+@pytest.mark.sanitized
 def test_a_stop_leaves_what_is_undecided_to_the_next_start(weir, tmp_path):
     one = weir(lanes=2, extra=durable(tmp_path), receivers={"zipkin": ""})
     acknowledged = {}

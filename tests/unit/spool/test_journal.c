@@ -407,8 +407,8 @@ static void one_sync_answers_all(void **state) {
     disk.gate = 0;
     for (int i = 0; i < 10; i++)
         assert_int_equal(answered(f, &owed[i]), WEIR_DURABLE);
-    assert_true(metric(f, "weir_journal_commit_seconds_count") <= 3);
-    assert_true(metric(f, "weir_journal_commit_seconds_sum") > 0.002);
+    assert_true(metric(f, "weir_journal_commits_total") <= 3);
+    assert_true(metric(f, "weir_journal_commit_seconds_total") > 0.002);
     assert_true(metric(f, "weir_journal_commits_failed_total") == 0);
     assert_true(metric(f, "weir_journal_records_total{type=\"spans\"}") == 10);
     assert_true(metric(f, "weir_journal_spans_total") == 10);
@@ -652,7 +652,7 @@ static void lanes_at_once(void **state) {
         }
         weir_mailbox_close(&workers[i].home);
     }
-    double groups = metric(f, "weir_journal_commit_seconds_count");
+    double groups = metric(f, "weir_journal_commits_total");
     assert_true(groups >= 1 && groups <= RECEIPTS);
     close_journal(f); /* the last 20 blocks of each lane were not released */
     open_journal(f);
