@@ -4,6 +4,7 @@
 #include "collector/cli/tree_text.h"
 #include "collector/config/config.h"
 #include "collector/core/clock.h"
+#include "collector/sample/decisions.h"
 
 #include <errno.h>
 #include <langinfo.h>
@@ -13,7 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAMES_MAX = 200000, NAMES_BYTES_MAX = 32 << 20, FLUSH_BYTES = 64 * 1024 };
+enum {
+    NAMES_MAX = 200000,
+    NAMES_BYTES_MAX = 32 << 20,
+    FLUSH_BYTES = 64 * 1024,
+    DECIDED_BYTES = 24 << 20, /* some million traces */
+};
 
 static const char usage[] = "usage: weir explain PATH... [--policy FILE | -c FILE] [--trace ID]\n"
                             "       weir explain TRACE_ID [--admin URL]\n"
@@ -43,11 +49,12 @@ struct explain {
     const char *policy_path, *config_path, *trace;
     struct weir_ask ask;
     bool asked, no_colour, colour, unicode, gone;
-    uint64_t trace_hi, trace_lo, shown;
+    uint64_t trace_hi, trace_lo, shown, late;
     char **paths;
     int path_count;
     struct weir_names *names;
     struct weir_policy *policy;
+    struct weir_decisions *decided;
     struct weir_buffer out;
 };
 
@@ -140,13 +147,25 @@ static int ask(struct explain *explain) {
 
 /* ---- files ---- */
 
+static bool asked_for(const struct explain *explain, uint64_t trace_hi, uint64_t trace_lo) {
+    if (explain->trace == NULL) return true;
+    return trace_lo == explain->trace_lo && (trace_hi == explain->trace_hi || trace_hi == 0 || explain->trace_hi == 0);
+}
+
+static bool on_late(void *self, const struct weir_span *span) {
+    struct explain *explain = self;
+    struct weir_verdict verdict;
+    if (weir_decisions_find(explain->decided, span->trace_hi, span->trace_lo, &verdict) == WEIR_REMEMBERED_NOT)
+        return false;
+    explain->late += asked_for(explain, span->trace_hi, span->trace_lo);
+    return true;
+}
+
 static void on_decided(void *self, const struct weir_stored_trace *trace, uint64_t now_ns) {
     struct explain *explain = self;
     (void)now_ns;
-    if (explain->trace != NULL &&
-        (trace->trace_lo != explain->trace_lo ||
-         (trace->trace_hi != explain->trace_hi && trace->trace_hi != 0 && explain->trace_hi != 0)))
-        return;
+    weir_decisions_put(explain->decided, trace->trace_hi, trace->trace_lo, &(struct weir_verdict){.kept = false});
+    if (!asked_for(explain, trace->trace_hi, trace->trace_lo)) return;
     if (explain->gone) return;
     if (explain->shown++ > 0) weir_buffer_byte(&explain->out, '\n');
     weir_explain_trace(trace, explain->policy, explain->names, explain->colour, explain->unicode, &explain->out);
@@ -187,6 +206,7 @@ static int explain_files(struct explain *explain) {
                                  .wait_ns = 10 * WEIR_S,
                                  .quiet_ns = WEIR_S,
                                  .decided = on_decided,
+                                 .late = on_late,
                                  .command = "explain"};
     stored.policies[0] = explain->policy != NULL ? explain->policy : all;
     const struct weir_keep *keep = weir_policy_keep_part(stored.policies[0]);
@@ -196,6 +216,9 @@ static int explain_files(struct explain *explain) {
     flush(explain);
     fflush(stdout);
     weir_policy_unref(all);
+    if (explain->late > 0)
+        fprintf(stderr, "weir explain: %llu spans came after their trace was decided; they follow it, unseen by rules\n",
+                (unsigned long long)explain->late);
     if (explain->trace != NULL && explain->shown == 0) {
         fprintf(stderr, "weir explain: %s: not in these files\n", explain->trace);
         return 1;
@@ -217,7 +240,14 @@ int weir_explain_main(int argc, char **argv) {
         status = ask(&explain);
     } else if (status < 0) {
         explain.names = weir_names_new(NAMES_MAX, NAMES_BYTES_MAX);
-        status = explain.names == NULL ? 1 : explain_files(&explain);
+        explain.decided = weir_decisions_new(DECIDED_BYTES, 1);
+        if (explain.names != NULL && explain.decided != NULL) {
+            status = explain_files(&explain);
+        } else {
+            fputs("weir explain: out of memory\n", stderr);
+            status = 1;
+        }
+        weir_decisions_free(explain.decided);
         weir_policy_unref(explain.policy);
         weir_names_free(explain.names);
     }

@@ -152,7 +152,7 @@ install_otlp_rust() { # the same for Rust, over tonic; a cargo of its own where 
 }
 
 install_otelcol() { # a distribution of our choosing, made by the Collector's own builder: some 6 minutes and 3 GB, once
-    here otelcol $OTELCOL-tail && [ -x "$BIN/otelcol" ] && return 0
+    here otelcol $OTELCOL-kafka && [ -x "$BIN/otelcol" ] && return 0
     printf 'peers: otelcol %s (some 6 minutes)\n' $OTELCOL
     need_go
     local dir=$PEERS/otelcol core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
@@ -160,15 +160,15 @@ install_otelcol() { # a distribution of our choosing, made by the Collector's ow
     go_install builder $core/cmd/builder $OTELCOL
     cat >"$dir/manifest.yaml" <<MANIFEST
 dist: {name: otelcol, description: peer of Weir, output_path: $dir/build, version: ${OTELCOL#v}}
-receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}, {gomod: $contrib/receiver/zipkinreceiver $OTELCOL}]
+receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}, {gomod: $contrib/receiver/zipkinreceiver $OTELCOL}, {gomod: $contrib/receiver/kafkareceiver $OTELCOL}]
 processors: [{gomod: $core/processor/batchprocessor $OTELCOL}, {gomod: $core/processor/memorylimiterprocessor $OTELCOL}, {gomod: $contrib/processor/tailsamplingprocessor $OTELCOL}]
-exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}]
-extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}]
+exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}, {gomod: $contrib/exporter/kafkaexporter $OTELCOL}, {gomod: $core/exporter/otlpexporter $OTELCOL}]
+extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}, {gomod: $contrib/extension/jaegerremotesampling $OTELCOL}]
 providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}, {gomod: $core/confmap/provider/envprovider $OTELCOL_STABLE}]
 MANIFEST
     CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
     (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol" .)
-    done_with otelcol $OTELCOL-tail
+    done_with otelcol $OTELCOL-kafka
 }
 
 [ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }

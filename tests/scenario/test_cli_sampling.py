@@ -179,6 +179,15 @@ def test_what_a_tail_kept_is_weighed(weir, tmp_path):
     assert sorted(float(weight) for _, weight in rules) == sorted(weights.values())
     assert {rule for rule, _ in rules} == {"errors", "quarter"}
 
+    # With less patience than spans take: what comes behind a decision makes no second trace.
+    hasty = tmp_path / "hasty.yaml"
+    hasty.write_text(kept_by.read_text().replace("wait: 2s, quiet: 200ms", "wait: 100ms, quiet: 10ms"))
+    done = cli("explain", one.traces, "--policy", hasty)
+    headings = re.findall(r"^([0-9a-f]{32}) ", done.stdout, re.MULTILINE)
+    assert len(headings) == len(set(headings)) == len(weights)
+    late = re.search(r"weir explain: (\d+) spans came after their trace was decided", done.stderr)
+    assert late and 0 < int(late[1]) < len(spans) - len(weights)
+
 
 def test_explain_says_what_replay_does(files):
     folder, traces, policy, _ = files
@@ -339,7 +348,6 @@ POLICIES = """
 """
 
 
-@pytest.mark.skipif(not (PEERS / "bin" / "otelcol").exists(), reason="no OpenTelemetry Collector: ./dev deps --peers builds one")
 def test_the_collector_and_the_import_of_its_policies_keep_the_same(weir, start, tmp_path):
     """The OpenTelemetry Collector's tail_sampling and, of the same file and the same traces, what was imported: each trace."""
 

@@ -12,11 +12,13 @@ int main(void) {
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *block, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *block);
 
-static bool armed, ever_after;
-static uint64_t until; /* allocations that still succeed */
-static uint64_t failures;
+/* Volatile: a compiler that sees the whole program takes for granted that malloc and free write no variable of it. */
+static volatile bool armed, ever_after;
+static volatile uint64_t until; /* allocations that still succeed */
+static volatile uint64_t failures;
 
 static bool fails(void) {
     if (!armed) return false;
@@ -28,7 +30,7 @@ static bool fails(void) {
     failures++;
     return true;
 }
-static int64_t outstanding; /* blocks; this program has one thread */
+static volatile int64_t outstanding; /* blocks; this program has one thread */
 
 static void *counted(void *block) {
     outstanding += block != NULL;
@@ -39,6 +41,9 @@ void *malloc(size_t size) {
 }
 void *calloc(size_t count, size_t size) {
     return fails() ? NULL : counted(__libc_calloc(count, size));
+}
+void *aligned_alloc(size_t alignment, size_t size) {
+    return fails() ? NULL : counted(__libc_memalign(alignment, size));
 }
 void *realloc(void *block, size_t size) {
     if (block == NULL) return malloc(size);

@@ -89,7 +89,7 @@ static void add_span(const struct said *said) {
                              .size = (uint32_t)size};
     span.flags = (uint16_t)((said->child ? 0 : WEIR_SPAN_ROOT) | (said->forced ? WEIR_SPAN_FORCED : 0));
     assert_int_equal(weir_batch_room(batch, size), WEIR_OK);
-    memcpy(batch->bytes + batch->size, body, size);
+    if (size > 0) memcpy(batch->bytes + batch->size, body, size);
     batch->size += size;
     assert_int_equal(weir_batch_add(batch, &span), WEIR_OK);
 }
