@@ -5,6 +5,7 @@
  * There: all policies are asked; a `drop` wins, else any that samples, else the trace goes. Here the first rule that
  * matches decides. So drops come first, then what keeps all it matches, then what keeps by a rate, the highest first,
  * then what has a limit, and at the end a rule that drops the rest. */
+#include "collector/cli/import_ottl.h"
 #include "collector/cli/import_write.h"
 #include "collector/config/values.h"
 #include "collector/core/clock.h"
@@ -205,6 +206,40 @@ static bool span_count(struct policy *policy, const struct weir_yaml *node) {
     return true;
 }
 
+/* One of the conditions holds of one of the spans. */
+static bool ottl_condition(struct policy *policy, const struct weir_yaml *node) {
+    const struct weir_yaml *list = weir_yaml_get(node, "span"), *events = weir_yaml_get(node, "spanevent");
+    struct weir_buffer all = {0};
+    uint32_t count = 0;
+    bool read = true;
+    if (events != NULL && events->kind == WEIR_YAML_LIST && events->count > 0)
+        return no_equal(policy, events, "ottl_condition: span events are not looked at here");
+    if (list == NULL || list->kind != WEIR_YAML_LIST || list->count == 0)
+        return no_equal(policy, node, "ottl_condition: no condition of spans");
+    for (const struct weir_yaml *one = list->first; read && one != NULL; one = one->next) {
+        struct weir_buffer text = {0};
+        bool root = false;
+        const char *why = one->kind == WEIR_YAML_TEXT ? weir_import_ottl(one->text, &text, &root) : "it is no text";
+        weir_buffer_byte(&text, 0);
+        if (why != NULL || text.failed) {
+            read = no_equal(policy, one, "ottl_condition: %s", why != NULL ? why : "no memory");
+        } else {
+            weir_buffer_printf(&all, "%s%s: { %s }", count++ == 0 ? "" : " }, { ", root ? "root" : "span",
+                               text.size > 1 ? (const char *)text.bytes : "duration: \">=0ns\"");
+        }
+        weir_buffer_free(&text);
+    }
+    if (read) {
+        struct weir_buffer whole = {0};
+        weir_buffer_byte(&all, 0);
+        weir_buffer_printf(&whole, count > 1 ? "any: [{ %s }]" : "%s", all.failed ? "" : (const char *)all.bytes);
+        whole.failed = whole.failed || all.failed;
+        say(policy, &whole);
+    }
+    weir_buffer_free(&all);
+    return read;
+}
+
 static bool probabilistic(struct policy *policy, const struct weir_yaml *node) {
     double percent = 0;
     weir_import_number(node, "sampling_percentage", &percent);
@@ -279,6 +314,7 @@ static bool read_policy(struct policy *policy, const struct weir_yaml *node) {
         {"span_count", span_count},
         {"probabilistic", probabilistic},
         {"not", not_policy},
+        {"ottl_condition", ottl_condition},
     };
     const char *type = weir_import_text(node, "type");
     const struct weir_yaml *own = type == NULL ? NULL : weir_yaml_get(node, type);
@@ -299,9 +335,6 @@ static bool read_policy(struct policy *policy, const struct weir_yaml *node) {
     if (strcmp(type, "and") == 0) return all_of(policy, weir_yaml_get(own, "and_sub_policy"));
     if (strcmp(type, "trace_state") == 0)
         return no_equal(policy, node, "trace_state: Weir's rules do not look at the tracestate");
-    if (strcmp(type, "ottl_condition") == 0)
-        return no_equal(policy, node,
-                        "ottl_condition: OTTL is not translated; say it with attribute:, span:, all:, any:");
     return no_equal(policy, node, "a policy of type %s is not known", type);
 }
 

@@ -27,7 +27,7 @@ static const char usage[] = "usage: weir replay PATH... --policy FILE [--against
                             "\n"
                             "Files hold what was kept when they were written. Spans say by their weights\n"
                             "how many each stands for, and estimates count them so.\n"
-                            "Needs about 160 MiB at most, however long the files are (docs/replay.md).\n"
+                            "Needs about 130 MiB at most, however long the files are (docs/replay.md).\n"
                             "\n"
                             "  weir replay ./traces --policy new.yaml --against sampling.yaml\n"
                             "\n"

@@ -46,7 +46,7 @@ struct weir_stored {
     struct weir_names *names;
     const struct weir_policy *policies[WEIR_STORED_POLICIES]; /* NULL: keeps all, without rules */
     uint64_t wait_ns, quiet_ns;
-    uint32_t traces_max; /* 0 = WEIR_STORED_TRACES_MAX, about 120 MiB */
+    uint32_t traces_max; /* 0 = WEIR_STORED_TRACES_MAX, 80 MiB */
     /* A trace is whole, as far as it will be. Good during the call. */
     void (*decided)(void *self, const struct weir_stored_trace *trace, uint64_t now_ns);
     /* A span of a trace that is not held: does it belong to one that was decided? Then it is the callee's. May be NULL:

@@ -339,6 +339,12 @@ POLICIES = """
             - { name: quick, type: not, not: { not_sub_policy: { name: q, type: latency, latency: { threshold_ms: 12 } } } }
             - { name: nobody, type: string_attribute, string_attribute: { key: service.name, values: [ledger, users], invert_match: true } }
             - { name: whole, type: span_count, span_count: { min_spans: 3, max_spans: 30 } }
+      - name: told
+        type: ottl_condition
+        ottl_condition:
+          span:
+            - 'kind == SPAN_KIND_CLIENT and attributes["http.method"] != "GET" and IsMatch(attributes["http.url"], "users/[a-h]")'
+            - 'IsRootSpan() and attributes["response_flags"] != "-"'
       - name: lists
         type: drop
         drop:

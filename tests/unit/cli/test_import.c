@@ -127,7 +127,7 @@ static void each_policy_of_the_collector(void **state) {
 static void policies_without_an_equal(void **state) {
     (void)state;
     has_no_equal("type: trace_state, trace_state: { key: k, values: [v] }", "tracestate");
-    has_no_equal("type: ottl_condition, ottl_condition: { span: [ \"true\" ] }", "OTTL is not translated");
+    has_no_equal("type: ottl_condition, ottl_condition: { spanevent: [ 'name == \"x\"' ] }", "span events");
     has_no_equal("type: status_code, status_code: { status_codes: [OK] }", "errors and the rest");
     has_no_equal("type: string_attribute, string_attribute: { key: k, values: [] }", "it matches nothing");
     has_no_equal("type: string_attribute, string_attribute: { key: k, values: [\"(\"], enabled_regex_matching: true }",
@@ -154,6 +154,56 @@ static void a_wait_that_is_none_is_the_default(void **state) {
     has("  quiet: \"1s\"\n");
     notes("in.yaml:1: left out: decision_wait: not a duration of 100ms to 1h");
     assert_int_equal(result.left_out, 1);
+}
+
+static void ottl_becomes(const char *ottl, const char *rule) {
+    char policy[600], when[600];
+    snprintf(policy, sizeof policy, "type: ottl_condition, ottl_condition: { error_mode: ignore, span: [ '%s' ] }",
+             ottl);
+    snprintf(when, sizeof when, "when: { %s }\n", rule);
+    becomes(policy, when);
+}
+static void ottl_has_no_equal(const char *ottl, const char *why) {
+    char policy[600];
+    snprintf(policy, sizeof policy, "type: ottl_condition, ottl_condition: { span: [ '%s' ] }", ottl);
+    has_no_equal(policy, why);
+}
+
+static void conditions_in_ottl(void **state) {
+    (void)state;
+    ottl_becomes("attributes[\"a\"] == \"x\"", "span: { attribute: { key: \"a\", equals: \"x\" } }");
+    ottl_becomes("span.attributes[\"a\"] != 5", "span: { not: { attribute: { key: \"a\", equals: \"5\" } } }");
+    ottl_becomes("attributes[\"a\"]>=499.5", "span: { attribute: { key: \"a\", range: \">=499.5\" } }");
+    ottl_becomes("attributes[\"a\"] != nil", "span: { attribute: { key: \"a\", exists: true } }");
+    ottl_becomes("attributes[\"a\"] == true", "span: { attribute: { key: \"a\", equals: \"true\" } }");
+    ottl_becomes("attributes[\"a\"] == \"b*\"", "span: { attribute: { key: \"a\", matches: \"\\\\Ab\\\\*\\\\z\" } }");
+    ottl_becomes("resource.attributes[\"service.name\"] == \"s\"", "span: { service: \"s\" }");
+    ottl_becomes("resource.attributes[\"host\"] == \"h\"", "span: { attribute: { key: \"host\", equals: \"h\" } }");
+    ottl_becomes("name == \"GET /\" and kind == SPAN_KIND_SERVER",
+                 "span: { all: [{ operation: \"GET /\" }, { kind: server }] }");
+    ottl_becomes("status.code == STATUS_CODE_ERROR or kind != 3",
+                 "span: { any: [{ error: true }, { not: { kind: client } }] }");
+    ottl_becomes("not (status.code == 2 or attributes[\"a\"] < -1)",
+                 "span: { not: { any: [{ error: true }, { attribute: { key: \"a\", range: \"<-1\" } }] } }");
+    ottl_becomes("IsMatch(attributes[\"u\"], \"^/v\\\\d\")",
+                 "span: { attribute: { key: \"u\", matches: \"^/v\\\\d\" } }");
+    ottl_becomes("IsRootSpan()", "root: { duration: \">=0ns\" }");
+    ottl_becomes("IsRootSpan() and name == \"a\"", "root: { operation: \"a\" }");
+    becomes("type: ottl_condition, ottl_condition: { span: [ 'name == \"a\"', 'IsRootSpan() and kind == 2' ] }",
+            "when: { any: [{ span: { operation: \"a\" } }, { root: { kind: server } }] }");
+
+    ottl_has_no_equal("true", "only attributes, name, kind");
+    ottl_has_no_equal("name == \"a\" or IsRootSpan()", "IsRootSpan() beside or");
+    ottl_has_no_equal("not IsRootSpan()", "IsRootSpan() within not");
+    ottl_has_no_equal("attributes[\"a\"][\"b\"] == 1", "an attribute within an attribute");
+    ottl_has_no_equal("attributes[\"a\"] > \"b\"", "an order of texts");
+    ottl_has_no_equal("status.code == STATUS_CODE_OK", "a status other than ERROR");
+    ottl_has_no_equal("name > \"a\"", "only == and != can be said of it");
+    ottl_has_no_equal("IsMatch(name, \"a\")", "IsMatch() of what is no attribute");
+    ottl_has_no_equal("name == \"a\" name", "something is behind its end");
+    ottl_has_no_equal("(name == \"a\"", "a ) is missing");
+    ottl_has_no_equal("attributes[\"a\"] == \"b", "a text does not end");
+    ottl_has_no_equal("attributes[\"a\"] + 1 == 2", "a comparison is needed");
 }
 
 /* The places of the texts in the output rise. */
@@ -475,6 +525,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_policy_of_the_collector),
         cmocka_unit_test(policies_without_an_equal),
+        cmocka_unit_test(conditions_in_ottl),
         cmocka_unit_test(a_wait_that_is_none_is_the_default),
         cmocka_unit_test(the_order_keeps_what_any_policy_would),
         cmocka_unit_test(a_composite_is_rules_with_limits),
