@@ -12,8 +12,9 @@ usage: ./dev deps [--peers]
 Installs what is missing, and takes a second when nothing is:
   apt      compiler, libraries, linters, nginx, HAProxy, Prometheus; a JRE, Maven where there is none (root, or sudo)
   .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
-  .peers   Envoy, Zipkin server, h2spec, clients of gRPC: the real programs that scenarios name (another place: WEIR_PEERS=DIR)
-  --peers  also OpenTelemetry Collector and statsd_exporter, for ./dev bench --peers (some 7 minutes, 3 GB)
+  .peers   Envoy, Zipkin server, OpenTelemetry Collector (built once), h2spec, clients of gRPC: the real programs that
+           scenarios name (another place: WEIR_PEERS=DIR)
+  --peers  also statsd_exporter, for ./dev bench --peers
 HELP
 }
 
@@ -86,7 +87,7 @@ deps_test() {
         command -v javac >/dev/null || apt_have default-jdk-headless
     fi
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otlp_go otlp_java finagle
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle
     # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
@@ -95,7 +96,7 @@ deps_test() {
 
 deps_peers() {
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh otelcol statsd_exporter
+    PATH=$VENV/bin:$PATH tests/peers/install.sh statsd_exporter
 }
 
 cmd_deps() {

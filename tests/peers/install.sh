@@ -163,7 +163,7 @@ dist: {name: otelcol, description: peer of Weir, output_path: $dir/build, versio
 receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL}, {gomod: $contrib/receiver/statsdreceiver $OTELCOL}, {gomod: $contrib/receiver/zipkinreceiver $OTELCOL}, {gomod: $contrib/receiver/kafkareceiver $OTELCOL}]
 processors: [{gomod: $core/processor/batchprocessor $OTELCOL}, {gomod: $core/processor/memorylimiterprocessor $OTELCOL}, {gomod: $contrib/processor/tailsamplingprocessor $OTELCOL}]
 exporters: [{gomod: $core/exporter/nopexporter $OTELCOL}, {gomod: $contrib/exporter/zipkinexporter $OTELCOL}, {gomod: $contrib/exporter/fileexporter $OTELCOL}, {gomod: $contrib/exporter/kafkaexporter $OTELCOL}, {gomod: $core/exporter/otlpexporter $OTELCOL}]
-extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}, {gomod: $contrib/extension/jaegerremotesampling $OTELCOL}]
+extensions: [{gomod: $contrib/extension/healthcheckextension $OTELCOL}]
 providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_STABLE}, {gomod: $core/confmap/provider/envprovider $OTELCOL_STABLE}]
 MANIFEST
     CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
