@@ -217,7 +217,8 @@ static int explain_files(struct explain *explain) {
     fflush(stdout);
     weir_policy_unref(all);
     if (explain->late > 0)
-        fprintf(stderr, "weir explain: %llu spans came after their trace was decided; they follow it, unseen by rules\n",
+        fprintf(stderr,
+                "weir explain: %llu spans came after their trace was decided; they follow it, unseen by rules\n",
                 (unsigned long long)explain->late);
     if (explain->trace != NULL && explain->shown == 0) {
         fprintf(stderr, "weir explain: %s: not in these files\n", explain->trace);
