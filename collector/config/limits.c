@@ -13,7 +13,7 @@ enum { JOURNAL_LANE_BYTES = 256 << 10, JOURNAL_BYTES = 16 << 20 };
 /* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting
  * edge; a name with its text and slots; a sender of datagrams. A histogram's cell also has 8 bytes a bucket. */
 enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128, SENDER_BYTES = 128 };
-enum { TERMS_MAX = WEIR_EXPORTERS_MAX + 9, FIT_FLOOR_BYTES = 4 << 20 };
+enum { TERMS_MAX = 2 * WEIR_EXPORTERS_MAX + 9, FIT_FLOOR_BYTES = 4 << 20 };
 
 /* Messages are read into memory.intake, so none may be larger. */
 static const struct message_bound {
@@ -69,6 +69,11 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
         const int *own = lines == NULL ? NULL : lines->exporters[i];
         add_term(terms, &count, exporter->memory_bytes, line_at(own, WEIR_SCOPE_EXPORTER, "memory_bytes"),
                  "exporters.%s.memory_bytes", exporter->name);
+        if (strcmp(exporter->type, "zipkin") == 0) { /* a body for each batch under way */
+            add_term(terms, &count, exporter->max_in_flight * exporter->zipkin.max_body_bytes,
+                     line_at(own, WEIR_SCOPE_EXPORTER, "max_in_flight"), "exporters.%s.max_in_flight of max_body_bytes",
+                     exporter->name);
+        }
     }
     if (config->exporter_count > 0) {
         add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s",

@@ -194,8 +194,8 @@ const struct weir_option weir_options[] = {
      .live = true, .help = "Pause before the first retry; it doubles with each, with jitter."},
     {"retry_max", OUT(WEIR_SCOPE_EXPORTER, retry_max_ns), .type = WEIR_OPTION_DURATION, .fallback = "30s", .min = MS, .max = 24 * HOUR,
      .live = true, .help = "Longest pause between two tries."},
-    {"max_in_flight", OUT(WEIR_SCOPE_EXPORTER, max_in_flight), .type = WEIR_OPTION_COUNT, .fallback = "4", .min = 1, .max = 256,
-     .live = true, .help = "Batches sent and not yet answered."},
+    {"max_in_flight", OUT(WEIR_SCOPE_EXPORTER, max_in_flight), .type = WEIR_OPTION_COUNT, .fallback = "16", .min = 1, .max = 256,
+     .live = true, .help = "Most batches sent and not yet answered; how many there are at a time follows how fast the back end answers."},
 
     {"directory", OUT(WEIR_SCOPE_FILE, file.directory), .type = WEIR_OPTION_FOLDER, .fallback = "./traces",
      .help = "Where the files are; relative to the working directory; made when it is missing."},

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE /* pthread_setname_np */
 #include "collector/spool/queue.h"
 #include "collector/core/log.h"
+#include "collector/spool/concurrency.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -33,6 +34,8 @@ enum {
     SENDS_REJECTED,
     SEND_SECONDS,
     OLDEST_AGE,
+    IN_FLIGHT_LIMIT,
+    PAUSED,
     QUEUE_METRICS
 };
 static const struct weir_metric metrics[QUEUE_METRICS] = {
@@ -49,6 +52,10 @@ static const struct weir_metric metrics[QUEUE_METRICS] = {
                       "Time from sending a batch to its settlement, summed over batches."},
     [OLDEST_AGE] = {"exporter_oldest_age_seconds", NULL, WEIR_GAUGE_NS,
                     "Age of the oldest batch that an exporter holds; 0 when it holds none."},
+    [IN_FLIGHT_LIMIT] = {"exporter_in_flight_limit", NULL, WEIR_GAUGE,
+                         "Batches that an exporter may have under way: it follows how fast the back end answers."},
+    [PAUSED] = {"exporter_paused", NULL, WEIR_GAUGE,
+                "1 while a back end fails: nothing is sent but one batch now and then, to see whether it is back."},
 };
 
 struct item {
@@ -81,6 +88,7 @@ struct weir_queue {
     struct weir_exporter_config config;
     struct list waiting, flying; /* both in order of arrival */
     uint32_t flying_count;
+    struct weir_concurrency concurrency;
     size_t memory;
     uint64_t sequence;
     uint64_t random;
@@ -223,6 +231,7 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
     pthread_mutex_lock(&queue->lock);
     list_remove(&queue->flying, item);
     queue->flying_count--;
+    weir_concurrency_settled(&queue->concurrency, now, now - item->sent_ns, how != WEIR_RETRY);
     uint32_t spans = item->batch->span_count;
     queue->row.in_flight -= spans;
     weir_count(queue->set, SEND_SECONDS, now - item->sent_ns);
@@ -281,8 +290,11 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
 /* ---- sending ---- */
 
 static struct item *choose(struct weir_queue *queue, uint64_t now) {
-    if (now < queue->resume_ns || queue->flying_count >= (queue->failures > 0 ? 1 : queue->config.max_in_flight))
+    if (now < queue->resume_ns || queue->waiting.first == NULL) return NULL;
+    if (queue->flying_count >= (queue->failures > 0 ? 1 : weir_concurrency_limit(&queue->concurrency))) {
+        weir_concurrency_met(&queue->concurrency);
         return NULL;
+    }
     struct item *best = NULL;
     for (struct item *item = queue->waiting.first; item != NULL; item = item->next) {
         if (item->retry_ns > now) continue;
@@ -429,6 +441,8 @@ static void refresh(struct weir_metric_set *set, void *self) {
     const struct item *a = queue->waiting.first, *b = queue->flying.first;
     if (a == NULL || (b != NULL && b->sequence < a->sequence)) a = b;
     weir_gauge(set, OLDEST_AGE, a != NULL ? weir_mono_ns(queue->clock) - a->pushed_ns : 0);
+    weir_gauge(set, IN_FLIGHT_LIMIT, weir_concurrency_limit(&queue->concurrency));
+    weir_gauge(set, PAUSED, queue->failures > 0);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -452,6 +466,7 @@ enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_ex
     made->config = *config;
     made->random = weir_mono_ns(&weir_clock_system) ^ (uint64_t)(uintptr_t)made;
     if (made->random == 0) made->random = 1;
+    weir_concurrency_init(&made->concurrency, config->max_in_flight);
     char labels[160];
     label_of(config->name, labels, sizeof labels);
     made->set = weir_metrics_open(env->metrics, metrics, QUEUE_METRICS, labels);
@@ -547,7 +562,7 @@ void weir_queue_reload(struct weir_queue *queue, const struct weir_exporter_conf
     queue->config.max_age_ns = config->max_age_ns;
     queue->config.retry_initial_ns = config->retry_initial_ns;
     queue->config.retry_max_ns = config->retry_max_ns;
-    queue->config.max_in_flight = config->max_in_flight;
+    weir_concurrency_bound(&queue->concurrency, config->max_in_flight);
     evict(queue, &garbage);
     rouse(queue);
     pthread_mutex_unlock(&queue->lock);

@@ -3,13 +3,17 @@
 import gzip
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Catch:
-    """spans, error_spans, traces (ids) that were posted; by `service` where asked."""
+    """spans, error_spans, traces (ids) that were posted. With `workers`, so many posts are worked on at a time, `takes`
+    seconds each, and others wait in line; `workers` may be changed."""
 
-    def __init__(self):
+    def __init__(self, workers: int = 0, takes: float = 0):
+        self.workers, self.takes, self.busy = workers, takes, 0
+        self.turn = threading.Condition()
         self.spans = self.error_spans = self.bytes = 0
         self.traces: dict[str, int] = {}
         self.lock = threading.Lock()
@@ -20,6 +24,7 @@ class Catch:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                catch.work()
                 catch.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
                 self.send_response(202)
                 self.send_header("Content-Length", "0")
@@ -35,6 +40,17 @@ class Catch:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}/api/v2/spans"
+
+    def work(self):
+        if self.workers == 0:
+            return
+        with self.turn:
+            self.turn.wait_for(lambda: self.busy < self.workers)
+            self.busy += 1
+        time.sleep(self.takes)
+        with self.turn:
+            self.busy -= 1
+            self.turn.notify_all()
 
     def take(self, body: bytes):
         spans = json.loads(body)

@@ -2,6 +2,7 @@
 counted, and another exporter beside it has everything."""
 
 import pytest
+from harness.catch import Catch
 from harness.net import free_port, wait_until
 from harness.sink import Silence, Sink
 
@@ -106,3 +107,25 @@ def test_two_of_a_kind_have_an_account_each(weir, start, tmp_path):
     ledger = one.balance(received=10_000)
     assert {name: own["delivered"] for name, own in ledger.exporters.items()} == {"zipkin/a": 10_000, "zipkin/b": 10_000}
     assert all(set(sink.statuses()) == {202} for sink in sinks.values())
+
+
+def test_batches_under_way_follow_what_the_back_end_can_do(weir, request):
+    """Three workers, then twenty: as many batches are under way as keep them busy, and not a queue before them."""
+    catch = Catch(workers=3, takes=0.1)
+    request.addfinalizer(catch.stop)
+    one = weir(
+        exporters=f"zipkin: {{ url: '{catch.endpoint}', encoding: json, max_in_flight: 64 }}", extra="batch: { max_spans: 50 }"
+    )
+    limit = lambda: one.page().value("weir_exporter_in_flight_limit", exporter="zipkin")  # noqa: E731
+    assert limit() == 2
+    spans = 60_000
+    one.emit("--batch", 50, spans=spans)
+    wait_until(lambda: catch.spans >= 12_000, "three workers to do their part", timeout=30)
+    assert 3 <= limit() <= 7
+    with catch.turn:
+        catch.workers = 20
+        catch.turn.notify_all()
+    wait_until(lambda: catch.spans >= 50_000, "twenty workers to do theirs", timeout=30)
+    assert 16 <= limit() <= 45
+    assert one.balance(received=spans).delivered("zipkin") == spans == catch.spans
+    assert one.page().value("weir_exporter_paused", exporter="zipkin") == 0

@@ -77,7 +77,7 @@ static void test_defaults(void **state) {
     assert_string_equal(config->exporters[0].file.directory, "./traces");
     assert_int_equal(config->exporters[0].file.max_total_bytes, 1024 * MIB);
     assert_int_equal(config->exporters[0].retry_initial_ns, 500 * MS);
-    assert_int_equal(config->exporters[0].max_in_flight, 4);
+    assert_int_equal(config->exporters[0].max_in_flight, 16);
     weir_config_free(config);
 
     struct weir_config *empty = accepts("# nothing but a comment\n");
