@@ -392,11 +392,12 @@ static void one_sync_answers_all(void **state) {
     struct owed owed[10];
     open_journal(f);
     disk.gate = 1;
+    unsigned before = disk.syncs;
     SEAL(f, 0, 1, 100);
     ask(f, 0, &owed[0]);
-    unsigned before = disk.syncs;
-    for (int i = 0; disk.syncs == before && i < 10000 && before == 0; i++)
+    for (int i = 0; disk.syncs == before && i < 100000; i++) /* until a sync is under way */
         usleep(100);
+    assert_true(disk.syncs > before);
     for (int i = 1; i < 10; i++) {
         SEAL(f, i % LANES, (uint64_t)i, 100);
         ask(f, i % LANES, &owed[i]);
