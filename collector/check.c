@@ -8,6 +8,7 @@
 #include "collector/receive/tokens.h"
 #include "collector/sample/keep.h"
 #include "collector/sample/policy.h"
+#include "exporters/exporter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +106,10 @@ int weir_check(const char *path) {
     }
     enum weir_status status = weir_config_load(path, &config, &err);
     if (status == WEIR_OK) status = check_files(config, &err);
+    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++) {
+        const struct weir_exporter *exporter = weir_exporter_find(config->exporters[i].type);
+        if (exporter->check != NULL) status = exporter->check(&config->exporters[i], &err);
+    }
     struct weir_rules *rules = NULL;
     if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
     weir_rules_free(rules);

@@ -18,7 +18,7 @@ enum weir_settlement {
 struct weir_ticket {
     void (*settle)(struct weir_ticket *ticket, enum weir_settlement how, uint64_t retry_after_ns, const char *why);
     /* The exporter's own notes; both are 0 at first and kept from one try of the batch to the next.
-     * settled_spans: spans[0 .. settled_spans) need not be sent again when the batch is (RETRY with a part delivered).
+     * settled_spans: so many spans, the first in its own order of them, need not be sent again when the batch is (RETRY with a part delivered).
      * rejected_spans: those of them that the back end refused for good. Set before settling. */
     uint32_t settled_spans;
     uint32_t rejected_spans;
@@ -32,6 +32,8 @@ struct weir_exporter_env {
 
 struct weir_exporter {
     const char *type; /* the key under exporters:, before the slash */
+    /* What of the configuration only this exporter can judge; connects to nothing. NULL: nothing. */
+    enum weir_status (*check)(const struct weir_exporter_config *config, struct weir_error *err);
     /* Validates and allocates; on failure *self stays NULL and err says why. Connects to nothing that may be away. */
     enum weir_status (*open)(void **self, const struct weir_exporter_config *config,
                              const struct weir_exporter_env *env, struct weir_error *err);
@@ -49,6 +51,7 @@ struct weir_exporter {
 
 extern const struct weir_exporter weir_export_file;
 extern const struct weir_exporter weir_export_zipkin;
+extern const struct weir_exporter weir_export_kafka;
 /* By type, from exporters/registry.c; NULL = unknown. */
 const struct weir_exporter *weir_exporter_find(const char *type);
 #endif

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 APT_BUILD="ca-certificates cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
-    libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libyaml-dev libpcre2-dev libssl-dev libxxhash-dev libcmocka-dev libjansson-dev"
+    libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev librdkafka-dev libyaml-dev libpcre2-dev libssl-dev libxxhash-dev libcmocka-dev libjansson-dev"
 APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light haproxy prometheus util-linux"
 
 help_deps() {
@@ -12,7 +12,7 @@ usage: ./dev deps [--peers]
 Installs what is missing, and takes a second when nothing is:
   apt      compiler, libraries, linters, nginx, HAProxy, Prometheus; a JRE, Maven where there is none (root, or sudo)
   .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
-  .peers   Envoy, Zipkin server, OpenTelemetry Collector (built once), h2spec, clients of gRPC: the real programs that
+  .peers   Envoy, Zipkin server, Kafka, OpenTelemetry Collector (built once), h2spec, clients of gRPC: the real programs that
            scenarios name (another place: WEIR_PEERS=DIR)
   --peers  also statsd_exporter, for ./dev bench --peers
 HELP
@@ -81,13 +81,13 @@ deps_test() {
     # shellcheck disable=SC2086
     apt_have $APT_TEST
     command -v java >/dev/null || apt_have default-jre-headless
-    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ] ||
+    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ] || [ ! -d "$WEIR_PEERS/kafka/lib" ] ||
         [ ! -s "$WEIR_PEERS/finagle/classes/Main.class" ]; then
         command -v mvn >/dev/null || apt_have maven
         command -v javac >/dev/null || apt_have default-jdk-headless
     fi
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin kafka h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle
     # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')

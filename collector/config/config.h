@@ -137,9 +137,12 @@ struct weir_header {
 };
 
 enum weir_zipkin_encoding { WEIR_ZIPKIN_PROTO3, WEIR_ZIPKIN_JSON };
+enum weir_kafka_encoding { WEIR_KAFKA_ZIPKIN_PROTO3, WEIR_KAFKA_ZIPKIN_JSON, WEIR_KAFKA_OTLP_PROTO };
+/* As librdkafka and brokers call them; ends with NULL. */
+extern const char *const weir_kafka_compressions[];
 
 struct weir_exporter_config {
-    char type[32]; /* file, zipkin */
+    char type[32]; /* file, zipkin, kafka */
     char name[64]; /* `type` or `type/name`: the ledger's label */
     int line;
     /* queue, for all */
@@ -147,6 +150,8 @@ struct weir_exporter_config {
     uint64_t max_age_ns;   /* 1 h; older is dropped as expired */
     uint64_t retry_initial_ns, retry_max_ns; /* 500 ms, 30 s; jittered */
     uint32_t max_in_flight;                  /* 16 */
+    struct weir_header headers[WEIR_HEADERS_MAX]; /* HTTP headers; kafka: settings of librdkafka */
+    uint32_t header_count;
     union {
         struct {
             char directory[WEIR_TEXT_MAX]; /* ./traces */
@@ -160,10 +165,16 @@ struct weir_exporter_config {
             enum weir_zipkin_encoding encoding; /* proto3 */
             uint64_t timeout_ns;                /* 10 s */
             uint64_t max_body_bytes;            /* 1 MiB: a batch is cut into bodies of this size */
-            struct weir_header headers[WEIR_HEADERS_MAX];
-            uint32_t header_count;
             char ca_file[WEIR_TEXT_MAX]; /* "" = the system's */
         } zipkin;
+        struct {
+            char brokers[WEIR_TEXT_MAX]; /* host:port, with commas between */
+            char topic[WEIR_TEXT_MAX];   /* zipkin */
+            enum weir_kafka_encoding encoding;
+            uint32_t compression;      /* index of weir_kafka_compressions */
+            int32_t compression_level; /* 1 */
+            uint64_t buffer_bytes;     /* 32 MiB: encoded messages that brokers have not acknowledged */
+        } kafka;
     };
 };
 

@@ -74,6 +74,10 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
                      line_at(own, WEIR_SCOPE_EXPORTER, "max_in_flight"), "exporters.%s.max_in_flight of max_body_bytes",
                      exporter->name);
         }
+        if (strcmp(exporter->type, "kafka") == 0) {
+            add_term(terms, &count, exporter->kafka.buffer_bytes, line_at(own, WEIR_SCOPE_KAFKA, "buffer_bytes"),
+                     "exporters.%s.buffer_bytes", exporter->name);
+        }
     }
     if (config->exporter_count > 0) {
         add_term(terms, &count, lanes * config->batch.max_bytes, line_at(top, WEIR_SCOPE_TOP, "batch.max_bytes"), "%s",

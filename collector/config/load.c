@@ -347,6 +347,10 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
         return weir_yaml_fail(loader->doc, node->line, loader->err,
                               "exporters.%s.url: is missing, such as http://zipkin:9411/api/v2/spans", node->key);
     }
+    if (type == WEIR_SCOPE_KAFKA && *exporter->kafka.brokers == 0) {
+        return weir_yaml_fail(loader->doc, node->line, loader->err,
+                              "exporters.%s.brokers: is missing, such as kafka:9092", node->key);
+    }
     return WEIR_OK;
 }
 

@@ -45,13 +45,19 @@
     .scope = in, .offset = offsetof(struct weir_exporter_config, field),                                               \
     .size = sizeof(((struct weir_exporter_config *)0)->field)
 
-const char *const weir_scope_types[WEIR_SCOPES] = {[WEIR_SCOPE_FILE] = "file", [WEIR_SCOPE_ZIPKIN] = "zipkin"};
+const char *const weir_scope_types[WEIR_SCOPES] = {
+    [WEIR_SCOPE_FILE] = "file", [WEIR_SCOPE_ZIPKIN] = "zipkin", [WEIR_SCOPE_KAFKA] = "kafka"};
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const source_labels[] = {
     [WEIR_SOURCE_NONE] = "none", [WEIR_SOURCE_IP] = "ip", [WEIR_SOURCE_HOST] = "host", NULL};
 static const char *const tls_versions[] = {[WEIR_TLS_1_2] = "1.2", [WEIR_TLS_1_3] = "1.3", NULL};
 static const char *const encodings[] = {[WEIR_ZIPKIN_PROTO3] = "proto3", [WEIR_ZIPKIN_JSON] = "json", NULL};
+static const char *const kafka_encodings[] = {[WEIR_KAFKA_ZIPKIN_PROTO3] = "zipkin_proto3",
+                                              [WEIR_KAFKA_ZIPKIN_JSON] = "zipkin_json",
+                                              [WEIR_KAFKA_OTLP_PROTO] = "otlp_proto",
+                                              NULL};
+const char *const weir_kafka_compressions[] = {"zstd", "none", "lz4", "snappy", "gzip", NULL};
 
 /* clang-format off */
 const struct weir_option weir_options[] = {
@@ -216,12 +222,29 @@ const struct weir_option weir_options[] = {
      .help = "A post that is not answered by then is tried again later."},
     {"max_body_bytes", OUT(WEIR_SCOPE_ZIPKIN, zipkin.max_body_bytes), .type = WEIR_OPTION_BYTES, .fallback = "1MiB", .min = 4 * KiB,
      .max = 256 * MiB, .help = "A batch is cut into bodies of at most this size."},
-    {"headers", OUT(WEIR_SCOPE_ZIPKIN, zipkin), .type = WEIR_OPTION_HEADERS, .fallback = "",
+    {"headers", OUT(WEIR_SCOPE_ZIPKIN, headers), .type = WEIR_OPTION_HEADERS, .fallback = "",
      .help = "HTTP headers to send, { Name: value }; values are secret and never shown."},
-    {"headers_file", OUT(WEIR_SCOPE_ZIPKIN, zipkin), .type = WEIR_OPTION_HEADERS_FILE, .fallback = "",
+    {"headers_file", OUT(WEIR_SCOPE_ZIPKIN, headers), .type = WEIR_OPTION_HEADERS_FILE, .fallback = "",
      .help = "The same from a file with `Name: value` lines, relative to this file; read at start and at each reload."},
     {"ca_file", OUT(WEIR_SCOPE_ZIPKIN, zipkin.ca_file), .type = WEIR_OPTION_PATH, .fallback = "",
      .help = "PEM file with the certificates to trust, relative to this file; without one, the system's."},
+
+    {"brokers", OUT(WEIR_SCOPE_KAFKA, kafka.brokers), .type = WEIR_OPTION_TEXT, .fallback = "",
+     .help = "Some of the cluster's brokers, host:port with commas between; has to be given."},
+    {"topic", OUT(WEIR_SCOPE_KAFKA, kafka.topic), .type = WEIR_OPTION_TEXT, .fallback = "zipkin",
+     .help = "Where messages go; a message is the spans that one batch has of one trace, its key the trace id's low 16 hex digits."},
+    {"encoding", OUT(WEIR_SCOPE_KAFKA, kafka.encoding), .type = WEIR_OPTION_ENUM, .fallback = "zipkin_proto3", .words = kafka_encodings,
+     .help = "What a message holds: a Zipkin v2 list in either of its encodings, or an OTLP ExportTraceServiceRequest."},
+    {"compression", OUT(WEIR_SCOPE_KAFKA, kafka.compression), .type = WEIR_OPTION_ENUM, .fallback = "zstd", .words = weir_kafka_compressions,
+     .help = "Of record batches."},
+    {"compression_level", OUT(WEIR_SCOPE_KAFKA, kafka.compression_level), .type = WEIR_OPTION_LEVEL, .fallback = "1", .min = -1, .max = 12,
+     .help = "Higher is smaller and slower; -1 is librdkafka's own choice. Only gzip, lz4 and zstd have levels."},
+    {"buffer_bytes", OUT(WEIR_SCOPE_KAFKA, kafka.buffer_bytes), .type = WEIR_OPTION_BYTES, .fallback = "32MiB", .min = MiB, .max = GiB,
+     .help = "Memory of encoded messages that brokers have not acknowledged."},
+    {"settings", OUT(WEIR_SCOPE_KAFKA, headers), .type = WEIR_OPTION_HEADERS, .fallback = "",
+     .help = "More settings of librdkafka by its names, such as security.protocol; values are secret and never shown."},
+    {"settings_file", OUT(WEIR_SCOPE_KAFKA, headers), .type = WEIR_OPTION_HEADERS_FILE, .fallback = "",
+     .help = "The same from a file with `name: value` lines, relative to this file; read at start."},
     {.key = NULL},
 };
 /* clang-format on */
@@ -366,6 +389,9 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
     case WEIR_OPTION_FOLDER:
         if (*text == 0 && *option->fallback != 0) return refuse(why, why_size, "is empty"); /* else it means none */
         return set_text(option, field, "", text, why, why_size);
+    case WEIR_OPTION_TEXT:
+        if (*text == 0 && *option->fallback != 0) return refuse(why, why_size, "is empty");
+        return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_PATH: return set_text(option, field, env->folder, text, why, why_size);
     case WEIR_OPTION_NETWORKS: {
         struct weir_networks networks;
@@ -380,17 +406,18 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
 
 bool weir_option_add_header(struct weir_exporter_config *config, const char *name, const char *value, char *why,
                             size_t why_size) {
-    struct weir_header *header = &config->zipkin.headers[config->zipkin.header_count];
+    struct weir_header *header = &config->headers[config->header_count];
     size_t size = strlen(name);
     /* RFC 9110, 5.6.2: token */
     bool token = size > 0 &&
                  strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == size;
     if (!token || size >= sizeof header->name)
-        return refuse(why, why_size, "is not the name of an HTTP header of at most 63 bytes");
-    if (config->zipkin.header_count == WEIR_HEADERS_MAX)
-        return refuse(why, why_size, "is one more than the 16 headers allowed");
-    for (uint32_t i = 0; i < config->zipkin.header_count; i++) {
-        if (strcasecmp(config->zipkin.headers[i].name, name) == 0) return refuse(why, why_size, "is given twice");
+        return refuse(why, why_size,
+                      strcmp(config->type, "kafka") == 0 ? "is not the name of a setting of at most 63 bytes"
+                                                         : "is not the name of an HTTP header of at most 63 bytes");
+    if (config->header_count == WEIR_HEADERS_MAX) return refuse(why, why_size, "is one more than the 16 allowed");
+    for (uint32_t i = 0; i < config->header_count; i++) {
+        if (strcasecmp(config->headers[i].name, name) == 0) return refuse(why, why_size, "is given twice");
     }
     for (const char *p = value; *p != 0; p++) {
         if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
@@ -399,7 +426,7 @@ bool weir_option_add_header(struct weir_exporter_config *config, const char *nam
     if (strlen(value) >= sizeof header->value) return refuse(why, why_size, "has a value longer than 255 bytes");
     memcpy(header->name, name, size + 1);
     strcpy(header->value, value);
-    config->zipkin.header_count++;
+    config->header_count++;
     return true;
 }
 
@@ -417,6 +444,7 @@ bool weir_option_equal(const struct weir_option *option, const void *a, const vo
     case WEIR_OPTION_LISTEN:
         return same_listen((const struct weir_listen *)(const void *)x, (const struct weir_listen *)(const void *)y);
     case WEIR_OPTION_WORD:
+    case WEIR_OPTION_TEXT:
     case WEIR_OPTION_URL:
     case WEIR_OPTION_FOLDER:
     case WEIR_OPTION_PATH:
@@ -430,10 +458,10 @@ bool weir_option_equal(const struct weir_option *option, const void *a, const vo
     case WEIR_OPTION_HEADERS_FILE: return true; /* what it holds is in the headers */
     case WEIR_OPTION_HEADERS: {
         const struct weir_exporter_config *p = a, *q = b;
-        if (p->zipkin.header_count != q->zipkin.header_count) return false;
-        for (uint32_t i = 0; i < p->zipkin.header_count; i++) {
-            if (strcmp(p->zipkin.headers[i].name, q->zipkin.headers[i].name) != 0) return false;
-            if (strcmp(p->zipkin.headers[i].value, q->zipkin.headers[i].value) != 0) return false;
+        if (p->header_count != q->header_count) return false;
+        for (uint32_t i = 0; i < p->header_count; i++) {
+            if (strcmp(p->headers[i].name, q->headers[i].name) != 0) return false;
+            if (strcmp(p->headers[i].value, q->headers[i].value) != 0) return false;
         }
         return true;
     }

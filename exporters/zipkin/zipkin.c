@@ -76,8 +76,8 @@ static enum weir_status set_headers(struct zipkin *zipkin, struct weir_error *er
     bool good =
         add_header(zipkin, zipkin->json ? "Content-Type: application/json" : "Content-Type: application/x-protobuf");
     good = good && add_header(zipkin, "Expect:"); /* no round trip before a body */
-    for (uint32_t i = 0; good && i < zipkin->config.zipkin.header_count; i++) {
-        const struct weir_header *header = &zipkin->config.zipkin.headers[i];
+    for (uint32_t i = 0; good && i < zipkin->config.header_count; i++) {
+        const struct weir_header *header = &zipkin->config.headers[i];
         char line[sizeof header->name + sizeof header->value + 4];
         if (header->name[0] == 0 || strpbrk(header->name, ":\r\n ") != NULL || strpbrk(header->value, "\r\n") != NULL) {
             return weir_fail(err, WEIR_INVALID, 0, false, "zipkin: headers: \"%s\" is not a header", header->name);

@@ -7,7 +7,8 @@ from harness.process import PEERS, Process
 
 
 class Zipkin:
-    def __init__(self, folder: pathlib.Path, port: int | None = None):
+    def __init__(self, folder: pathlib.Path, port: int | None = None, env: dict | None = None):
+        self.env = env or {}
         self.port = port or free_port()
         self.folder = folder
         self.process: Process | None = None
@@ -34,7 +35,13 @@ class Zipkin:
                 "--armeria.ports[0].protocols[0]=http",
             ],
             self.folder / "zipkin.log",
-            env={"STORAGE_TYPE": "mem", "MEM_MAX_SPANS": "500000", "QUERY_PORT": str(self.port), "SELF_TRACING_ENABLED": "false"},
+            env={
+                "STORAGE_TYPE": "mem",
+                "MEM_MAX_SPANS": "500000",
+                "QUERY_PORT": str(self.port),
+                "SELF_TRACING_ENABLED": "false",
+                **self.env,
+            },
         )
         self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/health"), timeout=120)
         return self

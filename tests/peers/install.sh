@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
-#   tests/peers/install.sh PEER...     envoy zipkin h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
+#   tests/peers/install.sh PEER...     envoy zipkin kafka h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
 #                                    otlp_go otlp_java otlp_rust finagle
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
@@ -10,6 +10,7 @@ BIN=$PEERS/bin
 
 ENVOY=1.40.0
 ZIPKIN=3.6.1
+KAFKA=3.9.2
 OTELCOL=v0.158.0        # the newest of which every module below can be had
 OTELCOL_STABLE=v1.64.0  # its providers are numbered apart
 STATSD_EXPORTER=v0.31.0
@@ -68,6 +69,23 @@ POM
     (cd "$dir/pom" && mvn -q -B dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
     [ -s "$dir/zipkin-server-$ZIPKIN-exec.jar" ] || die "maven brought no zipkin-server-$ZIPKIN-exec.jar"
     done_with zipkin $ZIPKIN
+}
+
+install_kafka() { # the broker and its tools, KRaft: no ZooKeeper
+    local dir=$PEERS/kafka
+    here kafka $KAFKA && [ -d "$dir/lib" ] && return 0
+    printf 'peers: kafka %s\n' $KAFKA
+    rm -rf "$dir"; mkdir -p "$dir/pom"
+    cat >"$dir/pom/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>weir</groupId><artifactId>kafka-peer</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies>
+  <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$KAFKA</version></dependency>
+  <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$KAFKA</version></dependency>
+</dependencies></project>
+POM
+    (cd "$dir/pom" && mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/lib" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
+    done_with kafka $KAFKA
 }
 
 install_h2spec() { # HTTP/2 conformance; modules pinned in h2spec/go.mod

@@ -174,9 +174,9 @@ static void test_every_key(void **state) {
     assert_int_equal(one->zipkin.timeout_ns, 3000 * MS);
     assert_int_equal(one->zipkin.max_body_bytes, 65536);
     assert_string_equal(one->zipkin.ca_file, "/etc/ca.pem");
-    assert_int_equal(one->zipkin.header_count, 2);
-    assert_string_equal(one->zipkin.headers[0].name, "Authorization");
-    assert_string_equal(one->zipkin.headers[0].value, "Bearer 1");
+    assert_int_equal(one->header_count, 2);
+    assert_string_equal(one->headers[0].name, "Authorization");
+    assert_string_equal(one->headers[0].value, "Bearer 1");
     assert_int_equal(one->memory_bytes, 2 * MIB);
     assert_int_equal(one->max_age_ns, 300000 * MS);
     assert_int_equal(one->retry_initial_ns, 10 * MS);
@@ -448,10 +448,10 @@ static void test_headers_and_secrets(void **state) {
                        "ca_file: ca.pem } }\n";
     assert_int_equal(weir_config_parse(text, (const uint8_t *)yaml, strlen(yaml), &machine, &config, &err), WEIR_OK);
     const struct weir_exporter_config *zipkin = &config->exporters[0];
-    assert_int_equal(zipkin->zipkin.header_count, 2);
-    assert_string_equal(zipkin->zipkin.headers[0].name, "Authorization");
-    assert_string_equal(zipkin->zipkin.headers[0].value, "Bearer a:b");
-    assert_string_equal(zipkin->zipkin.headers[1].value, "");
+    assert_int_equal(zipkin->header_count, 2);
+    assert_string_equal(zipkin->headers[0].name, "Authorization");
+    assert_string_equal(zipkin->headers[0].value, "Bearer a:b");
+    assert_string_equal(zipkin->headers[1].value, "");
     snprintf(text, sizeof text, "%s/ca.pem", folder);
     assert_string_equal(zipkin->zipkin.ca_file, text);
     snprintf(text, sizeof text, "%s/s.yaml", folder);
@@ -558,7 +558,7 @@ static void test_the_example_is_accepted(void **state) {
     struct weir_error err = {0};
     if (weir_config_load(WEIR_TEST_DATA "/config/team.yaml", &config, &err) != WEIR_OK) fail_msg("%s", err.text);
     assert_string_equal(config->sampling.policy, WEIR_TEST_DATA "/config/sampling.yaml");
-    assert_string_equal(config->exporters[0].zipkin.headers[0].value, "Basic dGVhbTpzZWNyZXQ=");
+    assert_string_equal(config->exporters[0].headers[0].value, "Basic dGVhbTpzZWNyZXQ=");
     weir_config_free(config);
     if (weir_config_load(WEIR_TEST_DATA "/../../examples/weir.yaml", &config, &err) != WEIR_OK)
         fail_msg("%s", err.text);

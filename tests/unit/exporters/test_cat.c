@@ -2,7 +2,7 @@
 #include "exporters/file/cat.h"
 #include "exporters/file/format.h"
 #include "exporters/file/otlp_json.h"
-#include "exporters/file/splice.h"
+#include "exporters/splice.h"
 #include "spans.h"
 
 #include <fcntl.h>

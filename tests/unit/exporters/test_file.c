@@ -3,7 +3,7 @@
 #include "exporters/exporter.h"
 #include "exporters/file/format.h"
 #include "exporters/file/reader.h"
-#include "exporters/file/splice.h"
+#include "exporters/splice.h"
 #include "exporters/file/store.h"
 #include "spans.h"
 

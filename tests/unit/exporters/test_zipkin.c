@@ -182,9 +182,9 @@ static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket)
 
 static void posts_are_kept_alive(void **state) {
     (void)state;
-    strcpy(config.zipkin.headers[0].name, "X-Key");
-    strcpy(config.zipkin.headers[0].value, "secret");
-    config.zipkin.header_count = 1;
+    strcpy(config.headers[0].name, "X-Key");
+    strcpy(config.headers[0].value, "secret");
+    config.header_count = 1;
     start(1, ACCEPTED);
     struct weir_batch *batch = mesh_batch(50);
     for (int i = 0; i < 3; i++) {
@@ -352,9 +352,9 @@ static void bad_configurations(void **state) {
         assert_null(strstr(err.text, "hunter2"));
     }
     strcpy(config.zipkin.url, "http://127.0.0.1/");
-    strcpy(config.zipkin.headers[0].name, "X");
-    strcpy(config.zipkin.headers[0].value, "a\r\nEvil: b");
-    config.zipkin.header_count = 1;
+    strcpy(config.headers[0].name, "X");
+    strcpy(config.headers[0].value, "a\r\nEvil: b");
+    config.header_count = 1;
     assert_int_equal(weir_export_zipkin.open(&self, &config, &env, &err), WEIR_INVALID);
     assert_null(strstr(err.text, "Evil"));
     weir_export_zipkin.close(NULL);
