@@ -316,7 +316,7 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
             return weir_yaml_unknown(loader->doc, node, "exporters", &weir_scope_types[WEIR_SCOPE_EXPORTER + 1],
                                      WEIR_SCOPES - WEIR_SCOPE_EXPORTER - 1, loader->err);
         return weir_yaml_fail(loader->doc, node->line, loader->err,
-                              "exporters.%s: no exporter has this type; known are file, zipkin", shown);
+                              "exporters.%s: no exporter has this type; known are file, zipkin, kafka", shown);
     }
     if (strlen(node->key) >= sizeof loader->config->exporters->name ||
         (node->key[size] == '/' && !sound_name(node->key + size + 1))) {

@@ -12,11 +12,14 @@
 #include "exporters/kafka/producer.h"
 #include "exporters/kafka/settings.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
+    MMAP_THRESHOLD = 8 << 20,
+    TRIM_THRESHOLD = 16 << 20,
     FLIGHTS_MAX = 256, /* as config's max_in_flight */
     MESSAGE_HEAD =
         300, /* of a record batch, its record and its key, at most (Kafka protocol: 61, 21, 16, rounded up) */
@@ -335,6 +338,10 @@ static enum weir_status kafka_open(void **self, const struct weir_exporter_confi
                                    const struct weir_exporter_env *env, struct weir_error *err) {
     struct kafka *kafka = calloc(1, sizeof *kafka);
     if (kafka == NULL) return weir_fail(err, WEIR_FULL, 0, false, "kafka: out of memory");
+    /* librdkafka allocates a compressor and its buffers anew for each record batch. Given back to the kernel each time,
+     * their pages cost a fifth of all CPU time (1.42 against 1.18 s a million spans). */
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
     kafka->producer.event_fd = -1;
     kafka->config = *config;
     kafka->clock = env->clock;

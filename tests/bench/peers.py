@@ -8,13 +8,13 @@ from harness.series import Page
 
 
 class Collector:
-    """OpenTelemetry Collector: OTLP/gRPC, OTLP/HTTP and Zipkin into nothing, a file, or a Zipkin endpoint (mode nop, file,
-    zipkin-json, zipkin-proto). tail: (seconds to wait, ms that are slow): first through tail_sampling, which keeps errors, what is
+    """OpenTelemetry Collector: OTLP/gRPC, OTLP/HTTP and Zipkin into nothing, a file, Zipkin or Kafka (mode nop, file,
+    zipkin-json, zipkin-proto, kafka-otlp_proto; target: an address, or brokers). tail: (seconds to wait, ms that are slow): first through tail_sampling, which keeps errors, what is
     slow, and 1 %.
     """
 
-    def __init__(self, folder: Path, mode: str, zipkin_url: str, tail: tuple[int, int] | None = None):
-        self.folder, self.mode, self.zipkin_url, self.tail = folder, mode, zipkin_url, tail
+    def __init__(self, folder: Path, mode: str, target: str, tail: tuple[int, int] | None = None):
+        self.folder, self.mode, self.target, self.tail = folder, mode, target, tail
         self.port, self.health_port = free_port(), free_port()
         self.ports = {"otlp_http": free_port(), "zipkin": free_port()}
 
@@ -52,8 +52,10 @@ processors:
 {sampling}exporters:
   nop: {{}}
   file: {{ path: '{self.folder}/out.json' }}
-  zipkin: {{ endpoint: '{self.zipkin_url or "http://127.0.0.1:1"}', format: {encoding or "json"},
+  zipkin: {{ endpoint: '{self.target if exporter == "zipkin" else "http://127.0.0.1:1"}', format: {encoding or "json"},
             sending_queue: {{ enabled: true, num_consumers: 4, queue_size: 5000 }} }}
+  kafka: {{ brokers: ["{self.target or "127.0.0.1:1"}"], traces: {{ topic: traces, encoding: {encoding or "otlp_proto"} }},
+           partition_traces_by_id: true, producer: {{ required_acks: -1 }} }}
 extensions: {{ health_check: {{ endpoint: 127.0.0.1:{self.health_port} }} }}
 service:
   extensions: [health_check]

@@ -8,6 +8,7 @@ from pathlib import Path
 import load
 import peers
 import tail_rows
+from harness.kafka import Kafka
 from harness.sink import Sink
 from harness.weir import Weir
 
@@ -29,6 +30,15 @@ class Row:
 UNRULED = "attributes: [{ action: strip_query, keys: [] }, { action: mask_card_numbers, keys: [] }]"
 
 
+TOPIC = "traces"
+
+
+def start_kafka(folder: Path) -> Kafka:
+    kafka = Kafka(folder / "kafka").start()
+    kafka.make(TOPIC)
+    return kafka
+
+
 def spans_row(
     name: str,
     title: str,
@@ -42,7 +52,12 @@ def spans_row(
 ) -> Row:
     def run(folder: Path, share: float) -> dict:
         sink = Sink(folder / "sink", log=False).start() if to.startswith("zipkin") else None
+        kafka = start_kafka(folder) if to.startswith("kafka") else None
+        _, _, form = to.partition("-")
+        encoding, _, compression = form.partition("-")
         exporters = {
+            to: f"kafka: {{ brokers: '{kafka.brokers if kafka else ''}', topic: {TOPIC}, encoding: {encoding}, "
+            f"compression: {compression}, memory_bytes: 1GiB }}",
             "series": "{}",
             "file": f"file: {{ directory: {folder}/traces, memory_bytes: 1GiB }}",
             "zipkin-proto3": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: proto3, memory_bytes: 1GiB }}",
@@ -67,8 +82,8 @@ def spans_row(
             }
         finally:
             weir.stop()
-            if sink:
-                sink.stop()
+            for thing in filter(None, (sink, kafka)):
+                thing.stop()
 
     return Row(name, title, "spans", run, f"{batch} spans a request", lanes, goals=goals or {})
 
@@ -209,7 +224,9 @@ def run_idle(folder: Path, share: float) -> dict:
 def otelcol_row(name: str, title: str, *, mode: str, batch: int = 100, millions: float = 0.5) -> Row:
     def run(folder: Path, share: float) -> dict:
         sink = Sink(folder / "sink", log=False).start() if mode.startswith("zipkin") else None
-        collector = peers.Collector(folder / "otelcol", mode, sink.endpoint if sink else "")
+        kafka = start_kafka(folder) if mode.startswith("kafka") else None
+        target = sink.endpoint if sink else kafka.brokers if kafka else ""
+        collector = peers.Collector(folder / "otelcol", mode, target)
         try:
             collector.start()
             load.emit(collector.endpoint, 20_000, batch)  # a Go program takes its first seconds to grow its heap
@@ -223,8 +240,8 @@ def otelcol_row(name: str, title: str, *, mode: str, batch: int = 100, millions:
             }
         finally:
             collector.stop()
-            if sink:
-                sink.stop()
+            for thing in filter(None, (sink, kafka)):
+                thing.stop()
 
     return Row(name, title, "spans", run, f"{batch} spans a request", peer=True)
 
@@ -269,11 +286,29 @@ ROWS = [
     spans_row("file", "OTLP/gRPC in → file", to="file", goals={"cpu_s_per_million": 0.9}),
     spans_row("zipkin-proto3", "OTLP/gRPC in → Zipkin proto3", to="zipkin-proto3", millions=1, goals={"cpu_s_per_million": 0.8}),
     spans_row("zipkin-json", "OTLP/gRPC in → Zipkin JSON", to="zipkin-json", millions=1, goals={"cpu_s_per_million": 1.1}),
+    *(
+        spans_row(
+            f"kafka-{encoding}-{compression}",
+            f"OTLP/gRPC in → Kafka {encoding}, {compression}",
+            to=f"kafka-{encoding}-{compression}",
+            millions=1,
+            goals={"cpu_s_per_million": goal},
+        )
+        for encoding, compression, goal in (
+            ("otlp_proto", "none", 0.9),
+            ("otlp_proto", "zstd", 0.9),
+            ("zipkin_proto3", "none", 1.1),
+            ("zipkin_proto3", "zstd", 1.1),
+        )
+    ),
     otelcol_row("otelcol-nothing", "OpenTelemetry Collector, OTLP/gRPC in → nothing", mode="nop"),
     otelcol_row("otelcol-nothing-10", "OpenTelemetry Collector, OTLP/gRPC in → nothing", mode="nop", batch=10),
     otelcol_row("otelcol-file", "OpenTelemetry Collector, batch → file (JSON lines)", mode="file"),
     otelcol_row("otelcol-zipkin-proto3", "OpenTelemetry Collector, batch → Zipkin proto3", mode="zipkin-proto"),
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
+    otelcol_row(
+        "otelcol-kafka-otlp", "OpenTelemetry Collector, batch → Kafka otlp_proto by trace id, none", mode="kafka-otlp_proto"
+    ),
     *(http_row(form) for form in WAYS_IN),
     *(otelcol_http_row(form) for form in WAYS_IN if form != "scribe"),
     tail_row(

@@ -48,6 +48,9 @@ class Kafka:
             "offsets.topic.num.partitions": 1,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
+            # A broker that was killed is let in again when its old session is over.
+            "broker.session.timeout.ms": 2000,
+            "broker.heartbeat.interval.ms": 300,
             **{name.replace("_", "."): value for name, value in self.settings.items()},
         }
         file = self.folder / "server.properties"

@@ -132,7 +132,7 @@ static void read_back(struct fixture *f, struct found *found) {
     int count = names_of(f->config.file.directory, names, 64);
     struct weir_reader reader = {.self = found, .read = read_fd, .request = on_request, .broken = on_broken};
     for (int i = 0; i < count; i++) {
-        snprintf(path, sizeof path, "%s/%s", f->config.file.directory, names[i]);
+        snprintf(path, sizeof path, "%.255s/%.255s", f->config.file.directory, names[i]);
         found->fd = open(path, O_RDONLY);
         assert_true(found->fd >= 0);
         weir_reader_run(&reader);
@@ -205,7 +205,7 @@ static void rotates_by_size_and_bounds_the_total(void **state) {
         int count = names_of(f->config.file.directory, names, 64);
         for (int k = 0; k < count; k++) {
             struct stat info;
-            snprintf(path, sizeof path, "%s/%s", f->config.file.directory, names[k]);
+            snprintf(path, sizeof path, "%.255s/%.255s", f->config.file.directory, names[k]);
             assert_int_equal(stat(path, &info), 0);
             total += (uint64_t)info.st_size;
             if ((uint64_t)info.st_size > largest) largest = (uint64_t)info.st_size;
@@ -249,7 +249,7 @@ static void rotates_by_age_and_removal(void **state) {
     assert_int_equal(names_of(f->config.file.directory, names, 4), 2);
     assert_string_equal(names[1], "traces-20231114T231320Z-1.otlp.zst");
     for (int i = 0; i < 2; i++) { /* somebody tidies up: the next batch goes where it can be found */
-        snprintf(path, sizeof path, "%s/%s", f->config.file.directory, names[i]);
+        snprintf(path, sizeof path, "%.255s/%.255s", f->config.file.directory, names[i]);
         assert_int_equal(unlink(path), 0);
     }
     assert_int_equal(rmdir(f->config.file.directory), 0);
@@ -273,7 +273,7 @@ static void a_full_disk_is_a_retry(void **state) {
     send(f, self, batch, WEIR_DELIVERED);
     char names[4][256], path[768];
     names_of(f->config.file.directory, names, 4);
-    snprintf(path, sizeof path, "%s/%s", f->config.file.directory, names[0]);
+    snprintf(path, sizeof path, "%.255s/%.255s", f->config.file.directory, names[0]);
     struct stat before, after;
     stat(path, &before);
     struct rlimit old, small;
