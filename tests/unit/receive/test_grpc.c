@@ -181,7 +181,7 @@ static void asks_for_a_retry(const struct answer *answer) {
         if ((have += 6) >= 8) bytes[size++] = (uint8_t)(bits >> (have -= 8));
     }
     struct weir_wire wire = weir_wire_of(bytes, size);
-    struct weir_wire_field field;
+    struct weir_wire_field field = {0};
     assert_true(weir_wire_next(&wire, &field) && field.number == 1 &&
                 field.value == (uint64_t)atoi(answer->grpc_status));
     assert_true(weir_wire_next(&wire, &field) && field.number == 2);

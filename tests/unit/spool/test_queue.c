@@ -87,7 +87,14 @@ static void fake_close(void *self) {
     close(fake.wake_fd);
     fake.closed++;
 }
-static const struct weir_exporter fake_exporter = {"fake", fake_open, fake_send, fake_drive, fake_wake, fake_close};
+static const struct weir_exporter fake_exporter = {
+    .type = "fake",
+    .open = fake_open,
+    .send = fake_send,
+    .drive = fake_drive,
+    .wake = fake_wake,
+    .close = fake_close,
+};
 
 static uint64_t now_ns;
 static uint64_t fake_now(void *self) {
