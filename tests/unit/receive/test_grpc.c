@@ -161,7 +161,7 @@ static void broken_messages(void **state) {
     assert_int_equal(rig.skipped, 2);
     /* ExportTraceServiceResponse{1: ExportTracePartialSuccess{1: 2, 2: reason}} */
     struct weir_wire wire = weir_wire_of(answer.body + 5, answer.body_size - 5);
-    struct weir_wire_field field;
+    struct weir_wire_field field = {0};
     assert_true(weir_wire_next(&wire, &field) && field.number == 1);
     wire = weir_wire_of(field.bytes, field.value);
     assert_true(weir_wire_next(&wire, &field) && field.number == 1 && field.value == 2);
