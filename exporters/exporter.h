@@ -18,8 +18,8 @@ enum weir_settlement {
 struct weir_ticket {
     void (*settle)(struct weir_ticket *ticket, enum weir_settlement how, uint64_t retry_after_ns, const char *why);
     /* The exporter's own notes; both are 0 at first and kept from one try of the batch to the next.
-     * settled_spans: so many spans, the first in its own order of them, need not be sent again when the batch is (RETRY with a part delivered).
-     * rejected_spans: those of them that the back end refused for good. Set before settling. */
+     * settled_spans: so many spans, the first in its own order of them, need not be sent again when the batch is (RETRY
+     * with a part delivered). rejected_spans: those of them that the back end refused for good. Set before settling. */
     uint32_t settled_spans;
     uint32_t rejected_spans;
 };

@@ -4,7 +4,7 @@
 #include "collector/core/batch.h"
 #include "collector/core/buffer.h"
 
-struct weir_splice { /* scratch, kept between batches; zeroed at first */
+struct weir_splice {                    /* scratch, kept between batches; zeroed at first */
     struct weir_splice_origin *origins; /* zeroed between calls */
     uint32_t *met, *order;              /* origins that have spans, in order of the first; spans by origin */
     uint32_t origin_capacity, span_capacity;

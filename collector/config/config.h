@@ -148,8 +148,8 @@ struct weir_exporter_config {
     /* queue, for all */
     uint64_t memory_bytes; /* 64 MiB of batches in memory; beyond, the oldest is dropped and counted */
     uint64_t max_age_ns;   /* 1 h; older is dropped as expired */
-    uint64_t retry_initial_ns, retry_max_ns; /* 500 ms, 30 s; jittered */
-    uint32_t max_in_flight;                  /* 16 */
+    uint64_t retry_initial_ns, retry_max_ns;      /* 500 ms, 30 s; jittered */
+    uint32_t max_in_flight;                       /* 16 */
     struct weir_header headers[WEIR_HEADERS_MAX]; /* HTTP headers; kafka: settings of librdkafka */
     uint32_t header_count;
     union {
@@ -165,7 +165,7 @@ struct weir_exporter_config {
             enum weir_zipkin_encoding encoding; /* proto3 */
             uint64_t timeout_ns;                /* 10 s */
             uint64_t max_body_bytes;            /* 1 MiB: a batch is cut into bodies of this size */
-            char ca_file[WEIR_TEXT_MAX]; /* "" = the system's */
+            char ca_file[WEIR_TEXT_MAX];        /* "" = the system's */
         } zipkin;
         struct {
             char brokers[WEIR_TEXT_MAX]; /* host:port, with commas between */

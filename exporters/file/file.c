@@ -1,8 +1,8 @@
 /* file.c - batches into trace files (format.h), each batch one frame. Settles before send() returns. */
 #include "exporters/exporter.h"
 #include "exporters/file/format.h"
-#include "exporters/splice.h"
 #include "exporters/file/store.h"
+#include "exporters/splice.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #include "exporters/exporter.h"
 #include "exporters/file/format.h"
 #include "exporters/file/reader.h"
-#include "exporters/splice.h"
 #include "exporters/file/store.h"
+#include "exporters/splice.h"
 #include "spans.h"
 
 #include <dirent.h>
