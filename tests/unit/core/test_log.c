@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -128,7 +129,10 @@ static void lines_of_threads_do_not_mix(void **state) {
     for (const char *at = lines; (at = strstr(at, " end\ntime=")) != NULL; at++)
         whole++;
     assert_in_range(whole, 199, 200); /* the last has none behind it */
-    assert_int_equal(shared_limit.swallowed, 199);
+    /* The thread that prints may find lines that others swallowed between its claim and its line: it carries them. */
+    const char *repeated = strstr(lines, " repeated=");
+    uint64_t carried = repeated != NULL ? strtoull(repeated + strlen(" repeated="), NULL, 10) : 0;
+    assert_int_equal(carried + shared_limit.swallowed, 199);
 }
 
 int main(void) {
