@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -26,7 +27,7 @@ struct kept {
 struct weir_decisions {
     uint32_t lanes; /* among how many the places are divided */
     struct kept (*kept)[KEPT_WAYS];
-    uint32_t (*dropped)[DROPPED_WAYS]; /* the latest first; 0: empty */
+    uint32_t (*dropped)[DROPPED_WAYS]; /* the latest first, the empty ones, 0, behind them */
     uint32_t kept_buckets, dropped_buckets;
     uint64_t kept_count, dropped_count;
 };
@@ -208,17 +209,24 @@ uint64_t weir_decisions_memory(const struct weir_decisions *decisions) {
 /* ---- the file ----
  *
  *   "WDEC" version (4) lanes (4)
- *   for each lane: buckets (4), their fingerprints (32 each), kept (4),
- *                  for each: trace_lo (8) trace_hi (8) T (8) name size (2) name
+ *   for each lane: buckets (4), for each: fingerprints (1), the fingerprints, latest first (4 each);
+ *                  kept (4), for each: trace_lo (8) trace_hi (8) T (8) name size (2) name
  *   XXH3 of all before (8)
  */
 static const uint8_t magic[4] = {'W', 'D', 'E', 'C'};
-enum { VERSION = 1, HEAD_BYTES = 12, CHECKSUM_BYTES = 8, LANES_MAX = 1024 };
+enum { VERSION = 2, HEAD_BYTES = 12, CHECKSUM_BYTES = 8, LANES_MAX = 1024 };
 #define FILE_BYTES_MAX (1ull << 32)
 
 static void put_lane(struct weir_buffer *out, const struct weir_decisions *decisions, const struct weir_names *names) {
     weir_buffer_put(out, &decisions->dropped_buckets, 4);
-    weir_buffer_put(out, decisions->dropped, decisions->dropped_buckets * sizeof *decisions->dropped);
+    for (uint32_t b = 0; b < decisions->dropped_buckets; b++) {
+        const uint32_t *prints = decisions->dropped[b];
+        uint8_t filled = 0;
+        while (filled < DROPPED_WAYS && prints[filled] != 0)
+            filled++;
+        weir_buffer_put(out, &filled, 1);
+        weir_buffer_put(out, prints, filled * sizeof *prints);
+    }
     uint32_t count = (uint32_t)decisions->kept_count;
     weir_buffer_put(out, &count, 4);
     for (uint32_t b = 0; b < decisions->kept_buckets; b++) {
@@ -302,12 +310,14 @@ static bool take_kept(struct file *file, struct weir_decisions *const *lanes, ui
 
 static bool take_lane(struct file *file, uint32_t lane, uint32_t of, struct weir_decisions *const *lanes,
                       uint32_t count, struct weir_names *names) {
-    uint32_t buckets, kept, prints[DROPPED_WAYS];
-    if (!take(file, &buckets, 4) || buckets == 0 || (size_t)(file->end - file->at) / sizeof prints < buckets)
-        return false;
+    uint32_t buckets, kept;
+    if (!take(file, &buckets, 4)) return false;
     for (uint32_t b = 0; b < buckets; b++) {
-        take(file, prints, sizeof prints);
-        spread_prints(lanes, count, prints, lane, of, b, buckets);
+        uint32_t prints[DROPPED_WAYS] = {0};
+        uint8_t filled;
+        if (!take(file, &filled, 1) || filled > DROPPED_WAYS || !take(file, prints, filled * sizeof *prints))
+            return false;
+        if (filled > 0) spread_prints(lanes, count, prints, lane, of, b, buckets);
     }
     if (!take(file, &kept, 4)) return false;
     for (uint32_t i = 0; i < kept; i++) {
@@ -320,12 +330,14 @@ static enum weir_status read_file(const char *path, uint8_t **bytes, size_t *siz
     *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? WEIR_OK : weir_fail(err, WEIR_IO, errno, false, "%s", path);
-    off_t end = lseek(fd, 0, SEEK_END);
+    struct stat st;
     enum weir_status status = WEIR_OK;
-    if (end < 0 || (uint64_t)end > FILE_BYTES_MAX)
-        status = weir_fail(err, WEIR_INVALID, 0, false, "%s: larger than any that was saved", path);
+    if (fstat(fd, &st) != 0)
+        status = weir_fail(err, WEIR_IO, errno, false, "%s", path);
+    else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_BYTES_MAX)
+        status = weir_fail(err, WEIR_INVALID, 0, false, "%s: not a file, or larger than any that was saved", path);
     if (status == WEIR_OK) {
-        *size = (size_t)end;
+        *size = (size_t)st.st_size;
         *bytes = malloc(*size + 1);
         if (*bytes == NULL) status = weir_fail(err, WEIR_FULL, ENOMEM, true, "%s", path);
     }
@@ -341,24 +353,26 @@ static enum weir_status read_file(const char *path, uint8_t **bytes, size_t *siz
 }
 
 /* The checksum is looked at first: what it covers was written whole, so a wrong file changes nothing. */
-static enum weir_status parse(const char *path, const uint8_t *bytes, size_t size, struct weir_decisions *const *lanes,
-                              uint32_t count, struct weir_names *names, struct weir_error *err) {
+enum weir_status weir_decisions_read(const void *file_bytes, size_t size, struct weir_decisions *const *lanes,
+                                     uint32_t count, struct weir_names *names, struct weir_error *err) {
+    const uint8_t *bytes = file_bytes;
     uint32_t version, of;
     uint64_t checksum;
     if (size < HEAD_BYTES + CHECKSUM_BYTES || memcmp(bytes, magic, sizeof magic) != 0)
-        return weir_fail(err, WEIR_INVALID, 0, false, "%s: not a file of decisions", path);
+        return weir_fail(err, WEIR_INVALID, 0, false, "not a file of decisions");
     memcpy(&checksum, bytes + size - CHECKSUM_BYTES, CHECKSUM_BYTES);
     if (XXH3_64bits(bytes, size - CHECKSUM_BYTES) != checksum)
-        return weir_fail(err, WEIR_INVALID, 0, false, "%s: its checksum is wrong: torn, or changed", path);
+        return weir_fail(err, WEIR_INVALID, 0, false, "its checksum is wrong: torn, or changed");
     memcpy(&version, bytes + 4, 4);
     memcpy(&of, bytes + 8, 4);
     if (version != VERSION)
-        return weir_fail(err, WEIR_INVALID, 0, false, "%s: of version %u, this Weir reads %d", path, version, VERSION);
+        return weir_fail(err, WEIR_INVALID, 0, false, "of version %u, this Weir reads %d", version, VERSION);
     struct file file = {.at = bytes + HEAD_BYTES, .end = bytes + size - CHECKSUM_BYTES};
     for (uint32_t lane = 0; lane < of; lane++) {
         if (of > LANES_MAX || !take_lane(&file, lane, of, lanes, count, names))
-            return weir_fail(err, WEIR_INVALID, 0, false, "%s: lane %u of %u is not sound", path, lane, of);
+            return weir_fail(err, WEIR_INVALID, 0, false, "lane %u of %u is not sound", lane, of);
     }
+    if (file.at != file.end) return weir_fail(err, WEIR_INVALID, 0, false, "more behind its %u lanes", of);
     return WEIR_OK;
 }
 
@@ -366,8 +380,12 @@ enum weir_status weir_decisions_load(struct weir_decisions *const *lanes, uint32
                                      const char *path, struct weir_error *err) {
     uint8_t *bytes;
     size_t size = 0;
+    struct weir_error why = {0};
     enum weir_status status = read_file(path, &bytes, &size, err);
-    if (status == WEIR_OK && bytes != NULL) status = parse(path, bytes, size, lanes, count, names, err);
+    if (status == WEIR_OK && bytes != NULL) {
+        status = weir_decisions_read(bytes, size, lanes, count, names, &why);
+        if (status != WEIR_OK) weir_fail(err, status, 0, false, "%s: %s", path, why.text);
+    }
     free(bytes);
     return status;
 }

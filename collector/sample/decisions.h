@@ -43,4 +43,7 @@ enum weir_status weir_decisions_save(struct weir_decisions *const *lanes, uint32
 /* WEIR_OK also when there is no file. */
 enum weir_status weir_decisions_load(struct weir_decisions *const *lanes, uint32_t count, struct weir_names *names,
                                      const char *path, struct weir_error *err);
+/* The same of a file's bytes. */
+enum weir_status weir_decisions_read(const void *bytes, size_t size, struct weir_decisions *const *lanes,
+                                     uint32_t count, struct weir_names *names, struct weir_error *err);
 #endif
