@@ -1,4 +1,5 @@
 #include "collector/spool/log.h"
+#include "collector/spool/log_read.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -13,8 +14,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { NAME_BYTES = 32, WINDOW_BYTES = 256 << 10 };
 
 struct segment {
     uint64_t number, bytes;
@@ -44,17 +43,6 @@ struct weir_log {
 static const struct weir_log_disk system_disk = {.write = pwrite, .sync = fdatasync};
 
 /* ---- the directory ---- */
-
-static void name_of(uint64_t number, char name[NAME_BYTES]) {
-    snprintf(name, NAME_BYTES, "%08" PRIu64 ".log", number);
-}
-
-/* "00000012.log" -> 12; 0 = no segment's name. */
-static uint64_t number_of(const char *name) {
-    size_t digits = strspn(name, "0123456789");
-    if (digits < 8 || digits > 19 || strcmp(name + digits, ".log") != 0) return 0;
-    return strtoull(name, NULL, 10);
-}
 
 /* Makes it and what is above it. What was made is made to last, name by name. */
 static enum weir_status make_directory(const char *directory, struct weir_error *err) {
@@ -110,7 +98,7 @@ static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
     enum weir_status status = WEIR_OK;
     for (struct dirent *entry; status == WEIR_OK && (entry = readdir(folder)) != NULL;) {
         struct stat info;
-        uint64_t number = number_of(entry->d_name);
+        uint64_t number = weir_log_number(entry->d_name);
         if (number == 0 || fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
             continue;
         }
@@ -204,8 +192,8 @@ static void trim(struct weir_log *log) {
         if (gone + 1 == log->count) { /* the newest holds the number: another takes it over */
             if (log->fd >= 0 || begin_segment(log, NULL) != WEIR_OK) break;
         }
-        char name[NAME_BYTES];
-        name_of(log->segments[gone].number, name);
+        char name[WEIR_LOG_NAME_BYTES];
+        weir_log_name(log->segments[gone].number, name);
         if (unlinkat(log->directory_fd, name, 0) != 0 && errno != ENOENT) break; /* the next trim tries again */
         log->bytes -= log->segments[gone].bytes;
         log->names_changed = true;
@@ -285,8 +273,8 @@ static enum weir_status write_at_end(struct weir_log *log, const void *bytes, si
         if (wrote < 0 && errno == EINTR) continue;
         if (wrote <= 0) {
             int why = wrote < 0 ? errno : ENOSPC;
-            char name[NAME_BYTES];
-            name_of(log->segments[log->count - 1].number, name);
+            char name[WEIR_LOG_NAME_BYTES];
+            weir_log_name(log->segments[log->count - 1].number, name);
             return weir_fail(err, WEIR_IO, why, true, "log: write %s/%s: %s", log->directory, name, strerror(why));
         }
         from += wrote;
@@ -298,9 +286,9 @@ static enum weir_status write_at_end(struct weir_log *log, const void *bytes, si
 
 static enum weir_status begin_segment(struct weir_log *log, struct weir_error *err) {
     uint8_t header[WEIR_LOG_HEADER_BYTES];
-    char name[NAME_BYTES];
+    char name[WEIR_LOG_NAME_BYTES];
     do { /* a file that could not be removed, or that somebody put there, keeps its number */
-        name_of(log->next, name);
+        weir_log_name(log->next, name);
         log->fd = openat(log->directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     } while (log->fd < 0 && errno == EEXIST && log->next++ < INT64_MAX);
     if (log->fd < 0) {
@@ -396,7 +384,7 @@ static enum weir_status sync_failed(struct weir_log *log, const char *name, int 
 /* Of the first segment from `number` on that needs it. A full one is opened anew: the kernel syncs files, not
  * descriptors. *number: the one that was synced; 0 = none needed it. */
 static enum weir_status sync_one(struct weir_log *log, uint64_t *number, struct weir_error *err) {
-    char name[NAME_BYTES];
+    char name[WEIR_LOG_NAME_BYTES];
     pthread_mutex_lock(&log->lock);
     size_t i = 0;
     while (i < log->count && (log->segments[i].number < *number || !log->segments[i].unsynced))
@@ -408,7 +396,7 @@ static enum weir_status sync_one(struct weir_log *log, uint64_t *number, struct 
     }
     uint64_t bytes = log->segments[i].bytes;
     *number = log->segments[i].number;
-    name_of(*number, name);
+    weir_log_name(*number, name);
     bool writing = log->fd >= 0 && i + 1 == log->count;
     int fd = writing ? fcntl(log->fd, F_DUPFD_CLOEXEC, 0) : openat(log->directory_fd, name, O_WRONLY | O_CLOEXEC);
     int why = fd < 0 ? errno : 0;
@@ -448,126 +436,82 @@ enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err) {
     return status;
 }
 
-/* ---- replay ---- */
+/* ---- reading ---- */
+
+int weir_log_directory(const struct weir_log *log) {
+    return log->directory_fd;
+}
+
+bool weir_log_segment_after(struct weir_log *log, uint64_t number, struct weir_log_segment *segment) {
+    pthread_mutex_lock(&log->lock);
+    size_t i = 0;
+    while (i < log->count && log->segments[i].number <= number)
+        i++;
+    bool more = i < log->count;
+    if (more) {
+        const struct segment *found = &log->segments[i];
+        *segment = (struct weir_log_segment){found->number, found->bytes, found->found};
+    }
+    pthread_mutex_unlock(&log->lock);
+    return more;
+}
 
 struct replay {
     int (*record)(void *self, const struct weir_log_record *record);
     void (*broken)(void *self, const char *file, uint64_t offset, const char *why);
     void *self;
-    struct weir_log_stats *stats;
-    char name[NAME_BYTES];
-    uint8_t *window;
-    size_t capacity;
-    uint64_t bad_end; /* where the last damaged place ends, so that its parts count as one */
+    struct weir_log_reader *reader;
+    struct weir_log_stats stats;
 };
 
-static void tell_broken(struct replay *replay, uint64_t offset, uint64_t bytes, const char *why) {
-    bool more_of_it = bytes > 0 && offset == replay->bad_end;
-    replay->bad_end = offset + bytes;
-    replay->stats->bytes_bad += bytes;
-    if (more_of_it) return;
-    replay->stats->records_bad++;
-    if (replay->broken != NULL) replay->broken(replay->self, replay->name, offset, why);
+static void tell_broken(struct replay *replay, const struct weir_log_damage *damage) {
+    char name[WEIR_LOG_NAME_BYTES];
+    replay->stats.bytes_bad += damage->bytes;
+    if (damage->more_of_it) return;
+    replay->stats.records_bad++;
+    weir_log_name(damage->segment, name);
+    if (replay->broken != NULL) replay->broken(replay->self, name, damage->offset, damage->why);
 }
 
-static bool widen(struct replay *replay, size_t bytes) {
-    if (bytes <= replay->capacity) return true;
-    uint8_t *grown = realloc(replay->window, bytes);
-    if (grown == NULL) return false;
-    replay->window = grown;
-    replay->capacity = bytes;
-    return true;
-}
-
-/* Reads on behind window[*size) until it is full or the file ends. False: the disk said no. */
-static bool fill(int fd, struct replay *replay, uint64_t offset, size_t *size, bool *last) {
-    while (!*last && *size < replay->capacity) {
-        ssize_t got = pread(fd, replay->window + *size, replay->capacity - *size, (off_t)(offset + *size));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return false;
-        if (got == 0) *last = true;
-        *size += (size_t)got;
-    }
-    return true;
-}
-
-static enum weir_status replay_segment(struct replay *replay, int fd, uint64_t number, uint64_t file_bytes,
-                                       struct weir_error *err) {
-    size_t at = 0, size = 0; /* the window holds [at, size), which begins at `offset` of the file */
-    uint64_t offset = 0;
-    bool last = false;
-    uint32_t version;
-    char why_version[64];
-    replay->bad_end = UINT64_MAX;
-    if (!fill(fd, replay, 0, &size, &last)) goto unreadable;
-    switch (weir_log_read_header(replay->window, size, number, &version)) {
-    case WEIR_LOG_HEADER_OK: break;
-    case WEIR_LOG_HEADER_BAD:
-        tell_broken(replay, 0, size < WEIR_LOG_HEADER_BYTES ? size : WEIR_LOG_HEADER_BYTES, "damaged header");
-        break;
-    case WEIR_LOG_HEADER_OTHER:
-        snprintf(why_version, sizeof why_version, "format version %u, this reads %u", version, WEIR_LOG_VERSION);
-        tell_broken(replay, 0, file_bytes, why_version);
+static enum weir_status replay_segment(struct replay *replay, const struct weir_log *log,
+                                       const struct weir_log_segment *segment, struct weir_error *err) {
+    struct weir_log_record record;
+    struct weir_log_damage damage = {.segment = segment->number, .bytes = segment->bytes};
+    struct weir_error why = {0};
+    if (weir_log_reader_open(replay->reader, log->directory_fd, segment->number, 0, &why) != WEIR_OK) {
+        damage.why = strerror(why.sys);
+        tell_broken(replay, &damage);
         return WEIR_OK;
     }
-    offset = at = size < WEIR_LOG_HEADER_BYTES ? size : WEIR_LOG_HEADER_BYTES;
     for (;;) {
-        struct weir_log_record record;
-        const char *why;
-        size_t step = 0;
-        switch (weir_log_read(replay->window + at, size - at, last, number, offset, &record, &step, &why)) {
-        case WEIR_LOG_END: return WEIR_OK;
-        case WEIR_LOG_RECORD:
+        switch (weir_log_reader_next(replay->reader, &record, &damage)) {
+        case WEIR_LOG_NEXT_END: return WEIR_OK;
+        case WEIR_LOG_NEXT_FULL: return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
+        case WEIR_LOG_NEXT_DAMAGE: tell_broken(replay, &damage); break;
+        case WEIR_LOG_NEXT_RECORD:
             if (replay->record(replay->self, &record) != 0) return WEIR_CLOSED;
             break;
-        case WEIR_LOG_BAD: tell_broken(replay, offset, step, why); break;
-        case WEIR_LOG_MORE:
-            if (!widen(replay, step)) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
-            memmove(replay->window, replay->window + at, size - at);
-            size -= at;
-            at = step = 0;
-            if (!fill(fd, replay, offset, &size, &last)) goto unreadable;
-            break;
         }
-        at += step;
-        offset += step;
     }
-unreadable:
-    tell_broken(replay, offset, file_bytes > offset ? file_bytes - offset : 0, strerror(errno));
-    return WEIR_OK;
 }
 
 enum weir_status weir_log_replay(struct weir_log *log, int (*record)(void *self, const struct weir_log_record *record),
                                  void (*broken)(void *self, const char *file, uint64_t offset, const char *why),
                                  void *self, struct weir_error *err) {
-    struct weir_log_stats stats = {0};
-    struct replay replay = {.record = record, .broken = broken, .self = self, .stats = &stats};
+    struct replay replay = {.record = record, .broken = broken, .self = self, .reader = weir_log_reader_new()};
+    if (replay.reader == NULL) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
     enum weir_status status = WEIR_OK;
-    if (!widen(&replay, WINDOW_BYTES)) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
-    for (uint64_t number = 0; status == WEIR_OK;) {
-        pthread_mutex_lock(&log->lock); /* others may append and trim meanwhile: from number to number */
-        size_t i = 0;
-        while (i < log->count && log->segments[i].number <= number)
-            i++;
-        bool more = i < log->count && log->segments[i].found;
-        struct segment segment = more ? log->segments[i] : (struct segment){0};
-        pthread_mutex_unlock(&log->lock);
-        if (!more) break;
-        name_of(segment.number, replay.name);
-        replay.bad_end = UINT64_MAX;
-        if (number != 0 && segment.number != number + 1) tell_broken(&replay, 0, 0, "segments before it are missing");
-        number = segment.number;
-        int fd = openat(log->directory_fd, replay.name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) {
-            tell_broken(&replay, 0, segment.bytes, strerror(errno));
-            continue;
-        }
-        status = replay_segment(&replay, fd, number, segment.bytes, err);
-        close(fd);
+    struct weir_log_segment segment;
+    /* From number to number: others may append and trim meanwhile. */
+    for (uint64_t number = 0; status == WEIR_OK && weir_log_segment_after(log, number, &segment) && segment.found;
+         number = segment.number) {
+        const struct weir_log_damage missing = {.segment = segment.number, .why = "segments before it are missing"};
+        if (number != 0 && segment.number != number + 1) tell_broken(&replay, &missing);
+        status = replay_segment(&replay, log, &segment, err);
     }
-    free(replay.window);
+    weir_log_reader_free(replay.reader);
     pthread_mutex_lock(&log->lock);
-    log->replayed = stats;
+    log->replayed = replay.stats;
     pthread_mutex_unlock(&log->lock);
     return status;
 }

@@ -50,6 +50,14 @@ enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_opti
 enum weir_status weir_log_replay(struct weir_log *log, int (*record)(void *self, const struct weir_log_record *record),
                                  void (*broken)(void *self, const char *file, uint64_t offset, const char *why),
                                  void *self, struct weir_error *err);
+/* For who reads for himself (log_read.h): where the segments are, and the first with a number greater than `number`;
+ * false = none. */
+int weir_log_directory(const struct weir_log *log);
+struct weir_log_segment {
+    uint64_t number, bytes;
+    bool found; /* at open */
+};
+bool weir_log_segment_after(struct weir_log *log, uint64_t number, struct weir_log_segment *segment);
 /* Appends to the page cache (safe against the process's death). *segment: where it went, pinned once; NULL: not asked,
  * not pinned. WEIR_FULL: max_bytes, after trimming. WEIR_INVALID: more than WEIR_LOG_RECORD_MAX. WEIR_IO: the disk. */
 enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, uint64_t *segment,
