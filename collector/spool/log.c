@@ -40,7 +40,28 @@ struct weir_log {
     bool names_changed;
 };
 
-static const struct weir_log_disk system_disk = {.write = pwrite, .sync = fdatasync};
+/* ---- the disk ---- */
+
+static int system_create(int directory_fd, const char *name) {
+    return openat(directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
+static int system_unlink(int directory_fd, const char *name) {
+    return unlinkat(directory_fd, name, 0);
+}
+
+/* fsync for the directory: that fdatasync of one makes its names last is promised nowhere, and it costs the same. */
+static struct weir_log_disk disk_of(const struct weir_log_disk *given) {
+    struct weir_log_disk disk = {system_create, pwrite, ftruncate, fdatasync, fsync, system_unlink};
+    if (given == NULL) return disk;
+    if (given->create != NULL) disk.create = given->create;
+    if (given->write != NULL) disk.write = given->write;
+    if (given->truncate != NULL) disk.truncate = given->truncate;
+    if (given->sync != NULL) disk.sync = given->sync;
+    if (given->sync_names != NULL) disk.sync_names = given->sync_names;
+    if (given->unlink != NULL) disk.unlink = given->unlink;
+    return disk;
+}
 
 /* ---- the directory ---- */
 
@@ -130,7 +151,7 @@ enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_opti
     struct weir_log *made = calloc(1, sizeof *made);
     if (made == NULL) return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
     snprintf(made->directory, sizeof made->directory, "%s", options->directory);
-    made->disk = options->disk == NULL ? system_disk : *options->disk;
+    made->disk = disk_of(options->disk);
     made->segment_bytes = options->segment_bytes;
     made->max_bytes = options->max_bytes;
     made->next = 1;
@@ -194,7 +215,7 @@ static void trim(struct weir_log *log) {
         }
         char name[WEIR_LOG_NAME_BYTES];
         weir_log_name(log->segments[gone].number, name);
-        if (unlinkat(log->directory_fd, name, 0) != 0 && errno != ENOENT) break; /* the next trim tries again */
+        if (log->disk.unlink(log->directory_fd, name) != 0 && errno != ENOENT) break; /* the next trim tries again */
         log->bytes -= log->segments[gone].bytes;
         log->names_changed = true;
         gone++;
@@ -289,7 +310,7 @@ static enum weir_status begin_segment(struct weir_log *log, struct weir_error *e
     char name[WEIR_LOG_NAME_BYTES];
     do { /* a file that could not be removed, or that somebody put there, keeps its number */
         weir_log_name(log->next, name);
-        log->fd = openat(log->directory_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        log->fd = log->disk.create(log->directory_fd, name);
     } while (log->fd < 0 && errno == EEXIST && log->next++ < INT64_MAX);
     if (log->fd < 0) {
         return weir_fail(err, WEIR_IO, errno, true, "log: create %s/%s: %s", log->directory, name, strerror(errno));
@@ -302,7 +323,7 @@ static enum weir_status begin_segment(struct weir_log *log, struct weir_error *e
     }
     if (status != WEIR_OK) {
         end_segment(log);
-        unlinkat(log->directory_fd, name, 0);
+        log->disk.unlink(log->directory_fd, name);
         return status;
     }
     log->segments[log->count - 1].bytes = sizeof header;
@@ -340,7 +361,7 @@ static enum weir_status append(struct weir_log *log, uint32_t type, const void *
     enum weir_status status = write_at_end(log, head, sizeof head, newest->bytes, err);
     if (status == WEIR_OK) status = write_at_end(log, bytes, size, newest->bytes + sizeof head, err);
     if (status != WEIR_OK) {
-        if (ftruncate(log->fd, (off_t)newest->bytes) != 0) end_segment(log);
+        if (log->disk.truncate(log->fd, (off_t)newest->bytes) != 0) end_segment(log);
         return status;
     }
     newest->bytes += more;
@@ -427,7 +448,7 @@ enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err) {
     bool names = log->names_changed;
     log->names_changed = false;
     pthread_mutex_unlock(&log->lock);
-    if (names && log->disk.sync(log->directory_fd) != 0) {
+    if (names && log->disk.sync_names(log->directory_fd) != 0) {
         status = sync_failed(log, "", errno, err);
         pthread_mutex_lock(&log->lock);
         log->names_changed = true;

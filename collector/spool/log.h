@@ -21,10 +21,14 @@
 
 struct weir_log;
 
-/* The two calls that a full or broken disk fails; tests give their own. As pwrite(2) and fdatasync(2). */
+/* Every call that changes the disk, as the system call that it stands for. Tests give their own; NULL: the system's. */
 struct weir_log_disk {
-    ssize_t (*write)(int fd, const void *bytes, size_t size, off_t offset);
-    int (*sync)(int fd); /* of a segment, and of the directory */
+    int (*create)(int directory_fd, const char *name); /* openat, for writing: made new (O_EXCL), 0600 */
+    ssize_t (*write)(int fd, const void *bytes, size_t size, off_t offset); /* pwrite */
+    int (*truncate)(int fd, off_t size);                                    /* ftruncate */
+    int (*sync)(int fd);                                                    /* fdatasync, of a segment */
+    int (*sync_names)(int directory_fd);                                    /* fsync, of the directory */
+    int (*unlink)(int directory_fd, const char *name);                      /* unlinkat */
 };
 
 struct weir_log_options {

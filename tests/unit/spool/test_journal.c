@@ -43,7 +43,7 @@ static int disk_sync(int fd) {
     errno = disk.fail_syncs;
     return -1;
 }
-static const struct weir_log_disk testing = {disk_write, disk_sync};
+static const struct weir_log_disk testing = {.write = disk_write, .sync = disk_sync, .sync_names = disk_sync};
 
 /* ---- blocks of this test ---- */
 

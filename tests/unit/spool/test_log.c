@@ -609,7 +609,7 @@ static int disk_sync(int fd) {
     if (disk.syncs_left > 0) disk.syncs_left--;
     return fdatasync(fd);
 }
-static const struct weir_log_disk failing = {disk_write, disk_sync};
+static const struct weir_log_disk failing = {.write = disk_write, .sync = disk_sync, .sync_names = disk_sync};
 
 /* Fails at every write of three appends in turn, with and without a part of it written, then heals. */
 static void no_space_then_heals(void **state) {
