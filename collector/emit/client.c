@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1 /* ppoll */
 #include "collector/emit/client.h"
 
-#include "collector/emit/connection.h"
 #include "collector/emit/secure.h"
+#include "collector/rpc/connection.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -21,8 +21,17 @@ enum {
 #define BACK_OFF_NS     (50 * WEIR_MS)
 #define BACK_OFF_MAX_NS (5 * WEIR_S)
 
+struct weir_emit_request {     /* one export */
+    struct weir_rpc_call call; /* first: what is released is the request */
+    uint32_t spans;
+    uint32_t attempts;
+    uint64_t due_ns;   /* waiting: when it is sent again */
+    uint64_t began_ns; /* when it was first given to a connection */
+    struct weir_emit_request *next;
+};
+
 struct line { /* of a connection */
-    struct weir_emit_connection *connection;
+    struct weir_rpc_connection *connection;
     size_t unflushed;
     uint64_t away_since_ns, retry_at_ns; /* while it is lost */
 };
@@ -35,7 +44,8 @@ struct client {
     char authority[96];
     SSL_CTX *secure;
     char token[WEIR_EMIT_TOKEN_BYTES];
-    struct weir_emit_connection_options connection_options;
+    struct weir_rpc_header authorization; /* the token, if there is one */
+    struct weir_rpc_connection_options connection_options;
     struct line *lines;
     struct weir_emit_request *requests; /* all: connections x in_flight */
     struct weir_emit_request *free, *waiting;
@@ -67,19 +77,19 @@ uint64_t weir_emit_wait_quantile(const struct weir_emit_counts *counts, double q
 
 static void refuse(struct client *client, struct weir_emit_request *request, int code) {
     client->counts->refused += request->spans;
-    client->counts->refused_by[code >= 0 && code < WEIR_EMIT_CODES ? code : WEIR_EMIT_UNKNOWN] += request->spans;
-    if (request->answer.message[0] != 0)
-        memcpy(client->counts->message, request->answer.message, sizeof client->counts->message);
+    client->counts->refused_by[code >= 0 && code < WEIR_RPC_CODES ? code : WEIR_RPC_UNKNOWN] += request->spans;
+    if (request->call.answer.message[0] != 0)
+        memcpy(client->counts->message, request->call.answer.message, sizeof client->counts->message);
 }
 
 /* OTLP: UNAVAILABLE may be sent again, RESOURCE_EXHAUSTED when it says RetryInfo. The other retryable codes leave open
  * whether the spans were kept, and a generator whose counts are held against the collector's must not send any twice.
  */
-static bool may_repeat(const struct weir_emit_answer *answer, int code) {
-    return code == WEIR_EMIT_UNAVAILABLE || (code == WEIR_EMIT_RESOURCE_EXHAUSTED && answer->retry_info);
+static bool may_repeat(const struct weir_rpc_answer *answer, int code) {
+    return code == WEIR_RPC_UNAVAILABLE || (code == WEIR_RPC_RESOURCE_EXHAUSTED && answer->retry_info);
 }
 
-static bool repeat(struct client *client, struct weir_emit_request *request, const struct weir_emit_answer *answer) {
+static bool repeat(struct client *client, struct weir_emit_request *request, const struct weir_rpc_answer *answer) {
     if (request->attempts > client->options->retries || client->stopping) return false;
     uint32_t doublings = request->attempts - 1 < 8 ? request->attempts - 1 : 8;
     uint64_t wait = BACK_OFF_NS << doublings;
@@ -94,17 +104,18 @@ static bool repeat(struct client *client, struct weir_emit_request *request, con
     return true;
 }
 
-static void on_released(void *self, struct weir_emit_request *request, enum weir_emit_fate fate) {
+static void on_released(void *self, struct weir_rpc_call *call, enum weir_rpc_fate fate) {
     struct client *client = self;
+    struct weir_emit_request *request = (struct weir_emit_request *)(void *)call;
     struct weir_emit_counts *counts = client->counts;
-    struct weir_emit_answer *answer = &request->answer;
+    struct weir_rpc_answer *answer = &request->call.answer;
     counts->ended_ns = weir_mono_ns(&weir_clock_system);
-    if (fate == WEIR_EMIT_ANSWERED) {
-        int code = weir_emit_answer_code(answer);
+    if (fate == WEIR_RPC_ANSWERED) {
+        int code = weir_rpc_answer_code(answer);
         counts->waits[wait_bucket(counts->ended_ns - request->began_ns)]++;
         uint64_t rejected = 0;
-        if (code == WEIR_EMIT_OK && !weir_emit_answer_rejected(answer, &rejected)) code = WEIR_EMIT_INTERNAL;
-        if (code == WEIR_EMIT_OK) {
+        if (code == WEIR_RPC_OK && !weir_rpc_answer_rejected(answer, &rejected)) code = WEIR_RPC_INTERNAL;
+        if (code == WEIR_RPC_OK) {
             if (rejected > request->spans) rejected = request->spans;
             if (rejected > 0) memcpy(counts->message, answer->message, sizeof counts->message);
             counts->rejected += rejected;
@@ -113,9 +124,9 @@ static void on_released(void *self, struct weir_emit_request *request, enum weir
             if (may_repeat(answer, code) && repeat(client, request, answer)) return;
             refuse(client, request, code);
         }
-    } else if (fate == WEIR_EMIT_UNTOUCHED) {
+    } else if (fate == WEIR_RPC_UNTOUCHED) {
         if (repeat(client, request, NULL)) return;
-        refuse(client, request, WEIR_EMIT_UNAVAILABLE);
+        refuse(client, request, WEIR_RPC_UNAVAILABLE);
     } else {
         counts->unknown += request->spans;
     }
@@ -125,7 +136,7 @@ static void on_released(void *self, struct weir_emit_request *request, enum weir
 
 /* The gRPC message: a flag, the size, the bytes. False: no memory. */
 static bool frame(struct client *client, struct weir_emit_request *request) {
-    struct weir_buffer *body = &request->body;
+    struct weir_buffer *body = &request->call.body;
     if (client->options->gzip) {
         if (deflateReset(&client->deflate) != Z_OK || client->plain.failed) return false;
         uLong bound = deflateBound(&client->deflate, client->plain.size);
@@ -163,11 +174,11 @@ static struct weir_emit_request *take(struct client *client, struct weir_error *
     struct weir_emit_request *request = client->free;
     if (request == NULL || client->played) return NULL;
     static const uint8_t head[5];
-    weir_buffer_clear(&request->body);
-    weir_buffer_put(&request->body, head, sizeof head);
+    weir_buffer_clear(&request->call.body);
+    weir_buffer_put(&request->call.body, head, sizeof head);
     weir_buffer_clear(&client->plain);
     enum weir_emit_next next = weir_emit_play_next(
-        client->play, limit_now(client), client->options->gzip ? &client->plain : &request->body, &request->spans);
+        client->play, limit_now(client), client->options->gzip ? &client->plain : &request->call.body, &request->spans);
     if (next == WEIR_EMIT_END) client->played = true;
     if (next != WEIR_EMIT_REQUEST) return NULL;
     if (!frame(client, request)) {
@@ -175,23 +186,43 @@ static struct weir_emit_request *take(struct client *client, struct weir_error *
         return NULL;
     }
     client->free = request->next;
+    request->call.encoding = client->options->gzip ? "gzip" : NULL;
     request->attempts = 0;
     request->began_ns = weir_mono_ns(&weir_clock_system);
     client->counts->requests++;
     client->counts->sent += request->spans;
-    client->counts->bytes += request->body.size;
+    client->counts->bytes += request->call.body.size;
     return request;
 }
 
 static void lose(struct client *client, struct line *line) {
-    weir_emit_connection_close(&line->connection);
+    weir_rpc_connection_close(&line->connection);
     line->away_since_ns = line->retry_at_ns = client->now_ns;
+}
+
+/* Connected, and hands shaken, within the time-out. */
+static enum weir_status open_line(struct client *client, struct line *line, struct weir_error *err) {
+    uint64_t until_ns = weir_mono_ns(&weir_clock_system) + client->options->timeout_ns;
+    enum weir_status status =
+        weir_rpc_connection_open(&line->connection, client->addresses, &client->connection_options, err);
+    while (status == WEIR_OK) {
+        status = weir_rpc_connection_advance(line->connection, err);
+        if (status != WEIR_OK || weir_rpc_connection_is_open(line->connection)) break;
+        uint64_t now_ns = weir_mono_ns(&weir_clock_system);
+        uint64_t left_ms = now_ns < until_ns ? (until_ns - now_ns) / WEIR_MS : 0;
+        struct pollfd ready = {.fd = weir_rpc_connection_fd(line->connection),
+                               .events = weir_rpc_connection_events(line->connection)};
+        if (left_ms == 0 || poll(&ready, 1, left_ms > 60000 ? 60000 : (int)left_ms) == 0)
+            status = weir_fail(err, WEIR_IO, ETIMEDOUT, true, "%s: connect", client->authority);
+    }
+    if (status != WEIR_OK) weir_rpc_connection_close(&line->connection);
+    return status;
 }
 
 /* WEIR_IO: it was away for too long. */
 static enum weir_status reconnect(struct client *client, struct line *line, struct weir_error *err) {
     if (client->now_ns < line->retry_at_ns) return WEIR_OK;
-    if (weir_emit_connection_open(&line->connection, client->addresses, &client->connection_options, err) == WEIR_OK) {
+    if (open_line(client, line, err) == WEIR_OK) {
         client->counts->reconnects++;
         return WEIR_OK;
     }
@@ -202,17 +233,17 @@ static enum weir_status reconnect(struct client *client, struct line *line, stru
 
 static void flush(struct client *client, struct line *line, struct weir_error *why) {
     line->unflushed = 0;
-    if (line->connection == NULL || weir_emit_connection_flush(line->connection, why) == WEIR_OK) return;
-    weir_emit_connection_read(line->connection, why); /* what was answered before it broke; that it broke is known */
+    if (line->connection == NULL || weir_rpc_connection_flush(line->connection, why) == WEIR_OK) return;
+    weir_rpc_connection_read(line->connection, why); /* what was answered before it broke; that it broke is known */
     lose(client, line);
 }
 
 /* Gives one connection what it may carry. */
 static enum weir_status fill(struct client *client, struct line *line, struct weir_error *err) {
     struct weir_error why = {0};
-    while (line->connection != NULL && !weir_emit_connection_blocked(line->connection) &&
-           weir_emit_connection_takes(line->connection) &&
-           weir_emit_connection_open_streams(line->connection) < client->options->in_flight) {
+    while (line->connection != NULL && !weir_rpc_connection_blocked(line->connection) &&
+           weir_rpc_connection_takes(line->connection) &&
+           weir_rpc_connection_open_streams(line->connection) < client->options->in_flight) {
         why.status = WEIR_OK;
         struct weir_emit_request *request = take(client, &why);
         if (request == NULL && why.status != WEIR_OK) {
@@ -220,19 +251,19 @@ static enum weir_status fill(struct client *client, struct line *line, struct we
             return WEIR_FULL;
         }
         if (request == NULL) break;
-        request->deadline_ns = weir_mono_ns(&weir_clock_system) + client->options->timeout_ns;
+        request->call.deadline_ns = weir_mono_ns(&weir_clock_system) + client->options->timeout_ns;
         request->attempts++;
-        if (weir_emit_connection_submit(line->connection, request) != WEIR_OK) {
-            weir_emit_answer_reset(&request->answer);
-            on_released(client, request, WEIR_EMIT_UNTOUCHED);
+        if (weir_rpc_connection_submit(line->connection, &request->call) != WEIR_OK) {
+            weir_rpc_answer_reset(&request->call.answer);
+            on_released(client, &request->call, WEIR_RPC_UNTOUCHED);
             break;
         }
-        line->unflushed += request->body.size;
+        line->unflushed += request->call.body.size;
         if (line->unflushed >= FLUSH_BYTES) flush(client, line, &why);
     }
     flush(client, line, &why);
-    if (line->connection != NULL && !weir_emit_connection_takes(line->connection) &&
-        weir_emit_connection_open_streams(line->connection) == 0)
+    if (line->connection != NULL && !weir_rpc_connection_takes(line->connection) &&
+        weir_rpc_connection_open_streams(line->connection) == 0)
         lose(client, line); /* GOAWAY, and all of ours were answered */
     return WEIR_OK;
 }
@@ -240,7 +271,7 @@ static enum weir_status fill(struct client *client, struct line *line, struct we
 static bool finished(const struct client *client) {
     if (!client->played || client->waiting != NULL) return false;
     for (uint32_t i = 0; i < client->options->connections; i++) {
-        if (client->lines[i].connection != NULL && weir_emit_connection_open_streams(client->lines[i].connection) > 0)
+        if (client->lines[i].connection != NULL && weir_rpc_connection_open_streams(client->lines[i].connection) > 0)
             return false;
     }
     return true;
@@ -252,14 +283,16 @@ static void rest(struct client *client) {
     uint32_t count = (uint32_t)client->options->connections, idle = 0;
     uint64_t wait = TICK_NS;
     for (uint32_t i = 0; i < count; i++) {
-        const struct weir_emit_connection *connection = client->lines[i].connection;
-        polls[i] =
-            (struct pollfd){.fd = connection != NULL ? weir_emit_connection_fd(connection) : -1, .events = POLLIN};
+        const struct weir_rpc_connection *connection = client->lines[i].connection;
+        polls[i] = (struct pollfd){.fd = -1};
         if (connection == NULL) {
             wait = BACK_OFF_NS;
-        } else if (weir_emit_connection_blocked(connection)) {
-            polls[i].events |= POLLOUT;
-        } else if (weir_emit_connection_open_streams(connection) < client->options->in_flight) {
+            continue;
+        }
+        polls[i].fd = weir_rpc_connection_fd(connection);
+        polls[i].events = weir_rpc_connection_events(connection);
+        if (!weir_rpc_connection_blocked(connection) &&
+            weir_rpc_connection_open_streams(connection) < client->options->in_flight) {
             idle++;
         }
     }
@@ -279,7 +312,7 @@ static void rest(struct client *client) {
         struct line *line = &client->lines[i];
         struct weir_error why = {0};
         if ((polls[i].revents & (POLLIN | POLLERR | POLLHUP)) == 0 || line->connection == NULL) continue;
-        if (weir_emit_connection_read(line->connection, &why) != WEIR_OK) lose(client, line);
+        if (weir_rpc_connection_read(line->connection, &why) != WEIR_OK) lose(client, line);
     }
 }
 
@@ -291,8 +324,9 @@ static void stop(struct client *client) {
         struct weir_emit_request *request = client->waiting;
         client->waiting = request->next;
         refuse(client, request,
-               weir_emit_answer_code(&request->answer) == WEIR_EMIT_UNKNOWN ? WEIR_EMIT_UNAVAILABLE
-                                                                            : weir_emit_answer_code(&request->answer));
+               weir_rpc_answer_code(&request->call.answer) == WEIR_RPC_UNKNOWN
+                   ? WEIR_RPC_UNAVAILABLE
+                   : weir_rpc_answer_code(&request->call.answer));
         request->next = client->free;
         client->free = request;
     }
@@ -314,7 +348,7 @@ static enum weir_status serve(struct client *client, const struct weir_emit_clie
         for (uint32_t i = 0; i < client->options->connections; i++) {
             struct line *line = &client->lines[i];
             enum weir_status status = WEIR_OK;
-            if (tick && line->connection != NULL) weir_emit_connection_expire(line->connection, client->now_ns);
+            if (tick && line->connection != NULL) weir_rpc_connection_expire(line->connection, client->now_ns);
             if (line->connection == NULL) status = reconnect(client, line, err);
             if (status == WEIR_OK && line->connection != NULL) status = fill(client, line, err);
             if (status != WEIR_OK) return status;
@@ -350,18 +384,20 @@ static enum weir_status prepare(struct client *client, struct weir_error *err) {
         client->requests[i].next = client->free;
         client->free = &client->requests[i];
     }
+    client->authorization = (struct weir_rpc_header){"authorization", client->token};
     client->connection_options =
-        (struct weir_emit_connection_options){.authority = client->authority,
-                                              .timeout_ns = options->timeout_ns,
-                                              .gzip = options->gzip,
-                                              .secure = client->secure,
-                                              .host = endpoint->host,
-                                              .token = client->token[0] != 0 ? client->token : NULL,
-                                              .self = client,
-                                              .released = on_released};
+        (struct weir_rpc_connection_options){.authority = client->authority,
+                                             .path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                                             .user_agent = "weir-emit",
+                                             .timeout_ns = options->timeout_ns,
+                                             .secure = client->secure,
+                                             .host = endpoint->host,
+                                             .headers = &client->authorization,
+                                             .header_count = client->token[0] != 0,
+                                             .self = client,
+                                             .released = on_released};
     for (uint64_t i = 0; i < options->connections; i++) {
-        status = weir_emit_connection_open(&client->lines[i].connection, client->addresses, &client->connection_options,
-                                           err);
+        status = open_line(client, &client->lines[i], err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
@@ -377,9 +413,9 @@ enum weir_status weir_emit_client_run(const struct weir_emit_options *options, s
     if (status == WEIR_OK) status = serve(&client, watch, err);
     stop(&client);
     for (uint64_t i = 0; client.lines != NULL && i < options->connections; i++)
-        weir_emit_connection_close(&client.lines[i].connection);
+        weir_rpc_connection_close(&client.lines[i].connection);
     for (uint64_t i = 0; client.requests != NULL && i < options->connections * options->in_flight; i++)
-        weir_buffer_free(&client.requests[i].body);
+        weir_buffer_free(&client.requests[i].call.body);
     SSL_CTX_free(client.secure);
     if (client.addresses != NULL) freeaddrinfo(client.addresses);
     if (options->gzip) deflateEnd(&client.deflate);

@@ -4,9 +4,9 @@
 #define WEIR_EMIT_CLIENT_H
 #include "collector/core/clock.h"
 #include "collector/core/error.h"
-#include "collector/emit/answer.h"
 #include "collector/emit/options.h"
 #include "collector/emit/play.h"
+#include "collector/rpc/answer.h"
 
 #include <signal.h>
 
@@ -17,7 +17,7 @@ struct weir_emit_counts {
     uint64_t requests, sent;
     uint64_t acknowledged;
     uint64_t refused; /* the whole request, for good */
-    uint64_t refused_by[WEIR_EMIT_CODES];
+    uint64_t refused_by[WEIR_RPC_CODES];
     uint64_t rejected; /* partial_success: some of a request */
     uint64_t unknown;  /* no answer: connection lost, or not in time */
     uint64_t retried;  /* requests sent again */

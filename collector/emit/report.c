@@ -64,8 +64,8 @@ void weir_emit_report_text(const struct weir_emit_report *report) {
         return;
     }
     printf("\nacknowledged  %" PRIu64 "\nrefused       %" PRIu64, counts->acknowledged, counts->refused);
-    for (int code = 0; code < WEIR_EMIT_CODES; code++) {
-        if (counts->refused_by[code] > 0) printf("  %s %" PRIu64, weir_emit_code_name(code), counts->refused_by[code]);
+    for (int code = 0; code < WEIR_RPC_CODES; code++) {
+        if (counts->refused_by[code] > 0) printf("  %s %" PRIu64, weir_rpc_code_name(code), counts->refused_by[code]);
     }
     printf("\nrejected      %" PRIu64 "\nunknown       %" PRIu64 "\n", counts->rejected, counts->unknown);
     if (counts->retried > 0) printf("sent again    %" PRIu64 " requests\n", counts->retried);
@@ -108,9 +108,9 @@ void weir_emit_report_json(const struct weir_emit_report *report) {
         weir_buffer_printf(&out, "\"%s\": %" PRIu64 ", ", numbers[i].name, numbers[i].value);
     weir_buffer_text(&out, "\"codes\": {");
     const char *between = "";
-    for (int code = 0; code < WEIR_EMIT_CODES; code++) {
+    for (int code = 0; code < WEIR_RPC_CODES; code++) {
         if (counts->refused_by[code] == 0) continue;
-        weir_buffer_printf(&out, "%s\"%s\": %" PRIu64, between, weir_emit_code_name(code), counts->refused_by[code]);
+        weir_buffer_printf(&out, "%s\"%s\": %" PRIu64, between, weir_rpc_code_name(code), counts->refused_by[code]);
         between = ", ";
     }
     weir_buffer_text(&out, "}, \"reason\": ");

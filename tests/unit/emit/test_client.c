@@ -64,7 +64,7 @@ static void test_each_answer(void **state) {
         {PEER_OK, 0, 0, 0, 0, 2},
         {PEER_PARTIAL, 0, 1, 0, 0, 2},
         {PEER_UNAVAILABLE, 0, 0, 0, 0, 3},
-        {PEER_EXHAUSTED, 10, 0, 0, WEIR_EMIT_RESOURCE_EXHAUSTED, 2},
+        {PEER_EXHAUSTED, 10, 0, 0, WEIR_RPC_RESOURCE_EXHAUSTED, 2},
         {PEER_EXHAUSTED_RETRY, 0, 0, 0, 0, 3},
         {PEER_INVALID, 10, 0, 0, 3, 2},
         {PEER_REFUSED_STREAM, 0, 0, 0, 0, 3},
@@ -105,7 +105,7 @@ static void test_retries_end(void **state) {
     (void)state;
     struct peer peer = {.script = (const enum peer_does[]){PEER_EXHAUSTED_RETRY}, .script_size = 1};
     struct outcome got = RUN(&peer, "--spans", "10", "--retries", "3", "--senders", "gateway");
-    assert_int_equal(got.counts.refused_by[WEIR_EMIT_RESOURCE_EXHAUSTED], 10);
+    assert_int_equal(got.counts.refused_by[WEIR_RPC_RESOURCE_EXHAUSTED], 10);
     assert_int_equal(peer.exports, 4);
     assert_string_equal(got.counts.message, "because");
 }

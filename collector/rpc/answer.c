@@ -1,4 +1,4 @@
-#include "collector/emit/answer.h"
+#include "collector/rpc/answer.h"
 
 #include "collector/core/clock.h"
 #include "collector/core/hex.h"
@@ -6,21 +6,22 @@
 
 #include <string.h>
 
-const char *weir_emit_code_name(int code) {
-    static const char *const names[WEIR_EMIT_CODES] = {
+const char *weir_rpc_code_name(int code) {
+    static const char *const names[WEIR_RPC_CODES] = {
         "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
         "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
         "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
         "DATA_LOSS", "UNAUTHENTICATED"};
-    return code >= 0 && code < WEIR_EMIT_CODES ? names[code] : "UNKNOWN";
+    return code >= 0 && code < WEIR_RPC_CODES ? names[code] : "UNKNOWN";
 }
 
-void weir_emit_answer_reset(struct weir_emit_answer *answer) {
+void weir_rpc_answer_reset(struct weir_rpc_answer *answer) {
     answer->http_status = answer->grpc_status = -1;
     answer->retry_info = false;
     answer->retry_ns = 0;
-    answer->message[0] = 0;
+    answer->message[0] = answer->accepts[0] = 0;
     answer->body_size = 0;
+    answer->body_bytes = 0;
 }
 
 static int read_number(const char *text, size_t size) {
@@ -33,14 +34,14 @@ static int read_number(const char *text, size_t size) {
     return value;
 }
 
-static void keep_message(struct weir_emit_answer *answer, const uint8_t *text, size_t size, bool percent) {
+void weir_rpc_text(const uint8_t *text, size_t size, bool percent, char *out, size_t out_size) {
     size_t wrote = 0;
-    for (size_t i = 0; i < size && wrote + 1 < sizeof answer->message; i++) {
+    for (size_t i = 0; i < size && wrote + 1 < out_size; i++) {
         uint8_t c = text[i];
         if (percent && c == '%' && i + 2 < size && weir_hex_decode((const char *)text + i + 1, 2, &c)) i += 2;
-        answer->message[wrote++] = c >= 0x20 && c != 0x7f ? (char)c : ' '; /* it may end on a terminal */
+        out[wrote++] = c >= 0x20 && c != 0x7f ? (char)c : ' ';
     }
-    answer->message[wrote] = 0;
+    out[wrote] = 0;
 }
 
 static int base64_value(char c) {
@@ -81,7 +82,7 @@ static uint64_t read_delay(const uint8_t *bytes, size_t size) {
 }
 
 /* google.rpc.Status 3 details: Any{1 type_url, 2 value: google.rpc.RetryInfo{1 retry_delay}}. */
-static void read_details(struct weir_emit_answer *answer, const char *text, size_t size) {
+static void read_details(struct weir_rpc_answer *answer, const char *text, size_t size) {
     static const char type[] = "type.googleapis.com/google.rpc.RetryInfo";
     uint8_t bytes[1024];
     struct weir_wire status = weir_wire_of(bytes, base64_decode(text, size, bytes, sizeof bytes));
@@ -112,60 +113,84 @@ static bool named(const char *name, size_t size, const char *wanted) {
     return strlen(wanted) == size && memcmp(name, wanted, size) == 0;
 }
 
-void weir_emit_answer_header(struct weir_emit_answer *answer, const char *name, size_t name_size, const char *value,
-                             size_t value_size) {
+void weir_rpc_answer_header(struct weir_rpc_answer *answer, const char *name, size_t name_size, const char *value,
+                            size_t value_size) {
     if (named(name, name_size, ":status")) {
         answer->http_status = read_number(value, value_size);
     } else if (named(name, name_size, "grpc-status")) {
         answer->grpc_status = read_number(value, value_size);
     } else if (named(name, name_size, "grpc-message")) {
-        keep_message(answer, (const uint8_t *)value, value_size, true);
+        weir_rpc_text((const uint8_t *)value, value_size, true, answer->message, sizeof answer->message);
+    } else if (named(name, name_size, "grpc-accept-encoding")) {
+        weir_rpc_text((const uint8_t *)value, value_size, false, answer->accepts, sizeof answer->accepts);
     } else if (named(name, name_size, "grpc-status-details-bin")) {
         read_details(answer, value, value_size);
     }
 }
 
-void weir_emit_answer_data(struct weir_emit_answer *answer, const uint8_t *bytes, size_t size) {
+void weir_rpc_answer_data(struct weir_rpc_answer *answer, const uint8_t *bytes, size_t size) {
     size_t room = sizeof answer->body - answer->body_size;
+    answer->body_bytes += size;
     if (size > room) size = room;
     memcpy(answer->body + answer->body_size, bytes, size);
     answer->body_size += (uint32_t)size;
 }
 
-int weir_emit_answer_code(const struct weir_emit_answer *answer) {
+int weir_rpc_answer_code(const struct weir_rpc_answer *answer) {
     if (answer->grpc_status >= 0) return answer->grpc_status;
     switch (answer->http_status) {
-    case 400: return WEIR_EMIT_INTERNAL;
-    case 401: return 16;
-    case 403: return 7;
-    case 404: return 12;
+    case 400: return WEIR_RPC_INTERNAL;
+    case 401: return WEIR_RPC_UNAUTHENTICATED;
+    case 403: return WEIR_RPC_PERMISSION_DENIED;
+    case 404: return WEIR_RPC_UNIMPLEMENTED;
     case 429:
     case 502:
     case 503:
-    case 504: return WEIR_EMIT_UNAVAILABLE;
-    default: return WEIR_EMIT_UNKNOWN;
+    case 504: return WEIR_RPC_UNAVAILABLE;
+    default: return WEIR_RPC_UNKNOWN;
     }
 }
 
-bool weir_emit_answer_rejected(struct weir_emit_answer *answer, uint64_t *rejected) {
+/* ExportTracePartialSuccess 1 rejected_spans 2 error_message. What was cut is read as far as it is there. */
+static bool read_partial(const uint8_t *bytes, size_t size, bool cut, uint64_t *rejected, char *message,
+                         size_t message_size) {
+    struct weir_wire success = weir_wire_of(bytes, size);
+    struct weir_wire_field field;
+    bool said = false;
+    while (weir_wire_next(&success, &field)) {
+        if (field.number == 1 && field.type == WEIR_WIRE_VARINT) {
+            if ((int64_t)field.value > 0) *rejected = field.value;
+            said = true;
+        }
+        if (field.number == 2 && field.type == WEIR_WIRE_BYTES && field.value > 0)
+            weir_rpc_text(field.bytes, field.value, false, message, message_size);
+    }
+    return success.why == NULL || (cut && said);
+}
+
+bool weir_rpc_response_rejected(const uint8_t *bytes, size_t size, bool cut, uint64_t *rejected, char *message,
+                                size_t message_size) {
+    *rejected = 0;
+    struct weir_wire response = weir_wire_of(bytes, size);
+    struct weir_wire_field partial;
+    while (weir_wire_next(&response, &partial)) {
+        if (partial.number != 1 || partial.type != WEIR_WIRE_BYTES) continue;
+        if (!read_partial(partial.bytes, partial.value, false, rejected, message, message_size)) return false;
+    }
+    if (response.why == NULL) return true;
+    uint64_t key, length;
+    return cut && weir_wire_varint(&response, &key) && key == (1 << 3 | WEIR_WIRE_BYTES) &&
+           weir_wire_varint(&response, &length) &&
+           read_partial(response.at, (size_t)(response.end - response.at), true, rejected, message, message_size);
+}
+
+bool weir_rpc_answer_rejected(struct weir_rpc_answer *answer, uint64_t *rejected) {
     *rejected = 0;
     if (answer->body_size < 5) return false; /* also an empty message has its five bytes */
     uint32_t size = (uint32_t)answer->body[1] << 24 | (uint32_t)answer->body[2] << 16 | (uint32_t)answer->body[3] << 8 |
                     answer->body[4];
     if (answer->body[0] != 0) return false; /* compressed, which we did not ask for */
-    if (size > answer->body_size - 5) size = answer->body_size - 5;
-    struct weir_wire response = weir_wire_of(answer->body + 5, size);
-    struct weir_wire_field partial, field;
-    while (weir_wire_next(&response, &partial)) {
-        if (partial.number != 1 || partial.type != WEIR_WIRE_BYTES) continue;
-        struct weir_wire success = weir_wire_of(partial.bytes, partial.value);
-        while (weir_wire_next(&success, &field)) {
-            if (field.number == 1 && field.type == WEIR_WIRE_VARINT && (int64_t)field.value > 0)
-                *rejected = field.value;
-            if (field.number == 2 && field.type == WEIR_WIRE_BYTES)
-                keep_message(answer, field.bytes, field.value, false);
-        }
-        if (success.why != NULL) return false;
-    }
-    return response.why == NULL;
+    bool cut = size > answer->body_size - 5;
+    if (cut) size = answer->body_size - 5;
+    return weir_rpc_response_rejected(answer->body + 5, size, cut, rejected, answer->message, sizeof answer->message);
 }

@@ -1,6 +1,6 @@
 /* What a server may answer, row by row. */
 #include "collector/core/clock.h"
-#include "collector/emit/answer.h"
+#include "collector/rpc/answer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-static void header(struct weir_emit_answer *answer, const char *name, const char *value) {
-    weir_emit_answer_header(answer, name, strlen(name), value, strlen(value));
+static void header(struct weir_rpc_answer *answer, const char *name, const char *value) {
+    weir_rpc_answer_header(answer, name, strlen(name), value, strlen(value));
 }
 
 static void test_codes(void **state) {
@@ -27,16 +27,16 @@ static void test_codes(void **state) {
         {"200", "zero", 2}, {"200", "", 2},    {"200", "1234", 2}, {"503", "0", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct weir_emit_answer answer;
-        weir_emit_answer_reset(&answer);
+        struct weir_rpc_answer answer;
+        weir_rpc_answer_reset(&answer);
         if (rows[i].http != NULL) header(&answer, ":status", rows[i].http);
         if (rows[i].grpc != NULL) header(&answer, "grpc-status", rows[i].grpc);
-        assert_int_equal(weir_emit_answer_code(&answer), rows[i].code);
+        assert_int_equal(weir_rpc_answer_code(&answer), rows[i].code);
     }
-    assert_string_equal(weir_emit_code_name(8), "RESOURCE_EXHAUSTED");
-    assert_string_equal(weir_emit_code_name(16), "UNAUTHENTICATED");
-    assert_string_equal(weir_emit_code_name(17), "UNKNOWN");
-    assert_string_equal(weir_emit_code_name(-1), "UNKNOWN");
+    assert_string_equal(weir_rpc_code_name(8), "RESOURCE_EXHAUSTED");
+    assert_string_equal(weir_rpc_code_name(16), "UNAUTHENTICATED");
+    assert_string_equal(weir_rpc_code_name(17), "UNKNOWN");
+    assert_string_equal(weir_rpc_code_name(-1), "UNKNOWN");
 }
 
 static void test_message(void **state) {
@@ -46,16 +46,16 @@ static void test_message(void **state) {
         {"%zz", "%zz"},         {"%E2%98%BA", "\xe2\x98\xba"}, {"\x1b[2J", " [2J"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct weir_emit_answer answer;
-        weir_emit_answer_reset(&answer);
+        struct weir_rpc_answer answer;
+        weir_rpc_answer_reset(&answer);
         header(&answer, "grpc-message", rows[i][0]);
         assert_string_equal(answer.message, rows[i][1]);
     }
-    struct weir_emit_answer answer;
+    struct weir_rpc_answer answer;
     char text[1000];
     memset(text, 'x', sizeof text);
-    weir_emit_answer_reset(&answer);
-    weir_emit_answer_header(&answer, "grpc-message", 12, text, sizeof text);
+    weir_rpc_answer_reset(&answer);
+    weir_rpc_answer_header(&answer, "grpc-message", 12, text, sizeof text);
     assert_int_equal(strlen(answer.message), sizeof answer.message - 1);
 }
 
@@ -84,24 +84,24 @@ static void test_retry_info(void **state) {
         {"!!!", false, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct weir_emit_answer answer;
-        weir_emit_answer_reset(&answer);
+        struct weir_rpc_answer answer;
+        weir_rpc_answer_reset(&answer);
         header(&answer, "grpc-status-details-bin", rows[i].text);
         assert_int_equal(answer.retry_info, rows[i].found);
         assert_int_equal(answer.retry_ns, rows[i].ns);
     }
 }
 
-static bool rejected(const uint8_t *body, size_t size, struct weir_emit_answer *answer, uint64_t *count) {
-    weir_emit_answer_reset(answer);
+static bool rejected(const uint8_t *body, size_t size, struct weir_rpc_answer *answer, uint64_t *count) {
+    weir_rpc_answer_reset(answer);
     for (size_t i = 0; i < size; i++)
-        weir_emit_answer_data(answer, body + i, 1); /* in as many DATA frames */
-    return weir_emit_answer_rejected(answer, count);
+        weir_rpc_answer_data(answer, body + i, 1); /* in as many DATA frames */
+    return weir_rpc_answer_rejected(answer, count);
 }
 
 static void test_partial_success(void **state) {
     (void)state;
-    struct weir_emit_answer answer;
+    struct weir_rpc_answer answer;
     uint64_t count;
     static const uint8_t empty[] = {0, 0, 0, 0, 0};
     static const uint8_t three[] = {0, 0, 0, 0, 9, 0x0a, 7, 0x08, 3, 0x12, 3, 'b', 'a', 'd'};
@@ -122,10 +122,19 @@ static void test_partial_success(void **state) {
     assert_false(rejected(squeezed, sizeof squeezed, &answer, &count));
     assert_false(rejected(empty, 4, &answer, &count));
     assert_false(rejected(empty, 0, &answer, &count));
-    uint8_t much[2000] = {0}; /* beyond what is kept: bounded, and not an error of memory */
-    weir_emit_answer_reset(&answer);
-    weir_emit_answer_data(&answer, much, sizeof much);
-    assert_int_equal(answer.body_size, WEIR_EMIT_ANSWER_MAX);
+    uint8_t much[9000] = {0}; /* beyond what is kept: bounded, and not an error of memory */
+    weir_rpc_answer_reset(&answer);
+    weir_rpc_answer_data(&answer, much, sizeof much);
+    assert_int_equal(answer.body_size, WEIR_RPC_ANSWER_MAX);
+    assert_int_equal(answer.body_bytes, sizeof much);
+    /* A reason of 8,990 bytes: the count in front of it is read all the same. */
+    static const uint8_t head[] = {0, 0,    0,    0x23, 0x23, 0x0a, 0xa0, 0x46, 0x08,
+                                   7, 0x12, 0x9b, 0x46, 'l',  'o',  'n',  'g'};
+    memcpy(much, head, sizeof head);
+    weir_rpc_answer_reset(&answer);
+    weir_rpc_answer_data(&answer, much, sizeof much);
+    assert_true(weir_rpc_answer_rejected(&answer, &count));
+    assert_int_equal(count, 7);
 }
 
 int main(void) {
