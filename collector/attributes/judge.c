@@ -111,6 +111,7 @@ void weir_rules_judge(const struct weir_rules *rules, const struct weir_names *n
             span->status = WEIR_STATUS_OK;
         break;
     }
+    if ((span->flags & WEIR_SPAN_UNCOUNTED) != 0) return; /* there is nothing to leave it out of */
     for (uint32_t i = 0; i < rules->exclude_count; i++) {
         if (!fits(&rules->exclude[i], names, body, span)) continue;
         span->flags |= WEIR_SPAN_UNCOUNTED;

@@ -42,6 +42,7 @@ struct weir_http_config {
     uint64_t idle_timeout_ns;  /* 60 s without a byte */
     struct weir_tls_config tls;
     char bearer_token_file[WEIR_TEXT_MAX]; /* "" = anybody may send */
+    bool count_marked;                     /* otlp_http only, as of grpc */
 };
 
 struct weir_scribe_config {
@@ -111,6 +112,7 @@ struct weir_grpc_config {
     uint64_t keepalive_min_ns;       /* 10 s: PINGs more often than this, without data, are strikes */
     struct weir_tls_config tls;
     char bearer_token_file[WEIR_TEXT_MAX]; /* "" = anybody may send */
+    bool count_marked;                     /* false: who says that its spans are counted is believed */
 };
 
 struct weir_batch_config {

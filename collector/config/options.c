@@ -41,6 +41,12 @@
             .help = "File with tokens, one a line; a request without one of them (`Authorization: Bearer`) is "        \
                     "refused. Read again when it changes."                                                             \
     }
+#define COUNT_MARKED_ROW(key, field)                                                                                   \
+    {                                                                                                                  \
+        key ".count_marked", TOP(field), .type = WEIR_OPTION_BOOL, .fallback = "false", .live = true,                  \
+                                         .help = "Count spans also where their sender says that it has counted them "  \
+                                                 "(`weir-counted: 1`), as another Weir does."                          \
+    }
 #define OUT(in, field)                                                                                                 \
     .scope = in, .offset = offsetof(struct weir_exporter_config, field),                                               \
     .size = sizeof(((struct weir_exporter_config *)0)->field)
@@ -84,6 +90,7 @@ const struct weir_option weir_options[] = {
      .live = true, .help = "PINGs that come more often than this without data between them are strikes; too many close the connection."},
     TLS_ROWS("receivers.grpc", grpc.tls),
     BEARER_ROW("receivers.grpc", grpc.bearer_token_file),
+    COUNT_MARKED_ROW("receivers.grpc", grpc.count_marked),
 
     {"receivers.otlp_http.listen", TOP(otlp_http.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":4318",
      .help = "TCP address for OTLP over HTTP: traces and metrics, protobuf and JSON."},
@@ -95,6 +102,7 @@ const struct weir_option weir_options[] = {
      .help = "A connection on which nothing moves for so long is closed."},
     TLS_ROWS("receivers.otlp_http", otlp_http.tls),
     BEARER_ROW("receivers.otlp_http", otlp_http.bearer_token_file),
+    COUNT_MARKED_ROW("receivers.otlp_http", otlp_http.count_marked),
 
     {"receivers.zipkin.listen", TOP(zipkin.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9411",
      .help = "TCP address for Zipkin over HTTP: v2 JSON and proto3, v1 JSON and thrift."},

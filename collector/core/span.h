@@ -27,7 +27,7 @@ enum weir_span_flag {
     WEIR_SPAN_PRIOR_CHANGED = 1 << 6, /* `prior` was set here: the bytes lack the attribute */
     WEIR_SPAN_DEBUG = 1 << 7,         /* the source said debug (B3 flags=1): leaves as Zipkin's `debug` */
     WEIR_SPAN_SHARED = 1 << 8,        /* Zipkin: a server span with its client's id; leaves as `shared` */
-    WEIR_SPAN_UNCOUNTED = 1 << 9,     /* not for the series: a rule leaves it out, or it is the rest of one that was */
+    WEIR_SPAN_UNCOUNTED = 1 << 9,     /* not for the series: a rule leaves it out, or it was counted before it came */
 };
 
 #define WEIR_THRESHOLD_MAX (1ull << 56) /* exclusive; T is in [0, 2^56) */

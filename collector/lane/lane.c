@@ -29,9 +29,9 @@ static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
 static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
     const struct weir_rules *rules = lane->snapshot.config->rules;
-    /* Here, and once: parts of a span may have become one since it came. */
-    if (weir_rules_judges(rules) && (span->flags & WEIR_SPAN_UNCOUNTED) == 0)
-        weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
+    /* Here, and once: parts of a span may have become one since it came. Tail rules ask for success also where nothing
+     * is counted. */
+    if (weir_rules_judges(rules)) weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
     weir_shard_span(lane->shard, span, now_ns);
     if (weir_policy_keeps_all(lane->snapshot.policy) || weir_policy_keep(lane->snapshot.policy, span)) {
         weir_lane_hold(lane, batch, i, now_ns);

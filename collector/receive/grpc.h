@@ -97,6 +97,7 @@ struct weir_grpc_note {
     uint64_t rejected;
     char reason[160];
     bool allowed; /* its headers have what is asked of callers */
+    bool counted; /* they say that the caller has counted its spans */
 };
 struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call);
 const char *weir_grpc_path(const struct weir_grpc_call *call); /* its method's; from `begun` on */

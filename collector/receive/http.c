@@ -240,13 +240,13 @@ static void size_text(const struct weir_http *http, const char *what, char text[
 
 /* ---- the request ---- */
 
-static const char *header_of(struct weir_http_call *call, const char *name) {
+const char *weir_http_header(struct weir_http_call *call, const char *name) {
     return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
 }
 
 /* "Application/JSON; charset=utf-8" -> "application/json"; one that is too long is none that we know. */
 static void read_content_type(struct weir_http_call *call) {
-    const char *value = header_of(call, MHD_HTTP_HEADER_CONTENT_TYPE);
+    const char *value = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_TYPE);
     if (value == NULL) return;
     size_t size = strcspn(value, "; \t");
     if (size >= sizeof call->content_type) size = sizeof call->content_type - 1;
@@ -255,7 +255,7 @@ static void read_content_type(struct weir_http_call *call) {
 }
 
 static bool read_encoding(struct weir_http_call *call) {
-    const char *value = header_of(call, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    const char *value = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_ENCODING);
     if (value == NULL || *value == 0 || strcasecmp(value, "identity") == 0) return true;
     call->gzip = strcasecmp(value, "gzip") == 0 || strcasecmp(value, "x-gzip") == 0; /* RFC 9110 8.4.1.3 */
     return call->gzip;
@@ -277,7 +277,7 @@ static void refuse_method(struct weir_http_call *call, const char *path) {
 }
 
 static bool is_allowed(struct weir_http_call *call) {
-    const char *value = header_of(call, MHD_HTTP_HEADER_AUTHORIZATION);
+    const char *value = weir_http_header(call, MHD_HTTP_HEADER_AUTHORIZATION);
     return weir_tokens_allow(call->http->tokens, value, value == NULL ? 0 : strlen(value));
 }
 
@@ -286,9 +286,9 @@ static void begin(struct weir_http_call *call, const char *method, const char *p
     struct weir_http *http = call->http;
     char text[TEXT_BYTES];
     read_content_type(call);
-    const char *length = header_of(call, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *length = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length != NULL) call->length_bytes = strtoull(length, NULL, 10); /* libmicrohttpd saw that it is a number */
-    call->has_body = call->length_bytes > 0 || header_of(call, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+    call->has_body = call->length_bytes > 0 || weir_http_header(call, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
     for (const struct weir_http_route *route = http->options.routes; route->path != NULL; route++) {
         if (strcmp(route->path, path) == 0 && strcmp(route->method, method) == 0) call->route = route;
     }

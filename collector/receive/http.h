@@ -43,6 +43,9 @@ bool weir_http_idle(const struct weir_http *http);
 void weir_http_close(struct weir_http *http);
 uint16_t weir_http_port(const struct weir_http *http);
 
+/* Of the request; NULL: it has none. While its route is called, not later. */
+const char *weir_http_header(struct weir_http_call *call, const char *name);
+
 /* The answer; body is copied. retry_after_s: of 429 and 503, or 0. */
 void weir_http_answer(struct weir_http_call *call, unsigned status, const char *content_type, const void *body,
                       size_t size, unsigned retry_after_s);

@@ -3,6 +3,7 @@
 #include "collector/decode/otlp.h"
 #include "collector/core/log.h"
 #include "collector/decode/otlp_metrics.h"
+#include "collector/receive/counted.h"
 #include "collector/receive/grpc.h"
 #include "collector/receive/health.h"
 #include "collector/receive/listener.h"
@@ -21,6 +22,7 @@ enum { RETRY_MS = 1000 };
 struct otlp_receiver {
     struct weir_sink sink;
     struct weir_loop *loop;
+    struct weir_metrics *registry;
     struct weir_listener *listener;
     struct weir_tls *tls;       /* NULL: plain */
     struct weir_tokens *tokens; /* NULL: anybody may call */
@@ -28,6 +30,8 @@ struct otlp_receiver {
     struct weir_health *health;
     struct weir_otlp *traces;
     struct weir_otlp_metrics *metrics;
+    struct weir_metric_set *counted; /* upstream */
+    bool count_marked;
     bool stopping;
 };
 
@@ -82,8 +86,11 @@ static void export_traces(void *self, struct weir_grpc_call *call, struct weir_b
     }
     for (uint32_t i = 0; i < batch->span_count; i++)
         batch->spans[i].receiver = WEIR_RECEIVER_GRPC;
+    uint32_t counted = note->counted && !receiver->count_marked ? batch->span_count : 0;
+    if (counted > 0) weir_counted_mark(batch);
     batch->receipt = weir_grpc_receipt(call, spans_owned);
     if (receiver->sink.spans(receiver->sink.self, WEIR_RECEIVER_GRPC, message) == WEIR_OK) {
+        weir_counted_took(receiver->counted, counted);
         count_skipped(receiver, counts.skipped);
         return;
     }
@@ -153,14 +160,20 @@ static const struct weir_grpc_method methods[] = {
     {.path = NULL},
 };
 
-/* ---- who may call ---- */
+/* ---- who calls, and may it ---- */
+
+static bool is_name(const uint8_t *name, size_t size, const char *want) { /* HTTP/2 has lower case only */
+    return size == strlen(want) && memcmp(name, want, size) == 0;
+}
 
 static void header_came(void *self, struct weir_grpc_call *call, const uint8_t *name, size_t name_size,
                         const uint8_t *value, size_t value_size) {
-    static const char authorization[] = "authorization"; /* HTTP/2 has lower case only */
-    if (name_size != sizeof authorization - 1 || memcmp(name, authorization, name_size) != 0) return;
-    weir_grpc_note(call)->allowed =
-        weir_tokens_allow(((struct otlp_receiver *)self)->tokens, (const char *)value, value_size);
+    struct weir_grpc_note *note = weir_grpc_note(call);
+    if (is_name(name, name_size, "authorization")) {
+        note->allowed = weir_tokens_allow(((struct otlp_receiver *)self)->tokens, (const char *)value, value_size);
+    } else if (is_name(name, name_size, WEIR_COUNTED_HEADER)) {
+        note->counted = weir_counted_says((const char *)value, value_size);
+    }
 }
 
 /* Health is anybody's: what orchestrators probe with sends no token. */
@@ -196,6 +209,7 @@ static void close_all(void *self) {
     weir_health_free(receiver->health);
     weir_otlp_free(receiver->traces);
     weir_otlp_metrics_free(receiver->metrics);
+    weir_metrics_close(receiver->registry, receiver->counted);
     free(receiver);
 }
 
@@ -205,6 +219,9 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     if (receiver == NULL) return weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     receiver->sink = env->sink;
     receiver->loop = env->loop;
+    receiver->registry = env->metrics;
+    receiver->counted = weir_counted_open(env->metrics, "grpc");
+    receiver->count_marked = config->grpc.count_marked;
     receiver->health = weir_health_new(services);
     receiver->traces = weir_otlp_new(env->names);
     if (receiver->traces != NULL) weir_otlp_set_rules(receiver->traces, config->rules);
@@ -217,7 +234,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
                                               .max_message_bytes = config->grpc.max_message_bytes};
     struct weir_http2_limits limits = limits_of(config);
     enum weir_status status = WEIR_OK;
-    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL)
+    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL || receiver->counted == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     if (status == WEIR_OK) status = weir_tls_open(&receiver->tls, "grpc", &config->grpc.tls, "h2", env->metrics, err);
     if (status == WEIR_OK) status = weir_tokens_open(&receiver->tokens, "grpc", config->grpc.bearer_token_file, err);
@@ -242,6 +259,7 @@ static enum weir_status start(void *self, struct weir_error *err) {
 static void reload(void *self, const struct weir_config *config) {
     struct otlp_receiver *receiver = self;
     struct weir_http2_limits limits = limits_of(config);
+    receiver->count_marked = config->grpc.count_marked;
     weir_otlp_set_rules(receiver->traces, config->rules);
     weir_grpc_set_limits(receiver->grpc, config->grpc.max_message_bytes, &limits);
     weir_tls_refresh(receiver->tls);

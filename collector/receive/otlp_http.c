@@ -3,6 +3,7 @@
 #include "collector/decode/otlp.h"
 #include "collector/decode/otlp_json.h"
 #include "collector/decode/otlp_metrics.h"
+#include "collector/receive/counted.h"
 #include "collector/receive/grpc.h"
 #include "collector/receive/http.h"
 #include "collector/receive/otlp_answer.h"
@@ -20,6 +21,9 @@ struct otlp_http {
     struct weir_http *http;
     struct weir_otlp *traces;
     struct weir_otlp_metrics *metrics;
+    struct weir_metrics *registry;
+    struct weir_metric_set *counted; /* upstream */
+    bool count_marked;
     bool stopping;
 };
 
@@ -111,6 +115,11 @@ static void count_skipped(struct otlp_http *receiver, uint32_t skipped) {
         receiver->sink.spans_refused(receiver->sink.self, WEIR_RECEIVER_OTLP_HTTP, WEIR_REFUSED_INVALID, skipped);
 }
 
+static bool says_counted(struct weir_http_call *call) {
+    const char *value = weir_http_header(call, WEIR_COUNTED_HEADER);
+    return weir_counted_says(value, value != NULL ? strlen(value) : 0);
+}
+
 static void export_traces(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
     struct otlp_http *receiver = self;
     struct weir_otlp_counts counts;
@@ -131,8 +140,11 @@ static void export_traces(void *self, struct weir_http_call *call, const char *c
     }
     for (uint32_t i = 0; i < batch->span_count; i++)
         batch->spans[i].receiver = WEIR_RECEIVER_OTLP_HTTP;
+    uint32_t counted = !receiver->count_marked && says_counted(call) ? batch->span_count : 0;
+    if (counted > 0) weir_counted_mark(batch);
     batch->receipt = weir_http_receipt(call, spans_owned);
     if (receiver->sink.spans(receiver->sink.self, WEIR_RECEIVER_OTLP_HTTP, body) == WEIR_OK) {
+        weir_counted_took(receiver->counted, counted);
         count_skipped(receiver, counts.skipped);
         return;
     }
@@ -184,6 +196,7 @@ static void close_all(void *self) {
     weir_http_close(receiver->http);
     weir_otlp_free(receiver->traces);
     weir_otlp_metrics_free(receiver->metrics);
+    weir_metrics_close(receiver->registry, receiver->counted);
     free(receiver);
 }
 
@@ -192,6 +205,9 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     struct otlp_http *receiver = calloc(1, sizeof *receiver);
     if (receiver == NULL) return weir_fail(err, WEIR_FULL, 0, false, "otlp_http: out of memory");
     receiver->sink = env->sink;
+    receiver->registry = env->metrics;
+    receiver->counted = weir_counted_open(env->metrics, "otlp_http");
+    receiver->count_marked = config->otlp_http.count_marked;
     receiver->traces = weir_otlp_new(env->names);
     receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
     const struct weir_http_options options = {.name = "otlp_http",
@@ -201,7 +217,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
                                               .config = &config->otlp_http,
                                               .refused = refused};
     enum weir_status status = WEIR_OK;
-    if (receiver->traces == NULL || receiver->metrics == NULL)
+    if (receiver->traces == NULL || receiver->metrics == NULL || receiver->counted == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "otlp_http: out of memory");
     if (status == WEIR_OK) {
         weir_otlp_set_rules(receiver->traces, config->rules);
@@ -221,6 +237,7 @@ static enum weir_status start(void *self, struct weir_error *err) {
 
 static void reload(void *self, const struct weir_config *config) {
     struct otlp_http *receiver = self;
+    receiver->count_marked = config->otlp_http.count_marked;
     weir_otlp_set_rules(receiver->traces, config->rules);
     weir_http_reload(receiver->http, &config->otlp_http);
 }

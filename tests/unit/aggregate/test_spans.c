@@ -21,6 +21,24 @@ static struct weir_span span_of(struct house *house, const char *service, const 
 
 #define CART "service=\"cart\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"GET /\",status_code="
 
+static void an_exemplar_is_of_what_was_counted(void **state) {
+    (void)state;
+    struct house *house = house_of(1);
+    struct weir_span counted = span_of(house, "cart", "GET /", WEIR_KIND_SERVER, WEIR_MS), elsewhere = counted;
+    struct weir_buffer page = {0};
+    elsewhere.flags |= WEIR_SPAN_UNCOUNTED; /* its series is another Weir's; the counted one's here has its labels */
+    house_span(house, 0, &counted);
+    for (int turn = 0; turn < 2; turn++) {
+        weir_shard_exemplar(weir_aggregate_shard(house->aggregate, 0), turn == 0 ? &elsewhere : &counted, 5 * WEIR_S);
+        weir_buffer_clear(&page);
+        weir_aggregate_expose(house->aggregate, true, &page);
+        weir_buffer_byte(&page, 0);
+        assert_int_equal(strstr((const char *)page.bytes, "trace_id") != NULL, turn);
+    }
+    weir_buffer_free(&page);
+    house_close(house);
+}
+
 static void spans_are_counted_by_service_name_kind_and_status(void **state) {
     (void)state;
     struct house *house = house_of(2);
@@ -182,6 +200,7 @@ static void odd_names_do_no_harm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_are_counted_by_service_name_kind_and_status),
+        cmocka_unit_test(an_exemplar_is_of_what_was_counted),
         cmocka_unit_test(a_weighted_span_stands_for_many),
         cmocka_unit_test(the_variance_is_that_of_the_estimate),
         cmocka_unit_test(series_of_spans_fold_and_are_forgotten),

@@ -35,7 +35,7 @@ static struct {
     pthread_t thread;
     uint16_t port;
     _Atomic int mode;
-    _Atomic uint32_t spans, skipped, points, malformed;
+    _Atomic uint32_t spans, uncounted, skipped, points, malformed;
     _Atomic(struct weir_batch *) held; /* in SINK_HOLDS */
     _Atomic uint64_t ahead_ns;         /* the lane's clock runs so much before the system's */
 } rig;
@@ -55,6 +55,8 @@ static enum weir_status take_spans(void *self, enum weir_receiver_id receiver, s
     assert_int_equal(receiver, WEIR_RECEIVER_GRPC);
     if (rig.mode == SINK_REFUSES) return WEIR_FULL;
     rig.spans += (*batch)->span_count;
+    for (uint32_t i = 0; i < (*batch)->span_count; i++)
+        rig.uncounted += ((*batch)->spans[i].flags & WEIR_SPAN_UNCOUNTED) != 0;
     if (rig.mode == SINK_HOLDS) {
         rig.held = *batch;
     } else {
@@ -377,7 +379,7 @@ static ssize_t read_request(nghttp2_session *session, int32_t stream, uint8_t *b
 #define TRACES  "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 #define METRICS "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 struct request {
-    const char *path, *method, *content_type, *encoding, *timeout; /* NULL: the usual, or none */
+    const char *path, *method, *content_type, *encoding, *timeout, *counted; /* NULL: the usual, or none */
     struct body *body;
 };
 
@@ -393,6 +395,7 @@ static struct answer *client_submit(struct client *client, const struct request 
     fields[n++] = FIELD("content-type", request->content_type != NULL ? request->content_type : "application/grpc");
     if (request->encoding != NULL) fields[n++] = FIELD("grpc-encoding", request->encoding);
     if (request->timeout != NULL) fields[n++] = FIELD("grpc-timeout", request->timeout);
+    if (request->counted != NULL) fields[n++] = FIELD("weir-counted", request->counted);
     nghttp2_data_provider provider = {.source.ptr = request->body, .read_callback = read_request};
     assert_true(client->count < ANSWERS);
     struct answer *answer = &client->answers[client->count++];

@@ -17,6 +17,10 @@ static struct answer call(const struct request *request) {
     return *answer;
 }
 
+static void reload_job(void) {
+    weir_receive_grpc.reload(rig.receiver, &rig.config);
+}
+
 static struct answer export_framed(size_t size, const char *encoding) {
     struct body body = {.bytes = framed, .size = size};
     return call(&(struct request){.encoding = encoding, .body = &body});
@@ -48,6 +52,45 @@ static void spans_are_taken(void **state) {
     answer = export_framed(frame(framed, message, 0, 0), NULL);
     IS_OK(answer);
     assert_int_equal(rig.spans, 7);
+}
+
+#define UPSTREAM "weir_spans_counted_upstream_total{receiver=\"grpc\"}"
+
+static void marked_spans_are_not_counted_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *value;
+        bool count_marked;
+        unsigned uncounted;
+    } cases[] = {{"1", false, 3}, {NULL, false, 0}, {"0", false, 0}, {"", false, 0}, {"10", false, 0}, {"1", true, 0}};
+    unsigned uncounted = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct body body = {.bytes = framed, .size = frame(framed, message, export_of(message, 4, 1), 0)};
+        rig.config.grpc.count_marked = cases[i].count_marked;
+        rig_on_lane(reload_job);
+        struct answer answer = call(&(struct request){.counted = cases[i].value, .body = &body});
+        IS_OK(answer);
+        uncounted += cases[i].uncounted;
+        if (rig.uncounted != uncounted) fail_msg("case %zu: %u in all", i, rig.uncounted);
+        assert_true(rig_metric(UPSTREAM) == uncounted);
+    }
+    assert_int_equal(rig.spans, 3 * sizeof cases / sizeof cases[0]);
+    /* One call of two on a connection; and what is refused comes again. */
+    rig.config.grpc.count_marked = false;
+    rig_on_lane(reload_job);
+    struct client client;
+    client_open(&client);
+    size_t size = frame(framed, message, export_of(message, 2, 0), 0);
+    struct body first = {.bytes = framed, .size = size}, second = first, third = first;
+    client_submit(&client, &(struct request){.counted = "1", .body = &first});
+    client_submit(&client, &(struct request){.body = &second});
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_int_equal(rig.uncounted, uncounted + 2);
+    rig.mode = SINK_REFUSES;
+    client_submit(&client, &(struct request){.counted = "1", .body = &third});
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(rig_metric(UPSTREAM) == uncounted + 2);
+    client_close(&client);
 }
 
 static void bytes_one_by_one(void **state) {
@@ -322,10 +365,13 @@ static void metrics_are_taken(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(spans_are_taken), TEST(bytes_one_by_one),          TEST(gzip_is_inflated),
-        TEST(refused_calls),   TEST(too_large_when_inflated),   TEST(broken_messages),
-        TEST(no_room),         TEST(answered_when_owned),       TEST(callers_who_leave),
-        TEST(deadlines),       TEST(closed_before_it_is_owned), TEST(metrics_are_taken),
+        TEST(spans_are_taken),     TEST(marked_spans_are_not_counted_again),
+        TEST(bytes_one_by_one),    TEST(gzip_is_inflated),
+        TEST(refused_calls),       TEST(too_large_when_inflated),
+        TEST(broken_messages),     TEST(no_room),
+        TEST(answered_when_owned), TEST(callers_who_leave),
+        TEST(deadlines),           TEST(closed_before_it_is_owned),
+        TEST(metrics_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 
 enum sink_mode { SINK_TAKES, SINK_HOLDS, SINK_REFUSES };
 static _Atomic int mode;
-static _Atomic uint32_t spans, skipped, points, malformed;
+static _Atomic uint32_t spans, uncounted, skipped, points, malformed;
 static _Atomic(struct weir_batch *) held;
 static struct weir_budget intake;
 static struct weir_names *names;
@@ -30,6 +30,8 @@ static enum weir_status take_spans(void *self, enum weir_receiver_id id, struct 
     assert_int_equal((*batch)->spans[0].receiver, WEIR_RECEIVER_OTLP_HTTP);
     if (mode == SINK_REFUSES) return WEIR_FULL;
     spans += (*batch)->span_count;
+    for (uint32_t i = 0; i < (*batch)->span_count; i++)
+        uncounted += ((*batch)->spans[i].flags & WEIR_SPAN_UNCOUNTED) != 0;
     if (mode == SINK_HOLDS) {
         held = *batch;
     } else {
@@ -71,6 +73,9 @@ static void start_job(void) {
 static void stop_job(void) {
     weir_receive_otlp_http.stop(receiver);
 }
+static void reload_job(void) {
+    weir_receive_otlp_http.reload(receiver, &config);
+}
 static void close_job(void) {
     weir_receive_otlp_http.close(receiver);
 }
@@ -78,7 +83,7 @@ static void close_job(void) {
 static int set_up(void **state) {
     (void)state;
     mode = SINK_TAKES;
-    spans = skipped = points = malformed = 0;
+    spans = uncounted = skipped = points = malformed = 0;
     held = NULL;
     intake.limit_bytes = 4 << 20;
     config = (struct weir_config){.otlp_http = {.listen = {.host = "127.0.0.1"},
@@ -160,6 +165,36 @@ static void json_and_protobuf_are_taken(void **state) {
          200, "{}");
     assert_int_equal(points, 2);
     assert_int_equal(spans, 2);
+}
+
+static void marked_spans_are_not_counted_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *headers;
+        bool count_marked;
+        unsigned uncounted;
+    } cases[] = {{JSON "Weir-Counted: 1\r\n", false, 2},
+                 {JSON "weir-counted:1\r\n", false, 2},
+                 {JSON, false, 0},
+                 {JSON "weir-counted: 0\r\n", false, 0},
+                 {JSON "weir-counted:\r\n", false, 0},
+                 {JSON "weir-counted: 1\r\n", true, 0}};
+    unsigned sum = 0;
+    int fd = dial(); /* of a connection each request speaks for itself */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static const char body[] = SPANS(SPAN "," SPAN);
+        config.otlp_http.count_marked = cases[i].count_marked;
+        on_lane(reload_job);
+        assert_true(post(fd, "/v1/traces", cases[i].headers, body, sizeof body - 1));
+        says(listen_to(fd), 200, "{}");
+        sum += cases[i].uncounted;
+        if (uncounted != sum) fail_msg("case %zu: %u in all", i, uncounted);
+        assert_true(metric("weir_spans_counted_upstream_total{receiver=\"otlp_http\"}") == sum);
+    }
+    mode = SINK_REFUSES;
+    assert_int_equal(post_text("/v1/traces", JSON "weir-counted: 1\r\n", SPANS(SPAN))->status, 429);
+    assert_true(metric("weir_spans_counted_upstream_total{receiver=\"otlp_http\"}") == sum);
+    close(fd);
 }
 
 static void bad_spans_are_a_partial_success(void **state) {
@@ -271,6 +306,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(json_and_protobuf_are_taken),
+        TEST(marked_spans_are_not_counted_again),
         TEST(bad_spans_are_a_partial_success),
         TEST(broken_requests),
         TEST(full_and_stopping),
