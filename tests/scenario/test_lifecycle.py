@@ -6,9 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from harness.net import answers, free_port, http, wait_until
 from harness.process import Process, run
 from harness.weir import Weir, binary
@@ -222,3 +225,45 @@ def test_sigterm_with_a_silent_back_end_ends_within_its_bound(weir):
     ledger = final_ledger(one.process.text())
     assert ledger["imbalance{zipkin}"] == 0
     assert ledger["dropped{zipkin}"] == 5000
+
+
+class SlowBackEnd(BaseHTTPRequestHandler):
+    """Takes everything, a third of a second later."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.3)
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.sanitized
+def test_a_caller_that_never_ends_leaves_the_queues_their_time(weir, tmp_path):
+    """What lanes hold is given to the queues when receivers have used up their share of drain_timeout, not all of it."""
+    (tmp_path / "sampling.yaml").write_text("keep: { wait: 1h, quiet: 1h, rules: [ { name: all } ] }\n")
+    back_end = ThreadingHTTPServer(("127.0.0.1", 0), SlowBackEnd)
+    threading.Thread(target=back_end.serve_forever, daemon=True).start()
+    one = weir(
+        receivers={"otlp_http": ""},
+        exporters=f"zipkin: {{ url: 'http://127.0.0.1:{back_end.server_port}/api/v2/spans' }}",
+        extra=f"drain_timeout: 6s\nsampling: {{ policy: {tmp_path / 'sampling.yaml'} }}",
+    )
+    one.emit("--batch", 100, spans=5000)
+    one.balance(received=5000, held=True)
+    with socket.create_connection(("127.0.0.1", one.ports["otlp_http"])) as caller:
+        caller.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: weir\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+        wait_until(lambda: one.page().value("weir_http_connections", receiver="otlp_http") == 1, "the caller's connection")
+        began = time.monotonic()
+        assert one.stop() == 0
+        assert time.monotonic() - began < 9
+    back_end.shutdown()
+    ledger = final_ledger(one.process.text())
+    assert ledger["imbalance{zipkin}"] == 0
+    assert ledger["dropped{zipkin}"] == 0
+    assert ledger["delivered{zipkin}"] == 5000
