@@ -1,5 +1,7 @@
 """A back end that counts what it gets: Zipkin v2 JSON by POST, answered 202."""
 
+import collections
+import contextlib
 import gzip
 import json
 import threading
@@ -7,15 +9,21 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def span_key(span: dict) -> int:
+    """Trace (its low 64 bits) and span id in one, of Zipkin's JSON and of what `weir cat` prints."""
+    return int(span["traceId"][-16:] + (span.get("spanId") or span["id"]).rjust(16, "0"), 16)
+
+
 class Catch:
-    """spans, error_spans, traces (ids) that were posted. With `workers`, so many posts are worked on at a time, `takes`
-    seconds each, and others wait in line; `workers` may be changed."""
+    """spans, error_spans, traces (ids) that were posted; seen: how often each span was. With `workers`, so many posts are worked
+    on at a time, `takes` seconds each, and others wait in line; `workers` may be changed."""
 
     def __init__(self, workers: int = 0, takes: float = 0):
         self.workers, self.takes, self.busy = workers, takes, 0
         self.turn = threading.Condition()
         self.spans = self.error_spans = self.bytes = 0
         self.traces: dict[str, int] = {}
+        self.seen: collections.Counter[int] = collections.Counter()
         self.lock = threading.Lock()
         catch = self
 
@@ -23,12 +31,20 @@ class Catch:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # cut off: no request
+                    self.close_connection = True
+                    return
                 catch.work()
                 catch.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
                 self.send_response(202)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def handle(self):
+                with contextlib.suppress(ConnectionError):
+                    super().handle()
 
             def log_message(self, *_):
                 pass
@@ -38,8 +54,12 @@ class Catch:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
+    def port(self) -> int:
+        return self.server.server_address[1]
+
+    @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/api/v2/spans"
+        return f"http://127.0.0.1:{self.port}/api/v2/spans"
 
     def work(self):
         if self.workers == 0:
@@ -57,6 +77,7 @@ class Catch:
         with self.lock:
             self.bytes += len(body)
             self.spans += len(spans)
+            self.seen.update(map(span_key, spans))
             for span in spans:
                 self.traces[span["traceId"]] = self.traces.get(span["traceId"], 0) + 1
                 self.error_spans += "error" in span.get("tags", {})

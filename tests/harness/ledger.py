@@ -3,6 +3,7 @@
 received + recovered == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}
 """
 
+import re
 from dataclasses import dataclass
 
 from harness.series import Page
@@ -58,3 +59,10 @@ def read_ledger(page: Page) -> Ledger:
         exporters={name: {kind: total(family, name) for kind, family in kinds.items()} for name in names if name},
         imbalance={labels["exporter"]: int(value) for labels, value in page.select("weir_ledger_imbalance_spans")},
     )
+
+
+def final_ledger(text: str) -> dict:
+    """The last line of the log that carries the ledger: received=... delivered{file}=... imbalance{file}=0"""
+    lines = [line for line in text.splitlines() if "received=" in line and "imbalance{" in line]
+    assert lines, f"no ledger in the log:\n{text[-2000:]}"
+    return {key: int(value) for key, value in re.findall(r"([a-z_]+(?:\{[^}]*\})?)=(-?\d+)", lines[-1])}

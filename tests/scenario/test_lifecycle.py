@@ -11,7 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-
+from harness.ledger import final_ledger
 from harness.net import answers, free_port, http, wait_until
 from harness.process import Process, run
 from harness.weir import Weir, binary
@@ -164,13 +164,6 @@ def test_reload_changes_what_can_change_and_names_what_cannot(weir, tmp_path):
     assert answer.status == 400
     assert "lanez" in answer.text and ":1:" in answer.text
     one.balance(received=8000)
-
-
-def final_ledger(text: str) -> dict:
-    """The last line of the log that carries the ledger: received=... delivered{file}=... imbalance{file}=0"""
-    lines = [line for line in text.splitlines() if "received=" in line and "imbalance{" in line]
-    assert lines, f"no ledger in the log:\n{text[-2000:]}"
-    return {key: int(value) for key, value in re.findall(r"([a-z_]+(?:\{[^}]*\})?)=(-?\d+)", lines[-1])}
 
 
 @pytest.mark.parametrize("lanes", [2, 4])

@@ -1,0 +1,103 @@
+"""Kafka breaks under load: its process hangs, the way to it is slow, cut or closed. Each (trace id, span id) is in the topic once,
+as long as Weir's producer lives."""
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import time
+
+from harness.catch import Catch, span_key
+from harness.fault_proxy import HANG, PASS, REFUSE, FaultProxy, cut, slow
+from harness.kafka import Kafka
+from harness.ledger import final_ledger
+from harness.load import Load, truth
+from harness.net import wait_until
+from harness.weir import binary
+
+AWAY_S = float(os.environ.get("WEIR_AWAY_SECONDS", "4"))
+RATE = 2_000  # spans a second
+
+
+def topic_of(kafka: Kafka, topic: str) -> collections.Counter:
+    """How often each span is in the topic."""
+    return collections.Counter(span_key(span) for message in kafka.messages(topic) for span in json.loads(message.value()))
+
+
+def check_once(kafka: Kafka, topic: str, want: set[int]):
+    have = topic_of(kafka, topic)
+    assert set(have) == want, f"{len(want - set(have))} missing, {len(set(have) - want)} unknown"
+    assert max(have.values()) == 1, f"{sum(count > 1 for count in have.values())} spans are there more than once"
+
+
+def test_the_broker_hangs_and_its_network_breaks(weir, start, tmp_path):
+    proxy = FaultProxy(0, http=False)
+    kafka = Kafka(tmp_path / "kafka")
+    proxy.to = kafka.port
+    # Whoever asks on the plain port is told to come by way of the proxy, Weir and the reader below.
+    kafka.settings["advertised_listeners"] = f"PLAINTEXT://127.0.0.1:{proxy.port},SASL_PLAINTEXT://127.0.0.1:{kafka.sasl_port}"
+    start(proxy)
+    start(kafka)
+    kafka.make("traces")
+    options = f"brokers: '127.0.0.1:{proxy.port}', topic: traces, encoding: zipkin_json, settings: {{ socket.timeout.ms: 2000 }}"
+    one = weir(exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\nkafka: {{ {options} }}")
+    load = Load(one, 4 * AWAY_S + 8, "--seed", 31, rate=RATE)
+    delivered = lambda: one.ledger().delivered("kafka")  # noqa: E731
+
+    def more(what: str):
+        before = delivered()
+        wait_until(lambda: delivered() > before, f"more to be delivered after {what}", timeout=60)
+
+    more("the start")
+    kafka.process.signal(signal.SIGSTOP)
+    time.sleep(AWAY_S)
+    kafka.process.signal(signal.SIGCONT)
+    more("a stop of its process")
+    for fault in (cut(60_000), slow(50_000), HANG, REFUSE):
+        proxy.set(fault)
+        time.sleep(AWAY_S / 2)
+        proxy.set(PASS)
+        more(fault.kind)
+    sent = load.end()
+    ledger = one.balance(received=sent, timeout=90)
+    assert ledger.delivered("kafka") == ledger.delivered("file") == sent
+    assert proxy.counts["cut"] and proxy.counts["slow"] and proxy.counts["hang"], proxy.counts
+    assert one.page().value("weir_kafka_disconnects_total", exporter="kafka") > 0
+    assert one.stop() == 0
+    check_once(kafka, "traces", truth(one))
+
+
+def test_sigterm_under_load_leaves_every_back_end_with_all_of_it(weir, start, tmp_path, request):
+    """File, Zipkin (a body at a time, slowly) and Kafka: what was acknowledged is in each of them once."""
+    catch = Catch(workers=4, takes=0.02)
+    request.addfinalizer(catch.stop)
+    kafka = start(Kafka(tmp_path / "kafka"))
+    kafka.make("traces")
+    one = weir(
+        exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\n"
+        f"zipkin: {{ url: '{catch.endpoint}', encoding: json }}\n"
+        f"kafka: {{ brokers: '{kafka.brokers}', topic: traces, encoding: zipkin_json }}",
+        extra="drain_timeout: 60s",
+    )
+    argv = [binary(), "emit", "--endpoint", one.endpoint, "--rate", "10000", "--spans", "5000000", "--json"]
+    emit = subprocess.Popen(
+        [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: one.received() > 20_000, "load")
+        assert one.stop(timeout=90) == 0, one.process.tail()
+        out, _ = emit.communicate(timeout=60)
+    finally:
+        if emit.poll() is None:
+            emit.kill()
+            emit.wait()
+    acknowledged = json.loads(out)["acknowledged"]
+    ledger = final_ledger(one.process.text())
+    want = truth(one)
+    assert acknowledged <= ledger["received"] == len(want)
+    for name in ("file", "zipkin", "kafka"):
+        assert (ledger[f"delivered{{{name}}}"], ledger[f"dropped{{{name}}}"], ledger[f"held{{{name}}}"]) == (len(want), 0, 0), name
+        assert ledger[f"imbalance{{{name}}}"] == 0
+    assert set(catch.seen) == want and max(catch.seen.values()) == 1
+    check_once(kafka, "traces", want)
