@@ -123,13 +123,15 @@ static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
         if (number == 0 || fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
             continue;
         }
-        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, true, false}, err);
+        /* unsynced: who wrote it may have died before its sync, and what is read of it now may be in memory only */
+        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, true, true}, err);
         log->bytes += (uint64_t)info.st_size;
         if (number >= log->next) log->next = number + 1;
     }
     closedir(folder);
     if (log->count > 0) qsort(log->segments, log->count, sizeof *log->segments, by_number);
     log->held_bytes = log->bytes;
+    log->names_changed = log->count > 0;
     log->newest_found = log->count > 0 ? log->segments[log->count - 1].number : 0;
     return status;
 }

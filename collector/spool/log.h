@@ -66,8 +66,9 @@ bool weir_log_segment_after(struct weir_log *log, uint64_t number, struct weir_l
  * not pinned. WEIR_FULL: max_bytes, after trimming. WEIR_INVALID: more than WEIR_LOG_RECORD_MAX. WEIR_IO: the disk. */
 enum weir_status weir_log_append(struct weir_log *log, uint32_t type, const void *bytes, size_t size, uint64_t *segment,
                                  struct weir_error *err);
-/* fdatasync: what was appended before the call is safe against power loss, the names of its segments too. On WEIR_IO
- * it is not known what of it is since the last sync that was well; the next append goes to a segment of its own. */
+/* fdatasync: what was appended before the call is safe against power loss, the names of its segments too; and what was
+ * found at open, which the process before may have left in memory. On WEIR_IO it is not known what of it is since the
+ * last sync that was well; the next append goes to a segment of its own. */
 enum weir_status weir_log_sync(struct weir_log *log, struct weir_error *err);
 /* A segment is removed when it is the oldest, is not being written, and its pins are gone. Segments found at open are
  * pinned once each until weir_log_let_go(); until then they do not count for max_bytes, so that what is needed of them

@@ -711,6 +711,13 @@ static void syncs(void **state) {
     assert_int_equal(weir_log_sync(f->log, &err), WEIR_OK); /* the name again */
     reopen(f);
     assert_seen(f, "one two three large larger largest x four five six");
+    struct weir_log_stats stats;
+    weir_log_stats(f->log, &stats);
+    disk.syncs = 0;
+    assert_int_equal(weir_log_sync(f->log, &err), WEIR_OK);
+    assert_int_equal(disk.syncs, stats.segments + 1); /* what was found: who wrote it may have died before its sync */
+    assert_int_equal(weir_log_sync(f->log, &err), WEIR_OK);
+    assert_int_equal(disk.syncs, stats.segments + 1);
 }
 
 int main(void) {
