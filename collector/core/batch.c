@@ -85,6 +85,10 @@ enum weir_status weir_batch_origin(struct weir_batch *batch, struct weir_origin 
         }
         if (batch->origin_count - i >= 64) break; /* a duplicate row costs less than a long search */
     }
+    return weir_batch_add_origin(batch, origin, index);
+}
+
+enum weir_status weir_batch_add_origin(struct weir_batch *batch, struct weir_origin *origin, uint16_t *index) {
     if (batch->origin_count >= UINT16_MAX) return WEIR_FULL;
     size_t bytes = weir_origin_memory(origin);
     if (!weir_budget_reserve(batch->budget, bytes)) return WEIR_FULL;

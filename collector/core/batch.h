@@ -52,6 +52,8 @@ enum weir_status weir_batch_add(struct weir_batch *batch, const struct weir_span
 /* The index of `origin`, added (and then referenced) when it is not there. WEIR_FULL at 65,535 or when the
  * budget has no room for it. */
 enum weir_status weir_batch_origin(struct weir_batch *batch, struct weir_origin *origin, uint16_t *index);
+/* Adds `origin` as one more, whether or not it is there: whoever copies a batch as it is keeps its rows apart. */
+enum weir_status weir_batch_add_origin(struct weir_batch *batch, struct weir_origin *origin, uint16_t *index);
 /* Copies span i of `from` (body, view, origin) to the end of `to`. */
 enum weir_status weir_batch_copy(struct weir_batch *to, const struct weir_batch *from, uint32_t i);
 /* Back to an earlier state: drops spans and bytes behind these. For a decoder that fails half way. */

@@ -287,6 +287,21 @@ struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_o
     return origin_of(otlp, NULL, *parts);
 }
 
+enum { PART_DEPTH = 3 /* where a Resource and a scope stand in a request */ };
+
+static bool is_sound_part(enum weir_otlp_message message, const uint8_t *bytes, uint32_t size) {
+    struct weir_otlp_finding finding = {0};
+    return weir_otlp_check(message, weir_wire_of(bytes, size), PART_DEPTH, &finding) && !finding.bad_text;
+}
+
+struct weir_origin *weir_otlp_origin_again(struct weir_otlp *otlp, const struct weir_origin_parts *parts, bool *sound) {
+    *sound = is_sound_part(WEIR_OTLP_RESOURCE, parts->resource, parts->resource_size) &&
+             is_sound_part(WEIR_OTLP_SCOPE, parts->scope, parts->scope_size) &&
+             weir_utf8_valid(parts->resource_url, parts->resource_url_size) &&
+             weir_utf8_valid(parts->scope_url, parts->scope_url_size);
+    return *sound ? weir_otlp_origin(otlp, parts) : NULL;
+}
+
 /* A message and its URL with their text repaired, in `out`. */
 static bool repair_part(struct walk *walk, struct weir_buffer *out, enum weir_otlp_message message,
                         const uint8_t **bytes, uint32_t *size, const uint8_t **url, uint32_t *url_size) {

@@ -19,6 +19,9 @@ void weir_otlp_set_rules(struct weir_otlp *otlp, const struct weir_rules *rules)
 /* The origin for a resource and scope (message bodies, sound and UTF-8), with service.name read. The caller owns a
  * reference. NULL: out of memory. */
 struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts);
+/* The same of bytes that may be anything, a disk's: NULL and *sound = false where they are not what the walk lets pass.
+ */
+struct weir_origin *weir_otlp_origin_again(struct weir_otlp *otlp, const struct weir_origin_parts *parts, bool *sound);
 
 struct weir_otlp_counts {
     uint32_t spans;           /* appended */

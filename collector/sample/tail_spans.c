@@ -1,7 +1,5 @@
 /* tail_spans.c - records read back as spans: of a trace that is kept, and of a journal's block. */
 #include "collector/core/ledger.h"
-#include "collector/core/utf8.h"
-#include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
 #include "collector/decode/otlp_span.h"
 #include "collector/sample/tail_inside.h"
@@ -84,22 +82,12 @@ struct record_reader {
     bool full, unsound;
 };
 
-enum { PART_DEPTH = 3 /* where a Resource and a scope stand in a request */ };
-
-static bool is_sound_part(enum weir_otlp_message message, const uint8_t *bytes, uint32_t size) {
-    struct weir_otlp_finding finding = {0};
-    return weir_otlp_check(message, weir_wire_of(bytes, size), PART_DEPTH, &finding) && !finding.bad_text;
-}
-
 static struct weir_origin *origin_again(void *self, const struct weir_origin_parts *parts) {
     struct record_reader *reader = self;
-    if (is_sound_part(WEIR_OTLP_RESOURCE, parts->resource, parts->resource_size) &&
-        is_sound_part(WEIR_OTLP_SCOPE, parts->scope, parts->scope_size) &&
-        weir_utf8_valid(parts->resource_url, parts->resource_url_size) &&
-        weir_utf8_valid(parts->scope_url, parts->scope_url_size))
-        return weir_otlp_origin(reader->otlp, parts);
-    reader->unsound = true;
-    return NULL;
+    bool sound;
+    struct weir_origin *origin = weir_otlp_origin_again(reader->otlp, parts, &sound);
+    reader->unsound |= !sound;
+    return origin;
 }
 
 /* Of a disk's bytes: may others believe it? */

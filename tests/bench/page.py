@@ -35,6 +35,11 @@ size grew by over the idle process, divided by the spans that wait, as a median 
 taken off. `errors lost`: error spans that were sent and never stored.
 """
 
+SPOOL_NOTE = """
+What `spool_bench` measures on one thread, without a disk: export batches as a lane makes them become payloads of records
+(docs/log-format.md) and batches again, which are compared.
+"""
+
 STATSD_NOTE = """
 Lost are packets that were sent and never read: the kernel drops them when the socket's buffer is full. 4 MiB is what Weir asks for;
 without the right to go past `net.core.rmem_max` the system's default (208 KiB here) stays, and Weir says so when it starts.
@@ -117,6 +122,10 @@ def write(results: dict) -> str:
     tail = [cpu, ("pending_spans", "pending", ",.0f"), ("bytes_per_pending", "B a pending span", ",.0f")]
     tail += [("kept_percent", "kept %", ".2f"), ("errors_lost_percent", "errors lost %", ".2f"), rss]
     text += "\n## Tail sampling\n\n" + table("tail", known, tail) + "\n" + TAIL_NOTE
+    if any(row.group == "spool" and row.name in known for row in rows.ROWS):
+        spool = [cpu, ("write_cpu_s_per_million", "writing", ".2f"), ("read_cpu_s_per_million", "reading", ".2f")]
+        spool += [("stored_bytes", "B a span", ".0f")]
+        text += "\n## Spool\n\n" + table("spool", known, spool) + "\n" + SPOOL_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     return text

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import load
 import peers
+import spool_rows
 import tail_rows
 from harness.kafka import Kafka
 from harness.sink import Sink
@@ -19,7 +21,7 @@ MILLION = 1_000_000
 class Row:
     name: str
     title: str
-    group: str  # spans, ways, tail, statsd, idle
+    group: str  # spans, ways, tail, spool, statsd, idle
     run: Callable[[Path, float], dict]
     load: str = ""  # for people
     lanes: int | None = None
@@ -324,6 +326,17 @@ ROWS = [
         tail_rows.run_collector,
         TAIL_LOAD,
         peer=True,
+    ),
+    *(
+        Row(
+            f"spool-level{level}",
+            f"a batch → a record of the spool → a batch, zstd level {level}",
+            "spool",
+            partial(spool_rows.run_records, level=level),
+            spool_rows.LOAD,
+            goals={"cpu_s_per_million": goal},
+        )
+        for level, goal in ((1, 1.0), (-7, 0.4))
     ),
     datagram_row(
         "in-datagram",
