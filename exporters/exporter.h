@@ -22,6 +22,9 @@ struct weir_ticket {
      * with a part delivered). rejected_spans: those of them that the back end refused for good. Set before settling. */
     uint32_t settled_spans;
     uint32_t rejected_spans;
+    /* Which spans those are, where they are not the first in an order: the exporter's, made by malloc(), NULL at first.
+     * The queue frees it with the batch. */
+    void *notes;
 };
 
 struct weir_exporter_env {
@@ -52,6 +55,7 @@ struct weir_exporter {
 extern const struct weir_exporter weir_export_file;
 extern const struct weir_exporter weir_export_zipkin;
 extern const struct weir_exporter weir_export_kafka;
+extern const struct weir_exporter weir_export_otlp;
 /* By type, from exporters/registry.c; NULL = unknown. */
 const struct weir_exporter *weir_exporter_find(const char *type);
 #endif

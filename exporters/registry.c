@@ -6,6 +6,7 @@ static const struct weir_exporter *const exporters[] = {
     &weir_export_file,
     &weir_export_zipkin,
     &weir_export_kafka,
+    &weir_export_otlp,
 };
 
 const struct weir_exporter *weir_exporter_find(const char *type) {

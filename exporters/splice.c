@@ -59,29 +59,43 @@ static enum weir_status put_origin(struct weir_splice *splice, const struct weir
     return WEIR_OK;
 }
 
-enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch,
-                                    struct weir_buffer *out) {
-    if (!room(splice, batch->origin_count, batch->span_count)) return WEIR_FULL;
+/* which NULL: the first `count`. */
+static enum weir_status encode(struct weir_splice *splice, const struct weir_batch *batch, const uint32_t *which,
+                               uint32_t count, struct weir_buffer *out) {
+    if (!room(splice, batch->origin_count, count)) return WEIR_FULL;
     /* Counting sort by origin: how many bytes each needs, where its spans start in `order`. */
     uint32_t met = 0, start = 0;
-    for (uint32_t i = 0; i < batch->span_count; i++) {
-        struct weir_splice_origin *origin = &splice->origins[batch->spans[i].origin];
-        if (origin->count++ == 0) splice->met[met++] = batch->spans[i].origin;
-        origin->bytes += field_size(batch->spans[i].size);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct weir_span *span = &batch->spans[which != NULL ? which[i] : i];
+        struct weir_splice_origin *origin = &splice->origins[span->origin];
+        if (origin->count++ == 0) splice->met[met++] = span->origin;
+        origin->bytes += field_size(span->size);
     }
     for (uint32_t i = 0; i < met; i++) {
         struct weir_splice_origin *origin = &splice->origins[splice->met[i]];
         origin->next = start;
         start += origin->count;
     }
-    for (uint32_t i = 0; i < batch->span_count; i++)
-        splice->order[splice->origins[batch->spans[i].origin].next++] = i;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = which != NULL ? which[i] : i;
+        splice->order[splice->origins[batch->spans[index].origin].next++] = index;
+    }
     enum weir_status status = WEIR_OK;
     for (uint32_t i = 0; i < met; i++) {
         if (status == WEIR_OK) status = put_origin(splice, batch, splice->met[i], out);
         splice->origins[splice->met[i]] = (struct weir_splice_origin){0};
     }
     return status;
+}
+
+enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch,
+                                    struct weir_buffer *out) {
+    return encode(splice, batch, NULL, batch->span_count, out);
+}
+
+enum weir_status weir_splice_encode_some(struct weir_splice *splice, const struct weir_batch *batch,
+                                         const uint32_t *which, uint32_t count, struct weir_buffer *out) {
+    return encode(splice, batch, which, count, out);
 }
 
 void weir_splice_free(struct weir_splice *splice) {

@@ -13,5 +13,8 @@ struct weir_splice {                    /* scratch, kept between batches; zeroed
 /* Appends to `out`. Takes time for spans, not for origins that have none. WEIR_FULL: out of memory. */
 enum weir_status weir_splice_encode(struct weir_splice *splice, const struct weir_batch *batch,
                                     struct weir_buffer *out);
+/* Likewise of some: the spans batch->spans[which[0..count)], each at most once. */
+enum weir_status weir_splice_encode_some(struct weir_splice *splice, const struct weir_batch *batch,
+                                         const uint32_t *which, uint32_t count, struct weir_buffer *out);
 void weir_splice_free(struct weir_splice *splice);
 #endif

@@ -135,16 +135,19 @@ struct weir_aggregate_config {
 
 struct weir_header {
     char name[64];
-    char value[WEIR_TEXT_MAX]; /* may be secret: never printed */
+    char value[2048]; /* may be secret: never printed. A token with claims in it has 1 KiB and more */
 };
 
 enum weir_zipkin_encoding { WEIR_ZIPKIN_PROTO3, WEIR_ZIPKIN_JSON };
 enum weir_kafka_encoding { WEIR_KAFKA_ZIPKIN_PROTO3, WEIR_KAFKA_ZIPKIN_JSON, WEIR_KAFKA_OTLP_PROTO };
+enum weir_otlp_balance { WEIR_OTLP_FAILOVER, WEIR_OTLP_TRACE_ID };
+enum weir_otlp_encoding { WEIR_OTLP_NONE, WEIR_OTLP_GZIP, WEIR_OTLP_ZSTD, WEIR_OTLP_ENCODINGS };
+enum { WEIR_ENDPOINTS_MAX = 16 };
 /* As librdkafka and brokers call them; ends with NULL. */
 extern const char *const weir_kafka_compressions[];
 
 struct weir_exporter_config {
-    char type[32]; /* file, zipkin, kafka */
+    char type[32]; /* file, zipkin, kafka, otlp */
     char name[64]; /* `type` or `type/name`: the ledger's label */
     int line;
     /* queue, for all */
@@ -177,6 +180,15 @@ struct weir_exporter_config {
             int32_t compression_level; /* 1 */
             uint64_t buffer_bytes;     /* 32 MiB: encoded messages that brokers have not acknowledged */
         } kafka;
+        struct {
+            char endpoints[2048]; /* URLs with ", " between: grpc://, grpcs://, http://, https:// */
+            enum weir_otlp_balance balance;
+            enum weir_otlp_encoding compression;
+            uint64_t timeout_ns;                                    /* 10 s */
+            uint64_t max_request_bytes;                             /* 3584 KiB, before compression */
+            char ca_file[WEIR_TEXT_MAX];                            /* "" = the system's */
+            char cert_file[WEIR_TEXT_MAX], key_file[WEIR_TEXT_MAX]; /* "" = none of our own */
+        } otlp;
     };
 };
 

@@ -74,6 +74,13 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
                      line_at(own, WEIR_SCOPE_EXPORTER, "max_in_flight"), "exporters.%s.max_in_flight of max_body_bytes",
                      exporter->name);
         }
+        if (strcmp(exporter->type, "otlp") == 0) { /* the bodies of a batch under way are no larger than it */
+            uint64_t most = exporter->otlp.max_request_bytes < config->batch.max_bytes
+                                ? exporter->otlp.max_request_bytes
+                                : config->batch.max_bytes;
+            add_term(terms, &count, exporter->max_in_flight * most, line_at(own, WEIR_SCOPE_EXPORTER, "max_in_flight"),
+                     "exporters.%s.max_in_flight of its requests", exporter->name);
+        }
         if (strcmp(exporter->type, "kafka") == 0) {
             add_term(terms, &count, exporter->kafka.buffer_bytes, line_at(own, WEIR_SCOPE_KAFKA, "buffer_bytes"),
                      "exporters.%s.buffer_bytes", exporter->name);

@@ -150,7 +150,8 @@ static enum weir_status set(struct loader *loader, const struct weir_option *opt
     const char *text = node->text;
     if (option->type == WEIR_OPTION_HEADERS) return set_headers(loader, path, node, base);
     if (option->type == WEIR_OPTION_HEADERS_FILE) return set_headers_file(loader, path, node, base);
-    bool is_list = option->type == WEIR_OPTION_SECONDS || option->type == WEIR_OPTION_NETWORKS;
+    bool is_list =
+        option->type == WEIR_OPTION_SECONDS || option->type == WEIR_OPTION_NETWORKS || option->type == WEIR_OPTION_URLS;
     if (node->kind == WEIR_YAML_LIST && is_list) {
         enum weir_status status = join(loader, path, node, joined, sizeof joined);
         if (status != WEIR_OK) return status;
@@ -159,9 +160,10 @@ static enum weir_status set(struct loader *loader, const struct weir_option *opt
             return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: %s", path, why);
         return WEIR_OK;
     }
+    bool is_single = !is_list || option->type == WEIR_OPTION_URLS; /* a list of one may be written without brackets */
     if (node->kind == WEIR_YAML_NULL && (option->type == WEIR_OPTION_PATH)) {
         text = "";
-    } else if (node->kind != WEIR_YAML_TEXT || is_list) {
+    } else if (node->kind != WEIR_YAML_TEXT || !is_single) {
         return weir_yaml_fail(loader->doc, node->line, loader->err, "%s: is %s, %s is needed", path,
                               weir_yaml_kind_name(node->kind), is_list ? "a list" : "a single value");
     }
@@ -316,7 +318,7 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
             return weir_yaml_unknown(loader->doc, node, "exporters", &weir_scope_types[WEIR_SCOPE_EXPORTER + 1],
                                      WEIR_SCOPES - WEIR_SCOPE_EXPORTER - 1, loader->err);
         return weir_yaml_fail(loader->doc, node->line, loader->err,
-                              "exporters.%s: no exporter has this type; known are file, zipkin, kafka", shown);
+                              "exporters.%s: no exporter has this type; known are file, zipkin, kafka, otlp", shown);
     }
     if (strlen(node->key) >= sizeof loader->config->exporters->name ||
         (node->key[size] == '/' && !sound_name(node->key + size + 1))) {
@@ -350,6 +352,10 @@ static enum weir_status read_exporter(struct loader *loader, const struct weir_y
     if (type == WEIR_SCOPE_KAFKA && *exporter->kafka.brokers == 0) {
         return weir_yaml_fail(loader->doc, node->line, loader->err,
                               "exporters.%s.brokers: is missing, such as kafka:9092", node->key);
+    }
+    if (type == WEIR_SCOPE_OTLP && *exporter->otlp.endpoints == 0) {
+        return weir_yaml_fail(loader->doc, node->line, loader->err,
+                              "exporters.%s.endpoints: is missing, such as grpc://gateway:4317", node->key);
     }
     return WEIR_OK;
 }

@@ -51,8 +51,10 @@
     .scope = in, .offset = offsetof(struct weir_exporter_config, field),                                               \
     .size = sizeof(((struct weir_exporter_config *)0)->field)
 
-const char *const weir_scope_types[WEIR_SCOPES] = {
-    [WEIR_SCOPE_FILE] = "file", [WEIR_SCOPE_ZIPKIN] = "zipkin", [WEIR_SCOPE_KAFKA] = "kafka"};
+const char *const weir_scope_types[WEIR_SCOPES] = {[WEIR_SCOPE_FILE] = "file",
+                                                   [WEIR_SCOPE_ZIPKIN] = "zipkin",
+                                                   [WEIR_SCOPE_KAFKA] = "kafka",
+                                                   [WEIR_SCOPE_OTLP] = "otlp"};
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const source_labels[] = {
@@ -64,6 +66,10 @@ static const char *const kafka_encodings[] = {[WEIR_KAFKA_ZIPKIN_PROTO3] = "zipk
                                               [WEIR_KAFKA_OTLP_PROTO] = "otlp_proto",
                                               NULL};
 const char *const weir_kafka_compressions[] = {"zstd", "none", "lz4", "snappy", "gzip", NULL};
+
+static const char *const otlp_balances[] = {[WEIR_OTLP_FAILOVER] = "failover", [WEIR_OTLP_TRACE_ID] = "trace_id", NULL};
+static const char *const otlp_compressions[] = {
+    [WEIR_OTLP_NONE] = "none", [WEIR_OTLP_GZIP] = "gzip", [WEIR_OTLP_ZSTD] = "zstd", NULL};
 
 /* clang-format off */
 const struct weir_option weir_options[] = {
@@ -253,6 +259,27 @@ const struct weir_option weir_options[] = {
      .help = "More settings of librdkafka by its names, such as security.protocol; values are secret and never shown."},
     {"settings_file", OUT(WEIR_SCOPE_KAFKA, headers), .type = WEIR_OPTION_HEADERS_FILE, .fallback = "",
      .help = "The same from a file with `name: value` lines, relative to this file; read at start."},
+
+    {"endpoints", OUT(WEIR_SCOPE_OTLP, otlp.endpoints), .type = WEIR_OPTION_URLS, .fallback = "",
+     .help = "One URL or a list of at most 16: grpc://host:4317, grpcs://host:4317 (TLS), http(s)://host:4318/v1/traces; has to be given."},
+    {"balance", OUT(WEIR_SCOPE_OTLP, otlp.balance), .type = WEIR_OPTION_ENUM, .fallback = "failover", .words = otlp_balances,
+     .help = "Of several endpoints, failover takes the first that is there; trace_id sends each trace to one of them, the same one whoever sends."},
+    {"compression", OUT(WEIR_SCOPE_OTLP, otlp.compression), .type = WEIR_OPTION_ENUM, .fallback = "gzip", .words = otlp_compressions,
+     .help = "Of requests; a peer that does not take zstd gets gzip, one that takes neither gets none."},
+    {"timeout", OUT(WEIR_SCOPE_OTLP, otlp.timeout_ns), .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 10 * MS, .max = HOUR,
+     .help = "A request that is not answered by then is tried again, elsewhere or later."},
+    {"max_request_bytes", OUT(WEIR_SCOPE_OTLP, otlp.max_request_bytes), .type = WEIR_OPTION_BYTES, .fallback = "3584KiB", .min = 4 * KiB,
+     .max = 256 * MiB, .help = "A larger batch is cut, before compression; gRPC servers take 4 MiB unless told otherwise."},
+    {"headers", OUT(WEIR_SCOPE_OTLP, headers), .type = WEIR_OPTION_HEADERS, .fallback = "",
+     .help = "Headers to send with each request, { Name: value }; values are secret and never shown."},
+    {"headers_file", OUT(WEIR_SCOPE_OTLP, headers), .type = WEIR_OPTION_HEADERS_FILE, .fallback = "",
+     .help = "The same from a file with `Name: value` lines, such as `Authorization: Bearer ...`, relative to this file; read at start."},
+    {"ca_file", OUT(WEIR_SCOPE_OTLP, otlp.ca_file), .type = WEIR_OPTION_PATH, .fallback = "",
+     .help = "PEM file with the certificates to trust, relative to this file; without one, the system's."},
+    {"cert_file", OUT(WEIR_SCOPE_OTLP, otlp.cert_file), .type = WEIR_OPTION_PATH, .fallback = "",
+     .help = "PEM file with the certificate chain that this client shows to who asks; needs key_file."},
+    {"key_file", OUT(WEIR_SCOPE_OTLP, otlp.key_file), .type = WEIR_OPTION_PATH, .fallback = "",
+     .help = "PEM file with the certificate's private key."},
     {.key = NULL},
 };
 /* clang-format on */
@@ -341,6 +368,21 @@ static int find_word(const char *const *words, const char *text) {
     return -1;
 }
 
+/* Each begins as one that OTLP goes to. */
+static bool sound_urls(const char *text) {
+    static const char *const schemes[] = {"grpc://", "grpcs://", "http://", "https://", NULL};
+    while (*text != 0) {
+        text += strspn(text, " ");
+        const char *const *scheme = schemes;
+        while (*scheme != NULL && strncmp(text, *scheme, strlen(*scheme)) != 0)
+            scheme++;
+        if (*scheme == NULL) return false;
+        text += strcspn(text, ",");
+        if (*text == ',' && *++text == 0) return false;
+    }
+    return true;
+}
+
 bool weir_option_set(const struct weir_option *option, void *base, const char *text, const struct weir_option_env *env,
                      char *why, size_t why_size) {
     char *field = (char *)base + option->offset;
@@ -394,6 +436,11 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
             return refuse(why, why_size, "does not begin with http:// or https://");
         }
         return set_text(option, field, "", text, why, why_size);
+    case WEIR_OPTION_URLS:
+        if (!sound_urls(text))
+            return refuse(why, why_size,
+                          "has an entry that does not begin with grpc://, grpcs://, http:// or https://");
+        return set_text(option, field, "", text, why, why_size);
     case WEIR_OPTION_FOLDER:
         if (*text == 0 && *option->fallback != 0) return refuse(why, why_size, "is empty"); /* else it means none */
         return set_text(option, field, "", text, why, why_size);
@@ -431,7 +478,7 @@ bool weir_option_add_header(struct weir_exporter_config *config, const char *nam
         if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
             return refuse(why, why_size, "has a value with a control character");
     }
-    if (strlen(value) >= sizeof header->value) return refuse(why, why_size, "has a value longer than 255 bytes");
+    if (strlen(value) >= sizeof header->value) return refuse(why, why_size, "has a value longer than 2047 bytes");
     memcpy(header->name, name, size + 1);
     strcpy(header->value, value);
     config->header_count++;
@@ -439,7 +486,7 @@ bool weir_option_add_header(struct weir_exporter_config *config, const char *nam
 }
 
 bool weir_option_secret(const struct weir_option *option) {
-    return option->type == WEIR_OPTION_URL || option->type == WEIR_OPTION_HEADERS;
+    return option->type == WEIR_OPTION_URL || option->type == WEIR_OPTION_URLS || option->type == WEIR_OPTION_HEADERS;
 }
 
 static bool same_listen(const struct weir_listen *a, const struct weir_listen *b) {
@@ -454,6 +501,7 @@ bool weir_option_equal(const struct weir_option *option, const void *a, const vo
     case WEIR_OPTION_WORD:
     case WEIR_OPTION_TEXT:
     case WEIR_OPTION_URL:
+    case WEIR_OPTION_URLS:
     case WEIR_OPTION_FOLDER:
     case WEIR_OPTION_PATH:
     case WEIR_OPTION_NETWORKS: return strcmp(x, y) == 0;

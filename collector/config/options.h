@@ -15,6 +15,7 @@ enum weir_option_type {
     WEIR_OPTION_WORD,     /* char[]: one of `words` */
     WEIR_OPTION_TEXT,     /* char[]: any, but not empty */
     WEIR_OPTION_URL,      /* char[]: http:// or https://; may hold a password, so it is not shown */
+    WEIR_OPTION_URLS,     /* char[]: likewise, and grpc:// or grpcs://; with commas between */
     WEIR_OPTION_FOLDER,   /* char[]: a path, relative to the working directory; empty only where the default is */
     WEIR_OPTION_PATH,     /* char[]: a path, relative to the file that names it */
     WEIR_OPTION_SECONDS,  /* struct weir_aggregate_config: latency_buckets and their count */
@@ -30,6 +31,7 @@ enum weir_option_scope {
     WEIR_SCOPE_FILE,     /* struct weir_exporter_config, type file */
     WEIR_SCOPE_ZIPKIN,
     WEIR_SCOPE_KAFKA,
+    WEIR_SCOPE_OTLP,
     WEIR_SCOPES,
 };
 extern const char *const weir_scope_types[WEIR_SCOPES]; /* exporter types; NULL for the first two */

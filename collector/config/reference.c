@@ -41,6 +41,7 @@ static const struct group groups[] = {
     {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them."},
     {"exporters.zipkin", WEIR_SCOPE_ZIPKIN, "", "Zipkin v2 over HTTP."},
     {"exporters.kafka", WEIR_SCOPE_KAFKA, "", "Messages into a topic of Kafka (docs/kafka.md)."},
+    {"exporters.otlp", WEIR_SCOPE_OTLP, "", "OTLP over gRPC and HTTP (exporters/otlp/README.md)."},
 };
 
 static const char intro[] =

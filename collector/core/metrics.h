@@ -31,7 +31,7 @@ struct weir_metric_set {
     uint32_t count;
     void (*refresh)(struct weir_metric_set *set, void *self); /* scraper's thread, before each read; or NULL */
     void *self;
-    char labels[160];         /* added to every row: receiver="statsd" */
+    char labels[400];         /* added to every row: receiver="statsd" */
     _Atomic uint64_t cells[]; /* [count] */
 };
 

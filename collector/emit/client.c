@@ -348,7 +348,8 @@ static enum weir_status serve(struct client *client, const struct weir_emit_clie
         for (uint32_t i = 0; i < client->options->connections; i++) {
             struct line *line = &client->lines[i];
             enum weir_status status = WEIR_OK;
-            if (tick && line->connection != NULL) weir_rpc_connection_expire(line->connection, client->now_ns);
+            if (tick && line->connection != NULL && weir_rpc_connection_expire(line->connection, client->now_ns))
+                lose(client, line);
             if (line->connection == NULL) status = reconnect(client, line, err);
             if (status == WEIR_OK && line->connection != NULL) status = fill(client, line, err);
             if (status != WEIR_OK) return status;

@@ -5,6 +5,8 @@
 #include "collector/core/wire.h"
 
 #include <string.h>
+#include <zlib.h>
+#include <zstd.h>
 
 const char *weir_rpc_code_name(int code) {
     static const char *const names[WEIR_RPC_CODES] = {
@@ -19,7 +21,7 @@ void weir_rpc_answer_reset(struct weir_rpc_answer *answer) {
     answer->http_status = answer->grpc_status = -1;
     answer->retry_info = false;
     answer->retry_ns = 0;
-    answer->message[0] = answer->accepts[0] = 0;
+    answer->message[0] = answer->accepts[0] = answer->encoding[0] = 0;
     answer->body_size = 0;
     answer->body_bytes = 0;
 }
@@ -123,6 +125,8 @@ void weir_rpc_answer_header(struct weir_rpc_answer *answer, const char *name, si
         weir_rpc_text((const uint8_t *)value, value_size, true, answer->message, sizeof answer->message);
     } else if (named(name, name_size, "grpc-accept-encoding")) {
         weir_rpc_text((const uint8_t *)value, value_size, false, answer->accepts, sizeof answer->accepts);
+    } else if (named(name, name_size, "grpc-encoding")) {
+        weir_rpc_text((const uint8_t *)value, value_size, false, answer->encoding, sizeof answer->encoding);
     } else if (named(name, name_size, "grpc-status-details-bin")) {
         read_details(answer, value, value_size);
     }
@@ -184,13 +188,46 @@ bool weir_rpc_response_rejected(const uint8_t *bytes, size_t size, bool cut, uin
            read_partial(response.at, (size_t)(response.end - response.at), true, rejected, message, message_size);
 }
 
+/* As much of it as fits into `out`. SIZE_MAX: it cannot be read. */
+static size_t inflate_gzip(const uint8_t *bytes, size_t size, uint8_t *out, size_t out_size) {
+    z_stream z = {
+        .next_in = (uint8_t *)(uintptr_t)bytes, .avail_in = (uInt)size, .next_out = out, .avail_out = (uInt)out_size};
+    if (inflateInit2(&z, 15 + 16) != Z_OK) return SIZE_MAX;
+    int got = inflate(&z, Z_SYNC_FLUSH);
+    inflateEnd(&z);
+    return got == Z_OK || got == Z_STREAM_END || got == Z_BUF_ERROR ? out_size - z.avail_out : SIZE_MAX;
+}
+
+static size_t inflate_zstd(const uint8_t *bytes, size_t size, uint8_t *out, size_t out_size) {
+    ZSTD_DCtx *context = ZSTD_createDCtx();
+    ZSTD_inBuffer in = {.src = bytes, .size = size};
+    ZSTD_outBuffer to = {.dst = out, .size = out_size};
+    if (context == NULL) return SIZE_MAX;
+    ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 20); /* 1 MiB, whatever the frame asks for */
+    size_t got = ZSTD_decompressStream(context, &to, &in);
+    ZSTD_freeDCtx(context);
+    return ZSTD_isError(got) ? SIZE_MAX : to.pos;
+}
+
 bool weir_rpc_answer_rejected(struct weir_rpc_answer *answer, uint64_t *rejected) {
+    uint8_t plain[WEIR_RPC_ANSWER_MAX];
+    const uint8_t *message = answer->body + 5;
     *rejected = 0;
     if (answer->body_size < 5) return false; /* also an empty message has its five bytes */
-    uint32_t size = (uint32_t)answer->body[1] << 24 | (uint32_t)answer->body[2] << 16 | (uint32_t)answer->body[3] << 8 |
-                    answer->body[4];
-    if (answer->body[0] != 0) return false; /* compressed, which we did not ask for */
+    size_t size = (uint32_t)answer->body[1] << 24 | (uint32_t)answer->body[2] << 16 | (uint32_t)answer->body[3] << 8 |
+                  answer->body[4];
     bool cut = size > answer->body_size - 5;
     if (cut) size = answer->body_size - 5;
-    return weir_rpc_response_rejected(answer->body + 5, size, cut, rejected, answer->message, sizeof answer->message);
+    if (answer->body[0] != 0) { /* grpc-go answers compressed requests as they came, unasked */
+        if (strcmp(answer->encoding, "gzip") == 0)
+            size = inflate_gzip(message, size, plain, sizeof plain);
+        else if (strcmp(answer->encoding, "zstd") == 0)
+            size = inflate_zstd(message, size, plain, sizeof plain);
+        else
+            return false;
+        if (size == SIZE_MAX) return false;
+        message = plain;
+        cut = cut || size == sizeof plain;
+    }
+    return weir_rpc_response_rejected(message, size, cut, rejected, answer->message, sizeof answer->message);
 }

@@ -32,6 +32,7 @@ struct weir_rpc_answer {
     uint64_t retry_ns;
     char message[160];                 /* grpc-message, percent-decoded; fit for a terminal */
     char accepts[64];                  /* grpc-accept-encoding; "" = not said */
+    char encoding[16];                 /* grpc-encoding; likewise */
     uint8_t body[WEIR_RPC_ANSWER_MAX]; /* what of the DATA frames fits */
     uint32_t body_size;
     uint64_t body_bytes; /* all of them */

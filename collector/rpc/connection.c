@@ -352,12 +352,16 @@ enum weir_status weir_rpc_connection_submit(struct weir_rpc_connection *connecti
     return WEIR_OK;
 }
 
-void weir_rpc_connection_expire(struct weir_rpc_connection *connection, uint64_t now_ns) {
+bool weir_rpc_connection_expire(struct weir_rpc_connection *connection, uint64_t now_ns) {
+    bool late = false;
     for (struct weir_rpc_call *call = connection->calls; call != NULL; call = call->next) {
-        if (call->cancelled || call->deadline_ns > now_ns) continue;
-        call->cancelled =
-            nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL) == 0;
+        if (call->deadline_ns > now_ns) continue;
+        late = true;
+        if (!call->cancelled)
+            call->cancelled =
+                nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL) == 0;
     }
+    return late && pending(connection);
 }
 
 /* So many bytes of the parts have gone. */

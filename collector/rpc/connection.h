@@ -71,8 +71,9 @@ uint64_t weir_rpc_connection_bytes_read(const struct weir_rpc_connection *connec
 
 /* Also before it is open. WEIR_CLOSED: not taken, still the caller's. */
 enum weir_status weir_rpc_connection_submit(struct weir_rpc_connection *connection, struct weir_rpc_call *call);
-/* Resets the streams whose deadline is over; they are released as LOST, or UNTOUCHED when nothing of them left. */
-void weir_rpc_connection_expire(struct weir_rpc_connection *connection, uint64_t now_ns);
+/* Resets the streams whose deadline is over; they are released as LOST, or UNTOUCHED when nothing of them left. True:
+ * there are some, and the socket takes nothing, so that nobody can be told: close it. */
+bool weir_rpc_connection_expire(struct weir_rpc_connection *connection, uint64_t now_ns);
 /* Writes and reads as far as the socket allows; nothing before it is open. Anything but WEIR_OK: close it. */
 enum weir_status weir_rpc_connection_flush(struct weir_rpc_connection *connection, struct weir_error *err);
 enum weir_status weir_rpc_connection_read(struct weir_rpc_connection *connection, struct weir_error *err);

@@ -127,6 +127,7 @@ static void free_items(struct item *item) { /* linked by next; outside the lock,
     while (item != NULL) {
         struct item *next = item->next;
         weir_batch_unref(item->batch);
+        free(item->ticket.notes);
         free(item);
         item = next;
     }

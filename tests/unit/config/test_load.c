@@ -258,10 +258,10 @@ static void test_refused(void **state) {
     refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
                                     "memory, receivers, batch, aggregate, sampling, spool, admin, attributes, "
                                     "operations, success, exclude, exporters");
-    refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin, kafka");
+    refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin, kafka, otlp");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
     refuses("exporters: { pigeon/a: {} }\n",
-            "weir.yaml:1: exporters.pigeon/a: no exporter has this type; known are file, zipkin, kafka");
+            "weir.yaml:1: exporters.pigeon/a: no exporter has this type; known are file, zipkin, kafka, otlp");
     refuses("exporters:\n  file/a:\n    url: http://x\n",
             "weir.yaml:3: exporters.file/a.url: unknown key; known are memory_bytes, max_age, retry_initial, "
             "retry_max, max_in_flight, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");

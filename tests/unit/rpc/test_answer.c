@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include <string.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -137,12 +139,55 @@ static void test_partial_success(void **state) {
     assert_int_equal(count, 7);
 }
 
+/* grpc-go compresses its answer as the request was. */
+static void test_a_compressed_answer(void **state) {
+    (void)state;
+    static const uint8_t plain[] = {0x0a, 7, 0x08, 3, 0x12, 3, 'b', 'a', 'd'};
+    for (int zstd = 0; zstd < 2; zstd++) {
+        struct weir_rpc_answer answer;
+        uint8_t body[256] = {1};
+        uint64_t count;
+        size_t size;
+        if (zstd) {
+            size = ZSTD_compress(body + 5, sizeof body - 5, plain, sizeof plain, 1);
+        } else {
+            z_stream z = {.next_in = (uint8_t *)(uintptr_t)plain, .avail_in = sizeof plain, .next_out = body + 5};
+            z.avail_out = sizeof body - 5;
+            assert_int_equal(deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+            assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+            size = z.total_out;
+            deflateEnd(&z);
+        }
+        body[4] = (uint8_t)size;
+        for (int row = 0; row < 3; row++) { /* as it says; as the other; nothing said */
+            const char *names[] = {"gzip", "zstd"};
+            weir_rpc_answer_reset(&answer);
+            if (row < 2) header(&answer, "grpc-encoding", names[row == 0 ? zstd : !zstd]);
+            weir_rpc_answer_data(&answer, body, 5 + size);
+            assert_int_equal(weir_rpc_answer_rejected(&answer, &count), row == 0);
+            assert_int_equal(count, row == 0 ? 3 : 0);
+        }
+        for (size_t i = 0; i < size; i++) { /* what is broken or cut is no answer, and no harm */
+            uint8_t was = body[5 + i];
+            body[5 + i] ^= 0x55;
+            weir_rpc_answer_reset(&answer);
+            header(&answer, "grpc-encoding", zstd ? "zstd" : "gzip");
+            weir_rpc_answer_data(&answer, body, 5 + i);
+            weir_rpc_answer_rejected(&answer, &count);
+            weir_rpc_answer_data(&answer, body + 5 + i, size - i);
+            weir_rpc_answer_rejected(&answer, &count);
+            body[5 + i] = was;
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_message),
         cmocka_unit_test(test_retry_info),
         cmocka_unit_test(test_partial_success),
+        cmocka_unit_test(test_a_compressed_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
