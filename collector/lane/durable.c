@@ -5,6 +5,7 @@
 #include "collector/lane/inside.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* Between two commits of a lane. Shorter, and blocks of few spans compress badly; longer, and senders wait. */
@@ -19,6 +20,7 @@ static void commit(struct lane *lane) {
             weir_receipt_settle(lane->owed[i], WEIR_OWNED);
     }
     lane->owed_count = 0;
+    weir_lane_send_ready(lane);
 }
 
 static void commit_due(struct weir_timer *timer) {
@@ -60,21 +62,49 @@ void weir_lane_close_journal(struct lane *lane) {
     for (size_t i = 0; i < lane->owed_count; i++)
         weir_receipt_settle(lane->owed[i], WEIR_OWNED);
     free((void *)lane->owed);
+    free((void *)lane->ready);
     weir_journal_lane_free(lane->journal);
 }
 
-/* Decisions are written before their effect leaves. */
-void weir_lane_journal_batch(struct lane *lane) {
-    if (lane->journal == NULL) return;
+/* Decisions are written behind the spans that they are about, and before their effect leaves. */
+static void journal_all(struct lane *lane) {
     if (lane->tail != NULL) weir_tail_seal(lane->tail);
     weir_journal_flush(lane->journal);
+}
+
+bool weir_lane_send_ready(struct lane *lane) {
+    bool any = lane->ready_count > 0;
+    while (lane->ready_count > 0) {
+        size_t count = lane->ready_count; /* sealing may decide, and so bring more */
+        journal_all(lane);
+        for (size_t i = 0; i < count; i++)
+            weir_lane_push(lane, lane->ready[i]);
+        lane->ready_count -= count;
+        memmove((void *)lane->ready, (void *)(lane->ready + count), lane->ready_count * sizeof(struct weir_batch *));
+    }
+    return any;
+}
+
+void weir_lane_send(struct lane *lane, struct weir_batch *batch) {
+    if (lane->ready_count == lane->ready_capacity) {
+        size_t capacity = 2 * lane->ready_capacity + 16;
+        struct weir_batch **more = realloc((void *)lane->ready, capacity * sizeof(struct weir_batch *));
+        if (more == NULL) { /* better delivered, and perhaps again after a crash, than lost */
+            weir_lane_push(lane, batch);
+            return;
+        }
+        lane->ready = more;
+        lane->ready_capacity = capacity;
+    }
+    lane->ready[lane->ready_count++] = batch;
+    if (lane->tail == NULL || !weir_tail_under_way(lane->tail)) weir_lane_send_ready(lane);
 }
 
 void weir_lane_journal_rest(struct lane *lane) {
     if (lane->journal == NULL) return;
     commit(lane);
-    if (lane->tail != NULL) weir_tail_seal(lane->tail);
-    weir_journal_flush(lane->journal);
+    journal_all(lane);
+    weir_lane_send_ready(lane);
 }
 
 /* ---- after a restart ---- */

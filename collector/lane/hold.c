@@ -68,6 +68,12 @@ void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uin
         break;
     case WEIR_TAIL_DROP: WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1); break;
     }
+    if (lane->ready_count > 0) weir_lane_send_ready(lane);
+}
+
+static bool between(void *self) {
+    struct lane *lane = self;
+    return lane->ready_count > 0 && weir_lane_send_ready(lane);
 }
 
 void weir_lane_follow_policy(struct lane *lane) {
@@ -75,6 +81,7 @@ void weir_lane_follow_policy(struct lane *lane) {
     uint64_t now_ns = weir_loop_now(lane->loop);
     if (lane->tail != NULL) {
         weir_tail_reload(lane->tail, policy, shadow, now_ns);
+        weir_lane_send_ready(lane);
         return;
     }
     if (weir_policy_keep_part(policy) == NULL) return;
@@ -86,6 +93,7 @@ void weir_lane_follow_policy(struct lane *lane) {
                                       .kept = kept,
                                       .dropped = dropped,
                                       .lost = lost,
+                                      .between = between,
                                       .journal = lane->journal != NULL ? weir_journal_lane_tail(lane->journal) : NULL};
     lane->tail = weir_tail_new(&env, policy, shadow, now_ns);
     if (lane->tail == NULL)
@@ -99,7 +107,7 @@ void weir_lane_tick_tail(struct lane *lane) {
     if (lane->tail == NULL) return;
     weir_tail_watch(lane->tail, weir_taps_dropped_wanted(lane->all->env.taps));
     weir_tail_tick(lane->tail, weir_loop_now(lane->loop));
-    if (lane->journal != NULL) weir_journal_flush(lane->journal);
+    if (lane->journal != NULL) weir_lane_journal_rest(lane);
 }
 
 /* What is journalled waits for the next start: a trace is not judged by half of it because a process ends. */

@@ -36,6 +36,9 @@ struct lane {
     struct weir_receipt **owed;        /* of requests whose spans are not on disk yet */
     size_t owed_count, owed_capacity;
     struct weir_timer commit;
+    /* Full batches that may leave when the tail buffer has returned: before it their spans' blocks cannot be sealed. */
+    struct weir_batch **ready;
+    size_t ready_count, ready_capacity;
     bool past_journal;           /* a span of the request that is being taken goes its way without the journal */
     uint64_t recovering_segment; /* of the span that is being recovered; 0 = none is */
     struct weir_lane_row row;
@@ -79,8 +82,9 @@ void weir_lane_tick_tail(struct lane *lane);
 void weir_lane_drain_tail(struct lane *lane); /* decides what waits */
 /* out.c: into the open batch, as its view says; mark: NULL, or what it says of its trace. */
 void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t i, const struct weir_otlp_mark *mark);
-void weir_lane_close_batch(struct lane *lane);      /* into the queues */
-void weir_lane_batch_due(struct weir_timer *timer); /* open_age's */
+void weir_lane_close_batch(struct lane *lane);                    /* into the queues, or to those that are ready */
+void weir_lane_push(struct lane *lane, struct weir_batch *batch); /* into the queues; takes the reference */
+void weir_lane_batch_due(struct weir_timer *timer);               /* open_age's */
 
 /* A span whose trace was decided before; a root among them is marked. */
 void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint32_t i,
@@ -90,8 +94,10 @@ void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint
 void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt);
 enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err);
 void weir_lane_close_journal(struct lane *lane);
-void weir_lane_journal_batch(struct lane *lane); /* before a batch goes to the queues */
-void weir_lane_journal_rest(struct lane *lane);  /* all that was taken and decided is with the journal */
+/* A closed batch: into the queues when the blocks that its spans came in are with the journal; takes the reference. */
+void weir_lane_send(struct lane *lane, struct weir_batch *batch);
+bool weir_lane_send_ready(struct lane *lane);   /* behind each call of the tail buffer; true: there was one */
+void weir_lane_journal_rest(struct lane *lane); /* all that was taken and decided is with the journal */
 
 /* The way from one lane to another. NULL: out of memory. */
 struct crossing *weir_crossing_new(struct lane *to);

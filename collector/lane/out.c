@@ -4,11 +4,17 @@
 void weir_lane_close_batch(struct lane *lane) {
     struct weir_batch *batch = lane->open;
     if (batch == NULL) return;
-    weir_lane_journal_batch(lane);
     lane->open = NULL;
     weir_loop_unset(lane->loop, &lane->open_age);
-    WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
     weir_batch_trim(batch); /* queues count what it holds: a trickle must not fill them with empty room */
+    if (lane->journal != NULL)
+        weir_lane_send(lane, batch);
+    else
+        weir_lane_push(lane, batch);
+}
+
+void weir_lane_push(struct lane *lane, struct weir_batch *batch) {
+    WEIR_TALLY("fanned_out", lane->row.fanned_out, batch->span_count);
     lane->row_changed = true;
     for (uint32_t i = 0; i < lane->all->env.queue_count; i++)
         weir_queue_push(lane->all->env.queues[i], batch);

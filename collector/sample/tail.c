@@ -343,8 +343,8 @@ static enum written hold(struct weir_tail *tail, uint32_t slot, struct weir_batc
     return written;
 }
 
-enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
-                                     struct weir_verdict *verdict) {
+static enum weir_tail_answer take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
+                                  struct weir_verdict *verdict) {
     struct weir_span *span = &batch->spans[i];
     tail->now_ns = now_ns;
     *verdict = (struct weir_verdict){.kept = true, .rule = WEIR_RULE_NONE};
@@ -366,7 +366,7 @@ enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *
         tail->busy = slot;
         bool fits = span->size <= tail->body_max && room(tail, need);
         tail->busy = WEIR_SLOT_NONE;
-        if (serial != 0 && !is_open(tail, slot, serial)) return weir_tail_take(tail, batch, i, now_ns, verdict);
+        if (serial != 0 && !is_open(tail, slot, serial)) return take(tail, batch, i, now_ns, verdict);
         if (!fits) return follows ? WEIR_TAIL_KEEP : take_alone(tail, batch, i, slot, verdict);
     }
     if (slot == WEIR_SLOT_NONE) slot = begin(tail, span, follows);
@@ -374,7 +374,7 @@ enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *
     switch (hold(tail, slot, batch, i)) {
     case WRITTEN: break;
     case WRITTEN_NOT: return take_alone(tail, batch, i, slot, verdict);
-    case WRITTEN_DECIDED: return weir_tail_take(tail, batch, i, now_ns, verdict); /* late, now */
+    case WRITTEN_DECIDED: return take(tail, batch, i, now_ns, verdict); /* late, now */
     }
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     if (pending->state != WEIR_PENDING_OPEN) return WEIR_TAIL_HELD;
@@ -382,6 +382,14 @@ enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *
     if (pending->trace.span_count > tail->trace_spans_max || pending->bytes > tail->trace_bytes_max)
         decide(tail, slot, WEIR_CAUSE_SIZE);
     return WEIR_TAIL_HELD;
+}
+
+enum weir_tail_answer weir_tail_take(struct weir_tail *tail, struct weir_batch *batch, uint32_t i, uint64_t now_ns,
+                                     struct weir_verdict *verdict) {
+    tail->under_way = true;
+    enum weir_tail_answer answer = take(tail, batch, i, now_ns, verdict);
+    tail->under_way = false;
+    return answer;
 }
 
 void weir_tail_prefetch(const struct weir_tail *tail, const struct weir_span *span, bool near) {
@@ -403,8 +411,18 @@ struct ahead {
 };
 enum { AHEAD_FAR = 12, AHEAD_NEAR = 6 };
 
+/* Whoever waits for the end of this may go on here; what is due next may be decided then. */
+static bool rested(struct weir_tail *tail) {
+    if (tail->env.between == NULL) return false;
+    tail->under_way = false;
+    bool called = tail->env.between(tail->env.self);
+    tail->under_way = true;
+    return called;
+}
+
 static void look_ahead(const struct weir_tail *tail, struct ahead *ahead, bool quiet) {
     const struct weir_pendings *pendings = &tail->pendings;
+    if (ahead->steps == 0) ahead->far = ahead->near = quiet ? pendings->quiet_first : pendings->wait_first;
     for (uint32_t more = ahead->steps == 0 ? AHEAD_FAR : 1; more > 0 && ahead->far != WEIR_SLOT_NONE; more--) {
         const struct weir_pending *pending = weir_pending_at(pendings, ahead->far);
         ahead->far = quiet ? pending->quiet_after : pending->wait_after;
@@ -423,21 +441,24 @@ static void look_ahead(const struct weir_tail *tail, struct ahead *ahead, bool q
 void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns) {
     struct weir_pendings *pendings = &tail->pendings;
     tail->now_ns = now_ns;
+    tail->under_way = true;
     uint32_t now_ms = ms_of(tail, now_ns);
     decide_followers(tail);
-    struct ahead ahead = {.far = pendings->quiet_first, .near = pendings->quiet_first};
+    struct ahead ahead = {0};
     while (pendings->quiet_first != WEIR_SLOT_NONE) {
         uint32_t slot = pendings->quiet_first;
         if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->last_ms) * WEIR_MS < tail->quiet_ns) break;
         look_ahead(tail, &ahead, true);
         decide(tail, slot, WEIR_CAUSE_ROOT);
+        if (rested(tail)) ahead.steps = 0;
     }
-    ahead = (struct ahead){.far = pendings->wait_first, .near = pendings->wait_first};
+    ahead.steps = 0;
     while (pendings->wait_first != WEIR_SLOT_NONE) {
         uint32_t slot = pendings->wait_first;
         if ((uint64_t)(now_ms - weir_pending_at(pendings, slot)->born_ms) * WEIR_MS < tail->wait_ns) break;
         look_ahead(tail, &ahead, false);
         decide(tail, slot, WEIR_CAUSE_WAIT);
+        if (rested(tail)) ahead.steps = 0;
     }
     for (int g = 0; g < WEIR_GENERATIONS; g++) {
         struct weir_generation *generation = &tail->generations[g];
@@ -448,23 +469,37 @@ void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns) {
     }
     rewrite_sparse(tail);
     weir_tail_metrics_tell(tail);
+    tail->under_way = false;
 }
 
 void weir_tail_drain(struct weir_tail *tail, uint64_t now_ns) {
+    bool within = tail->under_way; /* of a reload */
     tail->now_ns = now_ns;
+    tail->under_way = true;
     decide_followers(tail);
     while (tail->pendings.wait_first != WEIR_SLOT_NONE)
         decide(tail, tail->pendings.wait_first, WEIR_CAUSE_DRAIN);
     flush_deciders(tail);
     weir_tail_metrics_tell(tail);
+    tail->under_way = within;
 }
 
 void weir_tail_watch(struct weir_tail *tail, bool dropped_too) {
     tail->watched = dropped_too;
 }
 
+/* Making room for a block decides traces, and so calls back: within that, and within the writing of a record, blocks
+ * are half of what they were. */
 bool weir_tail_seal(struct weir_tail *tail) {
-    return weir_blocks_seal(tail->blocks);
+    if (tail->under_way) return false;
+    tail->under_way = true;
+    bool all = weir_blocks_seal(tail->blocks);
+    tail->under_way = false;
+    return all;
+}
+
+bool weir_tail_under_way(const struct weir_tail *tail) {
+    return tail->under_way;
 }
 
 uint64_t weir_tail_held(const struct weir_tail *tail) {
@@ -557,9 +592,11 @@ fail:
 
 void weir_tail_reload(struct weir_tail *tail, struct weir_policy *policy, struct weir_policy *shadow, uint64_t now_ns) {
     tail->now_ns = now_ns;
+    tail->under_way = true;
     weir_tail_adopt(tail, policy, shadow);
     tail->busy = WEIR_SLOT_NONE;
     room(tail, 0);
+    tail->under_way = false;
 }
 
 void weir_tail_free(struct weir_tail *tail) {

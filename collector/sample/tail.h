@@ -35,6 +35,9 @@ struct weir_tail_env {
     /* Where undecided spans are journalled (journal.h); NULL = nowhere. Called when a block is sealed, and when one is
      * not needed any more. */
     const struct weir_tail_journal *journal;
+    /* Between two decisions of weir_tail_tick(): here weir_tail_seal() may be called, in the callbacks above it may
+     * not. True: it was, and has perhaps decided more traces. NULL: never. */
+    bool (*between)(void *self);
 };
 
 struct weir_tail_journal {
@@ -67,9 +70,11 @@ void weir_tail_prefetch(const struct weir_tail *tail, const struct weir_span *sp
 void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns);  /* every 50 to 100 ms: decides what is due */
 void weir_tail_drain(struct weir_tail *tail, uint64_t now_ns); /* decides all, cause "drain" */
 void weir_tail_watch(struct weir_tail *tail, bool dropped_too);
-/* Seals the hot blocks, so that all that was taken is with the journal. False: there was no room for one, and what is
- * in it is not. */
+/* Seals the hot blocks, so that all that was taken is with the journal. Makes room for them if need be, as
+ * weir_tail_take() does: traces may be decided. False: there was no room for one, and what is in it is not; or a call
+ * of this tail is under way, and it has to wait until that has returned. */
 bool weir_tail_seal(struct weir_tail *tail);
+bool weir_tail_under_way(const struct weir_tail *tail); /* are we in a callback of it? */
 
 uint64_t weir_tail_held(const struct weir_tail *tail);              /* spans */
 uint64_t weir_tail_pending(const struct weir_tail *tail);           /* traces */

@@ -58,6 +58,7 @@ struct weir_tail {
     uint32_t busy;  /* the slot that a span is being added to: not to be decided for room */
     uint32_t *follows, follow_count, follow_capacity;
     bool watched;
+    bool under_way; /* a call that may write blocks: none of the others may be called within it */
     struct weir_otlp_names *walk;
     struct weir_metric_set *metrics;
     struct weir_rule_set {

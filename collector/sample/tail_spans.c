@@ -66,7 +66,7 @@ struct weir_batch *weir_tail_gather(struct weir_tail *tail, uint32_t slot) {
         whole = weir_blocks_read(tail->blocks, blocks[i], gather_record, &gather) && !gather.full;
     }
     if (blocks != few) free(blocks);
-    if (whole) return gather.batch;
+    if (whole && gather.batch->span_count == pending->trace.span_count) return gather.batch;
     weir_batch_unref(gather.batch);
     return NULL;
 }

@@ -57,6 +57,8 @@ static struct rig {
     uint32_t watched_spans;
     /* the journal */
     bool journalled;
+    bool seals; /* as a lane does when a batch is full, which may be at any time */
+    uint32_t betweens;
     struct weir_tail_journal journal;
     struct rig_block {
         uint8_t *bytes;
@@ -111,6 +113,7 @@ static void rig_kept(void *self, struct weir_batch *spans, uint32_t mark, const 
     fate->cause = cause;
     rig.kept_spans += spans->span_count;
     rig.decided_traces++;
+    if (rig.seals) assert_false(weir_tail_seal(rig.tail)); /* not within its own call */
 }
 
 static void rig_dropped(void *self, struct weir_batch *spans, const struct weir_trace *trace,
@@ -161,6 +164,13 @@ static void rig_decided(void *self, const struct weir_trace *trace, const struct
     rig.journal_decided++;
 }
 
+static bool rig_between(void *self) {
+    assert_ptr_equal(self, &rig);
+    if (!rig.seals || rig.betweens++ % 3 != 0) return false;
+    weir_tail_seal(rig.tail);
+    return true;
+}
+
 static struct weir_policy *rig_policy(const char *keep) {
     struct weir_error err = {0};
     struct weir_policy *policy = NULL;
@@ -192,6 +202,7 @@ static void rig_build(const char *keep, const char *shadow) {
                                       .kept = rig_kept,
                                       .dropped = rig_dropped,
                                       .lost = rig_lost,
+                                      .between = rig_between,
                                       .journal = journalled ? &rig.journal : NULL};
     rig.tail = weir_tail_new(&env, rig.policy, rig.shadow, rig.now_ns);
     assert_non_null(rig.tail);

@@ -187,6 +187,7 @@ static void anything(uint64_t seed) {
     dice_state = seed;
     rig.journalled = seed % 2 == 0;
     rig_build(policies[0], NULL);
+    rig.seals = seed % 4 == 0;
     uint64_t limit = 4 << 20;
     uint32_t first = 0, spans_of[64] = {0};
     for (uint32_t step = 0; step < 25000; step++) {
