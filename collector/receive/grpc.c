@@ -1,5 +1,6 @@
 #include "collector/receive/grpc.h"
 #include "collector/receive/grpc_call.h"
+#include "collector/receive/pace.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@ enum {
      * and buys nothing. */
     FIRST_ROOM = 256 * 1024,
     ROOM_FACTOR = 8, /* a frame of 16 KiB, the default of most senders, makes room for 128 */
+    GRACE_S = 30,    /* of a message, before its pace counts */
 };
 
 enum { REQUESTS_OPEN, MESSAGE_BYTES, METRICS };
@@ -331,6 +333,7 @@ static size_t take(struct weir_grpc_call *call, const uint8_t *bytes, size_t siz
                 call->request.heard_ns = weir_loop_now(call->grpc->loop); /* of this message, however long none came */
                 call->request.heard_bytes = 0;
             }
+            if (call->prefix_size == 0) call->began_ns = weir_loop_now(call->grpc->loop);
             call->prefix[call->prefix_size++] = bytes[at++];
             if (call->prefix_size < WEIR_GRPC_PREFIX_BYTES) continue;
             prefix_came(call);
@@ -342,9 +345,20 @@ static size_t take(struct weir_grpc_call *call, const uint8_t *bytes, size_t siz
     return at;
 }
 
+/* A message is under way, and comes by drops. */
+static bool is_slow(const struct weir_grpc_call *call) {
+    return call->prefix_size > 0 && call->waiting == NULL &&
+           weir_pace_is_slow(call->began_ns, weir_loop_now(call->grpc->loop), GRACE_S * WEIR_S,
+                             call->message != NULL ? call->message->size : 0);
+}
+
 static void data(struct weir_http2_request *request, const uint8_t *bytes, size_t size) {
     struct weir_grpc_call *call = (struct weir_grpc_call *)request;
     if (call->answer == WEIR_GRPC_ANSWERED) return;
+    if (is_slow(call)) {
+        weir_grpc_give_up(call, WEIR_GRPC_DEADLINE_EXCEEDED, "the message comes too slowly", 0);
+        return;
+    }
     if (call->waiting == NULL) {
         size_t took = take(call, bytes, size);
         if (took == size || call->answer == WEIR_GRPC_ANSWERED) return;

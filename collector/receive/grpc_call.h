@@ -52,7 +52,8 @@ struct weir_grpc_call {
     /* The message that comes. */
     uint8_t prefix[WEIR_GRPC_PREFIX_BYTES];
     uint32_t prefix_size;
-    uint64_t length; /* as its prefix says */
+    uint64_t length;   /* as its prefix says */
+    uint64_t began_ns; /* when its first byte came */
     struct weir_batch *message;
     /* Bytes that came while the answer was too far ahead; at most a stream's window. */
     struct weir_batch *waiting;

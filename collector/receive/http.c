@@ -1,7 +1,9 @@
 #include "collector/receive/http.h"
 #include "collector/receive/gunzip.h"
+#include "collector/receive/http_peers.h"
 #include "collector/receive/linger.h"
 #include "collector/receive/listener.h"
+#include "collector/receive/pace.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
 
@@ -23,9 +25,8 @@ enum {
     CONTENT_TYPE_BYTES = 64,
     TEXT_BYTES = 200,
     RETRY_S = 1,
-    /* A body that comes more slowly than this, behind its first idle_timeout, is a stall that keeps a connection. */
-    TRICKLE_BYTES_S = 1024,
-    LEFT = 499, /* as nginx counts it: the caller left before it was answered */
+    HEADERS_S = 10, /* for a request's headers, behind the idle_timeout that they may be waited for */
+    LEFT = 499,     /* as nginx counts it: the caller left before it was answered */
 };
 
 enum { CONNECTIONS, BODY_BYTES, METRICS };
@@ -70,6 +71,7 @@ struct weir_http {
     struct weir_metric_set *set, *requests;
     struct weir_listener *listener;
     struct MHD_Daemon *daemon;
+    struct weir_http_peers *peers;
     struct weir_tls *tls; /* NULL: plain */
     struct weir_tls_pumps *pumps;
     struct weir_tokens *tokens; /* NULL: anybody may send */
@@ -161,10 +163,16 @@ static void linger(struct weir_http *http, struct MHD_Connection *connection) {
     if (fd >= 0) weir_linger_take(http->linger, fd);
 }
 
+/* Whoever has said nothing at all is libmicrohttpd's to end, a little earlier. */
+static uint64_t next_request_ns(const struct weir_http *http) {
+    return http->config.idle_timeout_ns + HEADERS_S * WEIR_S;
+}
+
 static void completed(void *self, struct MHD_Connection *connection, void **state,
                       enum MHD_RequestTerminationCode code) {
-    (void)self;
+    struct weir_http *http = self;
     struct weir_http_call *call = *state;
+    weir_http_peer_within(http->peers, connection, next_request_ns(http));
     if (call == NULL) return;
     *state = NULL;
     *call->at = call->next;
@@ -206,6 +214,7 @@ static enum MHD_Result send_answer(struct weir_http_call *call) {
     call->response = NULL;
     if (response == NULL) return MHD_NO; /* no memory, or it was sent */
     if (call->http->stopping) MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    weir_http_peer_within(call->http->peers, call->connection, call->http->config.idle_timeout_ns);
     enum MHD_Result result = MHD_queue_response(call->connection, call->status, response);
     MHD_destroy_response(response);
     return result;
@@ -333,8 +342,7 @@ static bool take(struct weir_http_call *call, const char *bytes, size_t size) {
     const struct weir_http *http = call->http;
     char text[TEXT_BYTES];
     call->came_bytes += size;
-    if (weir_loop_now(http->loop) - call->began_ns >
-        http->config.idle_timeout_ns + call->came_bytes * (WEIR_S / TRICKLE_BYTES_S))
+    if (weir_pace_is_slow(call->began_ns, weir_loop_now(http->loop), http->config.idle_timeout_ns, call->came_bytes))
         return false;
     if (call->refused_status != 0) {
         call->dropped_bytes += size;
@@ -404,6 +412,7 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
         call = call_new(self, connection);
         if (call == NULL) return MHD_NO;
         *state = call;
+        weir_http_peer_within(call->http->peers, connection, 0); /* its body has a pace, and we have none */
         begin(call, method, url);
         /* An answer before the body ends the connection; without a body there is no need for that. */
         call->early = call->answered && call->has_body;
@@ -445,9 +454,10 @@ static void due(struct weir_timer *timer) {
 static void connection_changed(void *self, struct MHD_Connection *connection, void **state,
                                enum MHD_ConnectionNotificationCode code) {
     struct weir_http *http = self;
-    (void)connection, (void)state;
+    weir_http_peers_changed(http->peers, connection, state, code);
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         http->connections++;
+        weir_http_peer_within(http->peers, connection, next_request_ns(http));
     } else {
         http->connections--;
     }
@@ -488,9 +498,10 @@ enum weir_status weir_http_open(struct weir_http **out, struct weir_loop *loop, 
     http->gunzip = weir_gunzip_new();
     http->linger = weir_linger_new(loop);
     http->pumps = weir_tls_pumps_new(loop);
+    http->peers = weir_http_peers_new(loop);
     enum weir_status status = WEIR_OK;
     if (http->set == NULL || http->requests == NULL || http->gunzip == NULL || http->linger == NULL ||
-        http->pumps == NULL)
+        http->pumps == NULL || http->peers == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "%s: out of memory", options->name);
     if (status == WEIR_OK)
         status = weir_tls_open(&http->tls, options->name, &http->config.tls, "http/1.1,http/1.0", registry, err);
@@ -549,6 +560,7 @@ void weir_http_close(struct weir_http *http) {
         call->suspended = false;
     }
     if (http->daemon != NULL) MHD_stop_daemon(http->daemon);
+    weir_http_peers_free(http->peers);
     weir_tls_pumps_free(http->pumps);
     weir_tls_close(http->tls);
     weir_tokens_close(http->tokens);

@@ -5,6 +5,7 @@
 #include "collector/core/log.h"
 #include "collector/receive/linger.h"
 #include "collector/receive/listener.h"
+#include "collector/receive/pace.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/stream.h"
 #include "collector/receive/tls.h"
@@ -55,6 +56,7 @@ struct connection {
     struct weir_buffer out;
     size_t out_at;
     uint64_t moved_ns; /* when something was last read or written */
+    uint64_t began_ns; /* when the frame's length was there */
     uint32_t events;
     bool ending; /* after what is in `out` */
 };
@@ -180,6 +182,7 @@ static void begin_frame(struct connection *connection) {
     }
     connection->frame_size = size;
     connection->got = 0;
+    connection->began_ns = weir_loop_now(scribe->loop);
     connection->frame = weir_batch_new(scribe->sink.budget, size < FRAME_BYTES ? size : FRAME_BYTES);
 }
 
@@ -323,7 +326,10 @@ static void chores(struct weir_timer *timer) {
     for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
         next = connection->next;
         bool busy = connection->head_size > 0 || connection->out.size > 0 || connection->ending;
-        if (busy && now_ns - connection->moved_ns > stall_s * WEIR_S) end(connection);
+        bool still = busy && now_ns - connection->moved_ns > stall_s * WEIR_S;
+        bool slow = connection->head_size == 4 &&
+                    weir_pace_is_slow(connection->began_ns, now_ns, STALL_S * WEIR_S, connection->got);
+        if (still || slow) end(connection);
     }
     weir_loop_set(scribe->loop, timer, now_ns + CHORE_MS * WEIR_MS);
 }

@@ -3,6 +3,7 @@
 #include "collector/core/log.h"
 #include "collector/core/loop.h"
 #include "collector/core/openmetrics.h"
+#include "collector/receive/http_peers.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
@@ -23,6 +24,9 @@
 
 /* 64 MiB of text is far beyond 100,000 series; a page larger than that is a mistake somewhere. */
 enum { PAGE_BYTES_MAX = 64 * 1024 * 1024, CONNECTIONS_MAX = 64, IDLE_SECONDS = 60 };
+/* A request that is whole so late, and an answer that is read so slowly, keep one of few places for nobody. */
+enum { OPEN_PAGES_BYTES_MAX = 2 * PAGE_BYTES_MAX /* of /metrics, that are not read to their end */ };
+enum { REQUEST_SECONDS = IDLE_SECONDS + 10, ANSWER_SECONDS = 120 };
 
 enum { SCRAPES, SCRAPE_NS, SCRAPE_BYTES, ADMIN_METRICS };
 static const struct weir_metric admin_metrics[ADMIN_METRICS] = {
@@ -42,12 +46,14 @@ struct weir_admin {
     struct weir_tls_pumps *pumps;
     struct weir_tokens *tokens; /* NULL: anybody may ask */
     struct MHD_Daemon *daemon;
+    struct weir_http_peers *peers;
     struct weir_watching *watching;
     struct weir_admin_calls calls;
     _Atomic bool lifecycle;
     struct weir_metrics *metrics;
     struct weir_metric_set *set;
     const struct weir_clock *clock;
+    size_t open_pages_bytes;
 };
 
 static const char index_page[] =
@@ -112,7 +118,40 @@ static uint8_t *gzip(const uint8_t *bytes, size_t size, size_t *out_size) {
     return out;
 }
 
+/* A page of /metrics on its way; who asks for many and reads none must not make them pile up. */
+struct page {
+    struct weir_admin *admin;
+    size_t size;
+    uint8_t *bytes;
+};
+
+static void free_page(void *self) {
+    struct page *page = self;
+    page->admin->open_pages_bytes -= page->size;
+    free(page->bytes);
+    free(page);
+}
+
+/* Owns the bytes from here on. NULL: no memory. */
+static struct MHD_Response *respond_page(struct weir_admin *admin, uint8_t *bytes, size_t size) {
+    struct page *page = malloc(sizeof *page);
+    struct MHD_Response *response = NULL;
+    if (page != NULL) {
+        *page = (struct page){.admin = admin, .size = size, .bytes = bytes};
+        response = MHD_create_response_from_buffer_with_free_callback_cls(size, bytes, free_page, page);
+    }
+    if (response != NULL) {
+        admin->open_pages_bytes += size;
+        return response;
+    }
+    free(page);
+    free(bytes);
+    return NULL;
+}
+
 static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Connection *connection) {
+    if (admin->open_pages_bytes >= OPEN_PAGES_BYTES_MAX)
+        return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "too many pages are being read already\n");
     uint64_t began_ns = weir_mono_ns(admin->clock);
     struct weir_buffer page = {.limit = PAGE_BYTES_MAX};
     bool open_metrics =
@@ -140,7 +179,7 @@ static enum MHD_Result answer_metrics(struct weir_admin *admin, struct MHD_Conne
         free(bytes);
         bytes = packed;
     }
-    struct MHD_Response *response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = respond_page(admin, bytes, size);
     if (response != NULL && packed != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
     if (response != NULL) MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
     return answer(connection, MHD_HTTP_OK,
@@ -183,7 +222,10 @@ static enum MHD_Result answer_tail(struct weir_admin *admin, struct MHD_Connecti
     struct MHD_Response *response;
     struct weir_error why = {0};
     unsigned status = weir_watching_open(admin->watching, connection, &response, &why);
-    if (status == MHD_HTTP_OK) return answer(connection, status, "application/x-ndjson", response);
+    if (status == MHD_HTTP_OK) {
+        weir_http_peer_within(admin->peers, connection, 0); /* it has no end */
+        return answer(connection, status, "application/x-ndjson", response);
+    }
     char text[sizeof why.text + 8];
     snprintf(text, sizeof text, "%s\n", why.text);
     return answer_text(connection, status, text);
@@ -246,6 +288,7 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
         *upload_size = 0;
         return MHD_YES;
     }
+    weir_http_peer_within(admin->peers, connection, ANSWER_SECONDS * WEIR_S);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     /* Health is anybody's: what orchestrators probe with sends no token. */
     if (get && (strcmp(url, "/-/healthy") == 0 || strcmp(url, "/healthz") == 0))
@@ -269,6 +312,21 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
 }
 
 /* ---- libmicrohttpd on the loop ---- */
+
+static void connection_changed(void *self, struct MHD_Connection *connection, void **context,
+                               enum MHD_ConnectionNotificationCode code) {
+    struct weir_admin *admin = self;
+    weir_http_peers_changed(admin->peers, connection, context, code);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        weir_http_peer_within(admin->peers, connection, REQUEST_SECONDS * WEIR_S);
+}
+
+static void completed(void *self, struct MHD_Connection *connection, void **state,
+                      enum MHD_RequestTerminationCode code) {
+    struct weir_admin *admin = self;
+    (void)state, (void)code;
+    weir_http_peer_within(admin->peers, connection, REQUEST_SECONDS * WEIR_S); /* for the next one */
+}
 
 static void run(void *self) {
     struct weir_admin *admin = self;
@@ -308,9 +366,11 @@ static void *serve(void *self) {
 /* ---- life ---- */
 
 static enum weir_status start(struct weir_admin *admin, struct weir_error *err) {
-    admin->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-                                     handle, admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+    admin->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
+                         admin, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, admin,
+                         MHD_OPTION_NOTIFY_COMPLETED, completed, admin, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         admin->daemon == NULL ? NULL : MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL) return weir_fail(err, WEIR_IO, 0, false, "admin: libmicrohttpd does not start");
@@ -338,9 +398,10 @@ enum weir_status weir_admin_open(struct weir_admin **out, const struct weir_admi
     admin->set = weir_metrics_open(metrics, admin_metrics, ADMIN_METRICS, NULL);
     admin->loop = weir_loop_new(clock, err);
     if (admin->loop != NULL) admin->pumps = weir_tls_pumps_new(admin->loop);
+    if (admin->loop != NULL) admin->peers = weir_http_peers_new(admin->loop);
     enum weir_status status = WEIR_OK;
     if (admin->loop != NULL) admin->watching = weir_watching_new(calls->taps, admin->loop, run, admin);
-    if (admin->set == NULL || admin->pumps == NULL || admin->watching == NULL)
+    if (admin->set == NULL || admin->pumps == NULL || admin->peers == NULL || admin->watching == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "admin: out of memory");
     if (status == WEIR_OK)
         status = weir_tls_open(&admin->tls, "admin", options->tls, "http/1.1,http/1.0", metrics, err);
@@ -370,6 +431,7 @@ void weir_admin_close(struct weir_admin *admin) {
     weir_watching_end(admin->watching);
     if (admin->daemon != NULL) MHD_run(admin->daemon); /* so that resumed streams are seen to end */
     if (admin->daemon != NULL) MHD_stop_daemon(admin->daemon);
+    weir_http_peers_free(admin->peers);
     weir_watching_free(admin->watching);
     weir_tls_pumps_free(admin->pumps);
     weir_tls_close(admin->tls);

@@ -390,6 +390,43 @@ static void a_trickle_is_a_stall(void **state) {
     assert_int_equal(called, 0);
 }
 
+/* Much at once buys time, but not for long: what came is memory that others need. */
+static void a_trickle_behind_a_burst(void **state) {
+    (void)state;
+    static uint8_t burst[128 * 1024]; /* four seconds, and the two of idle_timeout */
+    int fd = dial();
+    assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 262144\r\n\r\n"));
+    assert_true(say(fd, burst, sizeof burst));
+    assert_in_range(dribble(fd, "x", 1, WEIR_S / 2, 60 * WEIR_S) / WEIR_MS, 5000, 12000);
+    assert_true(at_end(fd));
+    close(fd);
+    assert_int_equal(called, 0);
+}
+
+/* A request that never gets to its end keeps its place no longer than silence does, and a little. */
+static void headers_by_drops(void **state) {
+    (void)state;
+    static const char *const begins[] = {"", "GET / HTTP/1.1\r\nHost: weir\r\nSome-Header: "};
+    for (size_t i = 0; i < 2; i++) {
+        int fd = dial();
+        assert_true(say_text(fd, begins[i]));
+        assert_in_range(dribble(fd, "x", 1, WEIR_S, 120 * WEIR_S) / WEIR_S, 10, 20);
+        assert_true(at_end(fd));
+        close(fd);
+    }
+    /* The next request on a connection has as long again. */
+    int fd = dial();
+    for (int turn = 0; turn < 2; turn++) {
+        assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nContent-Length: 1\r\nSome-Header: "));
+        assert_int_equal(dribble(fd, "x", 1, WEIR_S, 8 * WEIR_S), 8 * WEIR_S);
+        assert_true(say_text(fd, "\r\nHost: weir\r\n\r\n1"));
+        assert_int_equal(listen_to(fd)->status, 200);
+    }
+    assert_true(say_text(fd, "POST /echo"));
+    assert_in_range(dribble(fd, "x", 1, WEIR_S, 120 * WEIR_S) / WEIR_S, 10, 20);
+    close(fd);
+}
+
 static void what_is_no_http_ends(void **state) {
     (void)state;
     static const char *const cases[] = {
@@ -522,6 +559,8 @@ int main(void) {
         TEST(many_connections),
         TEST(silent_connections_are_closed),
         TEST(a_trickle_is_a_stall),
+        TEST(a_trickle_behind_a_burst),
+        TEST(headers_by_drops),
         TEST(what_is_no_http_ends),
         TEST(stopping_finishes_what_is_under_way),
         TEST(receipts_outlive_their_server),

@@ -305,6 +305,30 @@ static void a_trickle_is_no_request(void **state) {
     client_close(&client);
 }
 
+/* Much at once buys time, but not for long: what came is memory that others need. */
+static void a_trickle_behind_a_burst(void **state) {
+    (void)state;
+    struct client client;
+    struct body body = {.bytes = framed, .size = 128 * 1024, .open = true}; /* four seconds, and thirty */
+    memset(message, 0, sizeof message);
+    frame(framed, message, 256 * 1024, 0);
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &body});
+    client_pump(&client, NULL, 100);
+    unsigned seconds = 0;
+    for (; seconds < 60 && !answer->closed; seconds += 3) { /* fast enough to be no halt of half a minute */
+        rig.ahead_ns += 3 * WEIR_S;
+        body.size += 512;
+        nghttp2_session_resume_data(client.session, answer->stream);
+        client_pump(&client, all_closed, 50);
+    }
+    assert_in_range(seconds, 30, 42);
+    assert_string_equal(answer->grpc_status, "4");
+    assert_string_equal(answer->grpc_message, "the message comes too slowly");
+    assert_true(rig.intake.used_bytes == 0);
+    client_close(&client);
+}
+
 /* A client whose window stays shut: its answers, and with them its streams, are not kept for ever. */
 static void an_answer_that_nobody_takes(void **state) {
     (void)state;
@@ -459,6 +483,7 @@ int main(void) {
         TEST(what_is_not_http2),
         TEST(patience_ends),
         TEST(a_trickle_is_no_request),
+        TEST(a_trickle_behind_a_burst),
         TEST(an_answer_that_nobody_takes),
         TEST(floods),
         TEST(headers_are_bounded),
