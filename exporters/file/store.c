@@ -25,6 +25,8 @@ struct weir_store {
     uint64_t size;
     uint64_t opened_ns;
     uint64_t closed_bytes; /* of the other files */
+    /* Of the next file at least, so that names sort as they were written when the clock is set back. */
+    char stamp[STAMP_BYTES + 1];
     uint32_t serial;
     struct weir_store_counts counts;
     struct weir_log_limit removed_limit;
@@ -71,7 +73,15 @@ static bool parse_name(const char *name, char stamp[STAMP_BYTES + 1], uint32_t *
     return true;
 }
 
-/* Sums up the closed files and finds the oldest. False: there is none. */
+/* The next file comes behind this one. */
+static void follow(struct weir_store *store, const char stamp[STAMP_BYTES + 1], uint32_t serial) {
+    int order = strcmp(stamp, store->stamp);
+    if (order < 0 || serial == UINT32_MAX) return;
+    if (order > 0 || store->serial <= serial) store->serial = serial + 1;
+    memcpy(store->stamp, stamp, sizeof store->stamp);
+}
+
+/* Sums up the closed files, finds the oldest, and sees to it that the next is the newest. False: there is none. */
 static bool survey(struct weir_store *store, char oldest[PATH_MAX], uint64_t *oldest_size) {
     DIR *folder = opendir(store->directory);
     store->closed_bytes = 0;
@@ -85,6 +95,7 @@ static bool survey(struct weir_store *store, char oldest[PATH_MAX], uint64_t *ol
         if (!parse_name(entry->d_name, stamp, &serial) || strcmp(entry->d_name, current) == 0) continue;
         if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) continue;
         store->closed_bytes += (uint64_t)info.st_size;
+        follow(store, stamp, serial);
         int order = found ? strcmp(stamp, best_stamp) : -1;
         if (order > 0 || (order == 0 && serial >= best_serial)) continue;
         found = true;
@@ -156,9 +167,10 @@ static enum weir_status open_current(struct weir_store *store, struct weir_error
     char stamp[STAMP_BYTES + 1];
     gmtime_r(&seconds, &tm);
     strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+    if (strcmp(stamp, store->stamp) > 0) memcpy(store->stamp, stamp, sizeof store->stamp);
     for (int tries = 0; store->fd < 0; tries++) {
         snprintf(store->path, sizeof store->path, "%s/" WEIR_FILE_PREFIX "%s-%u" WEIR_FILE_SUFFIX, store->directory,
-                 stamp, store->serial);
+                 store->stamp, store->serial);
         store->fd = open(store->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (store->fd >= 0) break;
         int why = errno;

@@ -316,6 +316,36 @@ static void taken_names_are_passed_over(void **state) {
     weir_store_close(store);
 }
 
+/* A clock that is set back makes no file older than those before it, nor does a restart. */
+static void a_clock_that_is_set_back(void **state) {
+    struct fixture *f = *state;
+    struct weir_store_limits limits = {1 << 20, 4 << 20, WEIR_S};
+    struct weir_store *store = NULL;
+    struct weir_error err;
+    static const struct {
+        int64_t clock_s;
+        bool restart;
+        const char *name;
+    } rows[] = {
+        {0, true, "/traces-20231114T221320Z-0.otlp.zst"},     {-3600, false, "/traces-20231114T221320Z-1.otlp.zst"},
+        {-3600, true, "/traces-20231114T221320Z-2.otlp.zst"}, {20, false, "/traces-20231114T221340Z-3.otlp.zst"},
+        {-10, true, "/traces-20231114T221340Z-4.otlp.zst"},   {20, true, "/traces-20231114T221340Z-5.otlp.zst"},
+    };
+    uint64_t truth = f->unix_ns;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].restart) {
+            weir_store_close(store);
+            assert_int_equal(weir_store_open(&store, f->config.file.directory, &limits, &f->clock, &err), WEIR_OK);
+        }
+        f->unix_ns = truth + (uint64_t)(rows[i].clock_s * (int64_t)WEIR_S);
+        assert_int_equal(weir_store_append(store, "x", 1, &err), WEIR_OK);
+        assert_string_equal(strrchr(weir_store_current(store), '/'), rows[i].name);
+        f->mono_ns += 2 * WEIR_S;
+        weir_store_tick(store); /* its age is up: the next has a name of its own */
+    }
+    weir_store_close(store);
+}
+
 static void what_cannot_be_opened(void **state) {
     struct fixture *f = *state;
     struct weir_error err;
@@ -389,6 +419,7 @@ int main(void) {
         WITH(rotates_by_age_and_removal),
         WITH(a_full_disk_is_a_retry),
         WITH(taken_names_are_passed_over),
+        WITH(a_clock_that_is_set_back),
         WITH(what_cannot_be_opened),
         cmocka_unit_test(two_origins_in_one_batch),
     };
