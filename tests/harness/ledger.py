@@ -1,6 +1,7 @@
 """The balance: every span that was accepted is in exactly one place, and /metrics says where.
 
-received + recovered == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}
+received + recovered{""} + recovered{E} ==
+    sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} + delivered{E}
 """
 
 import re
@@ -11,17 +12,18 @@ from harness.series import Page
 
 @dataclass(frozen=True)
 class Ledger:
-    received: int
+    received: int  # and what a restart found that is common to all
     sampled_out: int
     dropped: int
     held: int
     exporters: dict  # name -> {"sampled_out", "dropped", "held", "delivered"}
     imbalance: dict  # name -> what Weir itself says
+    recovered: dict  # name -> what a restart found in the exporter's spool
 
     def missing(self, exporter: str) -> int:
         """Spans that are nowhere (positive) or in two places (negative)."""
         own = self.exporters.get(exporter, {})
-        return self.received - self.sampled_out - self.dropped - self.held - sum(own.values())
+        return self.received + self.recovered.get(exporter, 0) - self.sampled_out - self.dropped - self.held - sum(own.values())
 
     @property
     def held_anywhere(self) -> int:
@@ -51,13 +53,15 @@ def read_ledger(page: Page) -> Ledger:
         "held": "weir_spans_held",
         "delivered": "weir_spans_delivered_total",
     }
+    recovered = {name: int(value) for name, value in page.by("weir_spans_recovered_total", "exporter").items()}
     return Ledger(
-        received=int(page.sum("weir_spans_received_total") + page.sum("weir_spans_recovered_total")),
+        received=int(page.sum("weir_spans_received_total")) + recovered.pop("", 0),
         sampled_out=total(kinds["sampled_out"], ""),
         dropped=total(kinds["dropped"], ""),
         held=total(kinds["held"], ""),
         exporters={name: {kind: total(family, name) for kind, family in kinds.items()} for name in names if name},
         imbalance={labels["exporter"]: int(value) for labels, value in page.select("weir_ledger_imbalance_spans")},
+        recovered=recovered,
     )
 
 

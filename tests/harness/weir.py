@@ -87,19 +87,23 @@ class Weir:
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.grpc_port}"
 
-    def page(self) -> Page:
+    def page(self, only: str = "") -> Page:
         answer = http(self.url("/metrics"), timeout=30)
         assert answer.status == 200, answer.text
-        return Page(answer.text)
+        return Page(answer.text, only)
+
+    def own(self) -> Page:
+        """What Weir says of itself, without the series that it makes."""
+        return self.page("weir_")
 
     def reload(self) -> Answer:
         return http(self.url("/-/reload"), method="POST", body=b"")
 
     def ledger(self) -> Ledger:
-        return read_ledger(self.page())
+        return read_ledger(self.own())
 
     def received(self) -> int:
-        return int(self.page().sum("weir_spans_received_total"))
+        return int(self.own().sum("weir_spans_received_total"))
 
     def balance(self, *, received: int | None = None, held: bool = False, timeout: float = 30) -> Ledger:
         """Waits until nothing moves, then holds the balance against the families of /metrics.

@@ -21,7 +21,7 @@ def check_receivers_unaffected(one, sent: int):
     """Everything was acknowledged and the file has it all; the other queue holds no more than its bound."""
     ledger = one.balance(received=sent, held=True)
     assert ledger.delivered("file") == sent
-    page = one.page()
+    page = one.own()
     assert page.sum("weir_spans_refused_total") == 0
     assert ledger.exporters["zipkin/away"]["delivered"] == 0
     dropped = page.value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
@@ -64,7 +64,7 @@ def test_away_then_back(weir, start, tmp_path, kind):
     else:
         thing.stop()
         start(Sink(tmp_path / "sink", port))
-    dropped = one.page().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
+    dropped = one.own().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
     wait_until(lambda: one.ledger().exporters["zipkin/away"]["held"] == 0, "what was held to arrive", timeout=30)
     one.emit("--batch", 100, "--seed", 2, spans=1000)
     ledger = one.balance(received=SPANS + 1000)
@@ -79,7 +79,7 @@ def test_what_a_back_end_refuses_for_good_is_counted_and_not_repeated(weir, star
     one.emit("--batch", 100, spans=2000)
     ledger = one.balance(received=2000)
     assert ledger.delivered("zipkin") == 0
-    assert one.page().value("weir_spans_dropped_total", exporter="zipkin", where="queue", reason="rejected") == 2000
+    assert one.own().value("weir_spans_dropped_total", exporter="zipkin", where="queue", reason="rejected") == 2000
     assert set(sink.statuses()) == {400}
     assert sink.statuses()[400] <= 2000 / 100, "each body was sent once"
 
@@ -92,7 +92,7 @@ def test_too_old_is_dropped_as_expired(weir, tmp_path):
     one.emit("--batch", 100, spans=3000)
     ledger = one.balance(received=3000, timeout=20)
     assert ledger.delivered("file") == 3000
-    assert one.page().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="expired") == 3000
+    assert one.own().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="expired") == 3000
 
 
 def test_two_of_a_kind_have_an_account_each(weir, start, tmp_path):
@@ -116,7 +116,7 @@ def test_batches_under_way_follow_what_the_back_end_can_do(weir, request):
     one = weir(
         exporters=f"zipkin: {{ url: '{catch.endpoint}', encoding: json, max_in_flight: 64 }}", extra="batch: { max_spans: 50 }"
     )
-    limit = lambda: one.page().value("weir_exporter_in_flight_limit", exporter="zipkin")  # noqa: E731
+    limit = lambda: one.own().value("weir_exporter_in_flight_limit", exporter="zipkin")  # noqa: E731
     assert limit() == 2
     spans = 60_000
     one.emit("--batch", 50, spans=spans)
@@ -128,4 +128,4 @@ def test_batches_under_way_follow_what_the_back_end_can_do(weir, request):
     wait_until(lambda: catch.spans >= 50_000, "twenty workers to do theirs", timeout=30)
     assert 16 <= limit() <= 45
     assert one.balance(received=spans).delivered("zipkin") == spans == catch.spans
-    assert one.page().value("weir_exporter_paused", exporter="zipkin") == 0
+    assert one.own().value("weir_exporter_paused", exporter="zipkin") == 0

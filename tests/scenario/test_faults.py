@@ -70,7 +70,7 @@ def test_every_fault_at_once_each_before_a_back_end_of_its_own(weir, start, tmp_
     assert sum(catches["cut_answer"].seen.values()) > sent, "a body whose answer was lost is sent again"
     assert all(proxies[name].counts["lost"] == 0 for name in ("s503", "s500", "s429", "cut_request"))
     assert proxies["s429"].counts["status_429"] < proxies["s503"].counts["status_503"] / 2, "Retry-After is heeded"
-    page = one.page()
+    page = one.own()
     for name in ("hang", "cut_request", "cut_answer"):
         assert page.value("weir_zipkin_posts_total", exporter=f"zipkin/{name}", answer="none") > 0
     assert page.sum("weir_spans_refused_total") == 0
@@ -89,7 +89,7 @@ def test_a_slow_back_end_with_a_full_queue_beside_fast_ones(weir, start, tmp_pat
     )
     load, full, fast = Load(one, AWAY_S, rate=RATE), [], []
     while load.running:
-        page = one.page()
+        page = one.own()
         full.append(page.value("weir_exporter_queue_bytes", exporter="zipkin/slow"))
         fast.append(max(page.sum("weir_spans_held", exporter=name) for name in ("zipkin/fast", "file")))
         time.sleep(0.2)
@@ -99,7 +99,7 @@ def test_a_slow_back_end_with_a_full_queue_beside_fast_ones(weir, start, tmp_pat
     proxy.set(PASS)
     ledger = one.balance(received=sent, timeout=60)
     assert ledger.delivered("file") == ledger.delivered("zipkin/fast") == sent
-    dropped = one.page().value("weir_spans_dropped_total", exporter="zipkin/slow", where="queue", reason="full")
+    dropped = one.own().value("weir_spans_dropped_total", exporter="zipkin/slow", where="queue", reason="full")
     assert dropped > 0 and ledger.delivered("zipkin/slow") == sent - dropped
     want = truth(one)
     check_held(catches["fast"], 0, want)
@@ -121,7 +121,7 @@ def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, star
     load = Load(one, AWAY_S + 6, "--seed", 21, rate=RATE)
     wait_until(lambda: one.ledger().delivered("zipkin") > 2 * RATE, "some to be delivered", timeout=60)
     zipkin.stop()
-    wait_until(lambda: one.page().value("weir_exporter_paused", exporter="zipkin") == 1, "its end to be noticed")
+    wait_until(lambda: one.own().value("weir_exporter_paused", exporter="zipkin") == 1, "its end to be noticed")
     gone = one.ledger().delivered("zipkin")
     time.sleep(AWAY_S)
     assert one.ledger().delivered("zipkin") == gone

@@ -59,7 +59,7 @@ def test_zipkin_reads_the_topic(weir, start, tmp_path, kafka, encoding):
     one = weir(exporters=exporters(tmp_path, kafka, topic, encoding))
     one.emit("--seed", 5, spans=SPANS)
     assert one.balance(received=SPANS).delivered("kafka") == SPANS
-    page = one.page()
+    page = one.own()
     assert page.value("weir_kafka_messages_total", exporter="kafka", outcome="delivered") >= SPANS / 8
     assert page.value("weir_kafka_message_limit_bytes", exporter="kafka") == 1_048_588
     assert page.sum("weir_kafka_errors_total") == 0
@@ -143,9 +143,9 @@ def test_a_broker_that_is_killed_and_comes_back(weir, start, tmp_path):
     playing = threading.Thread(target=play)
     playing.start()
     for _ in range(2):
-        before = one.page().value("weir_kafka_messages_total", exporter="kafka", outcome="delivered")
+        before = one.own().value("weir_kafka_messages_total", exporter="kafka", outcome="delivered")
         wait_until(
-            lambda: one.page().value("weir_kafka_messages_total", exporter="kafka", outcome="delivered") > before + 1000,  # noqa: B023
+            lambda: one.own().value("weir_kafka_messages_total", exporter="kafka", outcome="delivered") > before + 1000,  # noqa: B023
             "messages to be delivered",
             timeout=30,
         )
@@ -154,7 +154,7 @@ def test_a_broker_that_is_killed_and_comes_back(weir, start, tmp_path):
     playing.join()
     ledger = one.balance(received=spans, timeout=60)
     assert ledger.delivered("kafka") == ledger.delivered("file") == spans
-    page = one.page()
+    page = one.own()
     assert page.value("weir_kafka_disconnects_total", exporter="kafka") >= 2
     assert page.value("weir_kafka_errors_total", exporter="kafka", reason="unreachable") > 0
     assert page.sum("weir_spans_refused_total") == 0
@@ -166,11 +166,11 @@ def test_a_topic_that_is_not_there_yet(weir, tmp_path, kafka):
     one = weir(exporters=exporters(tmp_path, kafka, "later", "otlp_proto", "retry_max: 500ms"))
     one.emit("--seed", 8, spans=SPANS)
     page = wait_until(
-        lambda: one.page() if one.page().value("weir_exporter_paused", exporter="kafka") == 1 else None, "to be told", timeout=30
+        lambda: one.page() if one.own().value("weir_exporter_paused", exporter="kafka") == 1 else None, "to be told", timeout=30
     )
     assert page.value("weir_kafka_errors_total", exporter="kafka", reason="topic_missing") > 0
     assert one.balance(received=SPANS, held=True).delivered("file") == SPANS
-    assert one.page().value("weir_spans_held", exporter="kafka", where="queue") > 0
+    assert one.own().value("weir_spans_held", exporter="kafka", where="queue") > 0
     kafka.make("later")
     assert one.balance(received=SPANS, timeout=30).delivered("kafka") == SPANS
     assert "event=kafka_topic_unknown" in one.process.text() and "topic=later" in one.process.text()
@@ -186,11 +186,11 @@ def test_messages_are_as_large_as_the_topic_takes(weir, tmp_path, kafka, encodin
     one = weir(exporters=exporters(tmp_path, kafka, topic, encoding, "compression: none"))
     one.emit("--seed", 9, "--spans-per-trace", 100, spans=4000)
     assert one.balance(received=4000).delivered("kafka") == 4000
-    assert one.page().value("weir_kafka_message_limit_bytes", exporter="kafka") == 20_000
+    assert one.own().value("weir_kafka_message_limit_bytes", exporter="kafka") == 20_000
     kafka.set(topic, "max.message.bytes", 6_000)
     one.emit("--seed", 10, "--spans-per-trace", 100, spans=4000)
     assert one.balance(received=8000, timeout=30).delivered("kafka") == 8000
-    page = one.page()
+    page = one.own()
     assert page.value("weir_kafka_messages_total", exporter="kafka", outcome="too_large") > 0
     assert page.value("weir_kafka_message_limit_bytes", exporter="kafka") <= 6_000
     assert "event=kafka_message_too_large" in one.process.text()
@@ -205,7 +205,7 @@ def test_a_span_that_no_message_can_hold_is_rejected(weir, tmp_path, kafka):
     one.emit("--seed", 11, "--attributes", 8, spans=800)
     one.emit("--seed", 12, "--attributes", 64, spans=800)
     ledger = one.balance(received=1600)
-    dropped = one.page().value("weir_spans_dropped_total", exporter="kafka", where="queue", reason="rejected")
+    dropped = one.own().value("weir_spans_dropped_total", exporter="kafka", where="queue", reason="rejected")
     assert dropped == 800 and ledger.delivered("kafka") == 800
     assert "larger than a message may be" in one.process.text()
 
@@ -224,7 +224,7 @@ def test_settings_are_passed_on(weir, tmp_path, kafka):
     one = weir(exporters=f"kafka: {{ brokers: '127.0.0.1:{kafka.sasl_port}', {options} }}", name="wrong")
     one.emit(spans=800)
     wait_until(
-        lambda: one.page().value("weir_kafka_errors_total", exporter="kafka", reason="not_allowed") > 0, "to be told", timeout=20
+        lambda: one.own().value("weir_kafka_errors_total", exporter="kafka", reason="not_allowed") > 0, "to be told", timeout=20
     )
     assert one.balance(received=800, held=True)
     assert "not-this" not in one.process.text()
