@@ -130,9 +130,12 @@ int weir_check(const char *path) {
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
         for (uint32_t i = 0; i < config->exporter_count; i++)
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
+        if (config->spool.directory[0] != 0)
+            printf("  %-10s %s/exporters, %.1f GiB at most for each\n", "spool", config->spool.directory,
+                   (double)weir_config_spool_share(config) / (1 << 30));
         if (config->spool.durable)
             printf("  %-10s %s/journal, %.1f GiB at most; senders wait for the disk\n", "durable",
-                   config->spool.directory, (double)config->spool.max_bytes / (1 << 30));
+                   config->spool.directory, (double)weir_config_spool_share(config) / (1 << 30));
         print_policy("sampling", config->sampling.policy, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
         const struct weir_keep *keep = weir_policy_keep_part(policy);

@@ -218,6 +218,30 @@ static enum weir_status claim(const char *key, const struct weir_listen *listen,
     return WEIR_OK;
 }
 
+/* DIRECTORY/exporters/NAME, a slash in the name as "+". */
+static enum weir_status open_spool(struct weir_pipeline *pipeline, struct weir_queue *queue,
+                                   const struct weir_exporter_config *exporter, struct weir_error *err) {
+    const struct weir_config *config = pipeline->boot;
+    if (config->spool.directory[0] == 0 || !exporter->spool) return WEIR_OK;
+    char path[WEIR_TEXT_MAX + 96];
+    size_t at = (size_t)snprintf(path, sizeof path, "%s/exporters/", config->spool.directory);
+    for (const char *name = exporter->name; *name != 0; name++)
+        path[at++] = *name == '/' ? '+' : *name;
+    path[at] = 0;
+    const struct weir_queue_disk disk = {.durable = config->spool.durable,
+                                         .memory_age_ns = config->spool.memory_age_ns,
+                                         .read_bytes_per_second = config->spool.read_bytes_per_second};
+    const struct weir_spool_options options = {.directory = path,
+                                               .exporter = exporter->name,
+                                               .segment_bytes = config->spool.segment_bytes,
+                                               .max_bytes = weir_config_spool_share(config),
+                                               .level = config->spool.compression_level,
+                                               .names = pipeline->names,
+                                               .metrics = pipeline->metrics,
+                                               .clock = &weir_clock_system};
+    return weir_queue_spool(queue, &disk, &options, err);
+}
+
 static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_error *err) {
     struct weir_exporter_env env = {
         .names = pipeline->names, .metrics = pipeline->metrics, .clock = &weir_clock_system};
@@ -228,6 +252,8 @@ static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_
         enum weir_status status = weir_queue_open(&queue, weir_exporter_find(one->type), one, &env, err);
         if (status != WEIR_OK) return status;
         pipeline->queues[pipeline->queue_count++] = queue;
+        status = open_spool(pipeline, queue, one, err);
+        if (status != WEIR_OK) return status;
         weir_ledger_add_exporter(pipeline->ledger, weir_queue_name(queue), weir_queue_row, queue);
     }
     return WEIR_OK;
@@ -297,7 +323,7 @@ static enum weir_status open_journal(struct weir_pipeline *pipeline, struct weir
     if (status != WEIR_OK) return status;
     const struct weir_journal_options options = {.directory = config->spool.directory,
                                                  .segment_bytes = config->spool.segment_bytes,
-                                                 .max_bytes = config->spool.max_bytes,
+                                                 .max_bytes = weir_config_spool_share(config),
                                                  .names = pipeline->names,
                                                  .metrics = pipeline->metrics,
                                                  .clock = &weir_clock_system,

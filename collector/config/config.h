@@ -155,6 +155,7 @@ struct weir_exporter_config {
     uint64_t max_age_ns;   /* 1 h; older is dropped as expired */
     uint64_t retry_initial_ns, retry_max_ns;      /* 500 ms, 30 s; jittered */
     uint32_t max_in_flight;                       /* 16 */
+    bool spool;                                   /* true: where spool.directory is given */
     struct weir_header headers[WEIR_HEADERS_MAX]; /* HTTP headers; kafka: settings of librdkafka */
     uint32_t header_count;
     union {
@@ -215,11 +216,14 @@ struct weir_config {
         int line;
     } sampling;
     struct {
-        char directory[WEIR_TEXT_MAX]; /* "" = nothing is on disk */
-        uint64_t max_bytes;            /* 10 GiB */
-        uint64_t segment_bytes;        /* 16 MiB */
-        bool durable;                  /* false; true: senders are answered when their spans are on disk */
-        int line;                      /* of `durable`, for errors */
+        char directory[WEIR_TEXT_MAX];  /* "" = nothing is on disk */
+        uint64_t max_bytes;             /* 10 GiB, shared evenly: weir_config_spool_share() */
+        uint64_t segment_bytes;         /* 16 MiB */
+        uint64_t memory_age_ns;         /* 10 s */
+        uint64_t read_bytes_per_second; /* 0 = no cap */
+        int32_t compression_level;      /* zstd: 1 */
+        bool durable;                   /* false; true: senders are answered when their spans are on disk */
+        int line;                       /* of `durable`, for errors */
     } spool;
     struct {
         struct weir_listen listen; /* 127.0.0.1:9646 */

@@ -10,10 +10,12 @@
 
 /* A lane's decisions that are not written yet and its receipts; and, at the start, the largest record of the log. */
 enum { JOURNAL_LANE_BYTES = 256 << 10, JOURNAL_BYTES = 16 << 20 };
+/* Of an exporter's spool: zstd's two contexts, what a batch is packed in, the window that it is read through. */
+enum { SPOOL_BYTES = 8 << 20, SEGMENT_BYTES_LEAST = 1 << 20 };
 /* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting
  * edge; a name with its text and slots; a sender of datagrams. A histogram's cell also has 8 bytes a bucket. */
 enum { SERIES_BYTES = 320, BUCKET_BYTES = 8, EDGE_BYTES = 96, NAME_BYTES = 128, SENDER_BYTES = 128 };
-enum { TERMS_MAX = 2 * WEIR_EXPORTERS_MAX + 9, FIT_FLOOR_BYTES = 4 << 20 };
+enum { TERMS_MAX = 3 * WEIR_EXPORTERS_MAX + 9, FIT_FLOOR_BYTES = 4 << 20 };
 
 /* Messages are read into memory.intake, so none may be larger. */
 static const struct message_bound {
@@ -108,6 +110,11 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
                  line_at(top, WEIR_SCOPE_TOP, "receivers.datagram.senders_max"), "%s",
                  "receivers.datagram.senders_max of all lanes");
     }
+    for (uint32_t i = 0; i < config->exporter_count && config->spool.directory[0] != 0; i++) {
+        if (!config->exporters[i].spool) continue;
+        add_term(terms, &count, SPOOL_BYTES, line_at(top, WEIR_SCOPE_TOP, "spool.directory"), "spool of exporters.%s",
+                 config->exporters[i].name);
+    }
     if (config->spool.durable) {
         add_term(terms, &count, JOURNAL_BYTES + (uint64_t)lanes * JOURNAL_LANE_BYTES, config->spool.line, "%s",
                  "spool.durable");
@@ -117,10 +124,17 @@ static size_t sum_terms(const struct weir_config *config, uint32_t lanes, const 
     return count;
 }
 
+uint64_t weir_config_spool_share(const struct weir_config *config) {
+    uint64_t parts = config->spool.durable ? 1 : 0;
+    for (uint32_t i = 0; i < config->exporter_count; i++)
+        parts += config->exporters[i].spool ? 1 : 0;
+    return config->spool.max_bytes / (parts > 0 ? parts : 1);
+}
+
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes) {
     struct term terms[TERMS_MAX];
     size_t count = sum_terms(config, lanes, NULL, terms);
-    uint64_t sum = 0; /* 25 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
+    uint64_t sum = 0; /* 33 terms of at most 1 TiB or 2^32 * 1 KiB: no overflow */
     for (size_t i = 0; i < count; i++)
         sum += terms[i].bytes;
     return sum;
@@ -148,8 +162,8 @@ void weir_config_fit(struct weir_config *config, const struct weir_machine *mach
         *largest /= 2;
     }
     if (line_at(lines->top, WEIR_SCOPE_TOP, "spool.segment_bytes") == 0 &&
-        config->spool.segment_bytes > config->spool.max_bytes / 2)
-        config->spool.segment_bytes = config->spool.max_bytes / 2;
+        config->spool.segment_bytes > weir_config_spool_share(config) / 2)
+        config->spool.segment_bytes = weir_config_spool_share(config) / 2;
     for (int i = 0; i < MESSAGE_BOUNDS; i++) {
         uint64_t *bytes = bound_of(config, &message_bounds[i]);
         bool chosen = line_at(lines->top, WEIR_SCOPE_TOP, message_bounds[i].key) != 0;
@@ -286,14 +300,17 @@ static enum weir_status check_spool(const struct weir_config *config, const stru
         return weir_yaml_fail(doc, config->spool.line, err,
                               "spool.durable: is true, spool.directory is not given: there is no disk to write to");
     }
+    uint64_t share = weir_config_spool_share(config);
     int line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.segment_bytes");
-    if (config->spool.segment_bytes <= config->spool.max_bytes / 2) return WEIR_OK;
-    if (line == 0) line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.max_bytes");
+    bool enough = config->spool.segment_bytes >= SEGMENT_BYTES_LEAST;
+    if (config->spool.directory[0] == 0 || (enough && config->spool.segment_bytes <= share / 2)) return WEIR_OK;
+    if (line == 0 || !enough) line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.max_bytes");
     char small[16], large[16];
-    about(config->spool.segment_bytes, small, sizeof small);
-    about(config->spool.max_bytes, large, sizeof large);
+    about(enough ? config->spool.segment_bytes : SEGMENT_BYTES_LEAST, small, sizeof small);
+    about(share, large, sizeof large);
     return weir_yaml_fail(doc, line == 0 ? 1 : line, err,
-                          "spool.segment_bytes: %s is more than half of spool.max_bytes, which is %s", small, large);
+                          "spool.segment_bytes: %s is more than half of a share of spool.max_bytes, which is %s", small,
+                          large);
 }
 
 enum weir_status weir_config_check(const struct weir_config *config, const struct weir_machine *machine,

@@ -22,6 +22,8 @@ uint64_t weir_memory_limit(const char *root, const char *membership, const char 
 uint32_t weir_cpu_limit(const char *root, const char *membership);
 /* The memory that all bounds of `config` come to. */
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes);
+/* What of spool.max_bytes each exporter's spool may take, and the journal where there is one. */
+uint64_t weir_config_spool_share(const struct weir_config *config);
 /* Makes defaults fit a small machine: halves the largest of memory.intake and memory_bytes that the file does not give,
  * down to 4 MiB each, and max_message_bytes with the intake. */
 void weir_config_fit(struct weir_config *config, const struct weir_machine *machine, const struct weir_lines *lines);

@@ -32,10 +32,12 @@ static const struct group groups[] = {
     {"aggregate", WEIR_SCOPE_TOP, "aggregate.", NULL},
     {"sampling", WEIR_SCOPE_TOP, "sampling.", NULL},
     {"spool", WEIR_SCOPE_TOP, "spool.",
-     "A journal of the spans that wait for a decision, in `journal` below the directory (docs/log-format.md). For now "
-     "it "
-     "is used with\n"
-     "`durable: true` only, and what is in it at a restart may take 128MiB of memory for decisions while it is read."},
+     "What is on disk for the sake of spans that are not delivered (docs/spool.md): below the directory a spool for "
+     "each "
+     "exporter, in\n"
+     "`exporters/NAME`, and with `durable: true` a journal, in `journal`. What is in a journal at a restart may take "
+     "128MiB of memory for\n"
+     "decisions while it is read."},
     {"admin", WEIR_SCOPE_TOP, "admin.", NULL},
     {"Every exporter", WEIR_SCOPE_EXPORTER, "", "What waits in front of a back end, and how it is tried again."},
     {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them."},

@@ -14,7 +14,7 @@ const char *const weir_receiver_names[WEIR_RECEIVERS] = {
 const char *const weir_refusal_names[WEIR_REFUSALS] = {"invalid", "memory", "closing"};
 const char *const weir_stage_names[WEIR_STAGES] = {"overload", "collector", "tail"};
 const char *const weir_drop_names[WEIR_DROPS] = {"memory", "no_exporter", "merged"};
-const char *const weir_queue_drop_names[WEIR_QUEUE_DROPS] = {"full", "expired", "rejected", "shutdown"};
+const char *const weir_queue_drop_names[WEIR_QUEUE_DROPS] = {"full", "expired", "rejected", "shutdown", "damaged"};
 const char *const weir_point_refusal_names[WEIR_POINT_REFUSALS] = {"malformed", "unsupported", "conflict", "stale",
                                                                    "full"};
 
@@ -142,8 +142,9 @@ static int64_t imbalance(const struct view *view, const struct weir_queue_row *q
                                 sum_of(t->sampled_out, WEIR_STAGES) - sum_of(t->dropped, WEIR_DROPS));
     missing -= view->held_handover + view->held_join + view->held_tail + view->held_batch;
     if (queue != NULL) {
-        missing -=
-            (int64_t)(queue->queued + queue->in_flight + queue->delivered + sum_of(queue->dropped, WEIR_QUEUE_DROPS));
+        missing += (int64_t)queue->recovered;
+        missing -= (int64_t)(queue->spooled + queue->queued + queue->in_flight + queue->delivered +
+                             sum_of(queue->dropped, WEIR_QUEUE_DROPS));
     }
     return missing;
 }
@@ -171,7 +172,7 @@ static void expose_points(const struct view *view, struct weir_buffer *out) {
     weir_buffer_printf(out, "weir_points_held %lld\n", (long long)(t->points_handed_over - t->points_taken_over));
 }
 
-static void expose_intake(const struct view *view, struct weir_buffer *out) {
+static void expose_intake(const struct weir_ledger *ledger, const struct view *view, struct weir_buffer *out) {
     const struct weir_lane_row *t = &view->total;
     family(out, "spans_received_total", "counter", "Spans accepted, by receiver.");
     for (int r = 0; r < WEIR_RECEIVERS; r++) {
@@ -187,8 +188,13 @@ static void expose_intake(const struct view *view, struct weir_buffer *out) {
                                weir_receiver_names[r], weir_refusal_names[i], (unsigned long long)t->refused[r][i]);
         }
     }
-    family(out, "spans_recovered_total", "counter", "Spans that a restart found on disk, undecided or not delivered.");
-    weir_buffer_printf(out, "weir_spans_recovered_total %llu\n", (unsigned long long)t->recovered);
+    family(out, "spans_recovered_total", "counter",
+           "Spans that a restart found on disk: undecided or on their way, or, by exporter, in its spool.");
+    weir_buffer_printf(out, "weir_spans_recovered_total{exporter=\"\"} %llu\n", (unsigned long long)t->recovered);
+    for (uint32_t e = 0; e < ledger->exporter_count; e++) {
+        weir_buffer_printf(out, "weir_spans_recovered_total{exporter=\"%s\"} %llu\n", ledger->exporters[e].name,
+                           (unsigned long long)view->queues[e].recovered);
+    }
     family(out, "spans_sampled_out_total", "counter",
            "Spans that sampling left out, by stage; exporter=\"\" is common to all.");
     for (int i = 0; i < WEIR_STAGES; i++) {
@@ -203,7 +209,7 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
     pthread_mutex_lock(&ledger->lock);
     read_view(ledger, &view);
     expose_points(&view, out);
-    expose_intake(&view, out);
+    expose_intake(ledger, &view, out);
 
     family(out, "spans_dropped_total", "counter",
            "Accepted spans that were lost, by where and why; exporter=\"\" is common to all.");
@@ -224,6 +230,8 @@ void weir_ledger_expose(struct weir_ledger *ledger, struct weir_buffer *out) {
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"tail\"} %lld\n", (long long)view.held_tail);
     weir_buffer_printf(out, "weir_spans_held{exporter=\"\",where=\"batch\"} %lld\n", (long long)view.held_batch);
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
+        weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"spool\"} %llu\n", ledger->exporters[e].name,
+                           (unsigned long long)view.queues[e].spooled);
         weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"queue\"} %llu\n", ledger->exporters[e].name,
                            (unsigned long long)view.queues[e].queued);
         weir_buffer_printf(out, "weir_spans_held{exporter=\"%s\",where=\"exporter\"} %llu\n", ledger->exporters[e].name,
@@ -258,10 +266,13 @@ void weir_ledger_summary(struct weir_ledger *ledger, struct weir_buffer *out) {
     for (uint32_t e = 0; e < ledger->exporter_count; e++) {
         const struct weir_queue_row *queue = &view.queues[e];
         const char *name = ledger->exporters[e].name;
-        weir_buffer_printf(
-            out, " delivered{%s}=%llu dropped{%s}=%llu held{%s}=%llu imbalance{%s}=%lld", name,
-            (unsigned long long)queue->delivered, name, (unsigned long long)sum_of(queue->dropped, WEIR_QUEUE_DROPS),
-            name, (unsigned long long)(queue->queued + queue->in_flight), name, (long long)imbalance(&view, queue));
+        weir_buffer_printf(out, " delivered{%s}=%llu dropped{%s}=%llu held{%s}=%llu imbalance{%s}=%lld", name,
+                           (unsigned long long)queue->delivered, name,
+                           (unsigned long long)sum_of(queue->dropped, WEIR_QUEUE_DROPS), name,
+                           (unsigned long long)(queue->spooled + queue->queued + queue->in_flight), name,
+                           (long long)imbalance(&view, queue));
+        if (queue->recovered > 0)
+            weir_buffer_printf(out, " recovered{%s}=%llu", name, (unsigned long long)queue->recovered);
     }
     pthread_mutex_unlock(&ledger->lock);
 }

@@ -1,7 +1,8 @@
 /* ledger.h - every span that Weir accepted is in exactly one place, and /metrics says where (docs/architecture.md).
  *
- *   received + recovered == sampled_out{""} + dropped{""} + held{""} + sampled_out{E} + dropped{E} + held{E} +
- *                           delivered{E}    for each exporter E
+ *   received + recovered{""} + recovered{E} == sampled_out{""} + dropped{""} + held{""} +
+ *                                              sampled_out{E} + dropped{E} + held{E} + delivered{E}
+ *                                              for each exporter E
  *
  * A lane counts into a row of its own and publishes it once a round as one consistent snapshot (a seqlock); an
  * exporter's queue keeps its row under its own lock. `held` is kept by its holder, never computed as the remainder. */
@@ -34,6 +35,7 @@ enum weir_queue_drop {
     WEIR_QUEUE_EXPIRED,
     WEIR_QUEUE_REJECTED,
     WEIR_QUEUE_SHUTDOWN,
+    WEIR_QUEUE_DAMAGED, /* on disk, and not to be read */
     WEIR_QUEUE_DROPS
 };
 enum weir_point_refusal {
@@ -72,6 +74,8 @@ struct weir_lane_row {
 };
 
 struct weir_queue_row {
+    uint64_t recovered; /* found in the exporter's spool at the start */
+    uint64_t spooled;   /* held{where="spool"}: now, on disk and not read back */
     uint64_t queued;    /* held{where="queue"}: now */
     uint64_t in_flight; /* held{where="exporter"}: now; sent, and not settled */
     uint64_t delivered;

@@ -340,7 +340,10 @@ enum weir_status weir_journal_open(struct weir_journal **journal, const struct w
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->sync_lock, NULL);
-    const struct weir_log_options log = {directory, options->segment_bytes, options->max_bytes, options->disk};
+    const struct weir_log_options log = {.directory = directory,
+                                         .segment_bytes = options->segment_bytes,
+                                         .max_bytes = options->max_bytes,
+                                         .disk = options->disk};
     enum weir_status status = weir_log_open(&made->log, &log, err);
     if (status == WEIR_OK) {
         made->metrics = weir_metrics_open(options->metrics, metrics, JOURNAL_METRICS, NULL);

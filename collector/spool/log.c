@@ -28,6 +28,7 @@ struct weir_log {
     int directory_fd, lock_fd;
     struct weir_log_disk disk;
     uint64_t segment_bytes, max_bytes;
+    bool in_place;
     uint64_t newest_found;
     struct weir_log_stats replayed; /* what replay saw; who replays */
     pthread_mutex_t lock;
@@ -124,13 +125,13 @@ static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
             continue;
         }
         /* unsynced: who wrote it may have died before its sync, and what is read of it now may be in memory only */
-        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, true, true}, err);
+        status = add_segment(log, (struct segment){number, (uint64_t)info.st_size, 1, true, !log->in_place, true}, err);
         log->bytes += (uint64_t)info.st_size;
         if (number >= log->next) log->next = number + 1;
     }
     closedir(folder);
     if (log->count > 0) qsort(log->segments, log->count, sizeof *log->segments, by_number);
-    log->held_bytes = log->bytes;
+    log->held_bytes = log->in_place ? 0 : log->bytes;
     log->names_changed = log->count > 0;
     log->newest_found = log->count > 0 ? log->segments[log->count - 1].number : 0;
     return status;
@@ -156,6 +157,7 @@ enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_opti
     made->disk = disk_of(options->disk);
     made->segment_bytes = options->segment_bytes;
     made->max_bytes = options->max_bytes;
+    made->in_place = options->in_place;
     made->next = 1;
     made->fd = made->lock_fd = -1;
     pthread_mutex_init(&made->lock, NULL);

@@ -35,6 +35,9 @@ struct weir_log_options {
     const char *directory;  /* made when missing, 0700; locked (flock) against a second process */
     uint64_t segment_bytes; /* from 1 MiB to 1 GiB; then the next one. A larger record has a segment to itself */
     uint64_t max_bytes;     /* of all segments; beyond, append answers WEIR_FULL */
+    /* What is found at open is used where it is: it counts for max_bytes from the start, and each segment has one pin
+     * that the caller gives up when he is done with it. Else see weir_log_let_go(). */
+    bool in_place;
     const struct weir_log_disk *disk; /* NULL: the system's */
 };
 

@@ -59,6 +59,14 @@ static bool is_head(const uint8_t *bytes, uint64_t seed) {
     return check == head_check(bytes, seed);
 }
 
+bool weir_log_read_head(const uint8_t head[WEIR_LOG_HEAD_BYTES], uint64_t segment, uint64_t offset, uint32_t *type,
+                        uint32_t *size) {
+    if (!is_head(head, seed_of(segment, offset))) return false;
+    memcpy(type, head + 4, 4);
+    memcpy(size, head + 8, 4);
+    return *size <= WEIR_LOG_RECORD_MAX;
+}
+
 /* The next sound head behind byte 0, or how many bytes can hold none: the last 23 may be the beginning of one, unless
  * nothing follows. */
 static size_t next_head(const uint8_t *bytes, size_t size, bool last, uint64_t segment, uint64_t offset) {

@@ -39,6 +39,10 @@ void weir_log_write_header(uint8_t header[WEIR_LOG_HEADER_BYTES], uint64_t segme
 void weir_log_write_head(uint8_t head[WEIR_LOG_HEAD_BYTES], uint64_t segment, uint64_t offset, uint32_t type,
                          const void *bytes, size_t size);
 
+/* Of a record that stands at `offset`: false = no sound head. What it says of its size may be beyond the file's end. */
+bool weir_log_read_head(const uint8_t head[WEIR_LOG_HEAD_BYTES], uint64_t segment, uint64_t offset, uint32_t *type,
+                        uint32_t *size);
+
 enum weir_log_header {
     WEIR_LOG_HEADER_OK,
     WEIR_LOG_HEADER_BAD,   /* torn, flipped, or of another segment: the records tell for themselves */

@@ -1,16 +1,14 @@
-/* queue.c - one list of batches in order of arrival, one thread that sends them.
+/* queue.c - batches in order of arrival, one thread that sends them.
  *
  *   push ──> waiting (oldest first) ──send──> in flight ──settle──> delivered, rejected
  *               │    ^                            │
  *               │    └──────────── retry ─────────┘   back to its place in the order
- *               └─> full, expired, shutdown
+ *               └─> full, expired, shutdown        with a spool: disk, see queue_disk.c
  *
  * While the back end fails, the whole queue pauses (exponential back-off, full jitter) and then sends one batch as a
  * probe; a batch that fails while others get through waits by itself, so that one poisoned batch holds up nobody. */
 #define _GNU_SOURCE /* pthread_setname_np */
-#include "collector/spool/queue.h"
-#include "collector/core/log.h"
-#include "collector/spool/concurrency.h"
+#include "collector/spool/queue_inside.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -24,20 +22,7 @@ enum {
     PROBE_PATIENCE = 4,  /* so often one batch is the probe before the next one is tried */
     DRIVE_MS_MAX = 1000, /* exporters do their own chores (rotation by age) in drive(), at least this often */
 };
-#define RETRY_AFTER_MAX (5 * 60 * WEIR_S) /* a back end may not silence us for longer: its header may be a mistake */
 
-enum {
-    QUEUE_BYTES,
-    QUEUE_LIMIT,
-    SENDS_DELIVERED,
-    SENDS_RETRY,
-    SENDS_REJECTED,
-    SEND_SECONDS,
-    OLDEST_AGE,
-    IN_FLIGHT_LIMIT,
-    PAUSED,
-    QUEUE_METRICS
-};
 static const struct weir_metric metrics[QUEUE_METRICS] = {
     [QUEUE_BYTES] = {"exporter_queue_bytes", NULL, WEIR_GAUGE,
                      "Memory of the batches that an exporter's queue holds, those in flight included."},
@@ -58,246 +43,16 @@ static const struct weir_metric metrics[QUEUE_METRICS] = {
                 "1 while a back end fails: nothing is sent but one batch now and then, to see whether it is back."},
 };
 
-struct item {
-    struct weir_ticket ticket; /* first: settle() gets back to the item */
-    struct item *previous, *next;
-    struct weir_queue *queue;
-    struct weir_batch *batch;
-    size_t memory;
-    uint64_t sequence;
-    uint64_t pushed_ns, sent_ns;
-    uint64_t retry_ns; /* not before; 0 = at once */
-    uint32_t attempts;
-};
-
-struct list {
-    struct item *first, *last;
-};
-
-struct weir_queue {
-    const struct weir_exporter *exporter;
-    void *self; /* the exporter's; queue's thread, wake() under lock */
-    const struct weir_clock *clock;
-    struct weir_metrics *registry;
-    struct weir_metric_set *set; /* writers under lock */
-    pthread_t thread;
-    bool started;
-
-    pthread_mutex_t lock; /* of all below */
-    pthread_cond_t wake;
-    struct weir_exporter_config config;
-    struct list waiting, flying; /* both in order of arrival */
-    uint32_t flying_count;
-    struct weir_concurrency concurrency;
-    size_t memory;
-    uint64_t sequence;
-    uint64_t random;
-    struct weir_queue_row row;
-    bool sleeping, driving, woken;
-    bool closed; /* nothing is taken any more: pushed is dropped */
-    bool stopping;
-    uint64_t deadline_ns; /* when stopping */
-    uint32_t failures;    /* retries in a row, without a delivery between */
-    uint64_t resume_ns;   /* nothing is sent before */
-    uint64_t failed_ns;   /* the last failure */
-    bool failing_logged;
-    struct weir_log_limit failed_limit, rejected_limit, recovered_limit;
-};
-
-/* ---- the list ---- */
-
-static void list_remove(struct list *list, struct item *item) {
-    *(item->previous != NULL ? &item->previous->next : &list->first) = item->next;
-    *(item->next != NULL ? &item->next->previous : &list->last) = item->previous;
-    item->previous = item->next = NULL;
-}
-
-/* From the end: what is new goes last, and what comes back goes before what came after it. */
-static void list_insert(struct list *list, struct item *item) {
-    struct item *after = list->last;
-    while (after != NULL && after->sequence > item->sequence)
-        after = after->previous;
-    item->previous = after;
-    item->next = after != NULL ? after->next : list->first;
-    *(item->previous != NULL ? &item->previous->next : &list->first) = item;
-    *(item->next != NULL ? &item->next->previous : &list->last) = item;
-}
-
-static void free_items(struct item *item) { /* linked by next; outside the lock, since batches are large */
-    while (item != NULL) {
-        struct item *next = item->next;
-        weir_batch_unref(item->batch);
-        free(item->ticket.notes);
-        free(item);
-        item = next;
-    }
-}
-
-/* ---- accounting, under the lock ---- */
-
-static void show_memory(struct weir_queue *queue) {
-    weir_gauge(queue->set, QUEUE_BYTES, queue->memory);
-    weir_gauge(queue->set, QUEUE_LIMIT, queue->config.memory_bytes);
-}
-
-static uint32_t rejected_of(const struct item *item) {
-    uint32_t settled = item->ticket.settled_spans;
-    return item->ticket.rejected_spans < settled ? item->ticket.rejected_spans : settled;
-}
-
-/* A batch leaves without (or with only a part) having been delivered. `counter` names the tally of `reason`. */
-static void book_drop(struct weir_queue *queue, const struct item *item, enum weir_queue_drop reason) {
-    uint32_t settled = item->ticket.settled_spans, rejected = rejected_of(item);
-    uint64_t rest = item->batch->span_count - settled;
-    if (settled > 0) {
-        WEIR_TALLY("delivered", queue->row.delivered, settled - rejected);
-        WEIR_TALLY("dropped_rejected", queue->row.dropped[WEIR_QUEUE_REJECTED], rejected);
-    }
-    switch (reason) {
-    case WEIR_QUEUE_FULL: WEIR_TALLY("dropped_full", queue->row.dropped[reason], rest); break;
-    case WEIR_QUEUE_EXPIRED: WEIR_TALLY("dropped_expired", queue->row.dropped[reason], rest); break;
-    case WEIR_QUEUE_REJECTED: WEIR_TALLY("dropped_rejected", queue->row.dropped[reason], rest); break;
-    default:
-        WEIR_TALLY("dropped_shutdown", queue->row.dropped[reason], rest);
-        weir_batch_leave(item->batch);
-        break;
-    }
-}
-
-/* Takes a waiting batch out and puts it on the caller's list of what to free. */
-static void drop_waiting(struct weir_queue *queue, struct item *item, enum weir_queue_drop reason,
-                         struct item **garbage) {
-    list_remove(&queue->waiting, item);
-    queue->row.queued -= item->batch->span_count;
-    queue->memory -= item->memory;
-    book_drop(queue, item, reason);
-    item->next = *garbage;
-    *garbage = item;
-}
-
-static void evict(struct weir_queue *queue, struct item **garbage) {
-    while (queue->memory > queue->config.memory_bytes && queue->waiting.first != NULL) {
-        drop_waiting(queue, queue->waiting.first, WEIR_QUEUE_FULL, garbage);
-    }
-    show_memory(queue);
-}
-
-static void expire(struct weir_queue *queue, uint64_t now, struct item **garbage) {
-    for (struct item *item = queue->waiting.first; item != NULL && now - item->pushed_ns > queue->config.max_age_ns;) {
-        struct item *next = item->next;
-        drop_waiting(queue, item, WEIR_QUEUE_EXPIRED, garbage);
-        item = next;
-    }
-    show_memory(queue);
-}
-
-/* ---- back-off ---- */
-
-/* Full jitter: anywhere in (0, min(max, initial * 2^(failures-1))], so that many senders do not come back at once.
- * Source: AWS Architecture Blog, "Exponential Backoff And Jitter". */
-static uint64_t back_off(struct weir_queue *queue, uint32_t failures) {
-    uint64_t delay = queue->config.retry_initial_ns, max = queue->config.retry_max_ns;
-    for (uint32_t i = 1; i < failures && delay < max; i++)
-        delay *= 2;
-    if (delay > max) delay = max;
-    queue->random ^= queue->random << 13; /* xorshift64; needs no better */
-    queue->random ^= queue->random >> 7;
-    queue->random ^= queue->random << 17;
-    return delay == 0 ? 0 : 1 + queue->random % delay;
-}
-
-static void pause_for(struct weir_queue *queue, struct item *item, uint64_t now, uint64_t retry_after_ns) {
-    /* Several batches that were in flight together fail for one reason: one step of the back-off. */
-    if (queue->failures == 0 || item->sent_ns > queue->failed_ns) {
-        queue->failures++;
-        uint64_t delay = back_off(queue, queue->failures);
-        if (queue->stopping && delay > queue->config.retry_initial_ns) delay = queue->config.retry_initial_ns;
-        queue->resume_ns = now + delay;
-    }
-    queue->failed_ns = now;
-    if (retry_after_ns > RETRY_AFTER_MAX) retry_after_ns = RETRY_AFTER_MAX;
-    if (queue->resume_ns < now + retry_after_ns) queue->resume_ns = now + retry_after_ns;
-    /* Others get through and this one does not: it waits by itself. */
-    item->retry_ns = item->attempts > queue->failures ? now + back_off(queue, item->attempts) : 0;
-}
-
-/* ---- settlement; the queue's thread, inside send(), drive() or close() ---- */
-
-static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_t retry_after_ns, const char *why) {
-    struct item *item = (struct item *)(void *)ticket;
-    struct weir_queue *queue = item->queue;
-    uint64_t now = weir_mono_ns(queue->clock);
-    struct item *garbage = NULL;
-    bool recovered = false;
-    pthread_mutex_lock(&queue->lock);
-    list_remove(&queue->flying, item);
-    queue->flying_count--;
-    weir_concurrency_settled(&queue->concurrency, now, now - item->sent_ns, how != WEIR_RETRY);
-    uint32_t spans = item->batch->span_count;
-    queue->row.in_flight -= spans;
-    weir_count(queue->set, SEND_SECONDS, now - item->sent_ns);
-    if (item->ticket.settled_spans > spans) item->ticket.settled_spans = spans;
-    switch (how) {
-    case WEIR_DELIVERED:
-        item->ticket.settled_spans = spans;
-        WEIR_TALLY("delivered", queue->row.delivered, spans - rejected_of(item));
-        WEIR_TALLY("dropped_rejected", queue->row.dropped[WEIR_QUEUE_REJECTED], rejected_of(item));
-        weir_count(queue->set, SENDS_DELIVERED, 1);
-        break;
-    case WEIR_REJECTED:
-        book_drop(queue, item, WEIR_QUEUE_REJECTED);
-        weir_count(queue->set, SENDS_REJECTED, 1);
-        break;
-    case WEIR_RETRY:
-        WEIR_TALLY("queued", queue->row.queued, spans);
-        pause_for(queue, item, now, retry_after_ns);
-        list_insert(&queue->waiting, item);
-        weir_count(queue->set, SENDS_RETRY, 1);
-        evict(queue, &garbage); /* while it was in flight, it could not be */
-        break;
-    }
-    uint64_t held = queue->row.queued + queue->row.in_flight;
-    if (how != WEIR_RETRY) { /* either answer says that the back end is there */
-        recovered = queue->failing_logged;
-        queue->failing_logged = false;
-        queue->failures = 0;
-        queue->resume_ns = 0;
-        queue->memory -= item->memory;
-        item->next = garbage;
-        garbage = item;
-        show_memory(queue);
-    } else {
-        queue->failing_logged = true;
-    }
-    uint64_t wait_ms = queue->resume_ns > now ? (queue->resume_ns - now) / WEIR_MS : 0;
-    pthread_mutex_unlock(&queue->lock);
-
-    const char *name = queue->config.name;
-    if (how == WEIR_RETRY) {
-        weir_log_limited(&queue->failed_limit, WEIR_LOG_WARN,
-                         "export_failed exporter=%s why=\"%s\" held=%llu retry_in_ms=%llu", name,
-                         why != NULL ? why : "", (unsigned long long)held, (unsigned long long)wait_ms);
-    } else if (how == WEIR_REJECTED || rejected_of(item) > 0) {
-        weir_log_limited(&queue->rejected_limit, WEIR_LOG_WARN, "export_rejected exporter=%s why=\"%s\" spans=%u", name,
-                         why != NULL ? why : "", how == WEIR_REJECTED ? spans : rejected_of(item));
-    }
-    if (recovered) {
-        weir_log_limited(&queue->recovered_limit, WEIR_LOG_INFO, "export_recovered exporter=%s held=%llu", name,
-                         (unsigned long long)held);
-    }
-    free_items(garbage);
-}
-
 /* ---- sending ---- */
 
-static struct item *choose(struct weir_queue *queue, uint64_t now) {
+static struct queue_item *choose(struct weir_queue *queue, uint64_t now) {
     if (now < queue->resume_ns || queue->waiting.first == NULL) return NULL;
     if (queue->flying_count >= (queue->failures > 0 ? 1 : weir_concurrency_limit(&queue->concurrency))) {
         weir_concurrency_met(&queue->concurrency);
         return NULL;
     }
-    struct item *best = NULL;
-    for (struct item *item = queue->waiting.first; item != NULL; item = item->next) {
+    struct queue_item *best = NULL;
+    for (struct queue_item *item = queue->waiting.first; item != NULL; item = item->next) {
         if (item->retry_ns > now) continue;
         if (queue->failures == 0) return item;
         if (best == NULL || item->attempts / PROBE_PATIENCE < best->attempts / PROBE_PATIENCE) best = item;
@@ -306,10 +61,11 @@ static struct item *choose(struct weir_queue *queue, uint64_t now) {
     return best;
 }
 
-static void send_one(struct weir_queue *queue, struct item *item, uint64_t now) { /* under the lock, which is let go */
+static void send_one(struct weir_queue *queue, struct queue_item *item,
+                     uint64_t now) { /* under the lock, which is let go */
     uint32_t spans = item->batch->span_count;
-    list_remove(&queue->waiting, item);
-    list_insert(&queue->flying, item);
+    weir_queue_remove(&queue->waiting, item);
+    weir_queue_insert(&queue->flying, item);
     queue->flying_count++;
     queue->row.queued -= spans;
     WEIR_TALLY("in_flight", queue->row.in_flight, spans);
@@ -325,7 +81,7 @@ static uint64_t until_next(const struct weir_queue *queue, uint64_t now) {
     uint64_t next = now + DRIVE_MS_MAX * WEIR_MS;
     if (queue->waiting.first != NULL && queue->flying_count == 0) {
         uint64_t ready = UINT64_MAX;
-        for (const struct item *item = queue->waiting.first; item != NULL && ready > 0; item = item->next) {
+        for (const struct queue_item *item = queue->waiting.first; item != NULL && ready > 0; item = item->next) {
             if (item->retry_ns < ready) ready = item->retry_ns;
         }
         if (ready < queue->resume_ns) ready = queue->resume_ns;
@@ -333,14 +89,16 @@ static uint64_t until_next(const struct weir_queue *queue, uint64_t now) {
     } else if (queue->waiting.first != NULL && queue->resume_ns > now && queue->resume_ns < next) {
         next = queue->resume_ns;
     }
+    uint64_t disk_ns = weir_queue_disk_wait(queue, now);
+    if (disk_ns > 0 && now + disk_ns < next) next = now + disk_ns;
     if (queue->stopping && queue->deadline_ns < next) next = queue->deadline_ns > now ? queue->deadline_ns : now;
     return next - now;
 }
 
 static uint64_t send_ready(struct weir_queue *queue) {
-    struct item *garbage = NULL, *item;
+    struct queue_item *garbage = NULL, *item;
     pthread_mutex_lock(&queue->lock);
-    expire(queue, weir_mono_ns(queue->clock), &garbage);
+    weir_queue_expire(queue, weir_mono_ns(queue->clock), &garbage);
     for (;;) {
         uint64_t now = weir_mono_ns(queue->clock);
         if (queue->stopping && now >= queue->deadline_ns) break;
@@ -349,11 +107,13 @@ static uint64_t send_ready(struct weir_queue *queue) {
     }
     uint64_t wait_ns = until_next(queue, weir_mono_ns(queue->clock));
     pthread_mutex_unlock(&queue->lock);
-    free_items(garbage);
+    weir_queue_discard(queue, garbage);
     return wait_ns;
 }
 
 uint64_t weir_queue_round(struct weir_queue *queue) {
+    while (weir_queue_move(queue)) {
+    }
     send_ready(queue);
     queue->exporter->drive(queue->self, 0);
     return send_ready(queue); /* what was settled made room */
@@ -374,32 +134,40 @@ static void sleep_for(struct weir_queue *queue, uint64_t wait_ns) { /* under the
 
 static bool finished(const struct weir_queue *queue, uint64_t now) {
     if (!queue->stopping) return false;
-    return now >= queue->deadline_ns || (queue->waiting.first == NULL && queue->flying.first == NULL);
+    if (now >= queue->deadline_ns) return true;
+    if (queue->flying.first != NULL) return false;
+    return queue->waiting.first == NULL || (queue->spool != NULL && queue->failures > 0);
 }
 
-/* Takes the exporter down on the thread that drove it; what is still there is dropped. */
+/* Takes the exporter down on the thread that drove it; what is still there goes to disk, or is dropped. */
 static void shut(struct weir_queue *queue) {
     queue->exporter->close(queue->self); /* settles what is in flight */
-    struct item *garbage = NULL;
+    weir_queue_put_away(queue);
+    struct queue_item *garbage = NULL;
     pthread_mutex_lock(&queue->lock);
     queue->self = NULL;
     queue->closed = true;
     assert(queue->flying.first == NULL);
     uint64_t before = queue->row.dropped[WEIR_QUEUE_SHUTDOWN];
     while (queue->waiting.first != NULL)
-        drop_waiting(queue, queue->waiting.first, WEIR_QUEUE_SHUTDOWN, &garbage);
+        weir_queue_drop(queue, &queue->waiting, queue->waiting.first, WEIR_QUEUE_SHUTDOWN, &garbage);
+    while (queue->arriving.first != NULL)
+        weir_queue_drop(queue, &queue->arriving, queue->arriving.first, WEIR_QUEUE_SHUTDOWN, &garbage);
     uint64_t dropped = queue->row.dropped[WEIR_QUEUE_SHUTDOWN] - before;
-    show_memory(queue);
+    weir_queue_show_memory(queue);
     pthread_mutex_unlock(&queue->lock);
     if (dropped > 0)
         weir_log(WEIR_LOG_WARN, "export_cut exporter=%s reason=shutdown spans=%llu", queue->config.name,
                  (unsigned long long)dropped);
-    free_items(garbage);
+    weir_queue_discard(queue, garbage);
+    weir_spool_close(queue->spool);
+    queue->spool = NULL;
 }
 
 static void *run(void *self) {
     struct weir_queue *queue = self;
     for (;;) {
+        bool more = weir_queue_move(queue);
         uint64_t wait_ns = send_ready(queue);
         pthread_mutex_lock(&queue->lock);
         if (finished(queue, weir_mono_ns(queue->clock))) break;
@@ -407,13 +175,13 @@ static void *run(void *self) {
         if (!in_flight) {
             /* Looked at again under the lock: a batch may have come since. */
             wait_ns = until_next(queue, weir_mono_ns(queue->clock));
-            if (wait_ns > 0) sleep_for(queue, wait_ns);
+            if (wait_ns > 0 && !more) sleep_for(queue, wait_ns);
         } else {
             queue->driving = true;
             queue->woken = false;
         }
         pthread_mutex_unlock(&queue->lock);
-        queue->exporter->drive(queue->self, in_flight ? (int)((wait_ns + WEIR_MS - 1) / WEIR_MS) : 0);
+        queue->exporter->drive(queue->self, in_flight && !more ? (int)((wait_ns + WEIR_MS - 1) / WEIR_MS) : 0);
         if (in_flight) {
             pthread_mutex_lock(&queue->lock);
             queue->driving = false;
@@ -439,8 +207,9 @@ static void rouse(struct weir_queue *queue) { /* under the lock */
 static void refresh(struct weir_metric_set *set, void *self) {
     struct weir_queue *queue = self;
     pthread_mutex_lock(&queue->lock);
-    const struct item *a = queue->waiting.first, *b = queue->flying.first;
+    const struct queue_item *a = queue->waiting.first, *b = queue->flying.first;
     if (a == NULL || (b != NULL && b->sequence < a->sequence)) a = b;
+    if (a == NULL) a = queue->arriving.first;
     weir_gauge(set, OLDEST_AGE, a != NULL ? weir_mono_ns(queue->clock) - a->pushed_ns : 0);
     weir_gauge(set, IN_FLIGHT_LIMIT, weir_concurrency_limit(&queue->concurrency));
     weir_gauge(set, PAUSED, queue->failures > 0);
@@ -487,7 +256,7 @@ enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_ex
     pthread_cond_init(&made->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&made->lock, NULL);
-    show_memory(made);
+    weir_queue_show_memory(made);
     weir_metrics_refresh(env->metrics, made->set, refresh, made);
     *queue = made;
     return WEIR_OK;
@@ -509,9 +278,9 @@ enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *e
 }
 
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
-    struct item *item = calloc(1, sizeof *item), *garbage = NULL;
+    struct queue_item *item = calloc(1, sizeof *item), *garbage = NULL;
     if (item != NULL) {
-        item->ticket.settle = settle;
+        item->ticket.settle = weir_queue_settle;
         item->queue = queue;
         item->batch = weir_batch_ref(batch);
         item->memory = weir_batch_memory(batch);
@@ -530,12 +299,12 @@ void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
         item->sequence = queue->sequence++;
         WEIR_TALLY("queued", queue->row.queued, batch->span_count);
         queue->memory += item->memory;
-        list_insert(&queue->waiting, item);
-        evict(queue, &garbage);
+        weir_queue_insert(weir_queue_is_spooling(queue) ? &queue->arriving : &queue->waiting, item);
+        weir_queue_evict(queue, &garbage);
         rouse(queue);
     }
     pthread_mutex_unlock(&queue->lock);
-    free_items(garbage);
+    weir_queue_discard(queue, garbage);
 }
 
 bool weir_queue_has_room(struct weir_queue *queue) {
@@ -557,17 +326,17 @@ void weir_queue_row(void *self, struct weir_queue_row *row) {
 }
 
 void weir_queue_reload(struct weir_queue *queue, const struct weir_exporter_config *config) {
-    struct item *garbage = NULL;
+    struct queue_item *garbage = NULL;
     pthread_mutex_lock(&queue->lock);
     queue->config.memory_bytes = config->memory_bytes;
     queue->config.max_age_ns = config->max_age_ns;
     queue->config.retry_initial_ns = config->retry_initial_ns;
     queue->config.retry_max_ns = config->retry_max_ns;
     weir_concurrency_bound(&queue->concurrency, config->max_in_flight);
-    evict(queue, &garbage);
+    weir_queue_evict(queue, &garbage);
     rouse(queue);
     pthread_mutex_unlock(&queue->lock);
-    free_items(garbage);
+    weir_queue_discard(queue, garbage);
 }
 
 void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns) {
@@ -579,7 +348,7 @@ void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns) {
     queue->stopping = true;
     queue->deadline_ns = deadline_ns;
     queue->resume_ns = 0; /* a last try at once, whatever the back-off says */
-    for (struct item *item = queue->waiting.first; item != NULL; item = item->next)
+    for (struct queue_item *item = queue->waiting.first; item != NULL; item = item->next)
         item->retry_ns = 0;
     rouse(queue);
     pthread_mutex_unlock(&queue->lock);

@@ -249,7 +249,7 @@ def test_durable_needs_spans_that_wait(tmp_path, rules, reason):
 def test_a_full_journal_degrades_and_heals(weir, tmp_path):
     """It may have 2 MiB; more waits for its decision. Spans go their way, and what is not on disk is counted."""
     rules = RULES.replace("wait: 2s", "wait: 4s")
-    one = weir(lanes=2, extra=durable(tmp_path, rules, max_bytes="2MiB", segment_bytes="1MiB"), receivers={"zipkin": ""})
+    one = weir(lanes=2, extra=durable(tmp_path, rules, max_bytes="4MiB", segment_bytes="1MiB"), receivers={"zipkin": ""})
     chance = random.Random(1)
     acknowledged = {}
 

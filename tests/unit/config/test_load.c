@@ -203,13 +203,18 @@ static void test_spool(void **state) {
     assert_false(config->spool.durable);
     uint64_t without = weir_config_memory(config, 2);
     weir_config_free(config);
-    config = accepts("lanes: 1\nspool: { directory: ./d, max_bytes: 8MiB, durable: true }\n");
+    config = accepts("lanes: 1\nspool: { directory: ./d, max_bytes: 16MiB, durable: true }\n");
     assert_string_equal(config->spool.directory, "./d");
-    assert_int_equal(config->spool.max_bytes, 8 * MIB);
-    assert_int_equal(config->spool.segment_bytes, 4 * MIB); /* not given: what fits */
+    assert_int_equal(config->spool.max_bytes, 16 * MIB);
+    assert_int_equal(weir_config_spool_share(config), 8 * MIB); /* the journal, and the exporter that is the default */
+    assert_int_equal(config->spool.segment_bytes, 4 * MIB);     /* not given: what fits */
+    assert_int_equal(config->spool.memory_age_ns, 10000 * MS);
+    assert_int_equal(config->spool.read_bytes_per_second, 0);
+    assert_int_equal(config->spool.compression_level, 1);
+    assert_true(config->exporters[0].spool);
     assert_true(config->spool.durable);
     assert_int_equal(config->spool.line, 2);
-    assert_int_equal(weir_config_memory(config, 2) - without, 16 * MIB + MIB / 2);
+    assert_int_equal(weir_config_memory(config, 2) - without, (16 + 8) * MIB + MIB / 2);
     weir_config_free(config);
 }
 
@@ -258,13 +263,15 @@ static void test_refused(void **state) {
     refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
                                     "memory, receivers, batch, aggregate, sampling, spool, admin, attributes, "
                                     "operations, success, exclude, exporters");
-    refuses("exporters: { pigeon: {} }\n", "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin, kafka, otlp");
+    refuses("exporters: { pigeon: {} }\n",
+            "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin, kafka, otlp");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
     refuses("exporters: { pigeon/a: {} }\n",
             "weir.yaml:1: exporters.pigeon/a: no exporter has this type; known are file, zipkin, kafka, otlp");
-    refuses("exporters:\n  file/a:\n    url: http://x\n",
-            "weir.yaml:3: exporters.file/a.url: unknown key; known are memory_bytes, max_age, retry_initial, "
-            "retry_max, max_in_flight, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");
+    refuses(
+        "exporters:\n  file/a:\n    url: http://x\n",
+        "weir.yaml:3: exporters.file/a.url: unknown key; known are memory_bytes, max_age, retry_initial, "
+        "retry_max, max_in_flight, spool, directory, max_file_bytes, max_total_bytes, max_file_age, compression_level");
     refuses("exporters:\n  file:\n    dirctory: x\n",
             "weir.yaml:3: exporters.file.dirctory: unknown key, did you mean directory?");
     /* what only makes sense together */
@@ -273,7 +280,9 @@ static void test_refused(void **state) {
     refuses("spool: { directory: /d, max_bytes: 64MiB }\n\nlanes: 1\nspool.x: 1\n",
             "weir.yaml:4: spool.x: unknown key, did you mean spool?");
     refuses("spool:\n  directory: /d\n  max_bytes: 64MiB\n  segment_bytes: 33MiB\n",
-            "weir.yaml:4: spool.segment_bytes: 33MiB is more than half of spool.max_bytes, which is 64MiB");
+            "weir.yaml:4: spool.segment_bytes: 33MiB is more than half of a share of spool.max_bytes, which is 64MiB");
+    refuses("spool: { directory: /d, max_bytes: 3MiB, durable: true }\n",
+            "weir.yaml:1: spool.segment_bytes: 1MiB is more than half of a share of spool.max_bytes, which is 1.5MiB");
     /* twice */
     refuses("lanes: 1\nlog: {}\nlanes: 1\n", "weir.yaml:3: lanes: given twice, first at line 1");
     refuses("batch:\n  max_age: 1s\n  max_age: 1s\n", "weir.yaml:3: max_age: given twice, first at line 2");

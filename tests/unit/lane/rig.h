@@ -34,6 +34,7 @@ static struct rig {
     uint32_t lane_count;
     const char *policy_text;    /* NULL: everything is kept */
     const char *journal_folder; /* NULL: nothing is durable */
+    const char *spool_folder;   /* NULL: the queue has memory only */
     bool no_exporter;
     uint64_t max_spans, max_bytes, max_age_ns; /* of a batch; 0 = the default */
     uint64_t queue_bytes, queue_age_ns;        /* 0 = the default */
@@ -230,6 +231,18 @@ static inline void rig_build(void) {
     if (rig.queue_age_ns != 0) exporter.max_age_ns = rig.queue_age_ns;
     struct weir_exporter_env exporter_env = {.names = rig.names, .metrics = rig.metrics, .clock = &rig_clock};
     assert_int_equal(weir_queue_open(&rig.queue, &rig_exporter, &exporter, &exporter_env, &err), WEIR_OK);
+    if (rig.spool_folder != NULL) {
+        const struct weir_queue_disk disk = {.memory_age_ns = WEIR_S};
+        const struct weir_spool_options spool = {.directory = rig.spool_folder,
+                                                 .exporter = "rig",
+                                                 .segment_bytes = 1 << 20,
+                                                 .max_bytes = 1 << 30,
+                                                 .level = 1,
+                                                 .names = rig.names,
+                                                 .metrics = rig.metrics,
+                                                 .clock = &rig_clock};
+        if (weir_queue_spool(rig.queue, &disk, &spool, &err) != WEIR_OK) fail_msg("%s", err.text);
+    }
     if (!rig.no_exporter) weir_ledger_add_exporter(rig.ledger, "rig", weir_queue_row, rig.queue);
     if (rig.journal_folder != NULL) {
         const struct weir_journal_options journal = {.directory = rig.journal_folder,

@@ -3,6 +3,8 @@
  * is off is the imbalance, or, for counters beside the balance, the difference from what the sender was told. */
 #include "tests/unit/lane/rig.h"
 
+#include <fcntl.h>
+
 enum { REQUESTS = 60, SPANS = 20 };
 
 static long long off_by; /* of the scenario that ran last */
@@ -206,6 +208,59 @@ static void recovers(void) {
     assert_int_equal(system(command), 0);
 }
 
+/* A back end that is away, and a queue with little memory and a spool; `process` of two. */
+static void spool_run(const char *folder, int process) {
+    rig_reset(2);
+    rig.spool_folder = folder;
+    rig.max_spans = 100;
+    rig.queue_bytes = 40000;
+    rig.settles = process == 0 ? WEIR_RETRY : WEIR_DELIVERED;
+    rig_build();
+    rig_start();
+    for (uint32_t i = 0; i < REQUESTS && process == 0; i++) {
+        if (rig_offer(i % rig.lane_count, rig_request(SPANS, 40, ""), NULL) != WEIR_OK) fail_msg("refused");
+        weir_queue_round(rig.queue);
+    }
+    rig_stop();
+    weir_queue_round(rig.queue);
+}
+static void spool_scenario(void (*between)(const char *folder), bool stops_early) {
+    char folder[] = "/tmp/weir-mutants-XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+    for (int process = 0; process < (stops_early ? 1 : 2); process++) {
+        spool_run(folder, process);
+        if (process == 0 && !stops_early) {
+            weir_queue_stop(rig.queue, rig.now_ns);
+            rig_free();
+            if (between != NULL) between(folder);
+            continue;
+        }
+        if (!stops_early) rig_drain();
+        off_by = rig_imbalance();
+        rig_free();
+    }
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+static void flip_a_byte(const char *folder) {
+    char path[96];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/00000001.log", folder);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, 200), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 200), 1);
+    close(fd);
+}
+static void spools(void) {
+    spool_scenario(NULL, true);
+}
+static void reads_back(void) {
+    spool_scenario(NULL, false);
+}
+static void is_damaged(void) {
+    spool_scenario(flip_a_byte, false);
+}
 static unsigned points_taken;
 static void give_gauges(struct weir_sink *sink, void *argument) {
     (void)argument;
@@ -277,6 +332,10 @@ static const struct row {
     {"decided", "decided", decides},
     {"tailed", "tailed", holds_undecided},
     {"recovered", "recovered", recovers},
+    {"recovered_queue", "recovered_queue", reads_back},
+    {"spooled", "spooled", spools},
+    {"queued_from_disk", "queued_from_disk", reads_back},
+    {"dropped_damaged", "dropped_damaged", is_damaged},
     {"dropped_no_exporter", "dropped_no_exporter", no_exporter},
     {"dropped_memory", "dropped_memory", no_memory_for_a_batch},
     {"joined", "joined", joins},
@@ -303,9 +362,10 @@ static void the_balance_breaks(void **state) {
 /* No increment past WEIR_TALLY, and none without a row above. */
 static void every_counter_has_a_row(void **state) {
     (void)state;
-    static const char *const sources[] = {"/../../collector/lane/lane.c", "/../../collector/lane/hold.c",
-                                          "/../../collector/lane/out.c", "/../../collector/lane/durable.c",
-                                          "/../../collector/spool/queue.c"};
+    static const char *const sources[] = {"/../../collector/lane/lane.c",       "/../../collector/lane/hold.c",
+                                          "/../../collector/lane/out.c",        "/../../collector/lane/durable.c",
+                                          "/../../collector/spool/queue.c",     "/../../collector/spool/queue_book.c",
+                                          "/../../collector/spool/queue_disk.c"};
     unsigned tallies = 0;
     for (size_t s = 0; s < COUNT_OF(sources); s++) {
         char path[512], line[512];
