@@ -85,16 +85,6 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
     return status;
 }
 
-enum weir_status weir_check_durable(const struct weir_config *config, const struct weir_policy *policy,
-                                    struct weir_error *err) {
-    if (!config->spool.durable || weir_policy_keep_part(policy) != NULL) return WEIR_OK;
-    return weir_fail(err, WEIR_INVALID, 0, false,
-                     "%s:%d: spool.durable: needs `keep:` in sampling.policy%s%s: for now only spans that wait for a "
-                     "decision are written to disk",
-                     config->path, config->spool.line, config->sampling.policy[0] != 0 ? ", " : "",
-                     config->sampling.policy[0] != 0 ? config->sampling.policy : ", which is not given");
-}
-
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -114,7 +104,6 @@ int weir_check(const char *path) {
     if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
     weir_rules_free(rules);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
-    if (status == WEIR_OK) status = weir_check_durable(config, policy, &err);
     if (status == WEIR_OK) status = weir_policy_load_shadow(config->sampling.shadow, names, &shadow, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);

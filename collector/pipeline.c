@@ -127,9 +127,7 @@ static enum weir_status read_policies(const struct weir_pipeline *pipeline, stru
     const struct weir_config *config = snapshot->config;
     enum weir_status status = weir_policy_load(config->sampling.policy, pipeline->names, &snapshot->policy, err);
     if (status != WEIR_OK) return status;
-    status = weir_check_durable(config, snapshot->policy, err);
-    if (status == WEIR_OK)
-        status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
+    status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
     if (status == WEIR_OK) return WEIR_OK;
     weir_policy_unref(snapshot->policy);
     snapshot->policy = NULL;
@@ -319,8 +317,6 @@ static enum weir_status open_journal(struct weir_pipeline *pipeline, struct weir
     if (config->spool.directory[0] != 0 && mkdir(config->spool.directory, 0700) != 0 && errno != EEXIST)
         return weir_fail(err, WEIR_IO, errno, false, "spool.directory %s", config->spool.directory);
     if (!config->spool.durable) return WEIR_OK;
-    enum weir_status status = weir_check_durable(config, pipeline->now.policy, err);
-    if (status != WEIR_OK) return status;
     const struct weir_journal_options options = {.directory = config->spool.directory,
                                                  .segment_bytes = config->spool.segment_bytes,
                                                  .max_bytes = weir_config_spool_share(config),

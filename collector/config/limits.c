@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* A lane's decisions that are not written yet and its receipts; and, at the start, the largest record of the log. */
-enum { JOURNAL_LANE_BYTES = 256 << 10, JOURNAL_BYTES = 16 << 20 };
+enum { JOURNAL_LANE_BYTES = 4 << 20, JOURNAL_BYTES = 16 << 20 };
 /* Of an exporter's spool: zstd's two contexts, what a batch is packed in, the window that it is read through. */
 enum { SPOOL_BYTES = 8 << 20, SEGMENT_BYTES_LEAST = 1 << 20 };
 /* What one entry takes, as an upper estimate: a series with its key, its cell and its share of the table; a waiting

@@ -1,5 +1,6 @@
-/* durable.c - with `spool.durable` undecided spans are journalled: requests are acknowledged when their spans are on
- * disk, and what a process before this one left there is taken up again. */
+/* durable.c - with `spool.durable` spans are journalled, those that wait for a decision by the tail buffer's blocks,
+ * the others from the open batch: requests are acknowledged when their spans are on disk, and what a process before
+ * this one left there is taken up again. */
 #include "collector/core/log.h"
 #include "collector/core/receipt.h"
 #include "collector/lane/inside.h"
@@ -9,9 +10,10 @@
 #include <time.h>
 
 /* Between two commits of a lane. Shorter, and blocks of few spans compress badly; longer, and senders wait. */
-enum { COMMIT_MS = 5 };
+enum { COMMIT_MS = 5, BEHIND_MAX_MS = 1000 };
 
 static void commit(struct lane *lane) {
+    weir_lane_journal_new(lane);
     if (lane->owed_count == 0) return;
     if (lane->tail == NULL || weir_tail_seal(lane->tail)) {
         weir_journal_commit(lane->journal, lane->owed, lane->owed_count);
@@ -23,8 +25,22 @@ static void commit(struct lane *lane) {
     weir_lane_send_ready(lane);
 }
 
+static bool queues_are_behind(const struct lane *lane) {
+    for (uint32_t i = 0; i < lane->all->env.queue_count; i++) {
+        if (weir_queue_is_behind(lane->all->env.queues[i])) return true;
+    }
+    return false;
+}
+
+/* A queue that goes to disk more slowly than spans come would have to drop some that were acknowledged: senders wait a
+ * little for their answers instead. */
 static void commit_due(struct weir_timer *timer) {
-    commit((struct lane *)((char *)timer - offsetof(struct lane, commit)));
+    struct lane *lane = (struct lane *)((char *)timer - offsetof(struct lane, commit));
+    uint64_t now_ns = weir_loop_now(lane->loop);
+    if (now_ns - lane->owed_ns < BEHIND_MAX_MS * WEIR_MS && queues_are_behind(lane))
+        weir_loop_set(lane->loop, &lane->commit, now_ns + COMMIT_MS * WEIR_MS);
+    else
+        commit(lane);
 }
 
 static bool owe(struct lane *lane, struct weir_receipt *receipt) {
@@ -40,15 +56,30 @@ static bool owe(struct lane *lane, struct weir_receipt *receipt) {
 }
 
 void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt) {
-    bool journalled = lane->journal != NULL && lane->tail != NULL && !lane->past_journal;
+    bool journalled = lane->journal != NULL && !lane->past_journal;
     lane->past_journal = false;
     if (receipt == NULL) return;
     if (!journalled || !owe(lane, receipt)) {
         weir_receipt_settle(receipt, WEIR_OWNED);
         return;
     }
-    if (lane->commit.place == 0)
-        weir_loop_set(lane->loop, &lane->commit, weir_loop_now(lane->loop) + COMMIT_MS * WEIR_MS);
+    if (lane->commit.place != 0) return;
+    lane->owed_ns = weir_loop_now(lane->loop);
+    weir_loop_set(lane->loop, &lane->commit, weir_loop_now(lane->loop) + COMMIT_MS * WEIR_MS);
+}
+
+void weir_lane_journal_new(struct lane *lane) {
+    if (lane->new_from < lane->new_to) weir_journal_kept(lane->journal, lane->open, lane->new_from, lane->new_to);
+    lane->new_from = lane->new_to = 0;
+}
+
+void weir_lane_journal_last(struct lane *lane) {
+    uint32_t last = lane->open->span_count - 1;
+    if (lane->new_to != last || lane->new_from == lane->new_to) { /* spans of decided traces are between */
+        weir_lane_journal_new(lane);
+        lane->new_from = last;
+    }
+    lane->new_to = last + 1;
 }
 
 enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err) {

@@ -56,15 +56,18 @@ void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uin
             lane->exemplars_left--;
             weir_shard_exemplar(lane->shard, &batch->spans[i], weir_unix_ns(lane->all->env.clock));
         }
+        lane->unjournalled = lane->journal != NULL;
         weir_lane_keep(lane, batch, i, NULL);
+        lane->unjournalled = false;
         return;
     }
     struct weir_verdict verdict;
     switch (weir_tail_take(lane->tail, batch, i, now_ns, &verdict)) {
     case WEIR_TAIL_HELD: WEIR_TALLY("tailed", lane->row.tailed, 1); break;
     case WEIR_TAIL_KEEP:
-        lane->past_journal = true;
+        lane->unjournalled = lane->journal != NULL;
         weir_lane_keep_late(lane, batch, i, &verdict);
+        lane->unjournalled = false;
         break;
     case WEIR_TAIL_DROP: WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], 1); break;
     }

@@ -35,11 +35,14 @@ struct lane {
     struct weir_journal_lane *journal; /* NULL: not durable */
     struct weir_receipt **owed;        /* of requests whose spans are not on disk yet */
     size_t owed_count, owed_capacity;
+    uint64_t owed_ns; /* since when, the first of them */
     struct weir_timer commit;
     /* Full batches that may leave when the tail buffer has returned: before it their spans' blocks cannot be sealed. */
     struct weir_batch **ready;
     size_t ready_count, ready_capacity;
-    bool past_journal;           /* a span of the request that is being taken goes its way without the journal */
+    bool past_journal;           /* a span of the request that is being taken waits where no journal has it */
+    bool unjournalled;           /* the span that is being kept waited for no decision */
+    uint32_t new_from, new_to;   /* of the open batch: such spans, not written to the journal yet */
     uint64_t recovering_segment; /* of the span that is being recovered; 0 = none is */
     struct weir_lane_row row;
     bool row_changed;
@@ -94,6 +97,8 @@ void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint
 void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt);
 enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err);
 void weir_lane_close_journal(struct lane *lane);
+void weir_lane_journal_last(struct lane *lane); /* the last span of the open batch has to be written */
+void weir_lane_journal_new(struct lane *lane);  /* writes those, before the open batch is closed */
 /* A closed batch: into the queues when the blocks that its spans came in are with the journal; takes the reference. */
 void weir_lane_send(struct lane *lane, struct weir_batch *batch);
 bool weir_lane_send_ready(struct lane *lane);   /* behind each call of the tail buffer; true: there was one */

@@ -4,6 +4,7 @@
 void weir_lane_close_batch(struct lane *lane) {
     struct weir_batch *batch = lane->open;
     if (batch == NULL) return;
+    if (lane->journal != NULL) weir_lane_journal_new(lane);
     lane->open = NULL;
     weir_loop_unset(lane->loop, &lane->open_age);
     weir_batch_trim(batch); /* queues count what it holds: a trickle must not fill them with empty room */
@@ -71,6 +72,7 @@ void weir_lane_keep(struct lane *lane, const struct weir_batch *batch, uint32_t 
         return;
     }
     WEIR_TALLY("batched", lane->row.batched, 1);
+    if (lane->unjournalled) weir_lane_journal_last(lane);
     if (lane->open->span_count >= limits->max_spans || lane->open->size >= limits->max_bytes)
         weir_lane_close_batch(lane);
 }

@@ -2,6 +2,7 @@
 #include "collector/core/log.h"
 #include "collector/spool/decided.h"
 #include "collector/spool/journal_inside.h"
+#include "collector/spool/record.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,15 +12,17 @@
 #include <string.h>
 #include <time.h>
 
-#define RECORDS     "Records written to the journal of undecided spans: blocks of spans, groups of decisions."
+#define RECORDS                                                                                                        \
+    "Records written to the journal: blocks of undecided spans, groups of decisions, spans that wait for no decision."
 #define RECORDS_NOT "Records that the journal could not write (full disk, max_bytes, I/O errors)."
 #define RECOVERED   "Spans that a restart found in the journal, by what was decided of their traces."
 static const struct weir_metric metrics[JOURNAL_METRICS] = {
-    [JOURNAL_BYTES] = {"journal_bytes", NULL, WEIR_GAUGE, "Size of the journal of undecided spans on disk."},
+    [JOURNAL_BYTES] = {"journal_bytes", NULL, WEIR_GAUGE, "Size of the journal on disk."},
     [JOURNAL_SEGMENTS] = {"journal_segments", NULL, WEIR_GAUGE, "Files of the journal."},
     [JOURNAL_LIMIT] = {"journal_limit_bytes", NULL, WEIR_GAUGE, "Bound of weir_journal_bytes."},
     [JOURNAL_RECORDS_SPANS] = {"journal_records_total", "type=\"spans\"", WEIR_COUNTER, RECORDS},
     [JOURNAL_RECORDS_DECISIONS] = {"journal_records_total", "type=\"decisions\"", WEIR_COUNTER, RECORDS},
+    [JOURNAL_RECORDS_KEPT] = {"journal_records_total", "type=\"kept\"", WEIR_COUNTER, RECORDS},
     [JOURNAL_LOST_SPANS] = {"journal_records_lost_total", "type=\"spans\"", WEIR_COUNTER, RECORDS_NOT},
     [JOURNAL_LOST_DECISIONS] = {"journal_records_lost_total", "type=\"decisions\"", WEIR_COUNTER, RECORDS_NOT},
     [JOURNAL_SPANS_WRITTEN] = {"journal_spans_total", NULL, WEIR_COUNTER,
@@ -53,7 +56,7 @@ struct held {
     uint32_t live, released; /* released: to be unpinned when the decisions about them are written */
 };
 
-enum { DECISIONS_BYTES = 64 << 10 };
+enum { DECISIONS_BYTES = 64 << 10, KEPT_LEVEL = -3 /* as the blocks of the tail buffer */ };
 
 struct weir_journal_lane {
     struct weir_journal *journal;
@@ -61,8 +64,9 @@ struct weir_journal_lane {
     struct held *held; /* the oldest segment first */
     size_t held_count, held_capacity;
     struct weir_buffer decisions; /* not written yet */
-    bool lost;                    /* a block could not be written since the last commit */
-    uint64_t failures;            /* of the journal, at the last commit */
+    struct weir_spool_writer *writer;
+    bool lost;         /* a block could not be written since the last commit */
+    uint64_t failures; /* of the journal, at the last commit */
 };
 
 static bool hold_block(struct weir_journal_lane *lane, uint64_t segment) {
@@ -81,6 +85,13 @@ static bool hold_block(struct weir_journal_lane *lane, uint64_t segment) {
     return true;
 }
 
+static void block_lost(struct weir_journal_lane *lane, const struct weir_error *err) {
+    lane->lost = true;
+    atomic_fetch_add(&lane->journal->blocks_lost, 1);
+    weir_count_shared(lane->journal->metrics, JOURNAL_LOST_SPANS, 1);
+    disk_failed("journal_block_lost", err);
+}
+
 static uint64_t sealed(void *self, const uint8_t *bytes, size_t size, uint32_t span_count) {
     struct weir_journal_lane *lane = self;
     struct weir_journal *journal = lane->journal;
@@ -92,10 +103,7 @@ static uint64_t sealed(void *self, const uint8_t *bytes, size_t size, uint32_t s
         status = weir_fail(&err, WEIR_FULL, 0, true, "out of memory");
     }
     if (status != WEIR_OK) {
-        lane->lost = true;
-        atomic_fetch_add(&journal->blocks_lost, 1);
-        weir_count_shared(journal->metrics, JOURNAL_LOST_SPANS, 1);
-        disk_failed("journal_block_lost", &err);
+        block_lost(lane, &err);
         return 0;
     }
     weir_count_shared(journal->metrics, JOURNAL_RECORDS_SPANS, 1);
@@ -150,6 +158,11 @@ struct weir_journal_lane *weir_journal_lane_new(struct weir_journal *journal) {
     struct weir_journal_lane *lane = calloc(1, sizeof *lane);
     if (lane == NULL) return NULL;
     lane->journal = journal;
+    lane->writer = weir_spool_writer_new(journal->options.names, KEPT_LEVEL);
+    if (lane->writer == NULL) {
+        free(lane);
+        return NULL;
+    }
     lane->tail = (struct weir_tail_journal){.self = lane, .sealed = sealed, .release = release, .decided = decided};
     return lane;
 }
@@ -168,6 +181,7 @@ void weir_journal_lane_free(struct weir_journal_lane *lane) {
     if (lane == NULL) return;
     weir_journal_flush(lane);
     weir_buffer_free(&lane->decisions);
+    weir_spool_writer_free(lane->writer);
     free(lane->held);
     free(lane);
 }
@@ -211,6 +225,26 @@ void weir_journal_pin(struct weir_journal *journal, uint64_t segment) {
 
 void weir_journal_unpin(struct weir_journal *journal, uint64_t segment) {
     weir_log_unpin(journal->log, segment); /* what may go now goes with the next group, or within a second */
+}
+
+void weir_journal_kept(struct weir_journal_lane *lane, const struct weir_batch *batch, uint32_t from, uint32_t to) {
+    struct weir_journal *journal = lane->journal;
+    struct weir_error err = {0};
+    while (from < to) {
+        const uint8_t *bytes;
+        size_t size;
+        uint32_t end = to;
+        enum weir_status status = weir_spool_record_write(lane->writer, batch, from, &end,
+                                                          weir_unix_ns(journal->options.clock), &bytes, &size, &err);
+        if (status == WEIR_OK) status = weir_log_append(journal->log, JOURNAL_KEPT, bytes, size, NULL, &err);
+        if (status != WEIR_OK) {
+            block_lost(lane, &err);
+            return;
+        }
+        weir_count_shared(journal->metrics, JOURNAL_RECORDS_KEPT, 1);
+        weir_count_shared(journal->metrics, JOURNAL_SPANS_WRITTEN, end - from);
+        from = end;
+    }
 }
 
 /* ---- commits ---- */

@@ -1,8 +1,10 @@
-/* journal.h - undecided spans on disk, and what was decided about them, so that a kill loses no acknowledged span and
- * no decision is taken twice. A log (log.h) in DIRECTORY/journal, one for the process, of three types of records:
+/* journal.h - spans on disk until they are delivered or in an exporter's spool, and what was decided about them, so
+ * that a kill loses no acknowledged span and no decision is taken twice. A log (log.h) in DIRECTORY/journal, one for
+ * the process, of four types of records:
  *
  *   spans      a sealed block of the tail buffer, as it is (sample/tail.h)
  *   decisions  trace id, kept or dropped, T, the rule's name: of one lane, as many as one tick took
+ *   kept       spans that wait for no decision, as they are in an export batch (record.h)
  *   moved      all up to this segment that was undecided stands once more behind it: a restart did that
  *
  *   lane:   sealed() ─ write ─┐                                     ┌─> receipts DURABLE
@@ -82,6 +84,9 @@ bool weir_journal_flush(struct weir_journal_lane *lane);
 /* Pins, until the batch's last reference is gone, the oldest segment that a span of this lane that is undecided now, or
  * comes later, is in. Sets batch->gone. Once a batch: again does nothing. */
 void weir_journal_hold(struct weir_journal_lane *lane, struct weir_batch *batch);
+/* Spans [from, to) of an export batch that went there without waiting for a decision. What cannot be written is
+ * counted, and the next commit answers as OWNED. The batch is held: weir_journal_hold(). */
+void weir_journal_kept(struct weir_journal_lane *lane, const struct weir_batch *batch, uint32_t from, uint32_t to);
 /* Settles one part of each receipt: DURABLE after an fdatasync that covers all that this lane had written before the
  * call; OWNED when that fails, or when a block of the lane could not be written since its last commit (counted).
  * receipts[] is copied. */

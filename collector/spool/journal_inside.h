@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 /* Types of records. */
-enum { JOURNAL_SPANS = 1, JOURNAL_DECISIONS = 2, JOURNAL_MOVED = 3 };
+enum { JOURNAL_SPANS = 1, JOURNAL_DECISIONS = 2, JOURNAL_MOVED = 3, JOURNAL_KEPT = 4 };
 
 enum journal_metric {
     JOURNAL_BYTES,
@@ -14,6 +14,7 @@ enum journal_metric {
     JOURNAL_LIMIT,
     JOURNAL_RECORDS_SPANS,
     JOURNAL_RECORDS_DECISIONS,
+    JOURNAL_RECORDS_KEPT,
     JOURNAL_LOST_SPANS,
     JOURNAL_LOST_DECISIONS,
     JOURNAL_SPANS_WRITTEN,

@@ -5,6 +5,7 @@
 #include "collector/core/log.h"
 #include "collector/spool/decided.h"
 #include "collector/spool/journal_inside.h"
+#include "collector/spool/record.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ struct replay {
     struct weir_journal *journal;
     const struct weir_journal_recovery *recovery;
     struct weir_decided *decided;
+    struct weir_spool_reader *kept;
     uint64_t marks[MARKS_MAX]; /* ascending */
     uint32_t mark_count;
     uint64_t segment; /* of the record at hand */
@@ -84,12 +86,31 @@ static void one_span(void *self, struct weir_batch *batch, uint32_t i) {
     replay->recovery->span(replay->recovery->self, batch, i, fate, known ? &verdict : NULL, replay->segment);
 }
 
+/* Spans that waited for nothing: they are where they were, on their way to the exporters. */
+static void hand_out_kept(struct replay *replay, const struct weir_log_record *record) {
+    static const struct weir_verdict as_it_is = {.kept = true};
+    struct weir_batch *batch = NULL;
+    struct weir_error err = {0};
+    uint64_t unix_ns;
+    if (weir_spool_record_read(replay->kept, record->bytes, record->size, &batch, &unix_ns, &err) != WEIR_OK) {
+        unsound(replay, record, err.text);
+        return;
+    }
+    for (uint32_t i = 0; i < batch->span_count; i++) {
+        replay->spans[WEIR_FATE_KEPT]++;
+        weir_count_shared(replay->journal->metrics, JOURNAL_RECOVERED + WEIR_FATE_KEPT, 1);
+        replay->recovery->span(replay->recovery->self, batch, i, WEIR_FATE_KEPT, &as_it_is, record->segment);
+    }
+    weir_batch_unref(batch);
+}
+
 static int hand_out(void *self, const struct weir_log_record *record) {
     struct replay *replay = self;
     const struct weir_journal_options *options = &replay->journal->options;
     struct weir_error err = {0};
-    if (record->type != JOURNAL_SPANS) return 0;
     replay->segment = record->segment;
+    if (record->type == JOURNAL_KEPT) hand_out_kept(replay, record);
+    if (record->type != JOURNAL_SPANS) return 0;
     if (options->read(record->bytes, record->size, options->names, one_span, replay, &err) != WEIR_OK)
         unsound(replay, record, err.text);
     return 0;
@@ -101,8 +122,11 @@ enum weir_status weir_journal_replay(struct weir_journal *journal, const struct 
     struct weir_log_stats stats;
     if (weir_log_found(journal->log) == 0) return WEIR_OK;
     replay.decided = weir_decided_new(DECISIONS_MAX);
-    if (replay.decided == NULL) return weir_fail(err, WEIR_FULL, 0, true, "journal: out of memory");
-    enum weir_status status = weir_log_replay(journal->log, gather, broken, &replay, err);
+    replay.kept = weir_spool_reader_new(journal->options.names);
+    enum weir_status status = WEIR_OK;
+    if (replay.decided == NULL || replay.kept == NULL)
+        status = weir_fail(err, WEIR_FULL, 0, true, "journal: out of memory");
+    if (status == WEIR_OK) status = weir_log_replay(journal->log, gather, broken, &replay, err);
     if (status == WEIR_OK) status = weir_log_replay(journal->log, hand_out, NULL, &replay, err);
     weir_log_stats(journal->log, &stats);
     weir_count_shared(journal->metrics, JOURNAL_RECORDS_BAD, stats.records_bad);
@@ -114,6 +138,7 @@ enum weir_status weir_journal_replay(struct weir_journal *journal, const struct 
              " decisions=%u bad=%" PRIu64,
              replay.spans[WEIR_FATE_UNDECIDED], replay.spans[WEIR_FATE_KEPT], replay.spans[WEIR_FATE_DROPPED],
              replay.skipped, weir_decided_count(replay.decided), stats.records_bad);
+    weir_spool_reader_free(replay.kept);
     weir_decided_free(replay.decided);
     return status;
 }

@@ -160,8 +160,11 @@ static void shut(struct weir_queue *queue) {
         weir_log(WEIR_LOG_WARN, "export_cut exporter=%s reason=shutdown spans=%llu", queue->config.name,
                  (unsigned long long)dropped);
     weir_queue_discard(queue, garbage);
-    weir_spool_close(queue->spool);
+    struct weir_spool *spool = queue->spool;
+    pthread_mutex_lock(&queue->lock);
     queue->spool = NULL;
+    pthread_mutex_unlock(&queue->lock);
+    weir_spool_close(spool);
 }
 
 static void *run(void *self) {
@@ -312,6 +315,14 @@ bool weir_queue_has_room(struct weir_queue *queue) {
     bool room = queue->memory < queue->config.memory_bytes / 2;
     pthread_mutex_unlock(&queue->lock);
     return room;
+}
+
+bool weir_queue_is_behind(struct weir_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool behind = queue->spool != NULL && !atomic_load_explicit(&queue->disk_failing, memory_order_relaxed) &&
+                  queue->memory > queue->config.memory_bytes / 4 * 3;
+    pthread_mutex_unlock(&queue->lock);
+    return behind;
 }
 
 const char *weir_queue_name(const struct weir_queue *queue) {

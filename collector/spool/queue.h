@@ -32,6 +32,8 @@ uint64_t weir_queue_round(struct weir_queue *queue);
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch);
 /* Less than half of memory_bytes is used: for who can wait, as a restart that reads a journal can. Any thread. */
 bool weir_queue_has_room(struct weir_queue *queue);
+/* More comes than goes to a disk that works: three quarters of memory_bytes are used. Any thread. */
+bool weir_queue_is_behind(struct weir_queue *queue);
 const char *weir_queue_name(const struct weir_queue *queue);
 void weir_queue_row(void *queue, struct weir_queue_row *row); /* for weir_ledger_add_exporter() */
 /* What can change live (bounds, retry, in flight). */

@@ -7,6 +7,7 @@
 #include "collector/spool/queue.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum queue_metric {
     QUEUE_BYTES,
@@ -62,7 +63,7 @@ struct weir_queue {
     struct weir_spool *spool; /* NULL: none. Queue's thread, without the lock */
     struct weir_queue_disk disk;
     uint64_t tick_ns, spill_ns, read_ns; /* queue's thread: the next chores, not before; next spill, next reading */
-    bool disk_failing;
+    _Atomic bool disk_failing;
     struct weir_log_limit disk_limit, room_limit;
     bool writing; /* a batch is on its way to disk, and in no list */
     bool sleeping, driving, woken;

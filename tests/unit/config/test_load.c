@@ -214,7 +214,7 @@ static void test_spool(void **state) {
     assert_true(config->exporters[0].spool);
     assert_true(config->spool.durable);
     assert_int_equal(config->spool.line, 2);
-    assert_int_equal(weir_config_memory(config, 2) - without, (16 + 8) * MIB + MIB / 2);
+    assert_int_equal(weir_config_memory(config, 2) - without, (16 + 2 * 4 + 8) * MIB);
     weir_config_free(config);
 }
 
