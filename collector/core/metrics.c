@@ -72,6 +72,10 @@ static int by_name_and_labels(const void *a, const void *b) {
 static void expose_value(struct weir_buffer *out, enum weir_metric_kind kind, uint64_t value) {
     if (kind == WEIR_COUNTER_NS || kind == WEIR_GAUGE_NS) {
         weir_buffer_double(out, (double)value / 1e9);
+    } else if (kind == WEIR_RATIO_MAX) {
+        double ratio;
+        memcpy(&ratio, &value, sizeof ratio);
+        weir_buffer_double(out, ratio);
     } else {
         weir_buffer_u64(out, value);
     }
@@ -88,7 +92,7 @@ static void expose_rows(const struct row *rows, size_t count, struct weir_buffer
         }
         uint64_t value = row->value;
         for (i++; i < count && by_name_and_labels(row, &rows[i]) == 0; i++) {
-            if (kind == WEIR_GAUGE_MAX) {
+            if (kind == WEIR_GAUGE_MAX || kind == WEIR_RATIO_MAX) {
                 value = rows[i].value > value ? rows[i].value : value;
             } else {
                 value += rows[i].value;

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 
 enum weir_metric_kind {
     WEIR_COUNTER,
@@ -14,6 +15,7 @@ enum weir_metric_kind {
     WEIR_COUNTER_NS, /* cells are nanoseconds, shown as seconds */
     WEIR_GAUGE_NS,
     WEIR_GAUGE_MAX, /* over several sets the largest, not the sum */
+    WEIR_RATIO_MAX, /* the same; cells are doubles, 0 or more, by weir_gauge_ratio() */
 };
 
 struct weir_metric {
@@ -54,6 +56,11 @@ static inline void weir_count(struct weir_metric_set *set, uint32_t row, uint64_
 }
 static inline void weir_gauge(struct weir_metric_set *set, uint32_t row, uint64_t value) {
     atomic_store_explicit(&set->cells[row], value, memory_order_relaxed);
+}
+static inline void weir_gauge_ratio(struct weir_metric_set *set, uint32_t row, double value) {
+    uint64_t bits; /* those of doubles that are not negative are in the order of their values */
+    memcpy(&bits, &value, sizeof bits);
+    weir_gauge(set, row, bits);
 }
 /* Several writers. */
 static inline void weir_count_shared(struct weir_metric_set *set, uint32_t row, uint64_t more) {

@@ -9,6 +9,7 @@
 struct rule_state {
     struct weir_dynamic *dynamic; /* NULL: none */
     uint32_t keys;                /* of it, as counted */
+    uint64_t bytes;               /* likewise */
     struct weir_limit limit;
     bool limited;
 };
@@ -17,6 +18,7 @@ struct weir_decider {
     struct weir_decider_env env;
     struct weir_decider_counts counts;
     struct rule_state rules[WEIR_KEEP_RULES_MAX];
+    uint64_t bytes; /* of all of it, itself included */
 };
 
 enum { NONE = WEIR_KEEP_RULES_MAX, FORCED = WEIR_KEEP_RULES_MAX + 1 };
@@ -25,6 +27,7 @@ struct weir_decider *weir_decider_new(const struct weir_decider_env *env, uint64
     struct weir_decider *decider = calloc(1, sizeof *decider);
     if (decider == NULL) return NULL;
     decider->env = *env;
+    decider->bytes = sizeof *decider;
     if (decider->env.lanes == 0) decider->env.lanes = 1;
     for (uint32_t r = 0; r < env->keep->rule_count; r++) {
         const struct weir_keep_rule *rule = &env->keep->rules[r];
@@ -40,6 +43,8 @@ struct weir_decider *weir_decider_new(const struct weir_decider_env *env, uint64
             weir_decider_free(decider);
             return NULL;
         }
+        state->bytes = weir_dynamic_memory(state->dynamic);
+        decider->bytes += state->bytes;
     }
     return decider;
 }
@@ -78,6 +83,7 @@ static void resolve(struct weir_decider *decider, uint32_t rule, const struct we
 static void end_window(struct weir_decider *decider, uint32_t rule, uint64_t now_ns) {
     struct weir_limit_entry *entries;
     uint64_t bar;
+    decider->bytes -= decider->rules[rule].limit.capacity * sizeof *entries; /* handed over */
     uint32_t count = weir_limit_end(&decider->rules[rule].limit, now_ns, &entries, &bar);
     for (uint32_t i = 0; i < count; i++)
         resolve(decider, rule, &entries[i], bar);
@@ -90,7 +96,10 @@ static enum weir_decision offer(struct weir_decider *decider, uint64_t randomnes
     if (weir_limit_over(limit, now_ns)) end_window(decider, verdict->rule, now_ns);
     struct weir_limit_entry entry = {randomness, verdict->threshold, handle}, out;
     uint64_t bar;
-    switch (weir_limit_offer(limit, &entry, &out, &bar)) {
+    uint32_t capacity = limit->capacity;
+    enum weir_limit_answer answer = weir_limit_offer(limit, &entry, &out, &bar);
+    decider->bytes += (limit->capacity - capacity) * sizeof *limit->waiting;
+    switch (answer) {
     case WEIR_LIMIT_REPLACES: resolve(decider, verdict->rule, &out, bar); return WEIR_DECISION_WAITS;
     case WEIR_LIMIT_WAITS: return WEIR_DECISION_WAITS;
     case WEIR_LIMIT_LEFT_OUT: break;
@@ -112,6 +121,9 @@ static void count_keys(struct weir_decider *decider, struct rule_state *state) {
     decider->counts.keys += keys;
     decider->counts.keys -= state->keys;
     state->keys = keys;
+    uint64_t bytes = weir_dynamic_memory(state->dynamic);
+    decider->bytes += bytes - state->bytes;
+    state->bytes = bytes;
 }
 
 enum weir_decision weir_decider_decide(struct weir_decider *decider, const struct weir_trace *trace, uint32_t handle,
@@ -170,11 +182,5 @@ const struct weir_decider_counts *weir_decider_counts(const struct weir_decider 
 }
 
 uint64_t weir_decider_memory(const struct weir_decider *decider) {
-    uint64_t bytes = sizeof *decider;
-    for (uint32_t r = 0; r < decider->env.keep->rule_count; r++) {
-        const struct rule_state *state = &decider->rules[r];
-        if (state->dynamic != NULL) bytes += weir_dynamic_memory(state->dynamic);
-        bytes += state->limit.capacity * sizeof *state->limit.waiting;
-    }
-    return bytes;
+    return decider->bytes;
 }

@@ -201,6 +201,10 @@ uint64_t weir_decisions_kept(const struct weir_decisions *decisions) {
 uint64_t weir_decisions_dropped(const struct weir_decisions *decisions) {
     return decisions->dropped_count;
 }
+double weir_decisions_false_drop_rate(const struct weir_decisions *decisions) {
+    double prints_a_bucket = (double)decisions->dropped_count / decisions->dropped_buckets;
+    return WEIR_DECISIONS_FALSE_DROP_RATE_MAX * prints_a_bucket / DROPPED_WAYS;
+}
 uint64_t weir_decisions_memory(const struct weir_decisions *decisions) {
     return sizeof *decisions + decisions->kept_buckets * sizeof *decisions->kept +
            decisions->dropped_buckets * sizeof *decisions->dropped;

@@ -12,7 +12,7 @@
 #include "collector/core/names.h"
 #include "collector/sample/trace.h"
 
-#define WEIR_DECISIONS_FALSE_DROP_RATE (8.0 / 4294967296.0)
+#define WEIR_DECISIONS_FALSE_DROP_RATE_MAX (8.0 / 4294967296.0)
 
 struct weir_decisions;
 enum weir_remembered { WEIR_REMEMBERED_NOT, WEIR_REMEMBERED_KEPT, WEIR_REMEMBERED_DROPPED };
@@ -32,8 +32,10 @@ enum weir_remembered weir_decisions_find(const struct weir_decisions *decisions,
 void weir_decisions_prefetch(const struct weir_decisions *decisions, uint64_t trace_lo);
 uint64_t weir_decisions_kept(const struct weir_decisions *decisions);    /* remembered now */
 uint64_t weir_decisions_dropped(const struct weir_decisions *decisions); /* remembered now */
-uint64_t weir_decisions_memory(const struct weir_decisions *decisions);  /* bytes */
-void weir_decisions_free(struct weir_decisions *decisions);              /* accepts NULL */
+/* How likely a trace that was never seen is taken for a dropped one now: as full as the buckets are. */
+double weir_decisions_false_drop_rate(const struct weir_decisions *decisions);
+uint64_t weir_decisions_memory(const struct weir_decisions *decisions); /* bytes */
+void weir_decisions_free(struct weir_decisions *decisions);             /* accepts NULL */
 
 /* Several lanes' memories as one file, written beside and renamed, with a format version and a checksum. A file that is
  * torn, of another version or flipped is WEIR_INVALID with the reason, and nothing of it is used. Lanes may be more or

@@ -82,7 +82,7 @@ uint32_t weir_dynamic_keys(const struct weir_dynamic *dynamic) {
 
 uint64_t weir_dynamic_memory(const struct weir_dynamic *dynamic) {
     return sizeof *dynamic + (dynamic->index_mask + 1ull) * sizeof *dynamic->index +
-           (dynamic->config.keys_max + 1ull) * (sizeof *dynamic->keys + sizeof *dynamic->scratch);
+           dynamic->key_count * (sizeof *dynamic->keys + sizeof *dynamic->scratch);
 }
 
 /* ---- keys ---- */

@@ -32,9 +32,9 @@ double weir_dynamic_rate(struct weir_dynamic *dynamic, const struct weir_trace *
                          bool *overflowed);
 /* Ends slots that are over. */
 void weir_dynamic_tick(struct weir_dynamic *dynamic, uint64_t now_ns);
-uint32_t weir_dynamic_keys(const struct weir_dynamic *dynamic); /* now, without the shared one */
-uint64_t weir_dynamic_memory(const struct weir_dynamic *dynamic);
-void weir_dynamic_free(struct weir_dynamic *dynamic); /* accepts NULL */
+uint32_t weir_dynamic_keys(const struct weir_dynamic *dynamic);   /* now, without the shared one */
+uint64_t weir_dynamic_memory(const struct weir_dynamic *dynamic); /* bytes in use: of keys that are there */
+void weir_dynamic_free(struct weir_dynamic *dynamic);             /* accepts NULL */
 
 /* L such that the sum of min(rates[i], L) is `goal`; where there is less than that, the level to which one more key
  * could rise. Sorts `rates`. */

@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 enum {
     BUCKETS_FIRST = 1024,
@@ -12,9 +16,9 @@ _Static_assert(sizeof(struct weir_pending) == 128, "a trace takes two cache line
 _Static_assert(sizeof(struct weir_refs) == 32, "a node takes half a cache line");
 
 static uint32_t bucket_of(const struct weir_pendings *all, uint64_t trace_lo) {
-    /* Not the hash that chose the lane: of its values each lane sees only a part. */
-    uint64_t mixed = (trace_lo ^ trace_lo >> 29) * 0xbf58476d1ce4e5b9ull;
-    return (uint32_t)(mixed >> 32) & (all->bucket_count - 1);
+    /* Not the hash that chose the lane: of its values each lane sees only a part. Keyed, else who chooses ids chooses
+     * how long a chain gets. */
+    return (uint32_t)(XXH3_64bits_withSeed(&trace_lo, sizeof trace_lo, all->seed) >> 32) & (all->bucket_count - 1);
 }
 
 bool weir_pendings_init(struct weir_pendings *all) {
@@ -23,6 +27,7 @@ bool weir_pendings_init(struct weir_pendings *all) {
                                   .quiet_first = WEIR_SLOT_NONE,
                                   .quiet_last = WEIR_SLOT_NONE,
                                   .bucket_count = BUCKETS_FIRST};
+    if (getrandom(&all->seed, sizeof all->seed, GRND_NONBLOCK) < 0) all->seed = (uintptr_t)all;
     weir_pool_init(&all->slots, sizeof(struct weir_pending), SLOTS_SHIFT);
     weir_pool_init(&all->refs, sizeof(struct weir_refs), REFS_SHIFT);
     all->buckets = malloc(BUCKETS_FIRST * sizeof *all->buckets);
@@ -56,6 +61,20 @@ uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, u
         slot = pending->chain;
     }
     return WEIR_SLOT_NONE;
+}
+
+uint32_t weir_pending_crowded(const struct weir_pendings *all, uint64_t trace_lo) {
+    uint32_t alike = 0, oldest = WEIR_SLOT_NONE;
+    for (uint32_t slot = all->buckets[bucket_of(all, trace_lo)]; slot != WEIR_SLOT_NONE;) {
+        const struct weir_pending *pending = weir_pending_at(all, slot);
+        if (pending->trace.trace_lo == trace_lo && pending->state == WEIR_PENDING_OPEN) {
+            alike++;
+            if (oldest == WEIR_SLOT_NONE || (int32_t)(pending->serial - weir_pending_at(all, oldest)->serial) < 0)
+                oldest = slot;
+        }
+        slot = pending->chain;
+    }
+    return alike >= WEIR_PENDING_ALIKE_MAX ? oldest : WEIR_SLOT_NONE;
 }
 
 void weir_pending_prefetch(const struct weir_pendings *all, uint64_t trace_lo, bool near) {

@@ -4,7 +4,7 @@
 #include "collector/sample/pool.h"
 #include "collector/sample/trace.h"
 
-enum { WEIR_SLOT_NONE = WEIR_POOL_NONE };
+enum { WEIR_SLOT_NONE = WEIR_POOL_NONE, WEIR_PENDING_ALIKE_MAX = 64 };
 
 /* In which blocks how many of its spans are, four a node: a node is half a cache line, and a list of single ones would
  * be a miss each when the trace is decided. A block may stand there twice. */
@@ -39,6 +39,7 @@ struct weir_pendings {
     uint32_t *buckets, bucket_count, count;
     uint32_t wait_first, wait_last, quiet_first, quiet_last;
     uint32_t serial;
+    uint64_t seed; /* at random: ids are the senders' choice */
 };
 
 static inline struct weir_pending *weir_pending_at(const struct weir_pendings *all, uint32_t slot) {
@@ -61,6 +62,9 @@ uint64_t weir_pendings_memory(const struct weir_pendings *all); /* bytes of all 
 size_t weir_pendings_need(const struct weir_pendings *all);
 /* By the low half of the id; the high ones are equal or one is zero. WEIR_SLOT_NONE: not here. */
 uint32_t weir_pending_find(const struct weir_pendings *all, uint64_t trace_hi, uint64_t trace_lo);
+/* Traces that share their low half lie in one chain, whatever the hash. When this low half has WEIR_PENDING_ALIKE_MAX
+ * that are OPEN: the oldest of them; else WEIR_SLOT_NONE. */
+uint32_t weir_pending_crowded(const struct weir_pendings *all, uint64_t trace_lo);
 /* Asks for the memory that finding it will look at: far (the bucket), then near (what is in it). */
 void weir_pending_prefetch(const struct weir_pendings *all, uint64_t trace_lo, bool near);
 /* A new one, OPEN, last in the list of waits. WEIR_SLOT_NONE: out of memory. */

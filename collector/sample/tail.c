@@ -10,7 +10,7 @@ static uint32_t ms_of(const struct weir_tail *tail, uint64_t now_ns) {
 
 uint64_t weir_tail_memory(const struct weir_tail *tail) {
     return weir_blocks_memory(tail->blocks) + weir_pendings_memory(&tail->pendings) +
-           weir_decisions_memory(tail->decisions);
+           weir_decisions_memory(tail->decisions) + weir_tail_rules_memory(tail);
 }
 
 /* ---- decisions ---- */
@@ -304,6 +304,8 @@ static bool list_follower(struct weir_tail *tail, uint32_t slot) {
 }
 
 static uint32_t begin(struct weir_tail *tail, const struct weir_span *span, bool follows) {
+    uint32_t crowd = weir_pending_crowded(&tail->pendings, span->trace_lo);
+    if (crowd != WEIR_SLOT_NONE) decide(tail, crowd, WEIR_CAUSE_SIZE);
     uint32_t slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, ms_of(tail, tail->now_ns));
     if (slot == WEIR_SLOT_NONE) return slot;
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);

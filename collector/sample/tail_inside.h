@@ -14,6 +14,7 @@ enum weir_tail_metric {
     WEIR_TAIL_MEMORY_BLOCKS,
     WEIR_TAIL_MEMORY_TRACES,
     WEIR_TAIL_MEMORY_DECISIONS,
+    WEIR_TAIL_MEMORY_RULES,
     WEIR_TAIL_MEMORY_LIMIT,
     WEIR_TAIL_BYTES_PER_SPAN,
     WEIR_TAIL_REWRITTEN,
@@ -24,6 +25,7 @@ enum weir_tail_metric {
     WEIR_TAIL_LATE_WOULD,
     WEIR_TAIL_REMEMBERED_KEPT,
     WEIR_TAIL_REMEMBERED_DROPPED,
+    WEIR_TAIL_FALSE_DROPS,
     WEIR_TAIL_KEYS,
     WEIR_TAIL_KEYS_OVERFLOWED,
     WEIR_TAIL_CAUSE_KEPT, /* [cause] */
@@ -73,6 +75,7 @@ struct weir_tail {
 bool weir_tail_adopt(struct weir_tail *tail, struct weir_policy *policy, struct weir_policy *shadow);
 void weir_generation_retire(struct weir_tail *tail,
                             struct weir_generation *generation); /* when it has no traces left */
+uint64_t weir_tail_rules_memory(const struct weir_tail *tail);   /* windows of limits, keys of dynamic rates */
 /* tail_metrics.c */
 bool weir_tail_metrics_open(struct weir_tail *tail);
 void weir_tail_metrics_tell(struct weir_tail *tail);

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY     "Bytes of undecided spans in their blocks, of pending traces, and of remembered decisions."
+#define MEMORY                                                                                                         \
+    "Bytes of undecided spans in their blocks, of pending traces, of remembered decisions, and of what rules count."
 #define DECIDED    "Traces decided, by what made it time: see docs/sampling.md."
 #define LATE       "Spans that came when their trace was decided: they follow the decision."
 #define REMEMBERED "Decisions that late spans are held against."
@@ -26,6 +27,7 @@ static const struct weir_metric tail_metrics[WEIR_TAIL_METRICS] = {
     [WEIR_TAIL_MEMORY_BLOCKS] = {"tail_memory_bytes", "part=\"blocks\"", WEIR_GAUGE, MEMORY},
     [WEIR_TAIL_MEMORY_TRACES] = {"tail_memory_bytes", "part=\"traces\"", WEIR_GAUGE, MEMORY},
     [WEIR_TAIL_MEMORY_DECISIONS] = {"tail_memory_bytes", "part=\"decisions\"", WEIR_GAUGE, MEMORY},
+    [WEIR_TAIL_MEMORY_RULES] = {"tail_memory_bytes", "part=\"rules\"", WEIR_GAUGE, MEMORY},
     [WEIR_TAIL_MEMORY_LIMIT] = {"tail_memory_limit_bytes", NULL, WEIR_GAUGE, "keep.memory of sampling.yaml."},
     [WEIR_TAIL_BYTES_PER_SPAN] = {"tail_bytes_per_span", NULL, WEIR_GAUGE_MAX,
                                   "What an undecided span costs: blocks and traces over spans, of the lane where it is "
@@ -42,6 +44,9 @@ static const struct weir_metric tail_metrics[WEIR_TAIL_METRICS] = {
                               "Late spans of dropped traces that match a rule which would have kept the trace."},
     [WEIR_TAIL_REMEMBERED_KEPT] = {"tail_decisions_remembered", "verdict=\"kept\"", WEIR_GAUGE, REMEMBERED},
     [WEIR_TAIL_REMEMBERED_DROPPED] = {"tail_decisions_remembered", "verdict=\"dropped\"", WEIR_GAUGE, REMEMBERED},
+    [WEIR_TAIL_FALSE_DROPS] = {"tail_decisions_false_drop_ratio", NULL, WEIR_RATIO_MAX,
+                               "How likely a new trace is taken for one that was dropped, by its fingerprint; of the "
+                               "lane where it is most."},
     [WEIR_TAIL_KEYS] = {"sampling_dynamic_keys", NULL, WEIR_GAUGE, "Keys that dynamic rates are worked out for."},
     [WEIR_TAIL_KEYS_OVERFLOWED] = {"sampling_dynamic_keys_overflow_total", NULL, WEIR_COUNTER,
                                    "Traces whose key found no room (max_keys) and that share one rate."},
@@ -142,10 +147,12 @@ void weir_tail_metrics_tell(struct weir_tail *tail) {
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_BLOCKS, blocks);
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_TRACES, weir_pendings_memory(&tail->pendings));
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_DECISIONS, weir_decisions_memory(tail->decisions));
+    weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_RULES, weir_tail_rules_memory(tail));
     weir_gauge(tail->metrics, WEIR_TAIL_MEMORY_LIMIT, tail->limit_bytes);
     weir_gauge(tail->metrics, WEIR_TAIL_BYTES_PER_SPAN,
                tail->spans > 0 ? (blocks + weir_pendings_memory(&tail->pendings)) / tail->spans : 0);
     weir_gauge(tail->metrics, WEIR_TAIL_REMEMBERED_KEPT, weir_decisions_kept(tail->decisions));
     weir_gauge(tail->metrics, WEIR_TAIL_REMEMBERED_DROPPED, weir_decisions_dropped(tail->decisions));
+    weir_gauge_ratio(tail->metrics, WEIR_TAIL_FALSE_DROPS, weir_decisions_false_drop_rate(tail->decisions));
     weir_gauge(tail->metrics, WEIR_TAIL_KEYS, keys);
 }

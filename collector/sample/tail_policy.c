@@ -18,6 +18,16 @@ void weir_generation_retire(struct weir_tail *tail, struct weir_generation *gene
     memset(generation, 0, sizeof *generation);
 }
 
+uint64_t weir_tail_rules_memory(const struct weir_tail *tail) {
+    uint64_t bytes = 0;
+    for (int g = 0; g < WEIR_GENERATIONS; g++) {
+        const struct weir_generation *generation = &tail->generations[g];
+        if (generation->decider != NULL) bytes += weir_decider_memory(generation->decider);
+        if (generation->shadow != NULL) bytes += weir_decider_memory(generation->shadow);
+    }
+    return bytes;
+}
+
 static struct weir_generation *free_generation(struct weir_tail *tail) {
     for (int pass = 0; pass < 2; pass++) {
         for (int g = 0; g < WEIR_GENERATIONS; g++) {

@@ -24,6 +24,7 @@ enum { RIG_TRACES = 1 << 18, RIG_SPANS_KEPT = 64, RIG_BLOCKS = 1 << 16 };
 struct said {
     uint32_t trace, span; /* span: its number; its id is made of both */
     uint32_t parent;      /* number of its parent; 0 = it is the root */
+    uint64_t high;        /* half of the trace's id; 0: its own */
     bool error, forced, short_id;
     const char *operation; /* NULL: "GET /items" */
     const char *renamed;   /* the view says this operation: a rule's work */
@@ -231,8 +232,8 @@ static size_t rig_attribute(uint8_t *out, uint32_t number, const char *key, cons
 static struct weir_batch *rig_batch(const struct said *said) {
     size_t room = said->pad + 1024;
     uint8_t *span = malloc(room), *outer = malloc(room), *whole = malloc(room), *at = span;
-    uint64_t trace[2] = {said->short_id ? 0 : __builtin_bswap64(rig_hi(said->trace)),
-                         __builtin_bswap64(rig_lo(said->trace))};
+    uint64_t high = said->high != 0 ? said->high : rig_hi(said->trace);
+    uint64_t trace[2] = {said->short_id ? 0 : __builtin_bswap64(high), __builtin_bswap64(rig_lo(said->trace))};
     uint64_t id = __builtin_bswap64((uint64_t)said->trace << 24 | said->span);
     uint64_t parent = __builtin_bswap64((uint64_t)said->trace << 24 | said->parent), ms = said->ms ? said->ms : 10;
     at = weir_wire_put_bytes(at, 1, trace, 16);

@@ -251,9 +251,16 @@ static void t_is_the_largest_of_all(void **state) {
     assert_int_equal(counts->keys, 3);
     assert_true(counts->keys_overflowed > 0);
     assert_true(weir_decider_memory(desk->decider) < 50000);
+    uint64_t busy_bytes = weir_decider_memory(desk->decider);
     for (int i = 0; i < 40; i++)
         weir_decider_tick(desk->decider, now_ns += SECOND);
     assert_int_equal(weir_decider_counts(desk->decider)->keys, 0);
+    uint64_t idle_bytes =
+        weir_decider_memory(desk->decider); /* windows and keys that are over have given theirs back */
+    assert_true(idle_bytes < busy_bytes);
+    struct weir_decider *fresh = weir_decider_new(&(struct weir_decider_env){.keep = desk->keep, .lanes = 1}, now_ns);
+    assert_int_equal(idle_bytes, weir_decider_memory(fresh));
+    weir_decider_free(fresh);
     desk_close(desk);
 }
 

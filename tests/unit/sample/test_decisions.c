@@ -96,8 +96,12 @@ static void the_oldest_makes_room(void **state) {
 static void a_trace_never_seen_is_not_taken_for_dropped(void **state) {
     (void)state;
     struct weir_decisions *decisions = weir_decisions_new(4 << 20, 1);
+    assert_true(weir_decisions_false_drop_rate(decisions) == 0);
     for (uint64_t i = 0; i < 1000000; i++)
         weir_decisions_put(decisions, 1, id_of(i), &dropped);
+    /* What is published is how full the buckets are: here nearly so. */
+    double rate = weir_decisions_false_drop_rate(decisions);
+    assert_true(rate <= WEIR_DECISIONS_FALSE_DROP_RATE_MAX && rate > 0.8 * WEIR_DECISIONS_FALSE_DROP_RATE_MAX);
     assert_true(weir_decisions_dropped(decisions) > 500000);
     unsigned wrong = 0;
     for (uint64_t i = 0; i < 1000000; i++)

@@ -209,7 +209,7 @@ static void new_keys_are_kept_within_the_goal(void **state) {
     for (int s = 0; s < 31; s++)
         second(&play, (uint32_t[]){2000, 30}, 2);
     assert_int_equal(weir_dynamic_keys(play.dynamic), 2);
-    assert_int_equal(weir_dynamic_memory(play.dynamic), memory);
+    assert_true(memory < 500 * 320 + 10000 && weir_dynamic_memory(play.dynamic) < memory / 10);
     assert_true(fabs(play.expected / 50 - 1) < 0.1);
     weir_dynamic_free(play.dynamic);
 }

@@ -467,6 +467,75 @@ static void who_watches_sees_what_is_left_out(void **state) {
 
 /* ---- why ---- */
 
+/* As a tier behind Kafka has them: a shard a partition, several on one thread, each with its part of the memory. */
+static void two_shards_on_one_thread(void **state) {
+    (void)state;
+    rig_build("memory: 64MiB, " RULES, NULL);
+    const struct weir_tail_env env = {.names = rig.names,
+                                      .metrics = rig.metrics,
+                                      .lanes = 2,
+                                      .self = &rig,
+                                      .kept = rig_kept,
+                                      .dropped = rig_dropped,
+                                      .lost = rig_lost};
+    struct weir_tail *alone = rig.tail, *shards[2];
+    weir_tail_free(alone);
+    for (uint32_t n = 0; n < 2; n++) {
+        struct weir_tail_env own = env;
+        own.lane = n;
+        shards[n] = weir_tail_new(&own, rig.policy, NULL, rig.now_ns);
+        assert_non_null(shards[n]);
+    }
+    for (uint32_t trace = 0; trace < 300; trace++) {
+        rig.tail = shards[trace % 3 == 0];
+        give(trace, 2, 1, trace % 10 == 0);
+        give(trace, 1, 0, false);
+    }
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        for (uint32_t n = 0; n < 2; n++) {
+            rig.tail = shards[n];
+            rig_pass(pass * 2000);
+        }
+        if (pass > 0) break;
+        assert_int_equal(weir_tail_pending(shards[0]), 200);
+        assert_int_equal(weir_tail_pending(shards[1]), 100);
+        assert_true(rig_metric("weir_tail_pending_traces ") == 300); /* a scrape adds them up */
+        assert_true(rig_metric("weir_tail_memory_limit_bytes ") == 64 << 20);
+        double parts = 0;
+        static const char *const names[] = {"blocks", "traces", "decisions", "rules"};
+        for (uint32_t i = 0; i < 4; i++) {
+            char line[64];
+            snprintf(line, sizeof line, "weir_tail_memory_bytes{part=\"%s\"} ", names[i]);
+            double part = rig_metric(line);
+            assert_true(part > 0 || i == 0);
+            parts += part;
+        }
+        assert_true(parts == (double)(weir_tail_memory(shards[0]) + weir_tail_memory(shards[1])));
+        assert_true(rig_metric("weir_tail_decisions_false_drop_ratio ") == 0);
+    }
+    assert_int_equal(rig.decided_traces, 300);
+    double ratio = rig_metric("weir_tail_decisions_false_drop_ratio ");
+    assert_true(ratio > 0 && ratio < 1e-6);
+    assert_int_equal(weir_tail_held(shards[0]), 0);
+    weir_tail_free(shards[0]);
+    rig_close();
+}
+
+/* Half of an id may be everybody's: such traces lie in one chain of the index, and each span would walk along it. */
+static void many_ids_with_one_half(void **state) {
+    (void)state;
+    rig_build("memory: 64MiB, wait: 60s, rules: [ { name: all } ]", NULL);
+    for (uint32_t n = 1; n <= 3000; n++)
+        rig_take(&(struct said){.trace = 7, .span = 2, .parent = 1, .high = n << 8 | 1, .error = n % 3 == 0}, NULL);
+    assert_int_equal(weir_tail_pending(rig.tail), 64);
+    rig_pass(100);
+    assert_true(rig_metric("weir_tail_traces_decided_total{cause=\"size\",verdict=\"kept\"} ") == 3000 - 64);
+    assert_int_equal(rig_take(&(struct said){.trace = 8, .span = 2, .parent = 1}, NULL), WEIR_TAIL_HELD);
+    assert_int_equal(weir_tail_pending(rig.tail), 65);
+    rig_balanced();
+    rig_close();
+}
+
 static void explains(void **state) {
     (void)state;
     rig_build(KEEP, NULL);
@@ -514,6 +583,8 @@ int main(void) {
         cmocka_unit_test(a_window_that_ends_for_room),
         cmocka_unit_test(a_shadow_only_counts),
         cmocka_unit_test(who_watches_sees_what_is_left_out),
+        cmocka_unit_test(two_shards_on_one_thread),
+        cmocka_unit_test(many_ids_with_one_half),
         cmocka_unit_test(explains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
