@@ -89,9 +89,13 @@ enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *er
     return lane->journal != NULL ? WEIR_OK : weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
 }
 
-void weir_lane_close_journal(struct lane *lane) {
+void weir_lane_owe_nothing(struct lane *lane) {
     for (size_t i = 0; i < lane->owed_count; i++)
         weir_receipt_settle(lane->owed[i], WEIR_OWNED);
+    lane->owed_count = 0;
+}
+
+void weir_lane_close_journal(struct lane *lane) {
     free((void *)lane->owed);
     free((void *)lane->ready);
     weir_journal_lane_free(lane->journal);

@@ -95,6 +95,7 @@ void weir_lane_keep_late(struct lane *lane, const struct weir_batch *batch, uint
 
 /* durable.c: one part of a receipt (or NULL), of spans that were taken; settled now, or when they are on disk. */
 void weir_lane_acknowledge(struct lane *lane, struct weir_receipt *receipt);
+void weir_lane_owe_nothing(struct lane *lane); /* whoever still waits is told OWNED */
 enum weir_status weir_lane_open_journal(struct lane *lane, struct weir_error *err);
 void weir_lane_close_journal(struct lane *lane);
 void weir_lane_journal_last(struct lane *lane); /* the last span of the open batch has to be written */

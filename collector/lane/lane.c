@@ -383,11 +383,9 @@ void weir_lane_take_rest(struct lane *lane) {
 }
 
 void weir_lane_close(struct lane *lane) {
-    for (uint32_t i = 0; i < lane->receiver_count; i++)
-        lane->receivers[i]->close(lane->receiver_selves[i]);
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
     weir_metrics_close(lane->all->env.metrics, lane->weights);
-    weir_loop_free(lane->loop);                           /* its last letters may open a batch */
+    weir_loop_free(lane->loop);
     if (lane->open != NULL) weir_batch_leave(lane->open); /* no queue takes it any more */
     weir_batch_unref(lane->open);
     weir_tail_free(lane->tail);

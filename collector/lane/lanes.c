@@ -265,8 +265,33 @@ void weir_lanes_stop(struct weir_lanes *all, uint64_t deadline_ns) {
     pthread_mutex_unlock(&all->ordering);
 }
 
+static void read_letters(struct weir_lanes *all) {
+    unsigned count = 1;
+    while (count > 0) { /* one may be answered by another, to another lane */
+        count = 0;
+        for (uint32_t i = 0; i < all->count; i++) {
+            if (all->lanes[i].loop != NULL) count += weir_mailbox_read(weir_loop_mailbox(all->lanes[i].loop));
+        }
+    }
+}
+
+/* What callers are owed is posted to the loop that they came to, often another lane's than that of their spans: all of
+ * it is, and delivered, before the first loop goes. It is settled by who has it: a ring, a lane, the journal's thread.
+ */
+static void settle_all(struct weir_lanes *all) {
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (all->lanes[i].all != NULL) close_receivers(&all->lanes[i], NULL);
+    }
+    read_letters(all);
+    for (uint32_t i = 0; i < all->count; i++)
+        weir_lane_owe_nothing(&all->lanes[i]);
+    weir_journal_stop(all->env.journal);
+    read_letters(all);
+}
+
 void weir_lanes_free(struct weir_lanes *all) {
     if (all == NULL) return;
+    if (all->lanes != NULL) settle_all(all);
     for (uint32_t i = 0; all->lanes != NULL && i < all->count; i++) {
         if (all->lanes[i].all != NULL) weir_lane_close(&all->lanes[i]);
     }

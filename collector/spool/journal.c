@@ -406,16 +406,20 @@ enum weir_status weir_journal_start(struct weir_journal *journal, struct weir_er
     return WEIR_OK;
 }
 
+void weir_journal_stop(struct weir_journal *journal) {
+    if (journal == NULL) return;
+    pthread_mutex_lock(&journal->lock);
+    bool running = journal->started && !journal->stopping;
+    journal->stopping = true;
+    pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->lock);
+    if (running) pthread_join(journal->thread, NULL);
+}
+
 void weir_journal_close(struct weir_journal *journal) {
     if (journal == NULL) return;
-    if (journal->started) {
-        pthread_mutex_lock(&journal->lock);
-        journal->stopping = true;
-        pthread_cond_signal(&journal->wake);
-        pthread_mutex_unlock(&journal->lock);
-        pthread_join(journal->thread, NULL);
-        weir_log_clear(journal->log);
-    }
+    weir_journal_stop(journal);
+    if (journal->started) weir_log_clear(journal->log);
     weir_metrics_close(journal->options.metrics, journal->metrics);
     weir_log_close(journal->log);
     free((void *)journal->waiting.all);

@@ -35,7 +35,7 @@
  *   - once a round, with the receipts of all spans taken since the last time: weir_tail_seal(), weir_journal_commit()
  *   - a span that is in no block is on no disk: its receipt is settled as OWNED
  * At the end: receivers stop, tails are drained, weir_journal_flush(), queues stop (what they drop as `shutdown` stays
- * on disk for the next start: weir_batch_leave()), weir_journal_lane_free(), weir_journal_close().
+ * on disk for the next start: weir_batch_leave()), weir_journal_stop(), weir_journal_lane_free(), weir_journal_close().
  *
  * After a crash spans that were delivered may come again (at least once); none is missing. */
 #ifndef WEIR_SPOOL_JOURNAL_H
@@ -91,6 +91,9 @@ void weir_journal_kept(struct weir_journal_lane *lane, const struct weir_batch *
  * call; OWNED when that fails, or when a block of the lane could not be written since its last commit (counted).
  * receipts[] is copied. */
 void weir_journal_commit(struct weir_journal_lane *lane, struct weir_receipt *const *receipts, size_t count);
+/* Ends the journal's thread, when it has settled what it was given; what comes later is settled as OWNED at once.
+ * Before the homes of receipts are gone. Accepts NULL, and may be called again. */
+void weir_journal_stop(struct weir_journal *journal);
 /* Accepts NULL. Blocks that were not released stay on disk for the next start. */
 void weir_journal_lane_free(struct weir_journal_lane *lane);
 

@@ -32,9 +32,10 @@ struct rig_receipt {
 static struct rig {
     /* set by the test before rig_build() */
     uint32_t lane_count;
-    const char *policy_text;    /* NULL: everything is kept */
-    const char *journal_folder; /* NULL: nothing is durable */
-    const char *spool_folder;   /* NULL: the queue has memory only */
+    const char *policy_text;          /* NULL: everything is kept */
+    const char *journal_folder;       /* NULL: nothing is durable */
+    const struct weir_log_disk *disk; /* the journal's; NULL: the system's */
+    const char *spool_folder;         /* NULL: the queue has memory only */
     bool no_exporter;
     uint64_t max_spans, max_bytes, max_age_ns; /* of a batch; 0 = the default */
     uint64_t queue_bytes, queue_age_ns;        /* 0 = the default */
@@ -251,7 +252,8 @@ static inline void rig_build(void) {
                                                      .names = rig.names,
                                                      .metrics = rig.metrics,
                                                      .clock = &weir_clock_system,
-                                                     .read = weir_tail_read_record};
+                                                     .read = weir_tail_read_record,
+                                                     .disk = rig.disk};
         if (weir_journal_open(&rig.journal, &journal, &err) != WEIR_OK) fail_msg("%s", err.text);
         if (weir_journal_start(rig.journal, &err) != WEIR_OK) fail_msg("%s", err.text);
     }
