@@ -171,6 +171,8 @@ static enum produced produce(struct kafka *kafka, struct flight *flight, uint32_
     char key[WEIR_KAFKA_KEY_BYTES];
     bool full;
     rd_kafka_resp_err_t err;
+    *next = first;
+    if (!weir_kafka_producer_takes(&kafka->producer, kafka->under_way)) return NO_ROOM;
     weir_buffer_clear(&kafka->value);
     *next = weir_kafka_encode(&kafka->encoder, first, end, most, &kafka->value);
     if (*next == first || kafka->value.failed) return NO_ROOM; /* of memory; there may be some later */

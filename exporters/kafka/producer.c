@@ -13,6 +13,7 @@ enum {
     LIMIT_MOST = 100 << 20,
     ASK_TIMEOUT_MS = 5000,
     EVENTS_AT_ONCE = 1000,
+    FLUSH_MS = 1,
 };
 #define ASK_AGAIN (60 * WEIR_S)
 
@@ -84,6 +85,21 @@ static void unmake(struct weir_kafka_producer *producer) {
     weir_gauge(producer->set, WEIR_KAFKA_BROKERS_UP, 0);
 }
 
+/* As `murmur2_random`, and it says which one that was. */
+static int32_t partition_of(const rd_kafka_topic_t *topic, const void *key, size_t key_size, int32_t partition_count,
+                            void *self, void *message) {
+    struct weir_kafka_producer *producer = self;
+    int32_t partition = rd_kafka_msg_partitioner_murmur2_random(topic, key, key_size, partition_count, self, message);
+    atomic_store_explicit(&producer->partition, partition, memory_order_relaxed);
+    return partition;
+}
+
+static uint64_t number_of(const rd_kafka_conf_t *conf, const char *name) {
+    char text[32];
+    size_t size = sizeof text;
+    return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK ? strtoull(text, NULL, 10) : 0;
+}
+
 static bool make(struct weir_kafka_producer *producer) {
     struct weir_error err = {0};
     char why[256] = "out of memory";
@@ -95,6 +111,8 @@ static bool make(struct weir_kafka_producer *producer) {
     if (conf != NULL) {
         rd_kafka_conf_set_events(conf,
                                  RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_LOG);
+        weir_kafka_wave_begin(&producer->wave, number_of(conf, "linger.ms") * WEIR_MS, number_of(conf, "batch.size"));
+        atomic_store_explicit(&producer->partition, -1, memory_order_relaxed);
         producer->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
         if (producer->rk == NULL) rd_kafka_conf_destroy(conf);
     }
@@ -103,7 +121,11 @@ static bool make(struct weir_kafka_producer *producer) {
                          producer->config->name, conf == NULL ? err.text : why);
         return false;
     }
-    producer->topic = rd_kafka_topic_new(producer->rk, producer->config->kafka.topic, NULL);
+    rd_kafka_topic_conf_t *topic_conf = rd_kafka_default_topic_conf_dup(producer->rk);
+    rd_kafka_topic_conf_set_partitioner_cb(topic_conf, partition_of);
+    rd_kafka_topic_conf_set_opaque(topic_conf, producer);
+    producer->topic = rd_kafka_topic_new(producer->rk, producer->config->kafka.topic, topic_conf);
+    if (producer->topic == NULL) rd_kafka_topic_conf_destroy(topic_conf);
     producer->queue = rd_kafka_queue_get_main(producer->rk);
     rd_kafka_set_log_queue(producer->rk, NULL);
     static const uint64_t one = 1;
@@ -147,13 +169,21 @@ bool weir_kafka_producer_ready(struct weir_kafka_producer *producer, uint64_t in
     return producer->asked;
 }
 
+bool weir_kafka_producer_takes(struct weir_kafka_producer *producer, uint64_t in_flight) {
+    return weir_kafka_wave_takes(&producer->wave, weir_mono_ns(producer->clock), in_flight);
+}
+
 bool weir_kafka_produce(struct weir_kafka_producer *producer, const struct weir_buffer *value, const char *key,
                         size_t key_size, void *opaque, bool *full, rd_kafka_resp_err_t *err) {
     *full = false;
     *err = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (rd_kafka_produce(producer->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, value->bytes, value->size, key,
-                         key_size, opaque) == 0)
+                         key_size, opaque) == 0) {
+        int32_t partition = atomic_load_explicit(&producer->partition, memory_order_relaxed);
+        /* Takes the time that is given when something is under way; that it was called is what wakes the brokers. */
+        if (weir_kafka_wave_add(&producer->wave, partition, value->size)) rd_kafka_flush(producer->rk, FLUSH_MS);
         return true;
+    }
     *err = rd_kafka_last_error();
     *full = *err == RD_KAFKA_RESP_ERR__QUEUE_FULL;
     if (*err == RD_KAFKA_RESP_ERR__FATAL) producer->broken = true;

@@ -13,8 +13,10 @@
 #include "collector/core/log.h"
 #include "exporters/exporter.h"
 #include "exporters/kafka/statistics.h"
+#include "exporters/kafka/wave.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 enum { WEIR_KAFKA_LIMIT_LEAST = 1000 }; /* message.max.bytes of librdkafka takes no less */
 
@@ -49,6 +51,8 @@ struct weir_kafka_producer {
     rd_kafka_topic_t *topic;
     rd_kafka_queue_t *queue;
     int event_fd;
+    struct weir_kafka_wave wave;
+    _Atomic int32_t partition; /* of the last message; any thread of librdkafka */
     const struct weir_exporter_config *config;
     const struct weir_clock *clock;
     struct weir_metric_set *set;
@@ -68,6 +72,8 @@ enum weir_status weir_kafka_producer_open(struct weir_kafka_producer *producer,
 /* Whether messages may be produced now; makes and replaces the producer as needed. in_flight: messages that wait for
  * their report. */
 bool weir_kafka_producer_ready(struct weir_kafka_producer *producer, uint64_t in_flight);
+/* Whether one more message may be produced, or reports have to come first. */
+bool weir_kafka_producer_takes(struct weir_kafka_producer *producer, uint64_t in_flight);
 /* Copies value and key. *full: librdkafka's buffer is, for now. Else false with err set: it will not take this message.
  */
 bool weir_kafka_produce(struct weir_kafka_producer *producer, const struct weir_buffer *value, const char *key,
