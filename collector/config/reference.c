@@ -42,7 +42,7 @@ static const struct group groups[] = {
     {"Every exporter", WEIR_SCOPE_EXPORTER, "", "What waits in front of a back end, and how it is tried again."},
     {"exporters.file", WEIR_SCOPE_FILE, "", "Files of OTLP in zstd frames; `weir cat` reads them."},
     {"exporters.zipkin", WEIR_SCOPE_ZIPKIN, "", "Zipkin v2 over HTTP."},
-    {"exporters.kafka", WEIR_SCOPE_KAFKA, "", "Messages into a topic of Kafka (docs/kafka.md)."},
+    {"exporters.kafka", WEIR_SCOPE_KAFKA, "", "Messages into a topic of Kafka (exporters/kafka/README.md)."},
     {"exporters.otlp", WEIR_SCOPE_OTLP, "", "OTLP over gRPC and HTTP (exporters/otlp/README.md)."},
 };
 

@@ -71,6 +71,10 @@ static const struct weir_metric metrics[WEIR_KAFKA_METRICS] = {
                         "Mean time that the slowest broker took to answer, of the last seconds."},
     [WEIR_KAFKA_THROTTLE] = {"kafka_throttle_seconds", NULL, WEIR_GAUGE_NS,
                              "Mean time that brokers asked to wait, for a quota, of the last seconds."},
+    [WEIR_KAFKA_LEADERS_MOVED] = {"kafka_leaders_moved_total", NULL, WEIR_COUNTER,
+                                  "Times that a partition of the topic got another leader."},
+    [WEIR_KAFKA_LEADERLESS] = {"kafka_partitions_without_leader", NULL, WEIR_GAUGE,
+                               "Partitions of the topic that nothing can be written to: they have no leader."},
 };
 
 struct message {

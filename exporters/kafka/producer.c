@@ -262,10 +262,25 @@ static uint64_t more(uint64_t now, uint64_t before) { /* a broker that left the 
     return now > before ? now - before : 0;
 }
 
+/* What librdkafka copes with by itself, and says nothing of. */
+static void look_at_topic(struct weir_kafka_producer *producer, struct weir_kafka_statistics *now) {
+    const struct weir_exporter_config *config = producer->config;
+    uint32_t without, moved = weir_kafka_leaders_moved(&producer->last, now, &without);
+    weir_count(producer->set, WEIR_KAFKA_LEADERS_MOVED, moved);
+    weir_gauge(producer->set, WEIR_KAFKA_LEADERLESS, without);
+    if (moved + without > 0)
+        weir_log_limited(&producer->leader_limit, WEIR_LOG_WARN,
+                         "kafka_leader_moved exporter=%s topic=%s partitions=%u moved=%u without=%u", config->name,
+                         config->kafka.topic, now->partitions, moved, without);
+    if (now->throttle_us > 0)
+        weir_log_limited(&producer->quota_limit, WEIR_LOG_WARN, "kafka_throttled exporter=%s ms=%llu", config->name,
+                         (unsigned long long)now->throttle_us / 1000);
+}
+
 static void counted(struct weir_kafka_producer *producer, rd_kafka_event_t *event) {
     struct weir_kafka_statistics now;
     const char *json = rd_kafka_event_stats(event);
-    if (json == NULL || !weir_kafka_statistics_read(json, strlen(json), &now)) return;
+    if (json == NULL || !weir_kafka_statistics_read(json, strlen(json), producer->config->kafka.topic, &now)) return;
     struct weir_metric_set *set = producer->set;
     weir_gauge(set, WEIR_KAFKA_BUFFERED_MESSAGES, now.messages);
     weir_gauge(set, WEIR_KAFKA_BUFFERED_BYTES, now.bytes);
@@ -275,6 +290,7 @@ static void counted(struct weir_kafka_producer *producer, rd_kafka_event_t *even
     weir_gauge(set, WEIR_KAFKA_BROKERS_UP, now.brokers_up);
     weir_gauge(set, WEIR_KAFKA_RTT, now.rtt_us * 1000);
     weir_gauge(set, WEIR_KAFKA_THROTTLE, now.throttle_us * 1000);
+    look_at_topic(producer, &now);
     producer->last = now;
 }
 

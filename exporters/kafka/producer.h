@@ -43,6 +43,8 @@ enum weir_kafka_metric {
     WEIR_KAFKA_BROKERS_UP,
     WEIR_KAFKA_RTT,
     WEIR_KAFKA_THROTTLE,
+    WEIR_KAFKA_LEADERS_MOVED,
+    WEIR_KAFKA_LEADERLESS,
     WEIR_KAFKA_METRICS
 };
 
@@ -62,7 +64,7 @@ struct weir_kafka_producer {
     bool asking, asked, broken;
     uint64_t asked_ns, made_ns;
     struct weir_kafka_statistics last; /* of this producer */
-    struct weir_log_limit error_limit, log_limit, topic_limit;
+    struct weir_log_limit error_limit, log_limit, topic_limit, leader_limit, quota_limit;
 };
 
 /* Checks the settings; connects to nothing. config, clock and set stay the caller's. */

@@ -1,4 +1,4 @@
-"""A real Kafka broker, one node in KRaft mode, on ports that stay its own over a restart; and what its topics hold."""
+"""Real Kafka brokers, in KRaft mode, on ports that stay their own over a restart; and what their topics hold."""
 
 import pathlib
 import time
@@ -14,11 +14,13 @@ USER, PASSWORD = "weir", "let-me-in"
 
 
 class Kafka:
-    """`sasl_port` takes SASL/PLAIN with USER and PASSWORD; `port` takes anybody."""
+    """`port` takes anybody, `sasl_port` SASL/PLAIN with USER and PASSWORD; `tls_port` likewise, over TLS, when `pem` names a file
+    that has a key and its certificate."""
 
-    def __init__(self, folder: pathlib.Path, **settings):
-        self.folder = folder
-        self.port, self.sasl_port, self.controller_port = free_port(), free_port(), free_port()
+    def __init__(self, folder: pathlib.Path, pem: pathlib.Path | None = None, **settings):
+        self.folder, self.pem = folder, pem
+        self.port, self.sasl_port, self.tls_port, self.controller_port = free_port(), free_port(), free_port(), free_port()
+        self.node, self.cluster, self.id = 1, [self], uuid.uuid4().hex[:22]
         self.settings = settings
         self.process: Process | None = None
         self.formatted = False
@@ -34,15 +36,23 @@ class Kafka:
 
     def _write(self) -> pathlib.Path:
         jaas = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+        listeners = {"PLAINTEXT": self.port, "SASL_PLAINTEXT": self.sasl_port}
+        if self.pem is not None:
+            listeners["SASL_SSL"] = self.tls_port
+        protocols = "".join(f"{name}:{name}," for name in listeners)
+        listeners["CONTROLLER"] = self.controller_port
         settings = {
             "process.roles": "broker,controller",
-            "node.id": 1,
-            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
+            "node.id": self.node,
+            "controller.quorum.voters": ",".join(f"{one.node}@127.0.0.1:{one.controller_port}" for one in self.cluster),
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items()),
+            "listener.security.protocol.map": f"{protocols}CONTROLLER:PLAINTEXT",
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.sasl_plaintext.plain.sasl.jaas.config": jaas,
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": jaas,
+            "listener.name.sasl_ssl.ssl.keystore.type": "PEM",
+            "listener.name.sasl_ssl.ssl.keystore.location": self.pem or "",
             "log.dirs": self.folder / "data",
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 1,
@@ -58,20 +68,23 @@ class Kafka:
         return file
 
     def start(self) -> "Kafka":
+        self.launch()
+        self.process.wait_ready(self.answers, timeout=90)
+        return self
+
+    def launch(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self._write()
         if not self.formatted:
-            name = uuid.uuid4().hex[:22]
-            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", name, "-c", file), 60)
+            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", self.id, "-c", file), 60)
             assert done.returncode == 0, f"format: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
             self.formatted = True
-        self.process = Process("kafka", self._java("256m", "kafka.Kafka", file), self.folder / "kafka.log")
-        self.process.wait_ready(self._answers, timeout=90)
-        return self
+        self.process = Process(f"kafka-{self.node}", self._java("256m", "kafka.Kafka", file), self.folder / "kafka.log")
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """It knows itself and the rest of its cluster."""
         try:
-            return len(self.admin().list_topics(timeout=1).brokers) == 1
+            return len(self.admin().list_topics(timeout=1).brokers) == len(self.cluster)
         except Exception:
             return False
 
@@ -81,7 +94,19 @@ class Kafka:
     def make(self, topic: str, partitions: int = 3, **settings):
         names = {name.replace("_", "."): str(value) for name, value in settings.items()}
         admin = self.admin()  # has to outlive its futures
-        admin.create_topics([NewTopic(topic, partitions, 1, config=names)])[topic].result(20)
+        admin.create_topics([NewTopic(topic, partitions, len(self.cluster), config=names)])[topic].result(20)
+
+    def leaders(self, topic: str) -> list[int]:
+        """The node that leads each partition; -1: none does."""
+        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+        return [partitions[number].leader for number in sorted(partitions)]
+
+    def quota(self, client: str, bytes_per_second: int):
+        """What a client of this name may send."""
+        alter = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_second}", "--entity-type", "clients"]
+        argv = self._java("128m", "kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, *alter, "--entity-name", client)
+        done = run(argv, 60)
+        assert done.returncode == 0, f"quota: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def set(self, topic: str, name: str, value):
         entry = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
@@ -116,3 +141,31 @@ class Kafka:
 
     def stop(self) -> int:
         return self.process.stop() if self.process else 0
+
+
+class Cluster:
+    """Several brokers that stand in for each other: what a topic holds is on all of them."""
+
+    def __init__(self, folder: pathlib.Path, nodes: int = 3, **settings):
+        self.nodes = [Kafka(folder / str(number), **settings) for number in range(1, nodes + 1)]
+        for number, node in enumerate(self.nodes, 1):
+            node.node, node.cluster, node.id = number, self.nodes, self.nodes[0].id
+
+    @property
+    def brokers(self) -> str:
+        return ",".join(node.brokers for node in self.nodes)
+
+    def start(self) -> "Cluster":
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.process.wait_ready(node.answers, timeout=90)
+        return self
+
+    def in_sync(self, topic: str) -> bool:
+        partitions = self.nodes[0].admin().list_topics(topic, timeout=10).topics[topic].partitions.values()
+        return all(len(partition.isrs) == len(self.nodes) for partition in partitions)
+
+    def stop(self):
+        for node in self.nodes:
+            node.kill()

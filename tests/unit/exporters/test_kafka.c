@@ -226,9 +226,13 @@ static void statistics_become_numbers(void **state) {
         "\"rtt\":{\"avg\":1500},\"throttle\":{\"avg\":0}},"
         "\"b:9092/"
         "2\":{\"nodeid\":2,\"state\":\"CONNECT\",\"txretries\":4,\"rtt\":{\"avg\":2500},\"throttle\":{\"avg\":40}},"
-        "\"a:9092/bootstrap\":{\"nodeid\":-1,\"state\":\"UP\",\"disconnects\":1}}}";
+        "\"a:9092/bootstrap\":{\"nodeid\":-1,\"state\":\"UP\",\"disconnects\":1}},"
+        "\"topics\":{\"other\":{\"partitions\":{\"7\":{\"partition\":7,\"leader\":7}}},\"spans\":{\"partitions\":{"
+        "\"2\":{\"partition\":2,\"leader\":1},\"0\":{\"partition\":0,\"leader\":3},\"5000\":{\"partition\":5000,"
+        "\"leader\":3},"
+        "\"1\":{\"partition\":1,\"leader\":-1},\"-1\":{\"partition\":-1,\"leader\":-1},\"x\":{}}}}}";
     struct weir_kafka_statistics read;
-    assert_true(weir_kafka_statistics_read(json, strlen(json), &read));
+    assert_true(weir_kafka_statistics_read(json, strlen(json), "spans", &read));
     assert_int_equal(read.messages, 12);
     assert_int_equal(read.bytes, 3456);
     assert_int_equal(read.retries, 7);
@@ -238,18 +242,44 @@ static void statistics_become_numbers(void **state) {
     assert_int_equal(read.brokers_up, 1);
     assert_int_equal(read.rtt_us, 2500);
     assert_int_equal(read.throttle_us, 40000);
+    assert_int_equal(read.partitions, 3);
+    assert_int_equal(read.leaders[0], 3);
+    assert_int_equal(read.leaders[1], -1);
+    assert_int_equal(read.leaders[2], 1);
     struct weir_kafka_statistics before = read;
     for (size_t size = 0; size < sizeof json - 1; size++)
-        assert_false(weir_kafka_statistics_read(json, size, &read));
-    assert_false(weir_kafka_statistics_read("{\"brokers\":[]}", 14, &read));
+        assert_false(weir_kafka_statistics_read(json, size, "spans", &read));
+    assert_false(weir_kafka_statistics_read("{\"brokers\":[]}", 14, "spans", &read));
     assert_memory_equal(&before, &read, sizeof read);
+}
+
+static void leaders_that_move(void **state) {
+    (void)state;
+    static const struct {
+        int32_t leaders[3];
+        uint32_t moved, without;
+    } seen[] = {
+        {{1, -1, 2}, 0, 1}, /* at first nothing has moved */
+        {{1, 3, 2}, 0, 0},    {{1, 3, -1}, 0, 1},
+        {{2, 3, -1}, 1, 1},   {{2, 1, 2}, 1, 0}, /* the third is what it was before */
+        {{-1, -1, -1}, 0, 3}, {{3, 3, 3}, 3, 0},
+    };
+    struct weir_kafka_statistics before = {0};
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
+        struct weir_kafka_statistics now = {.partitions = 3};
+        uint32_t without;
+        memcpy(now.leaders, seen[i].leaders, sizeof seen[i].leaders);
+        assert_int_equal(weir_kafka_leaders_moved(&before, &now, &without), seen[i].moved);
+        assert_int_equal(without, seen[i].without);
+        before = now;
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_a_trace),         cmocka_unit_test(the_order_hangs_on_the_batch_alone),
         cmocka_unit_test(what_librdkafka_is_told),   cmocka_unit_test(settings_that_are_refused),
-        cmocka_unit_test(statistics_become_numbers),
+        cmocka_unit_test(statistics_become_numbers), cmocka_unit_test(leaders_that_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
