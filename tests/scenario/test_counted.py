@@ -8,6 +8,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from harness.net import wait_until
+from harness.weir import Weir
+
 pytestmark = pytest.mark.sanitized
 
 CALLS = "traces_spanmetrics_calls_total"
@@ -79,3 +82,51 @@ def test_a_mark_is_not_believed_where_the_configuration_says_so(weir):
     send(exporter_of(one, "grpc", MARK), "believed", 3, 0)
     one.balance(received=20)
     assert one.page().by(CALLS, "service") == {"doubtful": 6}
+
+
+def test_two_edges_and_a_gateway_count_every_span_once(start, tmp_path):
+    """Prometheus scrapes all three and adds up: no span, call, counter or timer may be in two of the pages."""
+    (tmp_path / "sampling.yaml").write_text(POLICY)
+    gateway = start(
+        Weir(tmp_path / "gateway", receivers={"otlp_http": ""}, extra=f"sampling: {{ policy: {tmp_path / 'sampling.yaml'} }}")
+    )
+    endpoints = [f"grpc://{gateway.endpoint}", f"http://127.0.0.1:{gateway.ports['otlp_http']}"]
+    edges = [
+        start(Weir(tmp_path / f"edge-{i}", exporters=f"otlp: {{ endpoints: [{endpoint}] }}", extra="aggregate: { edge_wait: 1s }"))
+        for i, endpoint in enumerate(endpoints)
+    ]
+    for index, edge in enumerate(edges):
+        edge.emit("--errors", 0.05, "--batch", 50, "--seed", index + 1, spans=20_000)
+        edge.send_statsd("carts:3|c", "latency:20|ms", "open:7|g")
+    for edge in edges:
+        edge.balance(received=20_000)
+    ledger = gateway.balance(received=40_000)
+    assert 0 < ledger.exporters["file"]["delivered"] < 40_000, ledger.lines()
+    for edge in edges:
+        wait_until(lambda edge=edge: edge.page().sum("weir_edges_waiting") == 0, "both sides of every call, or its time")
+    pages = [edge.page() for edge in edges] + [gateway.page()]
+    assert [page.sum(CALLS) for page in pages] == [20_000, 20_000, 0]
+    assert [page.sum("traces_spanmetrics_latency_count") for page in pages] == [20_000, 20_000, 0]
+    assert [page.sum("weir_spans_counted_upstream_total") for page in pages] == [0, 0, 40_000]
+    assert pages[2].by("weir_spans_counted_upstream_total", "receiver") == {"grpc": 20_000, "otlp_http": 20_000}
+    assert [page.sum("traces_service_graph_request_total") > 0 for page in pages] == [True, True, False]
+    assert [page.sum("carts_total") for page in pages] == [3, 3, 0]
+    assert [page.sum("latency_count") for page in pages] == [1, 1, 0]
+    assert [page.sum("open") for page in pages] == [7, 7, 0]
+    assert pages[2].sum("weir_points_received_total") == 0
+    # What left an edge is still in its series when the gateway's rules left it out of the files.
+    errors = sum(page.sum(CALLS, status_code="STATUS_CODE_ERROR") for page in pages)
+    assert errors > 0
+    stored = gateway.cat()
+    assert len(stored) == ledger.exporters["file"]["delivered"]
+
+
+def test_a_third_weir_does_not_count_what_the_second_passed_on(start, tmp_path):
+    last = start(Weir(tmp_path / "last"))
+    middle = start(Weir(tmp_path / "middle", exporters=f"otlp: {{ endpoints: [grpc://{last.endpoint}] }}"))
+    first = start(Weir(tmp_path / "first", exporters=f"otlp: {{ endpoints: [grpc://{middle.endpoint}] }}"))
+    first.emit("--batch", 50, spans=1000)
+    for one in (first, middle, last):
+        one.balance(received=1000)
+    assert [one.page().sum(CALLS) for one in (first, middle, last)] == [1000, 0, 0]
+    assert [one.page().sum("weir_spans_counted_upstream_total") for one in (first, middle, last)] == [0, 1000, 1000]
