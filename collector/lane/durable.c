@@ -102,7 +102,7 @@ void weir_lane_close_journal(struct lane *lane) {
 }
 
 /* Decisions are written behind the spans that they are about, and before their effect leaves. */
-static void journal_all(struct lane *lane) {
+void weir_lane_journal_decided(struct lane *lane) {
     if (lane->tail != NULL) weir_tail_seal(lane->tail);
     weir_journal_flush(lane->journal);
 }
@@ -111,7 +111,7 @@ bool weir_lane_send_ready(struct lane *lane) {
     bool any = lane->ready_count > 0;
     while (lane->ready_count > 0) {
         size_t count = lane->ready_count; /* sealing may decide, and so bring more */
-        journal_all(lane);
+        weir_lane_journal_decided(lane);
         for (size_t i = 0; i < count; i++)
             weir_lane_push(lane, lane->ready[i]);
         lane->ready_count -= count;
@@ -138,7 +138,7 @@ void weir_lane_send(struct lane *lane, struct weir_batch *batch) {
 void weir_lane_journal_rest(struct lane *lane) {
     if (lane->journal == NULL) return;
     commit(lane);
-    journal_all(lane);
+    weir_lane_journal_decided(lane);
     weir_lane_send_ready(lane);
 }
 

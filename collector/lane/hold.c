@@ -110,7 +110,9 @@ void weir_lane_tick_tail(struct lane *lane) {
     if (lane->tail == NULL) return;
     weir_tail_watch(lane->tail, weir_taps_dropped_wanted(lane->all->env.taps));
     weir_tail_tick(lane->tail, weir_loop_now(lane->loop));
-    if (lane->journal != NULL) weir_lane_journal_rest(lane);
+    if (lane->journal == NULL) return;
+    weir_lane_journal_decided(lane);
+    weir_lane_send_ready(lane);
 }
 
 /* What is journalled waits for the next start: a trace is not judged by half of it because a process ends. */

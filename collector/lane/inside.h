@@ -102,8 +102,9 @@ void weir_lane_journal_last(struct lane *lane); /* the last span of the open bat
 void weir_lane_journal_new(struct lane *lane);  /* writes those, before the open batch is closed */
 /* A closed batch: into the queues when the blocks that its spans came in are with the journal; takes the reference. */
 void weir_lane_send(struct lane *lane, struct weir_batch *batch);
-bool weir_lane_send_ready(struct lane *lane);   /* behind each call of the tail buffer; true: there was one */
-void weir_lane_journal_rest(struct lane *lane); /* all that was taken and decided is with the journal */
+bool weir_lane_send_ready(struct lane *lane);      /* behind each call of the tail buffer; true: there was one */
+void weir_lane_journal_decided(struct lane *lane); /* what was decided, behind the spans that it is about */
+void weir_lane_journal_rest(struct lane *lane);    /* all that was taken and decided is with the journal */
 
 /* The way from one lane to another. NULL: out of memory. */
 struct crossing *weir_crossing_new(struct lane *to);
