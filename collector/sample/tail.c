@@ -379,10 +379,14 @@ static enum weir_tail_answer take(struct weir_tail *tail, struct weir_batch *bat
     case WRITTEN_DECIDED: return take(tail, batch, i, now_ns, verdict); /* late, now */
     }
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
-    if (pending->state != WEIR_PENDING_OPEN) return WEIR_TAIL_HELD;
-    if ((pending->trace.flags & WEIR_TRACE_ROOT) != 0) weir_pending_quiet(&tail->pendings, slot);
-    if (pending->trace.span_count > tail->trace_spans_max || pending->bytes > tail->trace_bytes_max)
+    bool large = pending->trace.span_count > tail->trace_spans_max || pending->bytes > tail->trace_bytes_max;
+    if (pending->state == WEIR_PENDING_OPEN && (pending->trace.flags & WEIR_TRACE_ROOT) != 0)
+        weir_pending_quiet(&tail->pendings, slot);
+    if (large && pending->state == WEIR_PENDING_OPEN)
         decide(tail, slot, WEIR_CAUSE_SIZE);
+    else if (large && pending->state == WEIR_PENDING_LIMITED)
+        /* It does not grow for as long as its window lasts: that ends now, for all that wait for it. */
+        weir_decider_flush(tail->generations[pending->generation].decider, now_ns);
     return WEIR_TAIL_HELD;
 }
 

@@ -432,6 +432,26 @@ static void a_window_that_ends_for_room(void **state) {
     rig_close();
 }
 
+/* Matched by a rule with a limit, a trace waits for its window; however long that is, it does not grow for so long. */
+static void a_giant_ends_its_window(void **state) {
+    (void)state;
+    rig_build("memory: 64MiB, wait: 1s, max_trace_spans: 50, rules: [ { name: few, max_traces_per_second: 0.1 } ]",
+              NULL);
+    for (uint32_t n = 1; n <= 3; n++)
+        give(n, 1, 0, false);
+    rig_pass(1000);
+    assert_int_equal(weir_tail_pending(rig.tail), 3);
+    for (uint32_t s = 2; s < 500; s++) {
+        rig_take(&(struct said){.trace = 2, .span = s, .parent = 1}, NULL);
+        assert_true(weir_tail_held(rig.tail) <= 2 + 51);
+    }
+    assert_int_equal(weir_tail_pending(rig.tail), 0);
+    assert_int_equal(rig_fate(rig_lo(2))->kept, 51);
+    assert_int_equal(rig_fate(rig_lo(2))->late_kept, 499 - 51);
+    assert_int_equal(rig_fate(rig_lo(1))->kept, 1);
+    rig_close();
+}
+
 static void a_shadow_only_counts(void **state) {
     (void)state;
     rig_build("rules: [ { name: all } ]",
@@ -581,6 +601,7 @@ int main(void) {
         cmocka_unit_test(another_bound_at_once),
         cmocka_unit_test(a_limit_says_at_its_windows_end),
         cmocka_unit_test(a_window_that_ends_for_room),
+        cmocka_unit_test(a_giant_ends_its_window),
         cmocka_unit_test(a_shadow_only_counts),
         cmocka_unit_test(who_watches_sees_what_is_left_out),
         cmocka_unit_test(two_shards_on_one_thread),
