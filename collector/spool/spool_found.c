@@ -111,11 +111,21 @@ static void count_heads(struct weir_spool *spool, int fd, uint64_t bytes, struct
     }
 }
 
+/* Of a version of the format that this does not read: said by its header. */
+static bool is_foreign(const struct weir_spool *spool, int fd, const char *name, uint64_t number) {
+    uint8_t header[WEIR_LOG_HEADER_BYTES];
+    uint32_t version = 0;
+    if (!read_whole(fd, header, sizeof header, 0) ||
+        weir_log_read_header(header, sizeof header, number, &version) != WEIR_LOG_HEADER_OTHER)
+        return false;
+    weir_log(WEIR_LOG_ERROR, "spool_foreign exporter=%s file=%s version=%u reads=%u", spool->exporter, name, version,
+             WEIR_LOG_VERSION);
+    return true;
+}
+
 /* False: it cannot be read here, and is left alone. */
 static bool look_into(struct weir_spool *spool, uint64_t bytes, struct spool_segment *segment) {
     char name[WEIR_LOG_NAME_BYTES];
-    uint8_t header[WEIR_LOG_HEADER_BYTES];
-    uint32_t version = 0;
     struct weir_log_damage damage = {.segment = segment->number, .bytes = bytes, .why = "no record"};
     weir_log_name(segment->number, name);
     int fd = openat(weir_log_directory(spool->log), name, O_RDONLY | O_CLOEXEC);
@@ -124,13 +134,11 @@ static bool look_into(struct weir_spool *spool, uint64_t bytes, struct spool_seg
         weir_spool_tell_damage(spool, &damage);
         return false;
     }
-    bool whole = read_whole(fd, header, sizeof header, 0);
-    bool foreign =
-        weir_log_read_header(header, whole ? sizeof header : 0, segment->number, &version) == WEIR_LOG_HEADER_OTHER;
-    if (foreign) {
-        weir_log(WEIR_LOG_ERROR, "spool_foreign exporter=%s file=%s version=%u reads=%u", spool->exporter, name,
-                 version, WEIR_LOG_VERSION);
-    } else if (!has_index(fd, bytes, segment)) {
+    /* One page, and not what the kernel would read ahead of it: there may be thousands of these. */
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    bool known = has_index(fd, bytes, segment);
+    bool foreign = !known && is_foreign(spool, fd, name, segment->number);
+    if (!known && !foreign) {
         count_heads(spool, fd, bytes, segment);
         if (segment->records == 0 && segment->start == 0 && bytes > WEIR_LOG_HEADER_BYTES)
             weir_spool_tell_damage(spool, &damage);
