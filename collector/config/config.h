@@ -152,7 +152,7 @@ struct weir_exporter_config {
     int line;
     /* queue, for all */
     uint64_t memory_bytes; /* 64 MiB of batches in memory; beyond, the oldest is dropped and counted */
-    uint64_t max_age_ns;   /* 1 h; older is dropped as expired */
+    uint64_t max_age_ns;   /* 24 h; older is dropped as expired */
     uint64_t retry_initial_ns, retry_max_ns;      /* 500 ms, 30 s; jittered */
     uint32_t max_in_flight;                       /* 16 */
     bool spool;                                   /* true: where spool.directory is given */

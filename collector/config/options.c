@@ -214,7 +214,7 @@ const struct weir_option weir_options[] = {
 
     {"memory_bytes", OUT(WEIR_SCOPE_EXPORTER, memory_bytes), .type = WEIR_OPTION_BYTES, .fallback = "64MiB", .min = MiB, .max = TiB,
      .live = true, .help = "Batches that wait for this back end; beyond, the oldest is dropped as `full`."},
-    {"max_age", OUT(WEIR_SCOPE_EXPORTER, max_age_ns), .type = WEIR_OPTION_DURATION, .fallback = "1h", .min = S, .max = 30 * DAY,
+    {"max_age", OUT(WEIR_SCOPE_EXPORTER, max_age_ns), .type = WEIR_OPTION_DURATION, .fallback = "24h", .min = S, .max = 30 * DAY,
      .live = true, .help = "A batch that waits for longer is dropped as `expired`."},
     {"retry_initial", OUT(WEIR_SCOPE_EXPORTER, retry_initial_ns), .type = WEIR_OPTION_DURATION, .fallback = "500ms", .min = MS, .max = HOUR,
      .live = true, .help = "Pause before the first retry; it doubles with each, with jitter."},
