@@ -122,9 +122,10 @@ uint32_t weir_pending_new(struct weir_pendings *all, uint64_t trace_hi, uint64_t
     if (all->count >= all->bucket_count) grow_buckets(all);
     uint32_t slot = weir_pool_take(&all->slots), bucket = bucket_of(all, trace_lo);
     if (slot == WEIR_SLOT_NONE) return slot;
+    if (++all->serial == 0) all->serial = 1; /* 0 is nobody's */
     struct weir_pending *pending = weir_pending_at(all, slot);
     *pending = (struct weir_pending){.trace = {.trace_hi = trace_hi, .trace_lo = trace_lo},
-                                     .serial = ++all->serial,
+                                     .serial = all->serial,
                                      .refs = WEIR_SLOT_NONE,
                                      .chain = all->buckets[bucket],
                                      .wait_before = all->wait_last,

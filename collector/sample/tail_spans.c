@@ -60,7 +60,7 @@ struct weir_batch *weir_tail_gather(struct weir_tail *tail, uint32_t slot) {
     gather.batch = weir_batch_new(NULL, pending->bytes);
     bool whole = blocks != NULL && gather.batch != NULL;
     if (whole) weir_pending_blocks(&tail->pendings, slot, blocks);
-    tail->marks++;
+    if (++tail->marks == 0) tail->marks = 1; /* 0 is what new blocks have */
     for (uint32_t i = 0; whole && i < count; i++) {
         if (!weir_blocks_mark(tail->blocks, blocks[i], tail->marks)) continue;
         whole = weir_blocks_read(tail->blocks, blocks[i], gather_record, &gather) && !gather.full;

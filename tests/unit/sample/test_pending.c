@@ -50,9 +50,20 @@ static void ids_of_one_chain_lie_apart_elsewhere(void **state) {
     weir_pendings_free(&other);
 }
 
+static void a_serial_is_never_0(void **state) {
+    (void)state;
+    struct weir_pendings all;
+    assert_true(weir_pendings_init(&all));
+    all.serial = UINT32_MAX - 1; /* four billion traces later */
+    for (uint32_t id = 1; id <= 3; id++)
+        assert_int_not_equal(weir_pending_at(&all, weir_pending_new(&all, 1, id, 0))->serial, 0);
+    weir_pendings_free(&all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_of_one_chain_lie_apart_elsewhere),
+        cmocka_unit_test(a_serial_is_never_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
