@@ -54,7 +54,7 @@ enum weir_status weir_spool_record_head(const uint8_t *bytes, size_t size, struc
                                             .body_bytes = numbers[5],
                                             .frame_bytes = numbers[6]};
     uint64_t memory = (uint64_t)head->index_bytes + head->body_bytes + sizeof(struct weir_span) * (uint64_t)head->spans;
-    if (head->spans == 0 || memory > WEIR_SPOOL_RECORD_MEMORY_MAX)
+    if (head->spans == 0 || head->index_bytes == 0 || memory > WEIR_SPOOL_RECORD_MEMORY_MAX)
         return invalid(err, "says that it is empty, or larger than records are");
     return WEIR_OK;
 }
