@@ -3,6 +3,7 @@
 #include "collector/cli/explain.h"
 #include "collector/cli/import.h"
 #include "collector/cli/replay.h"
+#include "collector/cli/spool.h"
 #include "collector/cli/tail.h"
 #include "collector/core/log.h"
 #include "collector/emit/emit.h"
@@ -28,6 +29,7 @@ static const char main_usage[] =
     "  explain  why a trace was or would be kept, rule by rule\n"
     "  replay   try a sampling policy on trace files: what it keeps, saves, loses\n"
     "  import   turn rules of another tail sampler into a sampling.yaml\n"
+    "  spool    look at what is on disk for back ends that were away, or send it elsewhere\n"
     "  version  print the version\n"
     "\n"
     "`weir run` needs no configuration: gRPC on 127.0.0.1:4317, StatsD on 127.0.0.1:8125/udp, /metrics on\n"
@@ -157,6 +159,7 @@ int main(int argc, char **argv) {
         {"explain", weir_explain_main},
         {"replay", weir_replay_main},
         {"import", weir_import_main},
+        {"spool", weir_spool_main},
         {"version", version},
         {"--version", version},
         {"help", help},

@@ -66,4 +66,7 @@ void weir_spool_settled(struct weir_spool *spool, uint64_t token);
 void weir_spool_tick(struct weir_spool *spool);
 /* What was read back and is not settled stays for the next start. Accepts NULL. */
 void weir_spool_close(struct weir_spool *spool);
+
+/* For tools: what DIRECTORY/cursor says. A file that is none leaves both as they are. */
+void weir_spool_read_cursor(int fd, uint64_t *segment, uint64_t *offset);
 #endif

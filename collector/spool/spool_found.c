@@ -26,16 +26,16 @@ void weir_spool_write_cursor(struct weir_spool *spool) {
     if (pwrite(spool->cursor_fd, bytes, sizeof bytes, 0) == sizeof bytes) spool->cursor_moved = false;
 }
 
-static void read_cursor(struct weir_spool *spool) {
+void weir_spool_read_cursor(int fd, uint64_t *segment, uint64_t *offset) {
     uint8_t bytes[SPOOL_CURSOR_BYTES];
     uint32_t version;
     uint64_t sum;
-    if (pread(spool->cursor_fd, bytes, sizeof bytes, 0) != sizeof bytes) return;
+    if (pread(fd, bytes, sizeof bytes, 0) != sizeof bytes) return;
     memcpy(&version, bytes + 8, 4);
     memcpy(&sum, bytes + 32, 8);
     if (memcmp(bytes, magic, sizeof magic) != 0 || version != CURSOR_VERSION || sum != XXH3_64bits(bytes, 32)) return;
-    memcpy(&spool->cursor_segment, bytes + 16, 8);
-    memcpy(&spool->cursor_offset, bytes + 24, 8);
+    memcpy(segment, bytes + 16, 8);
+    memcpy(offset, bytes + 24, 8);
 }
 
 bool weir_spool_add_segment(struct weir_spool *spool, const struct spool_segment *segment) {
@@ -166,7 +166,7 @@ static bool look_at(struct weir_spool *spool, const struct weir_log_segment *fou
 
 enum weir_status weir_spool_survey(struct weir_spool *spool, struct weir_error *err) {
     struct weir_log_segment found;
-    read_cursor(spool);
+    weir_spool_read_cursor(spool->cursor_fd, &spool->cursor_segment, &spool->cursor_offset);
     bool known = false;
     for (uint64_t n = 0; weir_log_segment_after(spool->log, n, &found); n = found.number)
         known = known || found.number == spool->cursor_segment;
