@@ -52,6 +52,7 @@ static struct crash {
         int32_t file;
     } pending[VERSIONS_MAX];
     uint32_t pending_count;
+    bool names_ordered; /* what was made last: the names are as a journal leaves them */
     uint64_t random;
 } crash;
 
@@ -370,6 +371,7 @@ static void make_file(uint32_t index, const char *name, const struct crash_plan 
 static void crash_make(const struct crash_plan *plan) {
     uint32_t doubt = 0;
     folder_clear(crash.folder);
+    crash.names_ordered = plan->names != ANY || plan->prefix != UINT32_MAX;
     for (uint32_t n = 0; n < crash.name_count; n++) {
         const struct crash_name *name = &crash.names[n];
         int32_t file = name->maybe[plan->names == OLDEST || plan->prefix != UINT32_MAX ? 0 : name->count - 1];

@@ -63,6 +63,7 @@ static struct trace {
     uint32_t fault_at; /* number of the call; UINT32_MAX: none */
     enum trace_fault fault;
     uint32_t injected; /* calls that were made to fail, or fell short */
+    bool dead;         /* no call does anything any more */
 } trace = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *trace_grown(void *rows, uint32_t count, uint32_t *capacity, size_t size) {
@@ -106,6 +107,20 @@ static void trace_begin(const char *directory, uint32_t fault_at, enum trace_fau
     folder_free(folder);
 }
 
+static uint32_t trace_op_count(void) {
+    pthread_mutex_lock(&trace.lock);
+    uint32_t count = trace.op_count;
+    pthread_mutex_unlock(&trace.lock);
+    return count;
+}
+
+/* The process is killed, as far as the disk can tell; not: the next one begins. */
+static void trace_dead(bool dead) {
+    pthread_mutex_lock(&trace.lock);
+    trace.dead = dead;
+    pthread_mutex_unlock(&trace.lock);
+}
+
 /* ---- inside ---- */
 
 /* The newest with this inode: numbers of inodes are used again. */
@@ -128,6 +143,7 @@ static struct trace_op *trace_op(enum trace_kind kind, uint32_t file) {
 /* Begins a call, under the lock. Not 0: it fails with that. *size: of a write, which may fall short. */
 static int trace_call(enum trace_kind kind, size_t *size) {
     pthread_mutex_lock(&trace.lock);
+    if (trace.dead) return EIO;
     trace.kinds = trace_grown(trace.kinds, trace.calls, &trace.kind_capacity, sizeof *trace.kinds);
     trace.kinds[trace.calls] = kind;
     uint32_t number = trace.calls++, since = number - trace.fault_at;
@@ -200,14 +216,14 @@ static int trace_truncate(int fd, off_t size) {
 
 static int trace_sync(int fd) {
     int why = trace_call(TRACE_SYNC, NULL);
-    trace_op(TRACE_SYNC, trace_file_of(fd))->failed = why != 0;
+    if (!trace.dead) trace_op(TRACE_SYNC, trace_file_of(fd))->failed = why != 0;
     return trace_done(0, why);
 }
 
 static int trace_sync_names(int directory_fd) {
     (void)directory_fd;
     int why = trace_call(TRACE_NAMES, NULL);
-    trace_op(TRACE_NAMES, 0)->failed = why != 0;
+    if (!trace.dead) trace_op(TRACE_NAMES, 0)->failed = why != 0;
     return trace_done(0, why);
 }
 
