@@ -375,7 +375,7 @@ static void crash_make(const struct crash_plan *plan) {
     for (uint32_t n = 0; n < crash.name_count; n++) {
         const struct crash_name *name = &crash.names[n];
         int32_t file = name->maybe[plan->names == OLDEST || plan->prefix != UINT32_MAX ? 0 : name->count - 1];
-        if (plan->names == ANY) file = name->maybe[crash_random(name->count)];
+        if (plan->names == ANY && plan->prefix == UINT32_MAX) file = name->maybe[crash_random(name->count)];
         for (uint32_t i = 0; plan->prefix != UINT32_MAX && i < plan->prefix && i < crash.pending_count; i++) {
             if (crash.pending[i].name == n) file = crash.pending[i].file;
         }
