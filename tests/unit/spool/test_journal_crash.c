@@ -439,7 +439,7 @@ static void replay_left(bool recover) {
 
 static void look(void *self) {
     (void)self;
-    if (run.walked++ % 3 == 0) replay_left(true);
+    if (run.walked++ % 4 == 0) replay_left(true);
     replay_left(false);
 }
 
@@ -479,8 +479,8 @@ static int teardown(void **state) {
 
 static const char *const lives[] = {
     "bbcbddqbcdddqffcbxcdqbfcdbqfxcbfddqxcxbbc",
-    "bbcbdrbcddqbcrdqxbbfcdfrxbdcdqrbddqxxcb",
-    "bbcbdqRbcdqbRddqcbxRbdc",
+    "bbcbdrbcddqrdqxbbfcdfrxdcqrddqxxc",
+    "bbcbdqRbcdqRdxc",
 };
 
 static void every_crash(void **state) {
@@ -497,7 +497,7 @@ static void every_crash(void **state) {
             crash_make(&process_died);
             look(NULL);
             seen.power = true;
-            crash_power(6, look, NULL);
+            crash_power(4, look, NULL);
         }
         print_message("%s: %u operations, %u spans of %u traces, %llu directories\n", lives[life], trace.op_count,
                       run.span_count, run.trace_count, (unsigned long long)run.walked);
