@@ -338,6 +338,26 @@ ROWS = [
         )
         for level, goal in ((1, 1.0), (-7, 0.4))
     ),
+    *(
+        Row(
+            f"spool-through-level{level}",
+            f"OTLP/gRPC in → disk, zstd level {level} → Zipkin proto3 when it is back",
+            "spool",
+            partial(spool_rows.run_through, level=level),
+            "100 spans a request",
+            lanes=1,
+        )
+        for level in (1, -7)
+    ),
+    Row(
+        "spool-backlog",
+        "a start with a backlog",
+        "spool",
+        spool_rows.run_backlog,
+        "10 GiB on disk",
+        lanes=2,
+        goals={"ready_s": 1.0, "rss_mib": 64},
+    ),
     datagram_row(
         "in-datagram",
         attributes=1,
