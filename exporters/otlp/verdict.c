@@ -140,7 +140,8 @@ void weir_otlp_verdict_http(struct weir_rpc_answer *answer, const char *type, ui
     case 408: verdict->outcome = WEIR_OTLP_UNAVAILABLE; break;
     case 413: verdict->outcome = WEIR_OTLP_TOO_LARGE; break;
     case 415: verdict->outcome = encoding != WEIR_OTLP_NONE ? WEIR_OTLP_ENCODING_REFUSED : WEIR_OTLP_NOT_ALLOWED; break;
-    case 400:
+    case 400: /* net/http of Go: "http: request body too large" */
+        if (speaks_of_size(answer->message)) verdict->outcome = WEIR_OTLP_TOO_LARGE;
         if (encoding != WEIR_OTLP_NONE && speaks_of_encoding(answer->message))
             verdict->outcome = WEIR_OTLP_ENCODING_REFUSED;
         break;

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 
 from harness.net import answers, free_port, wait_until
 from harness.process import PEERS, Process
@@ -64,3 +65,56 @@ service:
 
         wait_until(there, f"{count} spans at {self.name}", timeout, every=0.2)
         return self.spans()
+
+
+class Gate:
+    """nginx in front of a Collector: TLS with a client's certificate, and a token (401 without it), for gRPC and HTTP."""
+
+    def __init__(self, folder: pathlib.Path, collector: Collector, certificates):
+        self.folder, self.collector, self.certificates = folder, collector, certificates
+        self.grpc_port, self.http_port, self.health_port = free_port(), free_port(), free_port()
+        self.token = "let-me-in"
+        self.process: Process | None = None
+
+    url = Collector.url
+
+    def _write(self) -> pathlib.Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temp = self.folder / "temp"
+        temp.mkdir(exist_ok=True)
+        paths = " ".join(f"{kind}_temp_path {temp};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+        path = self.certificates.path
+        tls = f"""
+    ssl_certificate {path("server.pem")}; ssl_certificate_key {path("server.key")};
+    ssl_client_certificate {path("ca.pem")}; ssl_verify_client on; client_max_body_size 64m;
+    if ($http_authorization != "Bearer {self.token}") {{ return 401; }}"""
+        config = self.folder / "nginx.conf"
+        config.write_text(f"""
+daemon off; master_process on; worker_processes 1; pid {self.folder}/nginx.pid; error_log {self.folder}/error.log warn; user root;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; {paths}
+  server {{ listen 127.0.0.1:{self.grpc_port} ssl http2; {tls}
+    location / {{ grpc_pass grpc://127.0.0.1:{self.collector.grpc_port}; }}
+  }}
+  server {{ listen 127.0.0.1:{self.http_port} ssl; {tls}
+    location / {{ proxy_pass http://127.0.0.1:{self.collector.http_port}; }}
+  }}
+  server {{ listen 127.0.0.1:{self.health_port}; location / {{ return 200; }} }}
+}}
+""")
+        return config
+
+    def start(self) -> "Gate":
+        config = self._write()
+        self.process = Process("nginx", ["nginx", "-e", self.folder / "error.log", "-c", config], self.folder / "nginx.log")
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.health_port}/"))
+        return self
+
+    def reload(self):
+        """After `token` was changed."""
+        self._write()
+        self.process.signal(signal.SIGHUP)
+
+    def stop(self) -> int:
+        return self.process.stop() if self.process else 0

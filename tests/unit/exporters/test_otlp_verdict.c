@@ -104,6 +104,7 @@ static void test_http(void **state) {
          0, WEIR_OTLP_GZIP, WEIR_OTLP_REJECTED},
         {400, html, "unsupported Content-Encoding: zstd", 0, WEIR_OTLP_ZSTD, WEIR_OTLP_ENCODING_REFUSED},
         {400, html, "unsupported Content-Encoding: zstd", 0, WEIR_OTLP_NONE, WEIR_OTLP_REJECTED},
+        {400, "text/plain", "http: request body too large", 0, WEIR_OTLP_GZIP, WEIR_OTLP_TOO_LARGE},
         {401, NULL, "", 0, WEIR_OTLP_NONE, WEIR_OTLP_NOT_ALLOWED},
         {403, NULL, "", 0, WEIR_OTLP_NONE, WEIR_OTLP_NOT_ALLOWED},
         {404, html, "no", 0, WEIR_OTLP_NONE, WEIR_OTLP_NOT_ALLOWED},
