@@ -400,6 +400,13 @@ uint64_t weir_log_pin_newest(struct weir_log *log) {
     return number;
 }
 
+uint64_t weir_log_writing(struct weir_log *log) {
+    pthread_mutex_lock(&log->lock);
+    uint64_t number = log->fd >= 0 ? log->segments[log->count - 1].number : 0;
+    pthread_mutex_unlock(&log->lock);
+    return number;
+}
+
 /* ---- syncing ---- */
 
 static enum weir_status sync_failed(struct weir_log *log, const char *name, int why, struct weir_error *err) {

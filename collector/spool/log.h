@@ -81,6 +81,8 @@ void weir_log_unpin(struct weir_log *log, uint64_t segment);
 /* Pins the segment that is being written, begun if there is none: whatever is appended from now on stays too. 0 = the
  * disk said no. */
 uint64_t weir_log_pin_newest(struct weir_log *log);
+/* The segment that the next record goes to, if it fits; 0: to one that is not begun yet. */
+uint64_t weir_log_writing(struct weir_log *log);
 void weir_log_let_go(struct weir_log *log); /* once: what was found at open */
 /* The newest that was there at open; 0 = none. */
 uint64_t weir_log_found(const struct weir_log *log);

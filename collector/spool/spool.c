@@ -115,6 +115,10 @@ static uint64_t give_up(struct weir_spool *spool, struct spool_segment *segment)
 static void write_index(struct weir_spool *spool) {
     const struct spool_segment *segment = &spool->segments[spool->segment_count - 1];
     uint8_t index[SPOOL_INDEX_BYTES] = {0};
+    if (weir_log_writing(spool->log) != segment->number) { /* the log gave it up: a sync failed, or a torn end stays */
+        spool->writing = false;
+        return;
+    }
     if (segment->written_bytes + sizeof index + WEIR_LOG_HEAD_BYTES > spool->segment_bytes) return;
     memcpy(index, &segment->written_records, 4);
     memcpy(index + 8, &segment->written_spans, 8);

@@ -207,13 +207,13 @@ static void do_steps(const char *steps) {
     }
 }
 
-static void record_steps(const char *steps) {
+static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault fault) {
     struct cursor cursor;
     folder_clear(run.work);
     put_cursor(run.work, NULL);
     run.count = run.cursor_count = 0;
     run.random = 11;
-    trace_begin(run.work, NEVER, FAULT_NONE);
+    trace_begin(run.work, fault_at, fault);
     run.spool = spool_in(run.work, &trace_disk);
     note_cursor();
     do_steps(steps);
@@ -349,7 +349,7 @@ static const char *const lives[] = {
 static void every_crash(void **state) {
     (void)state;
     for (size_t life = 0; life < sizeof lives / sizeof lives[0]; life++) {
-        record_steps(lives[life]);
+        record_steps(lives[life], NEVER, FAULT_NONE);
         seen.what = lives[life];
         crash_begin(run.store, run.left);
         run.walked = 0;
@@ -367,9 +367,47 @@ static void every_crash(void **state) {
     }
 }
 
+/* Each call fails in turn; then a dead process behind the last one, and power failures. */
+static void every_failure(void **state) {
+    static const char steps[] = "wwsrwsdWWWWWWsrrdwsctrdkws";
+    static const struct crash_plan any = {ANY, ANY, ANY, NEVER, NEVER};
+    (void)state;
+    record_steps(steps, NEVER, FAULT_NONE);
+    uint32_t calls = trace.calls, runs = 0;
+    enum trace_kind *kinds = malloc(calls * sizeof *kinds);
+    memcpy(kinds, trace.kinds, calls * sizeof *kinds);
+    run.walked = 0;
+    for (uint32_t call = 0; call < calls; call++) {
+        for (enum trace_fault fault = FAULT_EIO; fault < FAULTS; fault++) {
+            char what[96];
+            if (fault != FAULT_EIO && fault != FAULT_STORM && kinds[call] != TRACE_WRITE) continue;
+            snprintf(what, sizeof what, "%s, fault %d at call %u", steps, (int)fault, call);
+            seen.what = what;
+            record_steps(steps, call, fault);
+            crash_begin(run.store, run.left);
+            crash.random = call * FAULTS + fault;
+            for (uint32_t at = 1; at <= trace.op_count; at++) {
+                crash_apply(&trace.ops[at - 1]);
+                if ((at < call || at > call + 3) && at != trace.op_count) continue;
+                seen.at = at;
+                seen.power = false;
+                crash_make(&process_died);
+                look(NULL);
+                seen.power = true;
+                crash_make(&any);
+                look(NULL);
+            }
+            runs++;
+        }
+    }
+    free(kinds);
+    print_message("%s: %u calls, %u runs, %llu directories\n", steps, calls, runs, (unsigned long long)run.walked);
+}
+
 int main(void) {
     mallopt(M_MMAP_THRESHOLD, 64 * MiB); /* buffers of a start: not new from the kernel each time */
     mallopt(M_TRIM_THRESHOLD, 256 * MiB);
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_crash, setup, teardown)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_crash, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(every_failure, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
