@@ -23,10 +23,16 @@ struct weir_origins *weir_origins_new(uint32_t count_max) {
     return origins;
 }
 
+uint64_t weir_resource_hash(const uint8_t *resource, uint32_t size) {
+    uint64_t hash = XXH3_64bits(resource, size);
+    return hash != 0 ? hash : 1;
+}
+
 static uint64_t hash_parts(const struct weir_origin_parts *parts) {
     uint32_t sizes[4] = {parts->resource_size, parts->scope_size, parts->resource_url_size, parts->scope_url_size};
-    uint64_t hash = XXH3_64bits(sizes, sizeof sizes);
-    hash = XXH3_64bits_withSeed(parts->resource, parts->resource_size, hash);
+    uint64_t hash = parts->resource_hash;
+    if (hash == 0) hash = weir_resource_hash(parts->resource, parts->resource_size);
+    hash = XXH3_64bits_withSeed(sizes, sizeof sizes, hash);
     hash = XXH3_64bits_withSeed(parts->scope, parts->scope_size, hash);
     if (parts->resource_url_size > 0) hash = XXH3_64bits_withSeed(parts->resource_url, parts->resource_url_size, hash);
     if (parts->scope_url_size > 0) hash = XXH3_64bits_withSeed(parts->scope_url, parts->scope_url_size, hash);

@@ -12,7 +12,9 @@
 struct weir_origin_parts {
     const uint8_t *resource, *scope, *resource_url, *scope_url;
     uint32_t resource_size, scope_size, resource_url_size, scope_url_size;
+    uint64_t resource_hash; /* weir_resource_hash() of it, for who has many scopes of one resource; 0: not known */
 };
+uint64_t weir_resource_hash(const uint8_t *resource, uint32_t size); /* never 0 */
 
 struct weir_origin {
     _Atomic uint32_t refs;

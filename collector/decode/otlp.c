@@ -270,21 +270,24 @@ static bool redact_part(struct weir_otlp *otlp, struct weir_budget *budget, stru
     return !full;
 }
 
-/* The origin of what the rules leave of these parts. */
-static struct weir_origin *origin_of(struct weir_otlp *otlp, struct weir_budget *budget,
-                                     struct weir_origin_parts parts) {
-    int is_new = 0;
-    if (otlp->names.rules != NULL &&
-        (!redact_part(otlp, budget, &otlp->resource_left, WEIR_OTLP_RESOURCE, &parts.resource, &parts.resource_size) ||
-         !redact_part(otlp, budget, &otlp->scope_left, WEIR_OTLP_SCOPE, &parts.scope, &parts.scope_size)))
-        return NULL;
-    struct weir_origin *origin = weir_origins_get(otlp->origins, &parts, &is_new);
-    if (origin != NULL && is_new) origin->service = service_of(otlp, &origin->parts);
-    return origin;
+/* What the rules leave of a resource, and of a scope. False: no room. */
+static bool redact_resource(struct weir_otlp *otlp, struct weir_budget *budget, struct weir_origin_parts *parts) {
+    return otlp->names.rules == NULL ||
+           redact_part(otlp, budget, &otlp->resource_left, WEIR_OTLP_RESOURCE, &parts->resource, &parts->resource_size);
+}
+
+static bool redact_scope(struct weir_otlp *otlp, struct weir_budget *budget, struct weir_origin_parts *parts) {
+    return otlp->names.rules == NULL ||
+           redact_part(otlp, budget, &otlp->scope_left, WEIR_OTLP_SCOPE, &parts->scope, &parts->scope_size);
 }
 
 struct weir_origin *weir_otlp_origin(struct weir_otlp *otlp, const struct weir_origin_parts *parts) {
-    return origin_of(otlp, NULL, *parts);
+    struct weir_origin_parts left = *parts;
+    int is_new = 0;
+    if (!redact_resource(otlp, NULL, &left) || !redact_scope(otlp, NULL, &left)) return NULL;
+    struct weir_origin *origin = weir_origins_get(otlp->origins, &left, &is_new);
+    if (origin != NULL && is_new) origin->service = service_of(otlp, &origin->parts);
+    return origin;
 }
 
 enum { PART_DEPTH = 3 /* where a Resource and a scope stand in a request */ };
@@ -331,11 +334,14 @@ static void give_back(struct walk *walk) {
     if (walk->otlp->scope_left.capacity > REPAIRED_KEPT_BYTES) weir_buffer_free(&walk->otlp->scope_left);
 }
 
-/* What the scopes of one resource share. */
+/* What the scopes of one resource share. It is made when the first of them has spans, and once: a request may have one
+ * resource of 16 KiB and 400,000 scopes. */
 struct shared {
-    struct weir_origin_parts parts; /* resource and its URL */
-    bool bad_text;                  /* not repaired yet: once for all its scopes, when the first has spans */
-    struct weir_origin *last;       /* of the scope before, and its index in the batch, which holds it; NULL: none */
+    struct weir_origin_parts parts; /* resource and its URL; when settled, as they are kept */
+    bool bad_text;                  /* not repaired yet */
+    bool settled, has_service;
+    uint32_t service;
+    struct weir_origin *last; /* of the scope before, and its index in the batch, which holds it; NULL: none */
     uint16_t last_index;
 };
 
@@ -346,11 +352,32 @@ static bool has_scope(const struct weir_origin *origin, const struct weir_origin
            (parts->scope_url_size == 0 || memcmp(have->scope_url, parts->scope_url, parts->scope_url_size) == 0);
 }
 
+static bool settle_resource(struct walk *walk, struct shared *shared) {
+    struct weir_otlp *otlp = walk->otlp;
+    struct weir_origin_parts *parts = &shared->parts;
+    if (shared->settled) return true;
+    if (shared->bad_text && !repair_part(walk, &otlp->resource, WEIR_OTLP_RESOURCE, &parts->resource,
+                                         &parts->resource_size, &parts->resource_url, &parts->resource_url_size))
+        return false;
+    if (!redact_resource(otlp, walk->batch->budget, parts)) return full(walk);
+    parts->resource_hash = weir_resource_hash(parts->resource, parts->resource_size);
+    shared->settled = true;
+    return true;
+}
+
+static uint32_t service_shared(struct weir_otlp *otlp, struct shared *shared) {
+    if (!shared->has_service) shared->service = service_of(otlp, &shared->parts);
+    shared->has_service = true;
+    return shared->service;
+}
+
 /* Looks the origin up, or makes it, and gives the batch a hold on it. */
-static bool find_origin(struct walk *walk, struct shared *shared, const struct weir_origin_parts *parts,
-                        const uint8_t *at) {
-    struct weir_origin *origin = origin_of(walk->otlp, walk->batch->budget, *parts);
+static bool find_origin(struct walk *walk, struct shared *shared, struct weir_origin_parts parts, const uint8_t *at) {
+    int is_new = 0;
+    if (!redact_scope(walk->otlp, walk->batch->budget, &parts)) return full(walk);
+    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, &parts, &is_new);
     if (origin == NULL) return full(walk);
+    if (is_new) origin->service = service_shared(walk->otlp, shared);
     enum weir_status status = weir_batch_origin(walk->batch, origin, &shared->last_index);
     weir_origin_unref(origin);
     if (status != WEIR_OK && walk->batch->origin_count == UINT16_MAX) /* sent again it would be refused again */
@@ -365,20 +392,15 @@ static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_
                           uint32_t first, const uint8_t *at) {
     struct weir_batch *batch = walk->batch;
     if (first == batch->span_count) return true;
-    if (shared->bad_text) {
-        struct weir_origin_parts *of = &shared->parts;
-        if (!repair_part(walk, &walk->otlp->resource, WEIR_OTLP_RESOURCE, &of->resource, &of->resource_size,
-                         &of->resource_url, &of->resource_url_size))
-            return false;
-        shared->bad_text = false;
-    }
+    if (!settle_resource(walk, shared)) return false;
     if (bad_text && !repair_part(walk, &walk->otlp->scope, WEIR_OTLP_SCOPE, &parts.scope, &parts.scope_size,
                                  &parts.scope_url, &parts.scope_url_size))
         return false;
     parts.resource = shared->parts.resource, parts.resource_size = shared->parts.resource_size;
     parts.resource_url = shared->parts.resource_url, parts.resource_url_size = shared->parts.resource_url_size;
+    parts.resource_hash = shared->parts.resource_hash;
     /* Scopes that say the same thing share an origin, also one that is too large for the table to keep. */
-    if ((shared->last == NULL || !has_scope(shared->last, &parts)) && !find_origin(walk, shared, &parts, at))
+    if ((shared->last == NULL || !has_scope(shared->last, &parts)) && !find_origin(walk, shared, parts, at))
         return false;
     for (uint32_t i = first; i < batch->span_count; i++) {
         batch->spans[i].origin = shared->last_index;
