@@ -3,6 +3,7 @@
 #include "collector/config/limits.h"
 #include "collector/config/options.h"
 #include "collector/config/values.h"
+#include "collector/core/ledger.h"
 #include "collector/core/signature.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
@@ -85,6 +86,25 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
     return status;
 }
 
+/* Bit r of enum weir_receiver_id. */
+static uint32_t receivers_on(const struct weir_config *config) {
+    const bool on[WEIR_RECEIVERS] = {[WEIR_RECEIVER_GRPC] = config->grpc.listen.on,
+                                     [WEIR_RECEIVER_OTLP_HTTP] = config->otlp_http.listen.on,
+                                     [WEIR_RECEIVER_ZIPKIN] = config->zipkin.listen.on,
+                                     [WEIR_RECEIVER_SCRIBE] = config->scribe.listen.on,
+                                     [WEIR_RECEIVER_DATAGRAM] = config->datagram.listen.on,
+                                     [WEIR_RECEIVER_ACCESS_LOG] = config->access_log.listen.on,
+                                     [WEIR_RECEIVER_STATSD] = config->statsd.listen.on};
+    uint32_t bits = 0;
+    for (uint32_t r = 0; r < WEIR_RECEIVERS; r++)
+        bits |= (uint32_t)on[r] << r;
+    return bits;
+}
+
+static void warn(void *self, int line, const char *text) {
+    fprintf(stderr, "%s:%d: warning: %s\n", (const char *)self, line, text);
+}
+
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -127,6 +147,8 @@ int weir_check(const char *path) {
                    config->spool.directory, (double)weir_config_spool_share(config) / (1 << 30));
         print_policy("sampling", config->sampling.policy, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
+        weir_policy_remarks(policy, receivers_on(config), warn, config->sampling.policy);
+        if (shadow != NULL) weir_policy_remarks(shadow, receivers_on(config), warn, config->sampling.shadow);
         const struct weir_keep *keep = weir_policy_keep_part(policy);
         print_bytes(weir_config_memory(config, lanes) + (keep != NULL ? keep->memory_bytes : 0), "all bounds together");
     }

@@ -49,7 +49,8 @@ static const char check_usage[] =
     "usage: weir check [-c FILE]\n"
     "\n"
     "Reads the configuration and the sampling policy that it names, as `weir run` would, and prints what would run.\n"
-    "Exit 0, or 1 and `file:line: reason` on stderr. Binds no port.\n"
+    "Exit 0, or 1 and `file:line: reason` on stderr; `file:line: warning: ...` is of what can have no effect.\n"
+    "Binds no port.\n"
     "  -c FILE       the configuration; without it the defaults\n"
     "  --reference   print the page of all keys (docs/configuration.md) instead\n";
 

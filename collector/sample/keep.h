@@ -61,6 +61,11 @@ enum weir_status weir_keep_read(const struct weir_yaml_doc *doc, const struct we
                                 struct weir_keep **keep, struct weir_error *err);
 void weir_keep_free(struct weir_keep *keep); /* accepts NULL */
 
+/* What of the rules can have no effect; `least`: no span comes with a lower threshold, because of `collector:`. For
+ * weir_policy_remarks(). */
+void weir_keep_remarks(const struct weir_keep *keep, uint64_t least,
+                       void (*say)(void *self, int line, const char *text), void *self);
+
 /* Adds span i of `batch` to the facts, the first or a later one. `shadow` may be NULL. A trace begins zeroed. */
 void weir_trace_add(struct weir_trace *trace, const struct weir_keep *keep, const struct weir_keep *shadow,
                     const struct weir_names *names, const struct weir_batch *batch, uint32_t i);

@@ -42,6 +42,7 @@ struct source_row {
     int receiver;     /* -1 = any */
     uint32_t service; /* 0 = any */
     double prior;
+    int line;
 };
 
 struct weir_policy {
@@ -54,6 +55,8 @@ struct weir_policy {
     struct source *sources;
     uint64_t source_shift;
     double any_service[WEIR_RECEIVERS]; /* for services that no row names */
+    struct source_row *rows;            /* as they stand in the file, for remarks */
+    uint32_t row_count;
 };
 
 struct reader {
@@ -338,7 +341,7 @@ static enum weir_status read_source(struct reader *reader, const struct weir_yam
     static const char *const known[] = {"match", "sampled_at"};
     if (node->kind != WEIR_YAML_MAP)
         return wrong_kind(reader, node, "sources", "{ match: ..., sampled_at: ... } in each entry");
-    *row = (struct source_row){.receiver = -1};
+    *row = (struct source_row){.receiver = -1, .line = node->line};
     for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
         enum weir_status status;
         if (strcmp(child->key, "match") == 0) {
@@ -417,7 +420,9 @@ static enum weir_status read_sources(struct reader *reader, const struct weir_ya
         status = read_source(reader, child, &rows[count++]);
     }
     if (status == WEIR_OK) status = lay_sources(reader, rows, count);
-    free(rows);
+    free(reader->policy->rows); /* of a key that stands twice */
+    reader->policy->rows = rows;
+    reader->policy->row_count = count;
     return status;
 }
 
@@ -501,6 +506,7 @@ void weir_policy_unref(struct weir_policy *policy) {
     if (policy == NULL || atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) != 1) return;
     free(policy->rates.slots);
     free(policy->sources);
+    free(policy->rows);
     weir_keep_free(policy->keep);
     free(policy);
 }
@@ -515,4 +521,41 @@ const struct weir_keep *weir_policy_keep_part(const struct weir_policy *policy) 
 
 uint64_t weir_policy_version(const struct weir_policy *policy) {
     return policy->version;
+}
+
+/* ---- remarks ---- */
+
+/* The lowest threshold that `collector:` gives to anything. */
+static uint64_t least_threshold(const struct weir_policy *policy) {
+    uint64_t least = policy->threshold;
+    for (uint32_t i = 0; i < policy->rates.capacity; i++) {
+        if (policy->rates.slots[i].key != 0 && policy->rates.slots[i].threshold < least)
+            least = policy->rates.slots[i].threshold;
+    }
+    return least;
+}
+
+static bool covers(const struct source_row *earlier, const struct source_row *row) {
+    return (earlier->receiver < 0 || earlier->receiver == row->receiver) &&
+           (earlier->service == WEIR_NAME_NONE || earlier->service == row->service);
+}
+
+void weir_policy_remarks(const struct weir_policy *policy, uint32_t receivers_on,
+                         void (*say)(void *self, int line, const char *text), void *self) {
+    char text[160];
+    for (uint32_t i = 0; i < policy->row_count; i++) {
+        const struct source_row *row = &policy->rows[i], *earlier = policy->rows;
+        while (earlier < row && !covers(earlier, row))
+            earlier++;
+        if (earlier < row) {
+            snprintf(text, sizeof text, "sources: this entry is never asked: the one in line %d fits all that it fits",
+                     earlier->line);
+            say(self, row->line, text);
+        } else if (row->receiver >= 0 && (receivers_on >> row->receiver & 1) == 0) {
+            snprintf(text, sizeof text, "sources: nothing comes from receiver %s, which is off",
+                     weir_receiver_names[row->receiver]);
+            say(self, row->line, text);
+        }
+    }
+    if (policy->keep != NULL) weir_keep_remarks(policy->keep, least_threshold(policy), say, self);
 }

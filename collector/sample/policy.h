@@ -26,6 +26,11 @@ uint64_t weir_policy_version(const struct weir_policy *policy); /* hash of the f
 const struct weir_keep *
 weir_policy_keep_part(const struct weir_policy *policy); /* keep.h; NULL: nothing is held back */
 
+/* What of it can have no effect, with its line, for `weir check`. It is no error: what is not asked does no harm.
+ *   receivers_on   bit r: receiver r (enum weir_receiver_id) listens */
+void weir_policy_remarks(const struct weir_policy *policy, uint32_t receivers_on,
+                         void (*say)(void *self, int line, const char *text), void *self);
+
 /* Where a span's weight comes from, the first that is known: what it carries (th, prior), what `sources:` declares for
  * its receiver or service, else 1. A declared rate sets prior and WEIR_SPAN_PRIOR_CHANGED. */
 enum weir_weight_source {

@@ -1,15 +1,14 @@
 """One Weir behind another: what the first has counted the second does not count again, and treats like everything else."""
 
 import pytest
+from harness.net import wait_until
+from harness.weir import Weir
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
-
-from harness.net import wait_until
-from harness.weir import Weir
 
 pytestmark = pytest.mark.sanitized
 

@@ -109,6 +109,32 @@ def test_a_good_configuration_passes_and_secrets_stay_secret(tmp_path):
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
+def test_check_warns_of_what_can_have_no_effect(tmp_path):
+    (tmp_path / "sampling.yaml").write_text(
+        "collector: { rate: 1% }\n"
+        "sources: [ { match: { receiver: scribe }, sampled_at: 0.1 } ]\n"
+        "keep:\n"
+        "  rules:\n"
+        "    - { name: slow, when: { duration: '>1s' }, rate: 50% }\n"
+        "    - { name: rest }\n"
+        "    - { name: errors, when: { error: true } }\n"
+    )
+    path = tmp_path / "weir.yaml"
+    path.write_text("receivers: { scribe: off }\nsampling: { policy: sampling.yaml }\n")
+    done = check(path)
+    assert done.returncode == 0, done.stderr
+    policy = tmp_path / "sampling.yaml"
+    assert done.stderr.splitlines() == [
+        f"{policy}:2: warning: sources: nothing comes from receiver scribe, which is off",
+        f"{policy}:5: warning: rule slow: its rate of 0.5 has no effect: rates are of everything, and collector: leaves no more than "
+        "0.01 of anything",
+        f"{policy}:7: warning: rule errors: is never asked: the rule rest in line 6 matches every trace",
+    ]
+    assert "ok" in done.stdout
+    policy.write_text("keep: { rules: [ { name: errors, when: { error: true } }, { name: rest, rate: 10% } ] }\n")
+    assert check(path).stderr == ""
+
+
 def test_sub_commands_explain_themselves():
     done = run([binary(), "version"])
     assert done.returncode == 0

@@ -428,6 +428,73 @@ static void test_files(void **state) {
     weir_policy_unref(policy);
 }
 
+/* ---- remarks ---- */
+
+static void remark(void *self, int line, const char *text) {
+    char *said = self;
+    size_t size = strlen(said);
+    snprintf(said + size, 2000 - size, "%d: %s\n", line, text);
+}
+
+static void remarks_are(const char *text, const char *expected) {
+    char said[2000] = "";
+    struct weir_policy *policy = accepts(text);
+    weir_policy_remarks(policy, ~(1u << WEIR_RECEIVER_SCRIBE), remark, said);
+    weir_policy_unref(policy);
+    assert_string_equal(said, expected);
+}
+
+static void what_can_have_no_effect(void **state) {
+    (void)state;
+    remarks_are("", "");
+    remarks_are("keep:\n"
+                "  rules:\n"
+                "    - { name: errors, when: { error: true } }\n"
+                "    - { name: slow, when: { duration: '>1s' } }\n"
+                "    - { name: tried, dry_run: true }\n"
+                "    - { name: slower, when: { duration: '>2s' } }\n"
+                "    - { name: both, when: { all: [ { error: true }, { service: pay } ] } }\n"
+                "    - { name: twice, when: { error: true }, rate: 0.5 }\n"
+                "    - { name: again, when: { all: [ { error: true }, { service: pay } ] } }\n"
+                "    - { name: other, when: { all: [ { error: true }, { service: card } ] } }\n"
+                "    - { name: slow2, when: { duration: '>1s' } }\n"
+                "    - { name: rest, rate: 0.1 }\n"
+                "    - { name: late, when: { spans: '>3' } }\n"
+                "    - { name: last }\n",
+                "8: rule twice: is never asked: the rule errors in line 3 has the same condition\n"
+                "9: rule again: is never asked: the rule both in line 7 has the same condition\n"
+                "11: rule slow2: is never asked: the rule slow in line 4 has the same condition\n"
+                "13: rule late: is never asked: the rule rest in line 12 matches every trace\n"
+                "14: rule last: is never asked: the rule rest in line 12 matches every trace\n");
+    /* A dry run is asked and decides nothing; behind one nobody is hidden. */
+    remarks_are("keep: { rules: [ { name: a, dry_run: true }, { name: b } ] }\n", "");
+    /* Rates are of everything. */
+    static const char thinned[] = "collector: { rate: 0.01, services: { pay: { rate: %s } } }\n"
+                                  "keep:\n"
+                                  "  rules:\n"
+                                  "    - { name: errors, when: { error: true } }\n"
+                                  "    - { name: slow, when: { duration: '>1s' }, rate: 0.25 }\n"
+                                  "    - { name: rest, rate: 0.001 }\n";
+    char text[400];
+    snprintf(text, sizeof text, thinned, "0.25");
+    remarks_are(text, "5: rule slow: its rate of 0.25 has no effect: rates are of everything, and collector: leaves no "
+                      "more than 0.25 of anything\n");
+    snprintf(text, sizeof text, thinned, "0.26");
+    remarks_are(text, "");
+    /* Sources: the first that fits counts. */
+    remarks_are("sources:\n"
+                "  - { match: { receiver: grpc, service: edge }, sampled_at: 0.5 }\n"
+                "  - { match: { service: edge }, sampled_at: 0.2 }\n"
+                "  - { match: { receiver: zipkin, service: edge }, sampled_at: 0.1 }\n"
+                "  - { match: { receiver: grpc }, sampled_at: 0.3 }\n"
+                "  - { match: { receiver: grpc, service: pay }, sampled_at: 0.1 }\n"
+                "  - { match: { receiver: zipkin }, sampled_at: 0.1 }\n"
+                "  - { match: { receiver: scribe }, sampled_at: 0.1 }\n",
+                "4: sources: this entry is never asked: the one in line 3 fits all that it fits\n"
+                "6: sources: this entry is never asked: the one in line 5 fits all that it fits\n"
+                "8: sources: nothing comes from receiver scribe, which is off\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_thresholds),
@@ -442,6 +509,7 @@ int main(void) {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_room_for_names),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(what_can_have_no_effect),
     };
     return cmocka_run_group_tests(tests, make_names, free_names);
 }
