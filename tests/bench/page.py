@@ -32,7 +32,8 @@ The same spans in each format, posted over 16 connections that stay open, one re
 TAIL_NOTE = """
 Spans wait until their trace is decided: errors and slow ones are kept, and 1 % of the rest. Bytes a pending span are what the resident
 size grew by over the idle process, divided by the spans that wait, as a median over the time when most do; Weir's decision memory is
-taken off. `errors lost`: error spans that were sent and never stored.
+taken off. `errors lost`: error spans that were sent and never stored. RSS is the most that was seen. Unpaced, more comes than `memory` holds:
+the oldest traces are decided early, by the same rules; the Collector has `num_traces: 400000`, more than come while one waits.
 """
 
 SPOOL_NOTE = """

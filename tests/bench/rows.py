@@ -272,11 +272,22 @@ def statsd_exporter_row(name: str, *, lines: int, buffer: int, rate: int = 250_0
 TAIL_LOAD = f"{tail_rows.RATE // 1000}K spans/s, 8 a trace, for {tail_rows.SECONDS} s; {tail_rows.WAIT_S} s of waiting"
 
 
-def tail_row(name: str, title: str, *, compress: bool, goals: dict) -> Row:
-    def run(folder: Path, share: float) -> dict:
-        return tail_rows.run_weir(folder, share, compress=compress)
+TAIL_UNPACED = f"{tail_rows.UNPACED_SPANS // MILLION}M spans, 8 a trace, unpaced; {tail_rows.WAIT_S} s of waiting"
 
-    return Row(name, title, "tail", run, TAIL_LOAD, 1, goals={**goals, "errors_lost_percent": 0})
+
+def tail_row(name: str, title: str, *, compress: bool = True, paced: bool = True, goals: dict) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        return tail_rows.run_weir(folder, share, compress=compress, paced=paced)
+
+    return Row(name, title, "tail", run, TAIL_LOAD if paced else TAIL_UNPACED, 1, goals={**goals, "errors_lost_percent": 0})
+
+
+def otelcol_tail_row(name: str, *, paced: bool = True) -> Row:
+    def run(folder: Path, share: float) -> dict:
+        return tail_rows.run_collector(folder, share, paced=paced)
+
+    title = "OpenTelemetry Collector, tail_sampling, batch → Zipkin JSON"
+    return Row(name, title, "tail", run, TAIL_LOAD if paced else TAIL_UNPACED, peer=True)
 
 
 ROWS = [
@@ -319,14 +330,14 @@ ROWS = [
     tail_row(
         "tail-plain", "the same, `compress: false`", compress=False, goals={"cpu_s_per_million": 0.7, "bytes_per_pending": 450}
     ),
-    Row(
-        "otelcol-tail",
-        "OpenTelemetry Collector, tail_sampling, batch → Zipkin JSON",
-        "tail",
-        tail_rows.run_collector,
-        TAIL_LOAD,
-        peer=True,
+    tail_row(
+        "tail-unpaced",
+        f"OTLP/gRPC in → rules → Zipkin JSON, `memory: {tail_rows.UNPACED_MEMORY_MIB}MiB`",
+        paced=False,
+        goals={"rss_mib": 2 * tail_rows.UNPACED_MEMORY_MIB},
     ),
+    otelcol_tail_row("otelcol-tail"),
+    otelcol_tail_row("otelcol-tail-unpaced", paced=False),
     *(
         Row(
             f"spool-level{level}",

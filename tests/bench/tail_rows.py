@@ -17,11 +17,12 @@ from harness.weir import Weir, binary
 
 MILLION = 1_000_000
 RATE, WAIT_S, SECONDS = 100_000, 5, 20
+UNPACED_SPANS, UNPACED_MEMORY_MIB = 4 * MILLION, 128
 POLICY = """
 keep:
   wait: {wait}s
   quiet: {wait}s
-  memory: 512MiB
+  memory: {memory}MiB
   compress: {compress}
   rules:
     - {{ name: errors, when: {{ error: true }} }}
@@ -78,9 +79,15 @@ def decisions_resident(page: Page) -> float:
     return resident
 
 
-def run_weir(folder: Path, share: float, *, compress: bool) -> dict:
+def load_of(paced: bool, share: float) -> tuple[int, int]:
+    """Spans, and a rate; 0 = as fast as they are acknowledged."""
+    return (int(SECONDS * share * RATE), RATE) if paced else (int(share * UNPACED_SPANS), 0)
+
+
+def run_weir(folder: Path, share: float, *, compress: bool, paced: bool = True) -> dict:
     catch, policy, truth = Catch(), folder / "sampling.yaml", folder / "truth.json"
-    policy.write_text(POLICY.format(wait=WAIT_S, slow=SLOW_MS, compress=str(compress).lower()))
+    memory = 512 if paced else UNPACED_MEMORY_MIB
+    policy.write_text(POLICY.format(wait=WAIT_S, slow=SLOW_MS, compress=str(compress).lower(), memory=memory))
     weir = Weir(
         folder / "weir",
         exporters=f"zipkin: {{ url: '{catch.endpoint}', encoding: json, memory_bytes: 1GiB }}",
@@ -93,28 +100,29 @@ def run_weir(folder: Path, share: float, *, compress: bool) -> dict:
 
         def read() -> tuple:
             page = weir.page()
-            return weir.process.rss_bytes() - idle - decisions_resident(page), page.sum("weir_tail_pending_spans")
+            resident = weir.process.rss_bytes()
+            return resident - idle - decisions_resident(page), page.sum("weir_tail_pending_spans"), resident
 
         with Watched(read) as watched:
-            summary = play(weir.endpoint, int(SECONDS * share * RATE), RATE, truth)
+            summary = play(weir.endpoint, *load_of(paced, share), truth)
         ledger = weir.balance(received=summary["acknowledged"], timeout=60)
         assert summary["refused"] == 0
-        most = max(pending for _, pending in watched.seen)
-        full = [(used, pending) for used, pending in watched.seen if pending > 0.9 * most]
+        most = max(pending for _, pending, _ in watched.seen)
+        full = [(used, pending) for used, pending, _ in watched.seen if pending > 0.9 * most]
         return {
             "cpu_s_per_million": (weir.cpu_seconds() - before) / (summary["acknowledged"] / MILLION),
             "pending_spans": most,
             "bytes_per_pending": statistics.median(used / pending for used, pending in full),
             "kept_percent": 100 * ledger.delivered("zipkin") / summary["acknowledged"],
             "errors_lost_percent": lost_errors(truth, catch),
-            "rss_mib": weir.process.rss_bytes() / 2**20,
+            "rss_mib": max(resident for _, _, resident in watched.seen) / 2**20,
         }
     finally:
         weir.stop()
         catch.stop()
 
 
-def run_collector(folder: Path, share: float) -> dict:
+def run_collector(folder: Path, share: float, *, paced: bool = True) -> dict:
     catch, truth = Catch(), folder / "truth.json"
     collector = peers.Collector(folder / "otelcol", "zipkin-json", catch.endpoint, tail=(WAIT_S, SLOW_MS))
     try:
@@ -125,17 +133,17 @@ def run_collector(folder: Path, share: float) -> dict:
         catch.spans = catch.error_spans = 0
         idle = collector.process.rss_bytes()
         with Watched(lambda: (collector.process.rss_bytes() - idle,)) as watched:
-            summary = play(collector.endpoint, int(SECONDS * share * RATE), RATE, truth)
+            summary = play(collector.endpoint, *load_of(paced, share), truth)
         time.sleep(2 * WAIT_S)
         cpu = load.still(collector.process.cpu_seconds, every=1) - before
         full = [used for (used,) in watched.seen[int(2 * (WAIT_S + 2)) :]] or [used for (used,) in watched.seen]
+        paced_only = {"pending_spans": WAIT_S * RATE, "bytes_per_pending": statistics.median(full) / (WAIT_S * RATE)}
         return {
             "cpu_s_per_million": cpu / (summary["acknowledged"] / MILLION),
-            "pending_spans": WAIT_S * RATE,
-            "bytes_per_pending": statistics.median(full) / (WAIT_S * RATE),
+            **(paced_only if paced else {}),
             "kept_percent": 100 * catch.spans / summary["acknowledged"],
             "errors_lost_percent": lost_errors(truth, catch),
-            "rss_mib": collector.process.rss_bytes() / 2**20,
+            "rss_mib": (idle + max(used for (used,) in watched.seen)) / 2**20,
         }
     finally:
         collector.stop()
