@@ -370,6 +370,7 @@ enum weir_status weir_spool_open(struct weir_spool **spool, const struct weir_sp
     made->clock = options->clock;
     made->unix_at_open_ns = weir_unix_ns(options->clock);
     made->mono_at_open_ns = weir_mono_ns(options->clock);
+    made->sync = options->disk != NULL && options->disk->sync != NULL ? options->disk->sync : fdatasync;
     made->segment_bytes = options->segment_bytes;
     made->registry = options->metrics;
     made->writer = weir_spool_writer_new(options->names, options->level);

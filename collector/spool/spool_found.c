@@ -171,10 +171,13 @@ enum weir_status weir_spool_survey(struct weir_spool *spool, struct weir_error *
     for (uint64_t n = 0; weir_log_segment_after(spool->log, n, &found); n = found.number)
         known = known || found.number == spool->cursor_segment;
     /* A cursor into a segment that is not there says nothing, and must not outlive this start: a power cut may have
-     * taken the newest names, and their numbers come again. */
+     * taken the newest names, and their numbers come again. So that it does not come back with the next power cut
+     * either, and pass over what was written and synced meanwhile, this once it is synced. */
     if (!known) {
+        bool said = spool->cursor_segment != 0;
         spool->cursor_segment = spool->cursor_offset = 0;
         weir_spool_write_cursor(spool);
+        if (said) spool->sync(spool->cursor_fd);
     }
     for (uint64_t n = 0; weir_log_segment_after(spool->log, n, &found); n = found.number) {
         if (!look_at(spool, &found)) return weir_fail(err, WEIR_FULL, 0, true, "spool: out of memory");

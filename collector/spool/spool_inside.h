@@ -61,6 +61,7 @@ struct weir_spool {
     uint64_t first_token;
     uint64_t spans; /* not read back */
     int cursor_fd;
+    int (*sync)(int fd); /* fdatasync, or a test's */
     uint64_t cursor_segment, cursor_offset;
     bool cursor_moved;
     struct weir_metrics *registry;

@@ -123,14 +123,14 @@ static void trace_dead(bool dead) {
 
 /* ---- inside ---- */
 
-/* The newest with this inode: numbers of inodes are used again. */
+/* The newest with this inode: numbers of inodes are used again. UINT32_MAX: no segment of ours. */
 static uint32_t trace_file_of(int fd) {
     struct stat info;
     if (fstat(fd, &info) != 0) abort();
     for (uint32_t i = trace.file_count; i-- > 0;) {
         if (trace.files[i].inode == info.st_ino) return i;
     }
-    abort(); /* not made by us */
+    return UINT32_MAX;
 }
 
 static struct trace_op *trace_op(enum trace_kind kind, uint32_t file) {
@@ -215,6 +215,10 @@ static int trace_truncate(int fd, off_t size) {
 }
 
 static int trace_sync(int fd) {
+    pthread_mutex_lock(&trace.lock);
+    bool foreign = trace_file_of(fd) == UINT32_MAX;
+    pthread_mutex_unlock(&trace.lock);
+    if (foreign) return 0;
     int why = trace_call(TRACE_SYNC, NULL);
     if (!trace.dead) trace_op(TRACE_SYNC, trace_file_of(fd))->failed = why != 0;
     return trace_done(0, why);
