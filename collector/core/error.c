@@ -15,7 +15,10 @@ enum weir_status weir_fail(struct weir_error *err, enum weir_status status, int 
     int n = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
     if (sys != 0 && n >= 0 && (size_t)n < sizeof err->text - 3) {
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", strerror(sys));
+        const char *why = strerror(sys);
+        size_t said = strlen(why);
+        if ((size_t)n < said || strcmp(err->text + n - said, why) != 0) /* the text may end with it already */
+            snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", why);
     }
     return status;
 }
