@@ -5,7 +5,6 @@ import collections
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -15,7 +14,6 @@ from harness.kafka import Kafka
 from harness.ledger import final_ledger
 from harness.load import Load, truth
 from harness.net import wait_until
-from harness.weir import binary
 
 AWAY_S = float(os.environ.get("WEIR_AWAY_SECONDS", "3"))
 RATE = 2_000  # spans a second
@@ -92,19 +90,13 @@ def test_sigterm_under_load_leaves_every_back_end_with_all_of_it(weir, tmp_path,
         exporters=exporters(tmp_path, proxy.port, "drained") + f"zipkin: {{ url: '{catch.endpoint}', encoding: json }}",
         extra="drain_timeout: 60s",
     )
-    argv = [binary(), "emit", "--endpoint", one.endpoint, "--rate", "10000", "--spans", "5000000", "--json"]
-    emit = subprocess.Popen(
-        [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    load = Load(one, 500, rate=10_000)
     try:
         wait_until(lambda: one.received() > 20_000, "load")
         assert one.stop(timeout=90) == 0, one.process.tail()
-        out, _ = emit.communicate(timeout=60)
+        acknowledged = load.cut()["acknowledged"]
     finally:
-        if emit.poll() is None:
-            emit.kill()
-            emit.wait()
-    acknowledged = json.loads(out)["acknowledged"]
+        load.stop()
     ledger = final_ledger(one.process.text())
     want = truth(one)
     assert acknowledged <= ledger["received"] == len(want)

@@ -6,6 +6,7 @@ they were: the median of the last third of the samples is held against that of t
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import errno
 import json
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from harness.catch import Catch, span_key
 from harness.disk import BadDisk
@@ -109,8 +111,8 @@ def told(thing, fault, quiet, seconds: float):
     thing(quiet)
 
 
-def faults(zipkin: FaultProxy, kafka: FaultProxy, broker: Kafka, disk: BadDisk | None) -> list:
-    """(name, what does it for so many seconds and undoes it)."""
+def faults(zipkin: FaultProxy, kafka: FaultProxy, broker: Kafka, disk: BadDisk | None) -> list[dict]:
+    """For each thing that can break, Kafka first: by name, what does it for so many seconds and undoes it."""
     ways = {
         "refuse": REFUSE,
         "503": status(503),
@@ -120,20 +122,32 @@ def faults(zipkin: FaultProxy, kafka: FaultProxy, broker: Kafka, disk: BadDisk |
         "cut_request": CUT_REQUEST,
     }
     ways |= {"cut_answer": CUT_ANSWER, "cut": cut(200_000), "slow": slow(100_000)}
-    out = [(f"zipkin_{name}", lambda s, fault=fault: told(zipkin.set, fault, PASS, s)) for name, fault in ways.items()]
+    before_zipkin = {f"zipkin_{name}": partial(told, zipkin.set, fault, PASS) for name, fault in ways.items()}
     ways = {"refuse": REFUSE, "hang": HANG, "cut": cut(60_000), "slow": slow(50_000)}
-    out += [(f"kafka_{name}", lambda s, fault=fault: told(kafka.set, fault, PASS, s)) for name, fault in ways.items()]
-    out += [("kafka_stopped", lambda s: stopped(broker, s)), ("kafka_killed", lambda s: killed(broker, s))]
-    if disk:
-        out.append(("disk_slow", lambda s: told(lambda ms: disk.set(ms=ms), 50, 0, s)))
-        out.append(("disk_fails", lambda s: told(lambda error: disk.set(error=error), errno.EIO, 0, s)))
-        out.append(("disk_full", lambda s: told(lambda error: disk.set(error=error), errno.ENOSPC, 0, s)))
-    return out
+    before_kafka = {f"kafka_{name}": partial(told, kafka.set, fault, PASS) for name, fault in ways.items()}
+    before_kafka |= {"kafka_stopped": partial(stopped, broker), "kafka_killed": partial(killed, broker)}
+    if disk is None:
+        return [before_kafka, before_zipkin]
+    ways = {"slow": (50, 0), "fails": (0, errno.EIO), "full": (0, errno.ENOSPC)}
+    of_disk = {f"disk_{name}": partial(told, lambda how: disk.set(*how), how, (0, 0)) for name, how in ways.items()}
+    return [before_kafka, before_zipkin, of_disk]
+
+
+def break_in_turn(ways: dict, soak: Soak, end: float, chance: random.Random, rhythm: tuple[float, float]):
+    """Each once, then anew in another order; one begins every rhythm[0] seconds and lasts rhythm[1]."""
+    every, lasts = rhythm
+    turn: list[str] = []
+    while time.monotonic() + every < end:
+        turn = turn or chance.sample(sorted(ways), len(ways))
+        time.sleep(every - lasts)
+        name = turn.pop()
+        ways[name](lasts)
+        soak.faults[name] = soak.faults.get(name, 0) + 1
 
 
 def run(folder: pathlib.Path, *, seconds: float, rate: int = 1_000, every: float = 3, lasts: float = 2, spool: bool = True, seed=1):
     """The whole of it; a Soak to check()."""
-    soak, chance = Soak(seconds, rate), random.Random(seed)
+    soak = Soak(seconds, rate)
     with contextlib.ExitStack() as running:
 
         def begin(thing):
@@ -166,14 +180,17 @@ def run(folder: pathlib.Path, *, seconds: float, rate: int = 1_000, every: float
         )
         load, sampler = Load(one, seconds, rate=rate), Sampler(one, soak)
         end = time.monotonic() + seconds
-        ways, turn = faults(to_zipkin, to_kafka, broker, disk), []
-        while time.monotonic() + lasts < end:
-            turn = turn or chance.sample(ways, len(ways))  # each once, then anew in another order
-            name, do = turn.pop()
-            do(lasts)
-            soak.faults[name] = soak.faults.get(name, 0) + 1
-            time.sleep(max(0, min(every - lasts, end - time.monotonic())))
-        soak.sent = load.end()
+        own, *others = faults(to_zipkin, to_kafka, broker, disk)
+        with concurrent.futures.ThreadPoolExecutor() as several:
+            work = [
+                several.submit(break_in_turn, ways, soak, end, random.Random(seed + n), (every, lasts))
+                for n, ways in enumerate(others)
+            ]
+            # On this thread, because a broker that another thread started would die with that thread (Process: pdeathsig).
+            break_in_turn(own, soak, end, random.Random(seed - 1), (every, lasts))
+            for group in work:
+                group.result()
+        soak.sent = load.end(timeout=300)
         sampler.stop()
         ledger = one.balance(received=soak.sent, timeout=120)
         soak.exporters, soak.cpu_seconds = ledger.exporters, one.cpu_seconds()
