@@ -13,6 +13,9 @@ enum {
     FIRST_ROOM = 256 * 1024,
     ROOM_FACTOR = 8, /* a frame of 16 KiB, the default of most senders, makes room for 128 */
     GRACE_S = 30,    /* of a message, before its pace counts */
+    /* Of a lane, at once. What a call costs before its message comes, 1.5 KiB, is nobody's budget: 1,024 connections of
+     * 100 streams would cost 170 MiB. Exports are answered within milliseconds. */
+    CALLS_MAX = 16384,
 };
 
 enum { REQUESTS_OPEN, MESSAGE_BYTES, METRICS };
@@ -126,7 +129,7 @@ static void resume_due(struct weir_mail *mail);
 
 static struct weir_http2_request *begin(void *self) {
     struct weir_grpc *grpc = self;
-    struct weir_grpc_call *call = calloc(1, sizeof *call);
+    struct weir_grpc_call *call = grpc->open < CALLS_MAX ? calloc(1, sizeof *call) : NULL;
     if (call == NULL) return NULL;
     call->grpc = grpc;
     call->deadline.fire = deadline_due;

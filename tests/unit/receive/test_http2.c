@@ -445,6 +445,56 @@ static void streams_opened_to_be_reset(void **state) {
     client_close(&client);
 }
 
+static unsigned refused_streams;
+static int count_refused(nghttp2_session *session, int32_t stream, uint32_t error, void *user) {
+    (void)session, (void)stream, (void)user;
+    refused_streams += error == NGHTTP2_REFUSED_STREAM;
+    return 0;
+}
+
+/* A call of which only the headers came costs memory that no message accounts for: of those there are so many a lane.
+ */
+static void open_calls_are_bounded(void **state) {
+    (void)state;
+    enum { CONNECTIONS = 2, STREAMS = 9000, CALLS_MAX = 16384 };
+    static struct client clients[CONNECTIONS];
+    nghttp2_session_callbacks *callbacks;
+    rig.config.grpc.max_concurrent_streams = STREAMS;
+    rig_on_lane(reload_job);
+    refused_streams = 0;
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, count_refused);
+    struct body body = {.size = 0, .open = true};
+    for (int i = 0; i < CONNECTIONS; i++) {
+        struct client *client = &clients[i];
+        memset(client, 0, sizeof *client);
+        nghttp2_session_client_new(&client->session, callbacks, client);
+        client->fd = connect_to_rig();
+        nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, NULL, 0);
+        client_pump(client, NULL, 50); /* the receiver's SETTINGS say how many streams may be */
+        for (int n = 0; n < STREAMS; n++) {
+            client->count = 0;
+            client_submit(client, &(struct request){.body = &body});
+        }
+        client->count = 0;
+        client_pump(client, NULL, 1500);
+    }
+    assert_true(rig_metric("weir_grpc_requests_open") == CALLS_MAX);
+    assert_int_equal(refused_streams, CONNECTIONS * STREAMS - CALLS_MAX);
+    for (int i = 0; i < CONNECTIONS; i++)
+        client_close(&clients[i]);
+    for (int i = 0; i < 300 && rig_metric("weir_grpc_requests_open") > 0; i++)
+        usleep(10000);
+    struct client client;
+    struct body sound = {.bytes = framed, .size = export_frame(1)};
+    client_open(&client);
+    struct answer *answer = client_submit(&client, &(struct request){.body = &sound});
+    assert_true(client_pump(&client, all_closed, 3000));
+    assert_string_equal(answer->grpc_status, "0");
+    client_close(&client);
+    nghttp2_session_callbacks_del(callbacks);
+}
+
 /* Requests whose answers are never read: nothing more is read from their sender, and the memory stays as it is. */
 static void a_slow_reader_is_not_served(void **state) {
     (void)state;
@@ -489,6 +539,7 @@ int main(void) {
         TEST(headers_are_bounded),
         TEST(headers_that_take_their_time),
         TEST(streams_opened_to_be_reset),
+        TEST(open_calls_are_bounded),
         TEST(a_slow_reader_is_not_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
