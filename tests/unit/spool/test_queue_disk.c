@@ -425,12 +425,13 @@ static void a_batch_that_comes_while_disk_is_read_waits_its_turn(void **state) {
     delivered_in_order(0, 400);
 }
 
-static void *push_500(void *first) {
+static struct weir_batch *ready[2][500];
+static void *push_500(void *batches) {
     for (uint32_t i = 0; i < 500; i++) {
-        struct weir_batch *batch = make_spans((*(uint32_t *)first + i) * 100ull, SPANS, SPAN_BYTES);
+        struct weir_batch *batch = ((struct weir_batch **)batches)[i];
         weir_queue_push(queue, batch);
         weir_batch_unref(batch);
-        if (i == 250) atomic_store(&back_end.down, *(uint32_t *)first == 0);
+        if (i == 250) atomic_store(&back_end.down, batches == ready[0]);
     }
     return NULL;
 }
@@ -438,7 +439,6 @@ static void *push_500(void *first) {
 /* The thread itself, two that push, and a back end that goes and comes. */
 static void threads_push_while_it_goes_to_disk(void **state) {
     (void)state;
-    uint32_t first[2] = {0, 1000};
     pthread_t threads[2];
     struct weir_error err;
     close_queue();
@@ -449,8 +449,10 @@ static void threads_push_while_it_goes_to_disk(void **state) {
     assert_int_equal(weir_queue_open(&queue, &exporter, &config, &env, &err), WEIR_OK);
     assert_int_equal(weir_queue_spool(queue, &disk, &options, &err), WEIR_OK);
     assert_int_equal(weir_queue_start(queue, &err), WEIR_OK);
+    for (uint32_t i = 0; i < 1000; i++)
+        ready[i / 500][i % 500] = make_spans(i * 100ull, SPANS, SPAN_BYTES);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, push_500, &first[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, push_500, ready[i]), 0);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     pushed = 1000 * SPANS;
