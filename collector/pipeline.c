@@ -9,6 +9,7 @@
 #include "collector/receive/receiver.h"
 #include "collector/serve/admin.h"
 #include "collector/serve/process.h"
+#include "collector/spool/orphans.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -19,7 +20,7 @@
 
 enum { NAME_BYTES = 64 /* a name's, on average; what the bound in bytes comes from */ };
 
-enum { BUILD, LANES, RELOAD_OK, RELOAD_TIME, INTAKE, INTAKE_LIMIT, NAMES, NAMES_OVERFLOW, METRICS };
+enum { BUILD, LANES, RELOAD_OK, RELOAD_TIME, INTAKE, INTAKE_LIMIT, NAMES, NAMES_OVERFLOW, ORPHANS, METRICS };
 static const struct weir_metric own_metrics[METRICS] = {
     [BUILD] = {"build_info", "version=\"" WEIR_VERSION "\"", WEIR_GAUGE, "Always 1; the version is in the label."},
     [LANES] = {"lanes", NULL, WEIR_GAUGE, "Lanes that run."},
@@ -34,6 +35,8 @@ static const struct weir_metric own_metrics[METRICS] = {
     [NAMES] = {"names", NULL, WEIR_GAUGE, "Distinct services, operations, peers and label values held."},
     [NAMES_OVERFLOW] = {"names_overflow_total", NULL, WEIR_COUNTER,
                         "Look-ups answered with the name \"overflow\" because memory.names was met."},
+    [ORPHANS] = {"spool_orphaned_bytes", NULL, WEIR_GAUGE,
+                 "On disk at the start in spools of exporters that the configuration does not name: nobody sends it."},
 };
 
 enum life { STARTING, RUNNING, DRAINING };
@@ -216,16 +219,12 @@ static enum weir_status claim(const char *key, const struct weir_listen *listen,
     return WEIR_OK;
 }
 
-/* DIRECTORY/exporters/NAME, a slash in the name as "+". */
 static enum weir_status open_spool(struct weir_pipeline *pipeline, struct weir_queue *queue,
                                    const struct weir_exporter_config *exporter, struct weir_error *err) {
     const struct weir_config *config = pipeline->boot;
     if (config->spool.directory[0] == 0 || !exporter->spool) return WEIR_OK;
     char path[WEIR_TEXT_MAX + 96];
-    size_t at = (size_t)snprintf(path, sizeof path, "%s/exporters/", config->spool.directory);
-    for (const char *name = exporter->name; *name != 0; name++)
-        path[at++] = *name == '/' ? '+' : *name;
-    path[at] = 0;
+    weir_spool_folder(config->spool.directory, exporter->name, path, sizeof path);
     const struct weir_queue_disk disk = {.durable = config->spool.durable,
                                          .memory_age_ns = config->spool.memory_age_ns,
                                          .read_bytes_per_second = config->spool.read_bytes_per_second};
@@ -255,6 +254,18 @@ static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_
         weir_ledger_add_exporter(pipeline->ledger, weir_queue_name(queue), weir_queue_row, queue);
     }
     return WEIR_OK;
+}
+
+static void look_for_orphans(const struct weir_pipeline *pipeline) {
+    const struct weir_config *config = pipeline->boot;
+    const char *names[WEIR_EXPORTERS_MAX];
+    size_t count = 0;
+    if (config->spool.directory[0] == 0) return;
+    for (uint32_t i = 0; i < config->exporter_count; i++) {
+        if (config->exporters[i].spool) names[count++] = config->exporters[i].name;
+    }
+    weir_gauge(pipeline->set, ORPHANS,
+               weir_spool_orphans(config->spool.directory, names, count, config->spool.durable));
 }
 
 static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct weir_error *err) {
@@ -352,6 +363,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
     weir_taps_set_deciding(pipeline->taps, weir_policy_keep_part(pipeline->now.policy) != NULL);
     enum weir_status status = open_queues(pipeline, err);
+    if (status == WEIR_OK) look_for_orphans(pipeline);
     if (status == WEIR_OK) status = open_journal(pipeline, err);
     if (status != WEIR_OK) return status;
     const struct weir_lanes_env env = {

@@ -1,5 +1,6 @@
 /* The spool: batches come back in the order in which they were written, once in a process's life, at least once over
  * its end; what a start finds, what is damaged, expired or has no room is counted to the span. */
+#include "collector/spool/orphans.h"
 #include "tests/unit/spool/spooled.h"
 
 #include <xxhash.h>
@@ -396,6 +397,27 @@ static void only_one_process(void **state) {
     assert_null(other);
 }
 
+static void spools_that_nobody_sends(void **state) {
+    (void)state;
+    static const char *const one[] = {"x"}, *const other[] = {"file", "kafka/audit"};
+    char path[160];
+    write_batches(0, 3);
+    close_spool();
+    snprintf(path, sizeof path, "%s/exporters", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "mv '%s' '%s/exporters/kafka+audit'", directory, folder);
+    assert_int_equal(system(path), 0);
+    weir_spool_folder(folder, "kafka/audit", path, sizeof path);
+    struct files files = look_at_files(path);
+    assert_int_equal(weir_spool_orphans(folder, other, 2, false), 0);
+    assert_int_equal(weir_spool_orphans(folder, one, 1, false), files.bytes);
+    snprintf(path, sizeof path, "mv '%s/exporters/kafka+audit' '%s/journal'", folder, folder);
+    assert_int_equal(system(path), 0);
+    assert_int_equal(weir_spool_orphans(folder, one, 1, true), 0);
+    assert_int_equal(weir_spool_orphans(folder, one, 1, false), files.bytes);
+    assert_int_equal(weir_spool_orphans("/nowhere", one, 1, false), 0);
+}
+
 int main(void) {
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -413,6 +435,7 @@ int main(void) {
         IN_A_FOLDER(a_cursor_into_nowhere_is_forgotten),
         IN_A_FOLDER(a_disk_that_says_no),
         IN_A_FOLDER(only_one_process),
+        IN_A_FOLDER(spools_that_nobody_sends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
