@@ -233,6 +233,7 @@ static void forget(struct otlp *otlp, struct weir_otlp_peer *peer, uint64_t now_
     if (peer->forget_ns == 0 || now_ns < peer->forget_ns) return;
     peer->forget_ns = 0;
     peer->encoding = otlp->config.otlp.compression;
+    peer->proven = 0;
     peer->limit_bytes = otlp->config.otlp.max_request_bytes;
     weir_gauge(peer->set, WEIR_OTLP_LIMIT, peer->limit_bytes);
 }
@@ -309,6 +310,12 @@ static void judge(struct otlp *otlp, struct weir_otlp_request *request) {
         snprintf(flight->why, sizeof flight->why, "otlp: %s: %s", request->peer->address.name, verdict->why);
     if (verdict->retry_after_ns > flight->retry_after_ns) flight->retry_after_ns = verdict->retry_after_ns;
     if (!otlp->closing) judge_peer(otlp, request);
+    uint32_t encoding = 1u << request->encoding;
+    if (verdict->outcome <= WEIR_OTLP_UNREADABLE) request->peer->proven |= encoding;
+    /* A server that knows nothing of compression finds bytes it cannot read, and not all say why. */
+    if (verdict->outcome == WEIR_OTLP_REJECTED && request->encoding != WEIR_OTLP_NONE &&
+        (request->peer->proven & encoding) == 0)
+        verdict->outcome = WEIR_OTLP_ENCODING_REFUSED;
     switch (verdict->outcome) {
     case WEIR_OTLP_DELIVERED:
     case WEIR_OTLP_UNREADABLE: mark(flight, request, SETTLED); break;

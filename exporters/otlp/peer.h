@@ -53,7 +53,8 @@ struct weir_otlp_peer {
     uint64_t seed; /* for weir_otlp_rank() */
     struct weir_otlp_breaker breaker;
     enum weir_otlp_encoding encoding; /* what it takes, as far as is known */
-    uint64_t limit_bytes;             /* likewise */
+    uint32_t proven;                  /* a bit an encoding that it has taken */
+    uint64_t limit_bytes;             /* what it takes, likewise */
     uint64_t forget_ns;               /* when that is tried anew; 0 = nothing was learned */
     struct weir_log_limit down_limit, up_limit;
     struct weir_metric_set *set;

@@ -22,6 +22,10 @@ class Collector:
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def otlp(self, transport: str) -> str:
+        """Where an exporter finds it."""
+        return f"grpc://{self.endpoint}" if transport == "grpc" else f"http://127.0.0.1:{self.ports['otlp_http']}"
+
     def start(self) -> "Collector":
         self.folder.mkdir(parents=True)
         exporter, _, encoding = self.mode.partition("-")

@@ -55,12 +55,15 @@ def spans_row(
     def run(folder: Path, share: float) -> dict:
         sink = Sink(folder / "sink", log=False).start() if to.startswith("zipkin") else None
         kafka = start_kafka(folder) if to.startswith("kafka") else None
+        peer = peers.Collector(folder / "peer", "nop", "").start() if to.startswith("otlp") else None
         _, _, form = to.partition("-")
         encoding, _, compression = form.partition("-")
         exporters = {
             to: f"kafka: {{ brokers: '{kafka.brokers if kafka else ''}', topic: {TOPIC}, encoding: {encoding}, "
             f"compression: {compression}, memory_bytes: 1GiB }}",
             "series": "{}",
+            to if peer else "otlp": f"otlp: {{ endpoints: '{peer.otlp(encoding) if peer else ''}', compression: "
+            f"{compression or 'none'}, memory_bytes: 1GiB }}",
             "file": f"file: {{ directory: {folder}/traces, memory_bytes: 1GiB }}",
             "zipkin-proto3": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: proto3, memory_bytes: 1GiB }}",
             "zipkin-json": f"zipkin: {{ url: '{sink.endpoint if sink else ''}', encoding: json, memory_bytes: 1GiB }}",
@@ -84,7 +87,7 @@ def spans_row(
             }
         finally:
             weir.stop()
-            for thing in filter(None, (sink, kafka)):
+            for thing in filter(None, (sink, kafka, peer)):
                 thing.stop()
 
     return Row(name, title, "spans", run, f"{batch} spans a request", lanes, goals=goals or {})
@@ -312,6 +315,21 @@ ROWS = [
             ("otlp_proto", "zstd", 0.9),
             ("zipkin_proto3", "none", 1.1),
             ("zipkin_proto3", "zstd", 1.1),
+        )
+    ),
+    *(
+        spans_row(
+            f"otlp-{transport}-{compression}",
+            f"OTLP/gRPC in → OTLP/{'gRPC' if transport == 'grpc' else 'HTTP'}, {compression}",
+            to=f"otlp-{transport}-{compression}",
+            millions=1,
+            goals={"cpu_s_per_million": goal},
+        )
+        for transport, compression, goal in (
+            ("grpc", "none", 0.7),
+            ("grpc", "gzip", 5),
+            ("grpc", "zstd", 1.1),
+            ("http", "none", 0.7),
         )
     ),
     otelcol_row("otelcol-nothing", "OpenTelemetry Collector, OTLP/gRPC in → nothing", mode="nop"),

@@ -340,6 +340,29 @@ static void test_compressions_in_turn(void **state) {
     weir_batch_unref(batch);
 }
 
+/* A server that says no without saying why, until it gets one uncompressed; later on a no is a no. */
+static void test_a_compression_has_to_be_proven(void **state) {
+    (void)state;
+    struct peer peer = {.script = (const enum peer_does[]){PEER_INVALID, PEER_OK, PEER_INVALID, PEER_OK},
+                        .script_size = 4};
+    struct weir_batch *batch = mesh_batch(SPANS);
+    static const enum weir_settlement how[] = {WEIR_DELIVERED, WEIR_REJECTED, WEIR_DELIVERED};
+    peer_start(&peer);
+    endpoint("grpc", peer.port);
+    config.otlp.compression = WEIR_OTLP_ZSTD;
+    start();
+    for (int i = 0; i < 3; i++) {
+        struct ticket ticket = {.settled = 0};
+        send_and_wait(batch, &ticket);
+        assert_int_equal(ticket.how, how[i]);
+        free(ticket.ticket.notes);
+    }
+    stop();
+    peer_stop(&peer);
+    assert_string_equal(peer.encodings, "zstd gzip gzip gzip ");
+    weir_batch_unref(batch);
+}
+
 static void test_close_gives_back_what_is_under_way(void **state) {
     (void)state;
     struct peer peer = {.script = (const enum peer_does[]){PEER_OK, PEER_SILENT}, .script_size = 2};
@@ -550,6 +573,7 @@ int main(void) {
         TEST(test_cut_until_it_fits),
         TEST(test_requests_are_no_larger_than_asked),
         TEST(test_compressions_in_turn),
+        TEST(test_a_compression_has_to_be_proven),
         TEST(test_close_gives_back_what_is_under_way),
         TEST(test_an_empty_batch),
         TEST(test_failover),
