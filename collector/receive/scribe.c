@@ -58,6 +58,7 @@ struct connection {
     uint64_t moved_ns; /* when something was last read or written */
     uint64_t began_ns; /* when the frame's length was there */
     uint32_t events;
+    bool spoke;  /* a byte of a frame has come; under TLS, after its handshake */
     bool ending; /* after what is in `out` */
 };
 
@@ -271,6 +272,7 @@ static bool serve(struct connection *connection, uint32_t events) {
             break;
         }
         connection->moved_ns = weir_loop_now(scribe->loop);
+        connection->spoke = true;
         open = read_bytes(connection, scribe->read, (size_t)n);
         total += (size_t)n;
     }
@@ -319,13 +321,14 @@ static void accepted(void *self, int fd) {
     weir_gauge(scribe->set, OPEN, ++scribe->count);
 }
 
-/* Ends those that stalled in the middle of a frame or of their answers; between calls a client may rest. */
+/* Ends those that stalled in the middle of a frame or of their answers, and those that never said anything; between
+ * calls a client may rest. */
 static void chores(struct weir_timer *timer) {
     struct scribe *scribe = (struct scribe *)((char *)timer - offsetof(struct scribe, chores));
     uint64_t now_ns = weir_loop_now(scribe->loop), stall_s = scribe->stopping ? STOPPING_STALL_S : STALL_S;
     for (struct connection *connection = scribe->first, *next; connection != NULL; connection = next) {
         next = connection->next;
-        bool busy = connection->head_size > 0 || connection->out.size > 0 || connection->ending;
+        bool busy = connection->head_size > 0 || connection->out.size > 0 || connection->ending || !connection->spoke;
         bool still = busy && now_ns - connection->moved_ns > stall_s * WEIR_S;
         bool slow = connection->head_size == 4 &&
                     weir_pace_is_slow(connection->began_ns, now_ns, STALL_S * WEIR_S, connection->got);

@@ -79,6 +79,18 @@ static void a_trickle_behind_a_burst(void **state) {
     close(fd);
 }
 
+static void silence_from_the_beginning(void **state) {
+    (void)state;
+    int fd = dial();
+    for (int i = 0; i < 5000 && metric("weir_scribe_connections") != 1; i++)
+        usleep(1000);
+    lane.ahead_ns += 25 * WEIR_S;
+    assert_int_equal(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1100), 0);
+    lane.ahead_ns += 10 * WEIR_S;
+    assert_true(at_end(fd));
+    close(fd);
+}
+
 /* Between frames a client may rest for as long as it likes. */
 static void rests_are_free(void **state) {
     (void)state;
@@ -96,6 +108,7 @@ static void rests_are_free(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(a_trickle_behind_a_burst), TEST(rests_are_free)};
+    const struct CMUnitTest tests[] = {TEST(a_trickle_behind_a_burst), TEST(silence_from_the_beginning),
+                                       TEST(rests_are_free)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
