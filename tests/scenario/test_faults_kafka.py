@@ -1,19 +1,21 @@
 """Kafka breaks under load: its process hangs, the way to it is slow, cut or closed. Each (trace id, span id) is in the topic once,
-as long as Weir's producer lives."""
+as long as Weir's producer lives, and at least once when Weir is killed."""
 
 import collections
 import json
 import os
+import random
 import signal
 import time
 
 import pytest
 from harness.catch import Catch, span_key
-from harness.fault_proxy import HANG, PASS, REFUSE, FaultProxy, cut, slow
+from harness.fault_proxy import CUT_ANSWER, HANG, PASS, REFUSE, FaultProxy, cut, slow
 from harness.kafka import Kafka
 from harness.ledger import final_ledger
 from harness.load import Load, truth
 from harness.net import wait_until
+from harness.senders import Senders
 
 AWAY_S = float(os.environ.get("WEIR_AWAY_SECONDS", "3"))
 RATE = 2_000  # spans a second
@@ -105,3 +107,51 @@ def test_sigterm_under_load_leaves_every_back_end_with_all_of_it(weir, tmp_path,
         assert ledger[f"imbalance{{{name}}}"] == 0
     assert set(catch.seen) == want and max(catch.seen.values()) == 1
     check_once(kafka, "drained", want)
+
+
+KILLS = 50
+
+
+def test_weir_is_killed_fifty_times_while_back_ends_come_and_go(weir, tmp_path, request, broker):
+    """`durable: true`, nothing waits for a decision: what was acknowledged is in each back end, at least once, though both were
+    away most of the time and the broker was killed too."""
+    kafka, to_kafka = broker
+    kafka.make("killed")
+    catch, chance = Catch(), random.Random(11)
+    request.addfinalizer(catch.stop)
+    to_zipkin = FaultProxy(catch.port)
+    request.addfinalizer(to_zipkin.stop)
+    to_zipkin.start()
+    queue = "memory_bytes: 1MiB, retry_initial: 20ms, retry_max: 200ms"
+    options = f"brokers: '127.0.0.1:{to_kafka.port}', topic: killed, encoding: zipkin_json, {queue}"
+    one = weir(
+        exporters=f"zipkin: {{ url: '{to_zipkin.endpoint}', encoding: json, timeout: 1s, {queue} }}\nkafka: {{ {options} }}",
+        extra=f"spool: {{ directory: {tmp_path}/spool, durable: true, memory_age: 100ms, segment_bytes: 1MiB }}\n"
+        "batch: { max_spans: 200, max_age: 50ms }\n",
+        receivers={"zipkin": ""},
+    )
+    senders = Senders(one)
+    recovered = {"": 0, "zipkin": 0, "kafka": 0}
+    for n in range(KILLS):
+        to_zipkin.set(chance.choice((PASS, REFUSE, HANG, CUT_ANSWER)))
+        to_kafka.set(chance.choice((PASS, REFUSE, HANG, cut(100_000))))
+        if n == KILLS // 2:
+            kafka.kill()
+        time.sleep(chance.uniform(0.02, 0.5))
+        for name, spans in one.own().by("weir_spans_recovered_total", "exporter").items():
+            recovered[name] += int(spans)
+        one.kill()
+        one.start()
+    kafka.start()
+    time.sleep(0.5)
+    senders.stop()
+    to_zipkin.set(PASS)
+    to_kafka.set(PASS)
+    ledger = one.balance(timeout=120)
+    assert all(own["dropped"] == 0 for own in ledger.exporters.values()), ledger.exporters
+    assert len(senders.acknowledged) > 1000 and senders.refused > 0
+    assert recovered[""] > 0 and recovered["zipkin"] > 0 and recovered["kafka"] > 0, recovered
+    want = {(trace % 2**64) << 64 | span for trace, span in senders.acknowledged}
+    for name, have in (("zipkin", catch.seen), ("kafka", topic_of(kafka, "killed"))):
+        missing = want - set(have)
+        assert not missing, f"{name}: {len(missing)} of {len(want)} acknowledged spans are missing"
