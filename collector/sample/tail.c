@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t ms_of(const struct weir_tail *tail, uint64_t now_ns) {
-    return (uint32_t)((now_ns - tail->began_ns) / WEIR_MS);
-}
-
 uint64_t weir_tail_memory(const struct weir_tail *tail) {
     return weir_blocks_memory(tail->blocks) + weir_pendings_memory(&tail->pendings) +
            weir_decisions_memory(tail->decisions) + weir_tail_rules_memory(tail);
@@ -58,7 +54,8 @@ static void finish(struct weir_tail *tail, uint32_t slot, const struct weir_verd
     if (!follows) {
         weir_decisions_put(tail->decisions, trace.trace_hi, trace.trace_lo, verdict);
         weir_count(tail->metrics, (verdict->kept ? WEIR_TAIL_CAUSE_KEPT : WEIR_TAIL_CAUSE_DROPPED) + cause, 1);
-        weir_count(tail->metrics, WEIR_TAIL_AGE, (uint64_t)(ms_of(tail, tail->now_ns) - pending->born_ms) * WEIR_MS);
+        weir_count(tail->metrics, WEIR_TAIL_AGE,
+                   (uint64_t)(weir_tail_ms(tail, tail->now_ns) - pending->born_ms) * WEIR_MS);
         if ((trace.flags & WEIR_TRACE_ROOT) == 0) weir_count(tail->metrics, WEIR_TAIL_NO_ROOT, 1);
     }
     if (trace.span_count > 0 && (verdict->kept || tail->watched)) spans = weir_tail_gather(tail, slot);
@@ -276,7 +273,7 @@ static enum weir_tail_answer take_alone(struct weir_tail *tail, struct weir_batc
                                         struct weir_verdict *verdict) {
     struct weir_span *span = &batch->spans[i];
     if (slot == WEIR_SLOT_NONE) {
-        slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, ms_of(tail, tail->now_ns));
+        slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, weir_tail_ms(tail, tail->now_ns));
         if (slot == WEIR_SLOT_NONE) return WEIR_TAIL_KEEP; /* no memory at all: better stored than lost */
         weir_pending_at(&tail->pendings, slot)->generation = (uint8_t)tail->current;
         tail->generations[tail->current].traces++;
@@ -306,7 +303,7 @@ static bool list_follower(struct weir_tail *tail, uint32_t slot) {
 static uint32_t begin(struct weir_tail *tail, const struct weir_span *span, bool follows) {
     uint32_t crowd = weir_pending_crowded(&tail->pendings, span->trace_lo);
     if (crowd != WEIR_SLOT_NONE) decide(tail, crowd, WEIR_CAUSE_SIZE);
-    uint32_t slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, ms_of(tail, tail->now_ns));
+    uint32_t slot = weir_pending_new(&tail->pendings, span->trace_hi, span->trace_lo, weir_tail_ms(tail, tail->now_ns));
     if (slot == WEIR_SLOT_NONE) return slot;
     struct weir_pending *pending = weir_pending_at(&tail->pendings, slot);
     pending->generation = (uint8_t)tail->current;
@@ -340,7 +337,7 @@ static enum written hold(struct weir_tail *tail, uint32_t slot, struct weir_batc
     if (written != WRITTEN) return written;
     pending->trace.span_count++;
     tail->spans++;
-    pending->last_ms = ms_of(tail, tail->now_ns);
+    pending->last_ms = weir_tail_ms(tail, tail->now_ns);
     pending->bytes = pending->bytes + span->size < pending->bytes ? UINT32_MAX : pending->bytes + span->size;
     return written;
 }
@@ -448,7 +445,7 @@ void weir_tail_tick(struct weir_tail *tail, uint64_t now_ns) {
     struct weir_pendings *pendings = &tail->pendings;
     tail->now_ns = now_ns;
     tail->under_way = true;
-    uint32_t now_ms = ms_of(tail, now_ns);
+    uint32_t now_ms = weir_tail_ms(tail, now_ns);
     decide_followers(tail);
     struct ahead ahead = {0};
     while (pendings->quiet_first != WEIR_SLOT_NONE) {
@@ -516,49 +513,6 @@ uint64_t weir_tail_pending(const struct weir_tail *tail) {
 }
 struct weir_decisions *weir_tail_decisions(struct weir_tail *tail) {
     return tail->decisions;
-}
-
-/* ---- why ---- */
-
-static void explain_pending(const struct weir_tail *tail, const struct weir_pending *pending, struct weir_buffer *out) {
-    const struct weir_keep *keep = tail->generations[pending->generation].keep;
-    uint64_t age_ms = ms_of(tail, tail->now_ns) - pending->born_ms, dry;
-    weir_buffer_printf(out, "waits: %u spans for %llu.%03llu s, %s\n", pending->trace.span_count,
-                       (unsigned long long)(age_ms / 1000), (unsigned long long)(age_ms % 1000),
-                       pending->state == WEIR_PENDING_LIMITED          ? "for its rule's window to end"
-                       : (pending->trace.flags & WEIR_TRACE_ROOT) != 0 ? "its root has ended"
-                                                                       : "its root has not come");
-    uint16_t now = weir_keep_match(keep, &pending->trace, pending->trace.passed, &dry);
-    for (uint16_t r = 0; r < keep->rule_count; r++) {
-        weir_buffer_printf(out, "rule %s%s%s\n", keep->rules[r].name, keep->rules[r].dry_run ? " (dry run)" : "",
-                           r == now ? ": the first that matches now" : "");
-        weir_keep_explain(keep, r, &pending->trace, pending->trace.passed, 2, out);
-    }
-    if (now >= keep->rule_count) weir_buffer_printf(out, "rule %s: as it is now\n", weir_keep_rule_name(keep, now));
-}
-
-bool weir_tail_explain(const struct weir_tail *tail, uint64_t trace_hi, uint64_t trace_lo, uint64_t now_ns,
-                       struct weir_buffer *out) {
-    ((struct weir_tail *)(uintptr_t)tail)->now_ns = now_ns;
-    uint32_t slot = weir_pending_find(&tail->pendings, trace_hi, trace_lo);
-    if (slot != WEIR_SLOT_NONE) {
-        explain_pending(tail, weir_pending_at(&tail->pendings, slot), out);
-        return true;
-    }
-    struct weir_verdict verdict;
-    switch (weir_decisions_find(tail->decisions, trace_hi, trace_lo, &verdict)) {
-    case WEIR_REMEMBERED_KEPT:
-        weir_buffer_printf(
-            out, "kept by rule %s, one for %.6g\n",
-            verdict.rule_name != WEIR_NAME_NONE ? weir_names_text(tail->env.names, verdict.rule_name, NULL) : "none",
-            (double)WEIR_THRESHOLD_MAX / (double)(WEIR_THRESHOLD_MAX - verdict.threshold));
-        return true;
-    case WEIR_REMEMBERED_DROPPED:
-        weir_buffer_text(out,
-                         "left out (a fingerprint is all that is remembered; wrong for one trace in 500 million)\n");
-        return true;
-    default: return false;
-    }
 }
 
 /* ---- beginning and end ---- */

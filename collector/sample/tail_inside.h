@@ -1,5 +1,5 @@
-/* tail_inside.h - what tail.c (taking, deciding), tail_spans.c (reading back), tail_policy.c (generations of policies)
- * and tail_metrics.c share. */
+/* tail_inside.h - what tail.c (taking, deciding), tail_spans.c (reading back), tail_policy.c (generations of policies),
+ * tail_explain.c and tail_metrics.c share. */
 #ifndef WEIR_SAMPLE_TAIL_INSIDE_H
 #define WEIR_SAMPLE_TAIL_INSIDE_H
 #include "collector/core/clock.h"
@@ -70,6 +70,11 @@ struct weir_tail {
     } * rule_sets;
     uint32_t rule_set_count;
 };
+
+/* The tail's own clock; differences are right although it comes round after 49 days. */
+static inline uint32_t weir_tail_ms(const struct weir_tail *tail, uint64_t now_ns) {
+    return (uint32_t)((now_ns - tail->began_ns) / WEIR_MS);
+}
 
 /* tail_policy.c: the policy in force from now on; false: out of memory, nothing changed. */
 bool weir_tail_adopt(struct weir_tail *tail, struct weir_policy *policy, struct weir_policy *shadow);
