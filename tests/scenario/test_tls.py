@@ -234,10 +234,10 @@ class SecureAdmin(Weir):
         self.process.wait_ready(self.is_ready, timeout)
         return self
 
-    def page(self) -> Page:
+    def page(self, only: str = "") -> Page:
         status, text = self.ask("/metrics")
         assert status == 200
-        return Page(text)
+        return Page(text, only)
 
 
 def test_prometheus_scrapes_admin_over_tls(start, certificates, tmp_path):
