@@ -129,3 +129,28 @@ def test_a_third_weir_does_not_count_what_the_second_passed_on(start, tmp_path):
         one.balance(received=1000)
     assert [one.page().sum(CALLS) for one in (first, middle, last)] == [1000, 0, 0]
     assert [one.page().sum("weir_spans_counted_upstream_total") for one in (first, middle, last)] == [0, 1000, 1000]
+
+
+def test_what_an_edge_finds_on_disk_was_counted_by_the_one_that_wrote_it(start, tmp_path):
+    """Neither the edge that takes it up nor the gateway counts it: the series of the one that was killed had it."""
+    gateway = Weir(tmp_path / "gateway")
+    edge = start(
+        Weir(
+            tmp_path / "edge",
+            exporters=f"otlp: {{ endpoints: [grpc://{gateway.endpoint}] }}",
+            extra=f"spool: {{ directory: {tmp_path / 'spool'}, durable: true }}",
+        )
+    )
+    edge.emit("--batch", 50, spans=2000)
+    assert edge.page(CALLS).sum(CALLS) == 2000
+    edge.kill()
+    edge.start()
+    start(gateway)
+    edge.balance()
+    gateway.balance()
+    # A batch may have been in the journal and on its way to disk: at least once, and never none.
+    received = gateway.received()
+    assert received >= 2000
+    assert gateway.own().sum("weir_spans_counted_upstream_total") == received
+    for one in (edge, gateway):
+        assert one.page(CALLS).sum(CALLS) == 0
