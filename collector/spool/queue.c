@@ -357,7 +357,11 @@ void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns) {
         return;
     }
     queue->stopping = true;
-    queue->deadline_ns = deadline_ns;
+    queue->deadline_ns = queue->end_ns = deadline_ns;
+    if (queue->spool != NULL) { /* a quarter of the time is the disk's: what is not sent is not lost */
+        uint64_t now = weir_mono_ns(queue->clock);
+        if (deadline_ns > now) queue->deadline_ns -= (deadline_ns - now) / 4;
+    }
     queue->resume_ns = 0; /* a last try at once, whatever the back-off says */
     for (struct queue_item *item = queue->waiting.first; item != NULL; item = item->next)
         item->retry_ns = 0;

@@ -38,8 +38,9 @@ const char *weir_queue_name(const struct weir_queue *queue);
 void weir_queue_row(void *queue, struct weir_queue_row *row); /* for weir_ledger_add_exporter() */
 /* What can change live (bounds, retry, in flight). */
 void weir_queue_reload(struct weir_queue *queue, const struct weir_exporter_config *config);
-/* Sends what is held until deadline_ns (monotonic), with a spool only as long as the back end takes it; what is left
- * then goes to disk, or is dropped as reason="shutdown". Joins the thread. */
+/* Sends what is held until deadline_ns (monotonic), with a spool only as long as the back end takes it and for three
+ * quarters of the time; what is left then goes to disk, or is dropped as reason="shutdown": also what a slow disk has
+ * not taken by deadline_ns, or a second after it was asked. Joins the thread. */
 void weir_queue_stop(struct weir_queue *queue, uint64_t deadline_ns);
 void weir_queue_free(struct weir_queue *queue); /* after stop, or when never started; accepts NULL */
 #endif

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 enum { SPILLS_A_ROUND = 8 };
-#define AGAIN_NS WEIR_S /* a disk that said no is asked again after it */
+#define AGAIN_NS          WEIR_S /* a disk that said no is asked again after it */
+#define PUT_AWAY_NS_LEAST WEIR_S /* what memory holds at the end has so long to be written, however late it is */
 
 static bool is_on_disk(const struct weir_queue *queue) {
     return queue->row.spooled > 0;
@@ -158,7 +159,8 @@ static bool spill(struct weir_queue *queue, uint64_t now) {
     if (now < queue->spill_ns) return false;
     for (int i = 0; i < SPILLS_A_ROUND && more; i++) {
         pthread_mutex_lock(&queue->lock);
-        struct queue_item *item = next_to_spill(queue, now);
+        bool late = queue->stopping && weir_mono_ns(queue->clock) >= queue->deadline_ns;
+        struct queue_item *item = late ? NULL : next_to_spill(queue, now);
         pthread_mutex_unlock(&queue->lock);
         more = item != NULL;
         if (!more) break;
@@ -256,16 +258,25 @@ uint64_t weir_queue_disk_wait(const struct weir_queue *queue, uint64_t now) {
 
 /* ---- the end ---- */
 
-static void put_away(struct weir_queue *queue, struct queue_list *list) {
-    uint64_t now = weir_mono_ns(queue->clock);
-    struct queue_item *done = NULL, *item;
-    while ((item = list->first) != NULL) {
+/* What is there is written until until_ns, or until the disk says no. What is on disk already only leaves memory. */
+static void put_away(struct weir_queue *queue, struct queue_list *list, uint64_t until_ns) {
+    struct queue_item *done = NULL, *next;
+    bool stopped = false;
+    for (struct queue_item *item = list->first; item != NULL; item = next) {
+        pthread_mutex_lock(&queue->lock);
+        next = item->next;
+        pthread_mutex_unlock(&queue->lock);
+        uint64_t now = weir_mono_ns(queue->clock);
+        if (!item->on_disk && (stopped || now >= until_ns)) continue;
         uint32_t written = item->on_disk ? item->batch->span_count : write_out(queue, item, now);
         pthread_mutex_lock(&queue->lock);
         bool booked = book_spilled(queue, item, written);
         if (booked) weir_queue_remove(list, item);
         pthread_mutex_unlock(&queue->lock);
-        if (!booked) break;
+        if (!booked) {
+            stopped = true;
+            continue;
+        }
         item->on_disk = false; /* its token stays unsettled: the next start reads it again */
         item->next = done;
         done = item;
@@ -276,8 +287,10 @@ static void put_away(struct weir_queue *queue, struct queue_list *list) {
 void weir_queue_put_away(struct weir_queue *queue) {
     struct weir_error err;
     if (queue->spool == NULL) return;
-    put_away(queue, &queue->waiting);
-    put_away(queue, &queue->arriving);
+    uint64_t until_ns = weir_mono_ns(queue->clock) + PUT_AWAY_NS_LEAST;
+    if (until_ns < queue->end_ns) until_ns = queue->end_ns;
+    put_away(queue, &queue->waiting, until_ns);
+    put_away(queue, &queue->arriving, until_ns);
     weir_spool_sync(queue->spool, &err);
 }
 

@@ -69,7 +69,8 @@ struct weir_queue {
     bool sleeping, driving, woken;
     bool closed; /* nothing is taken any more: pushed is dropped */
     bool stopping;
-    uint64_t deadline_ns; /* when stopping */
+    uint64_t deadline_ns; /* when stopping: nothing is sent any more */
+    uint64_t end_ns;      /* when stopping: and nothing is written */
     uint32_t failures;    /* retries in a row, without a delivery between */
     uint64_t resume_ns;   /* nothing is sent before */
     uint64_t failed_ns;   /* the last failure */

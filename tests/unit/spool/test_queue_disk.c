@@ -286,7 +286,9 @@ static void what_is_under_way_at_the_end_comes_again(void **state) {
 }
 
 static int fail_with;
+static uint64_t write_takes_ns;
 static ssize_t failing_write(int fd, const void *bytes, size_t size, off_t offset) {
+    now_ns += write_takes_ns;
     if (fail_with == 0) return pwrite(fd, bytes, size, offset);
     errno = fail_with;
     return -1;
@@ -325,6 +327,32 @@ static void a_full_disk_costs_the_oldest_and_heals(void **state) {
     back_end.down = false;
     seconds_pass(5);
     delivered_in_order((uint32_t)lost / SPANS, 1000);
+}
+
+/* Half a second a write: what is not on disk when the time is over is dropped as shutdown. */
+static void a_slow_disk_does_not_hold_up_the_end(void **state) {
+    (void)state;
+    with_a_disk_that_fails();
+    back_end.down = true;
+    for (int late = 0; late < 2; late++) {
+        for (uint32_t i = 0; i < 60; i++)
+            push(i);
+        write_takes_ns = WEIR_S / 2;
+        uint64_t began = now_ns;
+        weir_queue_stop(queue, late ? now_ns : now_ns + 12 * WEIR_S);
+        assert_true(now_ns - began < (late ? 3 : 14) * WEIR_S);
+        struct weir_queue_row row = balanced();
+        assert_true(row.spooled > 0 && row.dropped[WEIR_QUEUE_SHUTDOWN] > 0);
+        write_takes_ns = 0;
+        uint64_t held = row.spooled;
+        close_queue();
+        open_queue();
+        assert_int_equal(balanced().recovered, held);
+        back_end.down = false;
+        seconds_pass(3);
+        assert_int_equal(balanced().delivered, held);
+        back_end.down = true;
+    }
 }
 
 static void a_full_spool_costs_the_oldest(void **state) {
@@ -472,6 +500,7 @@ int main(void) {
         IN_A_FOLDER(an_end_puts_memory_away_and_a_start_goes_on),
         IN_A_FOLDER(what_is_under_way_at_the_end_comes_again),
         IN_A_FOLDER(a_full_disk_costs_the_oldest_and_heals),
+        IN_A_FOLDER(a_slow_disk_does_not_hold_up_the_end),
         IN_A_FOLDER(a_full_spool_costs_the_oldest),
         IN_A_FOLDER(damage_is_a_reason),
         IN_A_FOLDER(age_is_a_reason),
