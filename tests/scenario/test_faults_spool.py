@@ -222,6 +222,24 @@ def test_a_disk_that_is_slow_and_fails_holds_up_nobody(weir, away, tmp_path):
     away.check(truth(one), full)
 
 
+def test_a_slow_disk_does_not_hold_up_the_end(weir, away, tmp_path):
+    """SIGTERM with a dead back end and a disk that takes half a second a write: what it has not taken by the end is counted."""
+    disk = BadDisk(tmp_path, away.directory / "exporters" / "zipkin")
+    one = weir(exporters=away.exporters(), extra=away.spool(memory_age="1h") + "drain_timeout: 4s\n", env=disk.env)
+    one.emit("--seed", 1, spans=8_000)
+    one.balance(received=8_000, held=True)
+    disk.set(ms=500)
+    assert one.stop(timeout=60) == 0
+    disk.set()
+    last = final_ledger(one.process.text())
+    assert last["imbalance{zipkin}"] == 0 and last["dropped{zipkin}"] > 0
+    assert last["held{zipkin}"] + last["dropped{zipkin}"] == 8_000 == last["delivered{file}"]
+    one.start()
+    away.back()
+    assert one.balance().delivered("zipkin") == last["held{zipkin}"]
+    away.check(truth(one), last["dropped{zipkin}"])
+
+
 def test_bounds_of_the_disk_and_of_age_are_counted(weir, away):
     """4 MiB for two exporters: the oldest segment goes, counted as full. What is older than max_age goes, counted as expired."""
     one = weir(exporters=away.exporters("max_age: 10s"), extra=away.spool(max_bytes="8MiB"))
