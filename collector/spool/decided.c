@@ -78,22 +78,26 @@ static bool equal(const struct entry *entry, uint64_t trace_hi, uint64_t trace_l
     return entry->trace_lo == trace_lo && (entry->trace_hi == trace_hi || entry->trace_hi == 0 || trace_hi == 0);
 }
 
-/* The trace's entry, or the free one where it would stand. */
-static struct entry *probe(const struct weir_decided *decided, uint64_t trace_hi, uint64_t trace_lo) {
+/* The trace's entry, or the free one where it would stand. *alike: passed on the way there, of the same low half. */
+static struct entry *probe(const struct weir_decided *decided, uint64_t trace_hi, uint64_t trace_lo, uint32_t *alike) {
     uint64_t at = place(decided, trace_lo);
-    while ((decided->entries[at].threshold & TAKEN) != 0 && !equal(&decided->entries[at], trace_hi, trace_lo))
+    *alike = 0;
+    while ((decided->entries[at].threshold & TAKEN) != 0 && !equal(&decided->entries[at], trace_hi, trace_lo)) {
+        *alike += decided->entries[at].trace_lo == trace_lo;
         at = (at + 1) & (decided->capacity - 1);
+    }
     return &decided->entries[at];
 }
 
 static bool grow(struct weir_decided *decided) {
     struct weir_decided larger = *decided;
+    uint32_t alike;
     larger.capacity = decided->capacity == 0 ? 1024 : decided->capacity * 2;
     larger.entries = calloc(larger.capacity, sizeof *larger.entries);
     if (larger.entries == NULL) return false;
     for (uint64_t i = 0; i < decided->capacity; i++) {
         const struct entry *old = &decided->entries[i];
-        if ((old->threshold & TAKEN) != 0) *probe(&larger, old->trace_hi, old->trace_lo) = *old;
+        if ((old->threshold & TAKEN) != 0) *probe(&larger, old->trace_hi, old->trace_lo, &alike) = *old;
     }
     free(decided->entries);
     *decided = larger;
@@ -105,9 +109,10 @@ bool weir_decided_put(struct weir_decided *decided, uint64_t trace_hi, uint64_t 
     if (decided->count < decided->count_max && decided->count >= decided->capacity / 4 * 3 && !grow(decided))
         return false;
     if (decided->count == 0) decided->first_segment = segment;
-    struct entry *entry = probe(decided, trace_hi, trace_lo);
+    uint32_t alike;
+    struct entry *entry = probe(decided, trace_hi, trace_lo, &alike);
     if ((entry->threshold & TAKEN) != 0) return true;
-    if (decided->count >= decided->count_max) return false;
+    if (decided->count >= decided->count_max || alike >= WEIR_DECIDED_ALIKE_MAX) return false;
     decided->count++;
     *entry = (struct entry){trace_hi, trace_lo, verdict->threshold | TAKEN | (verdict->kept ? KEPT : 0),
                             verdict->rule_name, (uint32_t)(segment - decided->first_segment)};
@@ -117,7 +122,8 @@ bool weir_decided_put(struct weir_decided *decided, uint64_t trace_hi, uint64_t 
 bool weir_decided_find(const struct weir_decided *decided, uint64_t trace_hi, uint64_t trace_lo,
                        struct weir_verdict *verdict, uint64_t *segment) {
     if (decided->count == 0) return false;
-    const struct entry *entry = probe(decided, trace_hi, trace_lo);
+    uint32_t alike;
+    const struct entry *entry = probe(decided, trace_hi, trace_lo, &alike);
     if ((entry->threshold & TAKEN) == 0) return false;
     *verdict = (struct weir_verdict){.kept = (entry->threshold & KEPT) != 0, .rule = WEIR_RULE_NONE};
     verdict->rule_name = entry->rule_name;

@@ -22,10 +22,12 @@ enum weir_status weir_decided_read(const uint8_t *bytes, size_t size, struct wei
                                                const struct weir_verdict *verdict),
                                    void *self, struct weir_error *err);
 
+/* Traces that share their low half lie in one chain, and senders choose ids: a start must not take for ever. */
+enum { WEIR_DECIDED_ALIKE_MAX = 256 };
 struct weir_decided;                                       /* the table */
 struct weir_decided *weir_decided_new(uint32_t count_max); /* NULL: out of memory */
 /* `segment`: where it was read. The first one of a trace counts: what follows it says the same again.
- * False: no room. */
+ * False: no room, also where WEIR_DECIDED_ALIKE_MAX share this low half. */
 bool weir_decided_put(struct weir_decided *decided, uint64_t trace_hi, uint64_t trace_lo,
                       const struct weir_verdict *verdict, uint64_t segment);
 /* Equal: the low 64 bits are, and the high ones too unless one is zero. *segment: of the decision. */

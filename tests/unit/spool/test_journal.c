@@ -725,6 +725,13 @@ static void the_table_of_decisions(void **state) {
         assert_false(weir_decided_find(decided, 2, i, &verdict, &segment));
     }
     weir_decided_free(decided);
+    decided = weir_decided_new(5000);
+    for (uint64_t hi = 1; hi <= 1000; hi++) /* one low half, as who wishes us ill would have it */
+        assert_int_equal(weir_decided_put(decided, hi, 7, &verdict, 40), hi <= WEIR_DECIDED_ALIKE_MAX);
+    assert_int_equal(weir_decided_count(decided), WEIR_DECIDED_ALIKE_MAX);
+    assert_true(weir_decided_find(decided, 3, 7, &verdict, &segment));
+    assert_false(weir_decided_find(decided, 999, 7, &verdict, &segment));
+    weir_decided_free(decided);
 }
 
 int main(void) {
