@@ -7,6 +7,7 @@ Run by ./dev bench (PYTHONPATH=tests).
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -54,6 +55,7 @@ def main() -> int:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = 0
     for row in chosen:
+        others = os.getloadavg()[0]
         try:
             values = measure(row, runs, share)
         except (AssertionError, OSError, RuntimeError) as error:
@@ -65,6 +67,7 @@ def main() -> int:
             "date": time.strftime("%Y-%m-%d"),
             "machine": page.machine(),
             "commit": page.commit(),
+            "load": round(others, 1),
         }
         if not options.quick:
             RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

@@ -43,6 +43,12 @@ is on disk: what they cost more than `zipkin-proto3` is the spool, files include
 whose cache was dropped before.
 """
 
+BUSY_LOAD = 2.0
+BUSY_NOTE = """
+† Measured while other programs used the machine (load average {low:.0f}–{high:.0f}): CPU-seconds are more, here up to three times more, than
+alone, and throughput is less. Such rows are to be compared with each other, as they were measured one after the other.
+"""
+
 STATSD_NOTE = """
 Lost are packets that were sent and never read: the kernel drops them when the socket's buffer is full. 4 MiB is what Weir asks for;
 without the right to go past `net.core.rmem_max` the system's default (208 KiB here) stays, and Weir says so when it starts.
@@ -95,7 +101,8 @@ def table(group: str, results: dict, columns: list[tuple[str, str, str]]) -> str
     for row in rows.ROWS:
         if row.group == group and row.name in results:
             values = results[row.name]["values"]
-            cells = [f"`{row.name}`", row.title, str(row.lanes or ""), row.load]
+            mark = " †" if results[row.name].get("load", 0) > BUSY_LOAD else ""
+            cells = [f"`{row.name}`{mark}", row.title, str(row.lanes or ""), row.load]
             out.append("| " + " | ".join([*cells, *(cell(row, values, m, form) for m, _, form in columns), goal(row)]) + " |")
     return "\n".join(out)
 
@@ -132,4 +139,5 @@ def write(results: dict) -> str:
         text += "\n## Spool\n\n" + table("spool", known, spool) + "\n" + SPOOL_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
-    return text
+    busy = [load for result in known.values() if (load := result.get("load", 0)) > BUSY_LOAD]
+    return text + (BUSY_NOTE.format(low=min(busy), high=max(busy)) if busy else "")

@@ -134,6 +134,29 @@ def test_late_spans_follow_the_decision(weir, tmp_path):
     assert late_spans["kept"] == first.delivered("file") and late_spans["dropped"] == first.sampled_out
 
 
+def test_late_spans_follow_a_decision_of_the_process_before(weir, tmp_path):
+    """Decisions are saved when Weir ends and read when it starts, also by one with another number of lanes."""
+    late = ["--seed", 17, "--errors", "0", "--start-time", int(time.time())]
+    extra = policy(tmp_path, RULES.replace("wait: 4s", "wait: 1s")) + f"\nspool: {{ directory: {tmp_path}/spool }}"
+    one = weir(lanes=2, extra=extra)
+    one.emit(*late, spans=16_000)
+    first = one.balance(received=16_000)
+    assert 0 < first.delivered("file") < 16_000
+    assert one.stop() == 0
+    # Before it they would be kept or left out by this policy anew; by this one none is.
+    policy(tmp_path, "keep:\n  rules: [{ name: nothing, rate: 0 }]\n")
+    one.config.write_text(one.config.read_text().replace("lanes: 2", "lanes: 3"))
+    one.start()
+    one.emit(*late, spans=16_000)
+    second = one.balance(received=16_000)
+    assert second.delivered("file") == first.delivered("file") and second.sampled_out == first.sampled_out
+    page = one.page()
+    late_spans = page.by("weir_tail_late_spans_total", "verdict")
+    assert late_spans["kept"] == first.delivered("file") and late_spans["dropped"] == first.sampled_out
+    assert page.sum("weir_tail_traces_decided_total") == 0
+    assert 0 < page.value("weir_tail_decisions_false_drop_ratio") < 1e-6
+
+
 def test_a_shadow_and_a_dry_run_only_count(weir, tmp_path):
     shadow = tmp_path / "shadow.yaml"
     shadow.write_text("keep:\n  rules: [{ name: everything }]\n")
