@@ -250,6 +250,43 @@ static void test_which_receivers_run(void **state) {
     weir_config_free(config);
 }
 
+static void test_otlp_endpoints(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"grpc://a:4317", "grpc://a:4317"},
+        {"[grpc://a:4317]", "grpc://a:4317"},
+        {"[grpcs://a, 'http://b:4318/v1/traces', https://c]", "grpcs://a, http://b:4318/v1/traces, https://c"},
+        {"'grpc://a,grpc://b'", "grpc://a,grpc://b"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof yaml, "exporters:\n  otlp/x: { endpoints: %s, balance: trace_id, compression: zstd }\n",
+                 rows[i][0]);
+        struct weir_config *config = accepts(yaml);
+        assert_string_equal(config->exporters[0].otlp.endpoints, rows[i][1]);
+        assert_int_equal(config->exporters[0].otlp.balance, WEIR_OTLP_TRACE_ID);
+        assert_int_equal(config->exporters[0].otlp.compression, WEIR_OTLP_ZSTD);
+        assert_int_equal(config->exporters[0].otlp.max_request_bytes, 3584 << 10);
+        weir_config_free(config);
+    }
+    refuses("exporters: { otlp: {} }\n",
+            "weir.yaml:1: exporters.otlp.endpoints: is missing, such as grpc://gateway:4317");
+    /* the value is never shown */
+    static const char *const wrong[] = {"a:4317", "ftp://hunter2@a", "'grpc://a,'", "'grpc://a,,grpc://b'",
+                                        "[grpc://a, ftp://hunter2@b]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char yaml[256], reason[256];
+        snprintf(yaml, sizeof yaml, "exporters:\n  otlp: { endpoints: %s }\n", wrong[i]);
+        snprintf(reason, sizeof reason,
+                 "weir.yaml:2: exporters.otlp.endpoints: %shas an entry that does not begin with grpc://, grpcs://, "
+                 "http:// or https://",
+                 wrong[i][0] == '[' ? "" : "the value ");
+        refuses(yaml, reason);
+    }
+    refuses("exporters:\n  otlp: { endpoints: { a: b } }\n",
+            "weir.yaml:2: exporters.otlp.endpoints: is a map, a list is needed");
+}
+
 static void test_refused(void **state) {
     (void)state;
     /* unknown keys */
@@ -582,6 +619,7 @@ int main(void) {
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_spool),
         cmocka_unit_test(test_which_receivers_run),
+        cmocka_unit_test(test_otlp_endpoints),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_too_many_exporters),
         cmocka_unit_test(test_deep_and_large),

@@ -32,6 +32,7 @@ enum peer_does {
     PEER_ENDLESS,      /* an answer that goes on */
     PEER_NOT_A_NUMBER, /* OK, and a body that cannot be read */
     PEER_NOT_HTTP2,    /* other bytes, instead of all that follows */
+    PEER_OK_AND_BYE,   /* OK, and then the connection ends, politely */
     PEER_WEB_PAGE,     /* 200, and no grpc-status */
 };
 
@@ -118,6 +119,10 @@ static inline void peer_answer(nghttp2_session *session, int32_t stream, struct 
     case PEER_UNAVAILABLE: peer_refuse(session, stream, "14", ""); break;
     case PEER_EXHAUSTED: peer_refuse(session, stream, "8", ""); break;
     case PEER_EXHAUSTED_RETRY: peer_refuse(session, stream, "8", retry); break;
+    case PEER_OK_AND_BYE:
+        nghttp2_submit_response(session, stream, headers, 2, &body);
+        nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_NO_ERROR, NULL, 0);
+        break;
     case PEER_DENIED: peer_refuse(session, stream, "16", ""); break;
     case PEER_TOO_LARGE:
         peer_refuse_saying(session, stream, "8", "grpc: received message larger than max (9 vs. 4)");

@@ -389,6 +389,53 @@ static void test_close_gives_back_what_is_under_way(void **state) {
     weir_batch_unref(batch);
 }
 
+/* What was idle may be over by the next batch; that is nobody's failure. */
+static void test_connections_that_end_between_batches(void **state) {
+    (void)state;
+    struct peer peer = {.script = (const enum peer_does[]){PEER_OK_AND_BYE}, .script_size = 1};
+    struct weir_batch *batch = mesh_batch(SPANS);
+    peer_start(&peer);
+    endpoint("grpc", peer.port);
+    start();
+    for (int i = 0; i < 5; i++) {
+        struct ticket ticket = {.settled = 0};
+        send_and_wait(batch, &ticket);
+        assert_int_equal(ticket.how, WEIR_DELIVERED);
+        free(ticket.ticket.notes);
+    }
+    assert_int_equal(metric("weir_otlp_requests_total"), 5);
+    assert_int_equal(metric("weir_otlp_breaker_opens_total"), 0);
+    assert_int_equal(metric("weir_otlp_connections_total"), 5);
+    stop();
+    peer_stop(&peer);
+    assert_int_equal(peer.exports, 5);
+    weir_batch_unref(batch);
+}
+
+/* A name is looked up beside; it may have an address that nobody listens on before one that somebody does. */
+static void test_names(void **state) {
+    (void)state;
+    struct peer peer = {.script = (const enum peer_does[]){PEER_OK}, .script_size = 1};
+    struct weir_batch *batch = mesh_batch(SPANS);
+    struct ticket ticket = {.settled = 0}, never = {.settled = 0};
+    peer_start(&peer);
+    snprintf(config.otlp.endpoints, sizeof config.otlp.endpoints, "grpc://localhost:%u", (unsigned)peer.port);
+    start();
+    send_and_wait(batch, &ticket);
+    assert_int_equal(ticket.how, WEIR_DELIVERED);
+    stop();
+    peer_stop(&peer);
+    free(ticket.ticket.notes);
+    strcpy(config.otlp.endpoints, "grpc://no-such-host.invalid");
+    start();
+    send_and_wait(batch, &never);
+    assert_int_equal(never.how, WEIR_RETRY);
+    assert_non_null(strstr(never.why, "look-up"));
+    assert_int_equal(metric("outcome=\"unreachable\""), 1);
+    free(never.ticket.notes);
+    weir_batch_unref(batch);
+}
+
 static void test_an_empty_batch(void **state) {
     (void)state;
     struct weir_batch *batch = weir_batch_new(NULL, 0);
@@ -575,6 +622,8 @@ int main(void) {
         TEST(test_compressions_in_turn),
         TEST(test_a_compression_has_to_be_proven),
         TEST(test_close_gives_back_what_is_under_way),
+        TEST(test_connections_that_end_between_batches),
+        TEST(test_names),
         TEST(test_an_empty_batch),
         TEST(test_failover),
         TEST(test_nobody_is_there),

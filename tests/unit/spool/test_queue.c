@@ -57,6 +57,7 @@ static void fake_send(void *self, const struct weir_batch *batch, struct weir_ti
     fake.sends[i].ticket = ticket;
     fake.sends[i].id = (uint32_t)batch->spans[0].span_id;
     fake.open++;
+    if (ticket->notes == NULL) ticket->notes = malloc(16); /* freed with the batch: the sanitizer watches */
     if (fake.settled_spans > ticket->settled_spans) ticket->settled_spans = fake.settled_spans;
     if (fake.rejected_spans > 0) ticket->rejected_spans = fake.rejected_spans;
     if (batch == fake.poison) {
