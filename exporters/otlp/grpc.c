@@ -205,7 +205,7 @@ static void expire(struct weir_otlp_grpc *grpc, uint64_t now_ns) {
 void weir_otlp_grpc_work(struct weir_otlp_grpc *grpc, uint64_t now_ns) {
     expire(grpc, now_ns);
     resolved(grpc);
-    work_current(grpc, now_ns);
+    work_current(grpc, now_ns); /* first: one that was idle may have ended by now */
     work_leaving(grpc);
     if (grpc->waiting != NULL && grpc->connection == NULL && grpc->resolve == NULL) begin(grpc, now_ns);
     if (grpc->waiting != NULL) submit_waiting(grpc);
@@ -213,13 +213,10 @@ void weir_otlp_grpc_work(struct weir_otlp_grpc *grpc, uint64_t now_ns) {
 }
 
 void weir_otlp_grpc_submit(struct weir_otlp_grpc *grpc, struct weir_otlp_request *request) {
-    uint64_t now_ns = weir_mono_ns(grpc->peer->clock);
     request->call.encoding = weir_otlp_encoding_name(request->encoding);
     request->again = false;
-    if (grpc->connection != NULL && weir_rpc_connection_open_streams(grpc->connection) == 0)
-        work_current(grpc, now_ns); /* it was idle: is it still there? */
     wait_for_connection(grpc, &request->call);
-    weir_otlp_grpc_work(grpc, now_ns);
+    weir_otlp_grpc_work(grpc, weir_mono_ns(grpc->peer->clock));
 }
 
 uint32_t weir_otlp_grpc_polls(struct weir_otlp_grpc *grpc, struct curl_waitfd *polls) {

@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,6 +35,7 @@ enum peer_does {
     PEER_NOT_A_NUMBER, /* OK, and a body that cannot be read */
     PEER_NOT_HTTP2,    /* other bytes, instead of all that follows */
     PEER_OK_AND_BYE,   /* OK, and then the connection ends, politely */
+    PEER_OK_AND_CLOSE, /* likewise, without a word */
     PEER_WEB_PAGE,     /* 200, and no grpc-status */
 };
 
@@ -46,6 +49,8 @@ struct peer {
     uint32_t exports, resets; /* after peer_stop(): that arrived whole; RST_STREAM from the client */
     uint64_t bytes;           /* of DATA */
     uint32_t connections;
+    _Atomic bool holds;          /* while it does, no connection ends */
+    _Atomic uint32_t ended;      /* connections, as far as this side goes */
     bool headers_right, counted; /* counted: each said weir-counted: 1 */
     char authorization[64];      /* of the last one */
     char encodings[128];         /* grpc-encoding of each, with a space behind; "-" = none */
@@ -58,7 +63,7 @@ struct peer {
         bool encoded;
     } bodies[64]; /* by stream */
     int fd;
-    bool hang_up;
+    bool hang_up, closing; /* at once; when what is submitted is out */
 };
 
 #define PEER_NV(name, value)                                                                                           \
@@ -119,6 +124,10 @@ static inline void peer_answer(nghttp2_session *session, int32_t stream, struct 
     case PEER_UNAVAILABLE: peer_refuse(session, stream, "14", ""); break;
     case PEER_EXHAUSTED: peer_refuse(session, stream, "8", ""); break;
     case PEER_EXHAUSTED_RETRY: peer_refuse(session, stream, "8", retry); break;
+    case PEER_OK_AND_CLOSE:
+        nghttp2_submit_response(session, stream, headers, 2, &body);
+        peer->closing = true;
+        break;
     case PEER_OK_AND_BYE:
         nghttp2_submit_response(session, stream, headers, 2, &body);
         nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_NO_ERROR, NULL, 0);
@@ -225,8 +234,8 @@ static inline void peer_serve(struct peer *peer) {
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, peer->window != 0 ? peer->window : 1 << 20}};
     nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, 1);
-    peer->hang_up = false;
-    while (nghttp2_session_send(session) == 0 && !peer->hang_up &&
+    peer->hang_up = peer->closing = false;
+    while (nghttp2_session_send(session) == 0 && !peer->hang_up && !peer->closing &&
            (nghttp2_session_want_read(session) || nghttp2_session_want_write(session))) {
         ssize_t size = recv(peer->fd, bytes, sizeof bytes, 0);
         if (size <= 0 || nghttp2_session_mem_recv(session, bytes, (size_t)size) < 0) break;
@@ -235,7 +244,10 @@ static inline void peer_serve(struct peer *peer) {
     for (int i = 0; i < 64; i++)
         peer->bodies[i] = (struct peer_body){free_body(&peer->bodies[i]), 0, false};
     /* A socket closed with bytes unread is reset, and what was answered may be lost with it. */
+    while (atomic_load(&peer->holds))
+        sched_yield();
     shutdown(peer->fd, SHUT_WR);
+    atomic_fetch_add(&peer->ended, 1);
     while (!peer->hang_up && recv(peer->fd, bytes, sizeof bytes, 0) > 0) {
     }
 }

@@ -4,6 +4,7 @@
 #include "exporters/otlp/balance.h"
 #include "spans.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -225,33 +226,54 @@ static void test_silence_ends_at_the_time_out(void **state) {
     free(ticket.ticket.notes);
 }
 
-/* A server that reads nothing: its window and the sockets' buffers are full, so that it cannot even be told. */
+/* A server that says nothing and reads nothing. Where it gave a large window, the sockets' buffers fill up, so that it
+ * cannot even be told that a call is over. The next try is on another connection. */
 static void test_a_server_that_takes_nothing(void **state) {
     (void)state;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), small = 4096;
-    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(listener, 4), 0);
-    getsockname(listener, (struct sockaddr *)&address, &size);
-    endpoint("grpc", ntohs(address.sin_port));
-    config.otlp.timeout_ns = 200 * WEIR_MS;
-    start();
+    static const uint8_t windows[] = {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 4, 0, 0, 0, /* SETTINGS: INITIAL_WINDOW_SIZE */
+                                      0, 0, 4, 8, 0, 0, 0, 0, 0, 4, 0, 0, 0};      /* WINDOW_UPDATE */
     struct weir_batch *batch = mesh_batch(4000);
-    struct ticket tickets[4] = {{.settled = 0}};
-    for (int i = 0; i < 4; i++) {
-        tickets[i].ticket.settle = settle;
-        weir_export_otlp.send(exporter, batch, &tickets[i].ticket);
+    for (int wide = 0; wide < 2; wide++) {
+        enum { TICKETS = 8 };
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof address;
+        int listener = socket(AF_INET, SOCK_STREAM, 0), small = 4096, fds[2] = {-1, -1};
+        struct ticket tickets[TICKETS] = {{.settled = 0}};
+        setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+        assert_int_equal(listen(listener, 4), 0);
+        getsockname(listener, (struct sockaddr *)&address, &size);
+        config.otlp.endpoints[0] = 0;
+        endpoint("grpc", ntohs(address.sin_port));
+        config.otlp.max_request_bytes = 16 << 20;
+        config.otlp.timeout_ns = 300 * WEIR_MS;
+        start();
+        for (int try = 1; try <= 2; try++) {
+            for (int i = 0; i < TICKETS; i++) { /* 11 MB: more than the buffers of two sockets */
+                tickets[i].ticket.settle = settle;
+                weir_export_otlp.send(exporter, batch, &tickets[i].ticket);
+                if (wide && i == 0) {
+                    fds[try - 1] = accept(listener, NULL, NULL);
+                    send(fds[try - 1], windows, sizeof windows, MSG_NOSIGNAL);
+                }
+            }
+            for (int i = 0; i < TICKETS; i++) {
+                await(&tickets[i], try);
+                assert_int_equal(tickets[i].how, WEIR_RETRY);
+                assert_int_equal(tickets[i].ticket.settled_spans, 0);
+            }
+            assert_in_range(metric("weir_otlp_connections_total"), try, 2 * TICKETS);
+        }
+        assert_int_equal(metric("outcome=\"timed_out\"") + metric("outcome=\"unreachable\""), 2 * TICKETS);
+        assert_in_range(metric("outcome=\"timed_out\""), 2, 2 * TICKETS);
+        stop();
+        for (int i = 0; i < TICKETS; i++)
+            free(tickets[i].ticket.notes);
+        for (int i = 0; i < 2; i++) {
+            if (fds[i] >= 0) close(fds[i]);
+        }
+        close(listener);
     }
-    for (int i = 0; i < 4; i++) {
-        await(&tickets[i], 1);
-        assert_int_equal(tickets[i].how, WEIR_RETRY);
-        assert_int_equal(tickets[i].ticket.settled_spans, 0);
-        free(tickets[i].ticket.notes);
-    }
-    stop();
-    close(listener);
     weir_batch_unref(batch);
 }
 
@@ -392,23 +414,31 @@ static void test_close_gives_back_what_is_under_way(void **state) {
 /* What was idle may be over by the next batch; that is nobody's failure. */
 static void test_connections_that_end_between_batches(void **state) {
     (void)state;
-    struct peer peer = {.script = (const enum peer_does[]){PEER_OK_AND_BYE}, .script_size = 1};
+    static const enum peer_does rows[] = {PEER_OK_AND_BYE, PEER_OK_AND_CLOSE};
     struct weir_batch *batch = mesh_batch(SPANS);
-    peer_start(&peer);
-    endpoint("grpc", peer.port);
-    start();
-    for (int i = 0; i < 5; i++) {
-        struct ticket ticket = {.settled = 0};
-        send_and_wait(batch, &ticket);
-        assert_int_equal(ticket.how, WEIR_DELIVERED);
-        free(ticket.ticket.notes);
+    for (size_t row = 0; row < 2; row++) {
+        struct peer peer = {.script = &rows[row], .script_size = 1};
+        peer_start(&peer);
+        config.otlp.endpoints[0] = 0;
+        endpoint("grpc", peer.port);
+        start();
+        for (int i = 0; i < 5; i++) {
+            struct ticket ticket = {.settled = 0};
+            atomic_store(&peer.holds, true);
+            send_and_wait(batch, &ticket);
+            assert_int_equal(ticket.how, WEIR_DELIVERED);
+            free(ticket.ticket.notes);
+            atomic_store(&peer.holds, false);
+            while (atomic_load(&peer.ended) <= (uint32_t)i) /* until the end of the connection has come to this side */
+                sched_yield();
+        }
+        assert_int_equal(metric("weir_otlp_requests_total"), 5);
+        assert_int_equal(metric("weir_otlp_breaker_opens_total"), 0);
+        assert_int_equal(metric("weir_otlp_connections_total"), 5);
+        stop();
+        peer_stop(&peer);
+        assert_int_equal(peer.exports, 5);
     }
-    assert_int_equal(metric("weir_otlp_requests_total"), 5);
-    assert_int_equal(metric("weir_otlp_breaker_opens_total"), 0);
-    assert_int_equal(metric("weir_otlp_connections_total"), 5);
-    stop();
-    peer_stop(&peer);
-    assert_int_equal(peer.exports, 5);
     weir_batch_unref(batch);
 }
 
