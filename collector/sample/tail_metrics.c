@@ -78,17 +78,20 @@ void weir_tail_metrics_close(struct weir_tail *tail) {
     weir_metrics_close(tail->env.metrics, tail->metrics);
 }
 
-/* Counters of a rule live on with its name, through any number of reloads. NULL: there are too many names. */
+/* Counters of a rule live on with its name, through any number of reloads; those of too many names share "other". NULL:
+ * out of memory. */
+// NOLINTNEXTLINE(misc-no-recursion): once
 static struct weir_metric_set *rule_set(struct weir_tail *tail, const char *policy, uint32_t name_id) {
     for (uint32_t i = 0; i < tail->rule_set_count; i++) {
         const struct weir_rule_set *known = &tail->rule_sets[i];
         if (known->rule_name == name_id && strcmp(known->policy, policy) == 0) return known->set;
     }
-    if (tail->rule_set_count == WEIR_RULE_SETS_MAX) return NULL;
+    bool other = name_id == WEIR_NAME_NONE; /* one of each policy */
+    if (!other && tail->rule_set_count >= WEIR_RULE_SETS_MAX - 2) return rule_set(tail, policy, WEIR_NAME_NONE);
     char name[140], labels[200];
     size_t at = 0;
-    for (const char *from = weir_names_text(tail->env.names, name_id, NULL); *from != 0 && at < sizeof name - 2;
-         from++) {
+    for (const char *from = other ? "other" : weir_names_text(tail->env.names, name_id, NULL);
+         *from != 0 && at < sizeof name - 2; from++) {
         if (*from == '"' || *from == '\\' || *from == '\n') name[at++] = '\\';
         name[at++] = *from == '\n' ? 'n' : *from;
     }

@@ -354,6 +354,27 @@ static void many_reloads_in_one_wait(void **state) {
     rig_close();
 }
 
+static void more_rules_than_have_counters(void **state) {
+    (void)state;
+    rig_build(RULES, NULL);
+    for (uint32_t n = 0; n < 14; n++) {
+        char text[1600];
+        int size = snprintf(text, sizeof text, "rules: [ ");
+        for (uint32_t r = 0; r < 50; r++)
+            size += snprintf(text + size, sizeof text - (size_t)size, "{ name: rule_%u_%u }, ", n, r);
+        snprintf(text + size, sizeof text - (size_t)size, "]");
+        rig_reload(text);
+        give(n, 1, 0, false);
+        rig_pass(1000);
+    }
+    assert_int_equal(rig.decided_traces, 14);
+    assert_true(rig_metric("weir_sampling_rule_traces_total{policy=\"live\",rule=\"rule_0_0\",verdict=\"kept\"} ") ==
+                1);
+    /* 510 names have their own; the first of the eleventh reload is among them. */
+    assert_true(rig_metric("weir_sampling_rule_traces_total{policy=\"live\",rule=\"other\",verdict=\"kept\"} ") == 3);
+    rig_close();
+}
+
 static void another_bound_at_once(void **state) {
     (void)state;
     rig_build("memory: 64MiB, " RULES, NULL);
@@ -598,6 +619,7 @@ int main(void) {
         cmocka_unit_test(reload_loses_no_trace),
         cmocka_unit_test(a_policy_that_holds_nothing_back),
         cmocka_unit_test(many_reloads_in_one_wait),
+        cmocka_unit_test(more_rules_than_have_counters),
         cmocka_unit_test(another_bound_at_once),
         cmocka_unit_test(a_limit_says_at_its_windows_end),
         cmocka_unit_test(a_window_that_ends_for_room),
