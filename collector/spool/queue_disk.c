@@ -45,9 +45,17 @@ static bool is_old(const struct weir_queue *queue, const struct queue_item *item
     return item != NULL && !item->on_disk && now - item->pushed_ns > queue->disk.memory_age_ns;
 }
 
+/* Of what waits: what came back from disk stays there too until it is settled. */
+static const struct queue_item *oldest_in_memory(const struct weir_queue *queue) {
+    const struct queue_item *item = queue->waiting.first;
+    while (item != NULL && item->on_disk)
+        item = item->next;
+    return item;
+}
+
 /* Nothing is on disk, and something has to go there: all that is behind the head, from now on in order. */
 static void begin(struct weir_queue *queue, uint64_t now) {
-    size_t head = is_old(queue, queue->waiting.first, now) ? 0 : head_bytes(queue), bytes = 0;
+    size_t head = is_old(queue, oldest_in_memory(queue), now) ? 0 : head_bytes(queue), bytes = 0;
     struct queue_item *item = queue->waiting.first;
     while (item != NULL && (bytes += item->memory) <= head)
         item = item->next;
@@ -74,7 +82,7 @@ static void end(struct weir_queue *queue) {
 /* The next batch that has to go to disk, taken out of its list, or NULL. */
 static struct queue_item *next_to_spill(struct weir_queue *queue, uint64_t now) {
     bool wanted = is_short(queue) || is_old(queue, queue->arriving.first, now) ||
-                  (!weir_queue_is_spooling(queue) && is_old(queue, queue->waiting.first, now));
+                  (!weir_queue_is_spooling(queue) && is_old(queue, oldest_in_memory(queue), now));
     if (!weir_queue_is_spooling(queue) && wanted) begin(queue, now);
     if (!wanted && !is_on_disk(queue)) end(queue);
     struct queue_item *item = wanted ? queue->arriving.first : NULL;

@@ -240,6 +240,24 @@ static void what_waits_too_long_in_memory_goes_to_disk(void **state) {
     delivered_in_order(0, 3);
 }
 
+/* What is tried came back from disk: what came after it must not wait in memory for that. */
+static void what_waits_behind_one_that_came_back_goes_to_disk_too(void **state) {
+    (void)state;
+    back_end.down = true;
+    push_all(0, 1);
+    seconds_pass(12);
+    assert_int_equal(balanced().spooled, 0); /* it was there, and is the one that is tried */
+    assert_true(look_at_files(directory).bytes > 1000);
+    push_all(1, 5);
+    seconds_pass(9);
+    assert_int_equal(balanced().spooled, 0);
+    seconds_pass(3);
+    assert_int_equal(balanced().spooled, 4 * SPANS);
+    back_end.down = false;
+    seconds_pass(2);
+    delivered_in_order(0, 5);
+}
+
 static void an_end_puts_memory_away_and_a_start_goes_on(void **state) {
     (void)state;
     for (int again = 0; again < 3; again++) {
@@ -497,6 +515,7 @@ int main(void) {
         IN_A_FOLDER(down_and_back_ten_times_memory_later),
         IN_A_FOLDER(memory_stays_at_its_bound),
         IN_A_FOLDER(what_waits_too_long_in_memory_goes_to_disk),
+        IN_A_FOLDER(what_waits_behind_one_that_came_back_goes_to_disk_too),
         IN_A_FOLDER(an_end_puts_memory_away_and_a_start_goes_on),
         IN_A_FOLDER(what_is_under_way_at_the_end_comes_again),
         IN_A_FOLDER(a_full_disk_costs_the_oldest_and_heals),
