@@ -58,7 +58,8 @@ static void draw_bar(void *self) {
     bar[BAR_COLUMNS] = 0;
     weir_text_count(counts->delivered, spans);
     weir_text_count((uint64_t)((double)counts->delivered / (seconds > 0.1 ? seconds : 0.1)), rate);
-    fprintf(stderr, "\r[%s] %3d %%  %s spans, %s/s\033[K", bar, (int)(100 * share), spans, rate);
+    fprintf(stderr, "\r[%s] %3d %%  %s spans, %s/s\033[K", bar, (int)(100 * share), spans,
+            counts->failing ? "waits for the back end, 0" : rate);
     fflush(stderr);
 }
 

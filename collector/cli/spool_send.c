@@ -67,6 +67,7 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
     if (how == WEIR_RETRY) {
         uint64_t wait = back_off(send);
         send->failures++;
+        send->counts.failing = true;
         if (retry_after_ns > RETRY_AFTER_MAX) retry_after_ns = RETRY_AFTER_MAX;
         flight->retry_ns = now_of(send) + (retry_after_ns > wait ? retry_after_ns : wait);
         flight->state = WAITING;
@@ -74,6 +75,7 @@ static void settle(struct weir_ticket *ticket, enum weir_settlement how, uint64_
         return;
     }
     send->failures = 0;
+    send->counts.failing = false;
     send->progress_ns = now_of(send);
     if ((how == WEIR_REJECTED || rejected > 0) && why != NULL)
         snprintf(send->counts.rejected_why, sizeof send->counts.rejected_why, "%s", why);

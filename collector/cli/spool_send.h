@@ -25,6 +25,7 @@ struct weir_send_options {
 struct weir_send_counts {
     uint64_t delivered, rejected, left;
     char rejected_why[160], left_why[160]; /* the last ones */
+    bool failing;                          /* the last answer was none */
 };
 
 /* WEIR_INVALID, WEIR_IO: the exporter said no. */

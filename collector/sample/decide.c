@@ -32,6 +32,7 @@ struct weir_decider *weir_decider_new(const struct weir_decider_env *env, uint64
     for (uint32_t r = 0; r < env->keep->rule_count; r++) {
         const struct weir_keep_rule *rule = &env->keep->rules[r];
         struct rule_state *state = &decider->rules[r];
+        if (rule->dry_run) continue;
         if (rule->max_traces_per_second > 0) {
             state->limited = true;
             weir_limit_open(&state->limit, rule->max_traces_per_second / decider->env.lanes, now_ns);
@@ -64,10 +65,7 @@ static enum weir_decision settle(struct weir_decider *decider, struct weir_verdi
                      : verdict->rule == WEIR_RULE_FORCED ? (uint32_t)FORCED
                                                          : verdict->rule;
     verdict->kept = kept;
-    if (index < WEIR_KEEP_RULES_MAX && decider->env.keep->rules[index].dry_run) {
-        decider->counts.dry_matched[index]++;
-        decider->counts.dry_kept[index] += kept;
-    } else if (kept)
+    if (kept)
         decider->counts.kept[index]++;
     else
         decider->counts.dropped[index]++;
@@ -110,6 +108,14 @@ static enum weir_decision offer(struct weir_decider *decider, uint64_t randomnes
     return settle(decider, verdict, false);
 }
 
+static void count_dry(struct weir_decider *decider, uint64_t dry, uint64_t randomness) {
+    for (; dry != 0; dry &= dry - 1) {
+        uint32_t r = (uint32_t)__builtin_ctzll(dry);
+        decider->counts.dry_matched[r]++;
+        if (randomness >= decider->env.keep->rules[r].threshold) decider->counts.dry_kept[r]++;
+    }
+}
+
 static void count_keys(struct weir_decider *decider, struct rule_state *state) {
     uint32_t keys = weir_dynamic_keys(state->dynamic);
     decider->counts.keys += keys;
@@ -120,12 +126,24 @@ static void count_keys(struct weir_decider *decider, struct rule_state *state) {
     state->bytes = bytes;
 }
 
-/* By its rate, its dynamic rate and its limit. */
-static enum weir_decision by_rule(struct weir_decider *decider, uint32_t r, const struct weir_trace *trace,
-                                  uint32_t handle, uint64_t now_ns, struct weir_verdict *verdict) {
-    const struct weir_keep_rule *rule = &decider->env.keep->rules[r];
+enum weir_decision weir_decider_decide(struct weir_decider *decider, const struct weir_trace *trace, uint32_t handle,
+                                       uint64_t now_ns, struct weir_verdict *verdict) {
+    const struct weir_keep *keep = decider->env.keep;
+    uint64_t dry = 0;
+    uint16_t r = weir_keep_match(keep, trace, decider->env.shadow ? trace->shadow_passed : trace->passed, &dry);
+    count_dry(decider, dry, trace->randomness);
+    *verdict = (struct weir_verdict){.rule = r};
+    if (r == WEIR_RULE_NONE || r == WEIR_RULE_FORCED) {
+        verdict->rule_name = r == WEIR_RULE_NONE ? keep->none_id : keep->forced_id;
+        decider->counts.matched[r == WEIR_RULE_NONE ? NONE : FORCED]++;
+        return settle(decider, verdict, true);
+    }
+
+    const struct weir_keep_rule *rule = &keep->rules[r];
     struct rule_state *state = &decider->rules[r];
-    *verdict = (struct weir_verdict){.rule = (uint16_t)r, .rule_name = rule->name_id, .threshold = rule->threshold};
+    decider->counts.matched[r]++;
+    verdict->rule_name = rule->name_id;
+    verdict->threshold = rule->threshold;
     if (state->dynamic != NULL) { /* also where the rate leaves it out: keys are counted by what matches */
         bool overflowed;
         uint64_t threshold = weir_threshold_of(weir_dynamic_rate(state->dynamic, trace, now_ns, &overflowed));
@@ -136,23 +154,6 @@ static enum weir_decision by_rule(struct weir_decider *decider, uint32_t r, cons
     if (trace->randomness < verdict->threshold) return settle(decider, verdict, false);
     if (!state->limited) return settle(decider, verdict, true);
     return offer(decider, trace->randomness, handle, now_ns, verdict);
-}
-
-enum weir_decision weir_decider_decide(struct weir_decider *decider, const struct weir_trace *trace, uint32_t handle,
-                                       uint64_t now_ns, struct weir_verdict *verdict) {
-    const struct weir_keep *keep = decider->env.keep;
-    uint64_t dry = 0;
-    uint16_t r = weir_keep_match(keep, trace, decider->env.shadow ? trace->shadow_passed : trace->passed, &dry);
-    for (; dry != 0; dry &= dry - 1) /* as if it were not dry; nobody waits for what it says */
-        by_rule(decider, (uint32_t)__builtin_ctzll(dry), trace, WEIR_HANDLE_NONE, now_ns, verdict);
-    if (r == WEIR_RULE_NONE || r == WEIR_RULE_FORCED) {
-        *verdict = (struct weir_verdict){.rule = r};
-        verdict->rule_name = r == WEIR_RULE_NONE ? keep->none_id : keep->forced_id;
-        decider->counts.matched[r == WEIR_RULE_NONE ? NONE : FORCED]++;
-        return settle(decider, verdict, true);
-    }
-    decider->counts.matched[r]++;
-    return by_rule(decider, r, trace, handle, now_ns, verdict);
 }
 
 /* ---- time ---- */

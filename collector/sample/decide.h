@@ -48,10 +48,10 @@ struct weir_decider_counts {
     uint64_t matched[WEIR_KEEP_RULES_MAX + 2]; /* traces whose first match this rule is */
     uint64_t kept[WEIR_KEEP_RULES_MAX + 2];
     uint64_t dropped[WEIR_KEEP_RULES_MAX + 2]; /* by rate, limit or dynamic rate */
-    uint64_t dry_matched[WEIR_KEEP_RULES_MAX]; /* those of a window with a limit when it has ended */
-    uint64_t dry_kept[WEIR_KEEP_RULES_MAX];    /* would have been kept, by its rates and its limit */
-    uint64_t keys_overflowed;                  /* traces that share the one key for all the rest */
-    uint64_t keys;                             /* now, of all dynamic rules */
+    uint64_t dry_matched[WEIR_KEEP_RULES_MAX];
+    uint64_t dry_kept[WEIR_KEEP_RULES_MAX]; /* would have been kept by its rate; limits of a dry run are not run */
+    uint64_t keys_overflowed;               /* traces that share the one key for all the rest */
+    uint64_t keys;                          /* now, of all dynamic rules */
 };
 const struct weir_decider_counts *weir_decider_counts(const struct weir_decider *decider);
 uint64_t weir_decider_memory(const struct weir_decider *decider); /* bytes */

@@ -33,8 +33,7 @@ static inline struct weir_batch *make_spans(uint64_t id, uint32_t spans, uint32_
     assert_int_equal(weir_batch_origin(batch, origin, &index), WEIR_OK);
     weir_origin_unref(origin);
     for (uint32_t i = 0; i < spans; i++) {
-        struct weir_span span = {
-            .prior = 1, .span_id = id + i, .trace_lo = id + i, .offset = (uint32_t)batch->size, .size = bytes};
+        struct weir_span span = {.prior = 1, .span_id = id + i, .trace_lo = id + i, .offset = (uint32_t)batch->size, .size = bytes};
         assert_int_equal(weir_batch_room(batch, bytes), WEIR_OK);
         for (uint32_t b = 0; b < bytes; b++) {
             random ^= random << 13;
