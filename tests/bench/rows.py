@@ -337,8 +337,13 @@ ROWS = [
     otelcol_row("otelcol-file", "OpenTelemetry Collector, batch → file (JSON lines)", mode="file"),
     otelcol_row("otelcol-zipkin-proto3", "OpenTelemetry Collector, batch → Zipkin proto3", mode="zipkin-proto"),
     otelcol_row("otelcol-zipkin-json", "OpenTelemetry Collector, batch → Zipkin JSON", mode="zipkin-json"),
-    otelcol_row(
-        "otelcol-kafka-otlp", "OpenTelemetry Collector, batch → Kafka otlp_proto by trace id, none", mode="kafka-otlp_proto"
+    *(
+        otelcol_row(
+            f"otelcol-kafka-{encoding}",
+            f"OpenTelemetry Collector, batch → Kafka {encoding} by trace id, none",
+            mode=f"kafka-{encoding}",
+        )
+        for encoding in ("otlp_proto", "zipkin_proto")
     ),
     *(http_row(form) for form in WAYS_IN),
     *(otelcol_http_row(form) for form in WAYS_IN if form != "scribe"),
