@@ -14,6 +14,7 @@ static const struct {
     {"compression.type", "compression"},
     {"compression.level", "compression_level"},
     {"queue.buffering.max.kbytes", "buffer_bytes"},
+    {"queue.buffering.max.messages", "buffer_bytes"},
     {"message.timeout.ms", "max_age"},
     {"delivery.timeout.ms", "max_age"},
     {"message.max.bytes", NULL},
@@ -62,7 +63,9 @@ static bool set_own(rd_kafka_conf_t *conf, const struct weir_exporter_config *co
            set(conf, config, "compression.level", level, err) &&
            set_number(conf, config, "message.timeout.ms", timeout_ms < INT32_MAX ? timeout_ms : INT32_MAX, err) &&
            set_number(conf, config, "queue.buffering.max.kbytes", config->kafka.buffer_bytes / 1024, err) &&
-           set_number(conf, config, "queue.buffering.max.messages", 1000000, err) &&
+           /* Some 300 bytes a message that librdkafka does not count are thus less than a third of those that it does.
+            */
+           set_number(conf, config, "queue.buffering.max.messages", config->kafka.buffer_bytes / 1024, err) &&
            set_number(conf, config, "message.max.bytes", message_bytes, err) &&
            set_number(conf, config, "batch.size", message_bytes < 1000000 ? message_bytes : 1000000, err) &&
            /* A topic that is made while Weir runs is found soon, and one that is not there is said so soon. */

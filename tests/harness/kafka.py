@@ -139,8 +139,8 @@ class Kafka:
     def kill(self):
         self.process.kill()
 
-    def stop(self) -> int:
-        return self.process.stop() if self.process else 0
+    def stop(self, timeout: float = 20) -> int:
+        return self.process.stop(timeout) if self.process else 0
 
 
 class Cluster:

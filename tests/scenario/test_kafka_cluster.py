@@ -28,11 +28,11 @@ def exporters(folder, brokers: str, topic: str, *more: str) -> str:
 
 def test_leaders_move_under_load(weir, start, tmp_path):
     """One broker is stopped, so that its partitions move, and comes back; then another is killed."""
-    cluster = start(Cluster(tmp_path / "kafka"))
+    cluster = start(Cluster(tmp_path / "kafka", broker_session_timeout_ms=6000))
     first = cluster.nodes[0]
     first.make("traces", partitions=6, min_insync_replicas=2)
     one = weir(exporters=exporters(tmp_path, cluster.brokers, "traces"))
-    rate, sent, over = 4_000, [], threading.Event()
+    rate, sent, over = 2_000, [], threading.Event()
 
     def play():
         while not over.is_set():
@@ -49,13 +49,12 @@ def test_leaders_move_under_load(weir, start, tmp_path):
     playing.start()
     try:
         more()
-        assert value("weir_kafka_leaders_moved_total") == 0
-        producers = value("weir_kafka_producers_made_total")
+        producers, before = value("weir_kafka_producers_made_total"), value("weir_kafka_leaders_moved_total")
         moved = cluster.nodes[1]
         led = first.leaders("traces").count(moved.node)
         assert led > 0
-        assert moved.stop() == 143  # Java's, for a SIGTERM that it heeded
-        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= led, "the moves to be seen", timeout=30)
+        assert moved.stop(timeout=90) == 143  # Java's, for a SIGTERM that it heeded
+        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen", timeout=30)
         more()
         moved.start()
         wait_until(lambda: cluster.in_sync("traces"), "all to be in sync", timeout=60)

@@ -191,7 +191,8 @@ static void what_librdkafka_is_told(void **state) {
                                    {"sasl.password", "secret"},
                                    {"linger.ms", "7"},
                                    {"partitioner", "murmur2_random"},
-                                   {"queue.buffering.max.kbytes", "1024"}};
+                                   {"queue.buffering.max.kbytes", "1024"},
+                                   {"queue.buffering.max.messages", "1024"}};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         assert_string_equal(value_of(conf, told[i][0]), told[i][1]);
     rd_kafka_conf_destroy(conf);
@@ -211,6 +212,8 @@ static void settings_that_are_refused(void **state) {
     refused("sasl.mechanisms", "A SECRET",
             "exporters.kafka/a: settings: sasl.mechanisms: librdkafka takes no such value");
     refused("linger.ms", "-4", "exporters.kafka/a: settings: linger.ms: librdkafka takes no such value");
+    refused("queue.buffering.max.messages", "1",
+            "exporters.kafka/a: settings: queue.buffering.max.messages: is set by the exporter's key buffer_bytes");
     refused("acks", "0", "exporters.kafka/a: settings: acks: is Weir's own to set");
     refused("bootstrap.servers", "x:1",
             "exporters.kafka/a: settings: bootstrap.servers: is set by the exporter's key brokers");
