@@ -23,16 +23,13 @@ struct weir_origins *weir_origins_new(uint32_t count_max) {
     return origins;
 }
 
-uint64_t weir_resource_hash(const uint8_t *resource, uint32_t size) {
-    uint64_t hash = XXH3_64bits(resource, size);
-    return hash != 0 ? hash : 1;
+uint64_t weir_resource_hash(const struct weir_origin_parts *parts) {
+    return XXH3_64bits(parts->resource, parts->resource_size);
 }
 
-static uint64_t hash_parts(const struct weir_origin_parts *parts) {
+static uint64_t hash_parts(const struct weir_origin_parts *parts, uint64_t resource_hash) {
     uint32_t sizes[4] = {parts->resource_size, parts->scope_size, parts->resource_url_size, parts->scope_url_size};
-    uint64_t hash = parts->resource_hash;
-    if (hash == 0) hash = weir_resource_hash(parts->resource, parts->resource_size);
-    hash = XXH3_64bits_withSeed(sizes, sizeof sizes, hash);
+    uint64_t hash = XXH3_64bits_withSeed(sizes, sizeof sizes, resource_hash);
     hash = XXH3_64bits_withSeed(parts->scope, parts->scope_size, hash);
     if (parts->resource_url_size > 0) hash = XXH3_64bits_withSeed(parts->resource_url, parts->resource_url_size, hash);
     if (parts->scope_url_size > 0) hash = XXH3_64bits_withSeed(parts->scope_url, parts->scope_url_size, hash);
@@ -58,7 +55,12 @@ static const uint8_t *copy_part(uint8_t **at, const uint8_t *bytes, uint32_t siz
 }
 
 struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct weir_origin_parts *parts, int *is_new) {
-    uint64_t hash = hash_parts(parts);
+    return weir_origins_get_hashed(origins, parts, weir_resource_hash(parts), is_new);
+}
+
+struct weir_origin *weir_origins_get_hashed(struct weir_origins *origins, const struct weir_origin_parts *parts,
+                                            uint64_t resource_hash, int *is_new) {
+    uint64_t hash = hash_parts(parts, resource_hash);
     struct weir_origin **slot = &origins->slots[hash & origins->mask];
     *is_new = 0;
     if (*slot != NULL && (*slot)->hash == hash && parts_equal(&(*slot)->parts, parts)) return weir_origin_ref(*slot);

@@ -12,9 +12,7 @@
 struct weir_origin_parts {
     const uint8_t *resource, *scope, *resource_url, *scope_url;
     uint32_t resource_size, scope_size, resource_url_size, scope_url_size;
-    uint64_t resource_hash; /* weir_resource_hash() of it, for who has many scopes of one resource; 0: not known */
 };
-uint64_t weir_resource_hash(const uint8_t *resource, uint32_t size); /* never 0 */
 
 struct weir_origin {
     _Atomic uint32_t refs;
@@ -33,6 +31,10 @@ struct weir_origins *weir_origins_new(uint32_t count_max);
  * WEIR_ORIGIN_KEPT_BYTES is never kept, so that the table is bounded in bytes: it is new each time. */
 enum { WEIR_ORIGIN_KEPT_BYTES = 16 * 1024 };
 struct weir_origin *weir_origins_get(struct weir_origins *origins, const struct weir_origin_parts *parts, int *is_new);
+/* The same for who has many scopes of one resource, and hashes it once. */
+uint64_t weir_resource_hash(const struct weir_origin_parts *parts);
+struct weir_origin *weir_origins_get_hashed(struct weir_origins *origins, const struct weir_origin_parts *parts,
+                                            uint64_t resource_hash, int *is_new);
 void weir_origins_free(struct weir_origins *origins);
 
 static inline struct weir_origin *weir_origin_ref(struct weir_origin *origin) {

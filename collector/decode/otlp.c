@@ -341,6 +341,7 @@ struct shared {
     bool bad_text;                  /* not repaired yet */
     bool settled, has_service;
     uint32_t service;
+    uint64_t hash;            /* of the resource */
     struct weir_origin *last; /* of the scope before, and its index in the batch, which holds it; NULL: none */
     uint16_t last_index;
 };
@@ -360,7 +361,7 @@ static bool settle_resource(struct walk *walk, struct shared *shared) {
                                          &parts->resource_size, &parts->resource_url, &parts->resource_url_size))
         return false;
     if (!redact_resource(otlp, walk->batch->budget, parts)) return full(walk);
-    parts->resource_hash = weir_resource_hash(parts->resource, parts->resource_size);
+    shared->hash = weir_resource_hash(parts);
     shared->settled = true;
     return true;
 }
@@ -375,7 +376,7 @@ static uint32_t service_shared(struct weir_otlp *otlp, struct shared *shared) {
 static bool find_origin(struct walk *walk, struct shared *shared, struct weir_origin_parts parts, const uint8_t *at) {
     int is_new = 0;
     if (!redact_scope(walk->otlp, walk->batch->budget, &parts)) return full(walk);
-    struct weir_origin *origin = weir_origins_get(walk->otlp->origins, &parts, &is_new);
+    struct weir_origin *origin = weir_origins_get_hashed(walk->otlp->origins, &parts, shared->hash, &is_new);
     if (origin == NULL) return full(walk);
     if (is_new) origin->service = service_shared(walk->otlp, shared);
     enum weir_status status = weir_batch_origin(walk->batch, origin, &shared->last_index);
@@ -398,7 +399,6 @@ static bool settle_origin(struct walk *walk, struct shared *shared, struct weir_
         return false;
     parts.resource = shared->parts.resource, parts.resource_size = shared->parts.resource_size;
     parts.resource_url = shared->parts.resource_url, parts.resource_url_size = shared->parts.resource_url_size;
-    parts.resource_hash = shared->parts.resource_hash;
     /* Scopes that say the same thing share an origin, also one that is too large for the table to keep. */
     if ((shared->last == NULL || !has_scope(shared->last, &parts)) && !find_origin(walk, shared, parts, at))
         return false;
