@@ -125,7 +125,9 @@ static uint64_t rest_of(const struct weir_log_reader *reader) {
 static enum weir_log_next unreadable(struct weir_log_reader *reader, struct weir_log_damage *damage) {
     snprintf(reader->why, sizeof reader->why, "%s", strerror(errno));
     reader->finished = true;
-    return damaged(reader, reader->offset, rest_of(reader), reader->why, damage);
+    damaged(reader, reader->offset, rest_of(reader), reader->why, damage);
+    damage->refused = true;
+    return WEIR_LOG_NEXT_DAMAGE;
 }
 
 /* True when there is a damage to tell. */

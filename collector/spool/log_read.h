@@ -20,6 +20,7 @@ struct weir_log_damage {
     const char *why;    /* good until the next call */
     bool more_of_it;    /* it goes on where the one before it ended: one place, for who counts them */
     bool other_version; /* all of the segment: of a version of the format that this does not read */
+    bool refused;       /* the rest of the segment: the disk's answer, which may be another the next time */
 };
 
 enum weir_log_next {

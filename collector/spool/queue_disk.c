@@ -234,6 +234,7 @@ static bool refill_one(struct weir_queue *queue, uint64_t now) {
         item->token = read.token;
     }
     book_read(queue, &read, item);
+    if (read.refused) queue->read_ns = now + AGAIN_NS;
     if (queue->disk.read_bytes_per_second > 0) {
         uint64_t from = queue->read_ns > now ? queue->read_ns : now;
         queue->read_ns = from + (uint64_t)((double)read.bytes * 1e9 / (double)queue->disk.read_bytes_per_second);

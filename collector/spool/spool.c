@@ -9,9 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { REFUSALS_MAX = 30 }; /* the queue asks once a second */
 /* Before it a clock was not set yet: such a time says nothing of an age. 2020-01-01. */
 #define UNIX_NS_LEAST (1577836800 * WEIR_S)
 
+#define ERRORS_HELP                                                                                                    \
+    "Batches that could not be written to disk, by reason: full is spool.max_bytes, io the system's answer; read is "  \
+    "for those that could not be read back when they were to be."
 static const struct weir_metric metrics[SPOOL_METRICS] = {
     [SPOOL_BYTES] = {"spool_bytes", NULL, WEIR_GAUGE,
                      "On disk for an exporter, what is settled and not yet removed included."},
@@ -27,12 +31,9 @@ static const struct weir_metric metrics[SPOOL_METRICS] = {
     [SPOOL_DAMAGED_PLACES] = {"spool_damaged_places_total", NULL, WEIR_COUNTER,
                               "Places of segments that are damaged; each is logged with file and offset."},
     [SPOOL_DAMAGED_BYTES] = {"spool_damaged_bytes_total", NULL, WEIR_COUNTER, "Bytes that these places have."},
-    [SPOOL_ERRORS_FULL] =
-        {"spool_errors_total", "reason=\"full\"", WEIR_COUNTER,
-         "Batches that could not be written to disk, by reason: full is spool.max_bytes, io the system's answer."},
-    [SPOOL_ERRORS_IO] =
-        {"spool_errors_total", "reason=\"io\"", WEIR_COUNTER,
-         "Batches that could not be written to disk, by reason: full is spool.max_bytes, io the system's answer."},
+    [SPOOL_ERRORS_FULL] = {"spool_errors_total", "reason=\"full\"", WEIR_COUNTER, ERRORS_HELP},
+    [SPOOL_ERRORS_IO] = {"spool_errors_total", "reason=\"io\"", WEIR_COUNTER, ERRORS_HELP},
+    [SPOOL_ERRORS_READ] = {"spool_errors_total", "reason=\"read\"", WEIR_COUNTER, ERRORS_HELP},
 };
 
 /* ---- time ---- */
@@ -284,6 +285,24 @@ static bool take_record(struct weir_spool *spool, struct spool_segment *segment,
     return false;
 }
 
+/* The disk does not give what is there. True: it is asked again, from `offset` on. An error that passes must cost no
+ * spans, and one that does not must not hold up what is behind it for ever. */
+static bool is_patient(struct weir_spool *spool, struct spool_segment *segment, uint64_t offset, const char *why,
+                       struct weir_spool_read *read) {
+    char name[WEIR_LOG_NAME_BYTES];
+    weir_log_reader_close(spool->reader);
+    spool->reading_segment = 0;
+    weir_count(spool->metrics, SPOOL_ERRORS_READ, 1);
+    if (segment->refusals++ >= REFUSALS_MAX) return false;
+    segment->start = offset;
+    read->refused = true;
+    weir_log_name(segment->number, name);
+    weir_log_limited(&spool->refused_limit, WEIR_LOG_WARN,
+                     "spool_read_failed exporter=%s file=%s offset=%" PRIu64 " why=\"%s\"", spool->exporter, name,
+                     offset, why);
+    return true;
+}
+
 void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_spool_read *read) {
     struct spool_segment *segment;
     *read = (struct weir_spool_read){0};
@@ -299,6 +318,7 @@ void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_
         if (number != spool->reading_segment) {
             if (weir_log_reader_open(spool->reader, weir_log_directory(spool->log), number, segment->start, &err) !=
                 WEIR_OK) {
+                if (err.sys != ENOENT && is_patient(spool, segment, segment->start, err.text, read)) break;
                 weir_spool_tell_damage(spool, &(struct weir_log_damage){.segment = number, .why = err.text});
                 read->damaged += give_up(spool, segment);
                 continue;
@@ -307,9 +327,14 @@ void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_
         }
         switch (weir_log_reader_next(spool->reader, &record, &damage)) {
         case WEIR_LOG_NEXT_FULL: return;
-        case WEIR_LOG_NEXT_DAMAGE: weir_spool_tell_damage(spool, &damage); break;
+        case WEIR_LOG_NEXT_DAMAGE:
+            if (damage.refused && is_patient(spool, segment, damage.offset, damage.why, read)) goto done;
+            weir_spool_tell_damage(spool, &damage);
+            if (damage.refused) read->damaged += give_up(spool, segment);
+            break;
         case WEIR_LOG_NEXT_END: read->damaged += give_up(spool, segment); break; /* there should be more */
         case WEIR_LOG_NEXT_RECORD:
+            segment->refusals = 0;
             if (take_record(spool, segment, &record, max_age_ns, read)) goto done;
             break;
         }

@@ -57,6 +57,7 @@ struct weir_spool_read {
     uint64_t bytes;   /* on disk */
     uint64_t damaged; /* spans that were found unreadable on the way */
     uint64_t expired; /* spans older than max_age_ns that were passed over */
+    bool refused;     /* the disk did not give what is there: to be asked again later, and damaged after many times */
 };
 /* The oldest batch that was not read back yet. */
 void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_spool_read *read);

@@ -137,6 +137,14 @@ static bool look_into(struct weir_spool *spool, uint64_t bytes, struct spool_seg
     /* One page, and not what the kernel would read ahead of it: there may be thousands of these. */
     posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     bool known = has_index(fd, bytes, segment);
+    uint8_t byte;
+    if (!known && bytes > 0 &&
+        pread(fd, &byte, 1, 0) < 0) { /* the disk does not give what is there: not to be removed */
+        damage.why = strerror(errno);
+        weir_spool_tell_damage(spool, &damage);
+        close(fd);
+        return false;
+    }
     bool foreign = !known && is_foreign(spool, fd, name, segment->number);
     if (!known && !foreign) {
         count_heads(spool, fd, bytes, segment);

@@ -30,6 +30,7 @@ struct spool_segment {
     uint64_t start;           /* where reading begins: 0, or the cursor */
     uint32_t records;         /* not read back yet, as far as it is known */
     uint32_t unsettled;       /* read back, and not settled */
+    uint32_t refusals;        /* so often, in a row, the disk did not give what is there */
     uint64_t spans;           /* of `records` */
     uint64_t newest_unix_ns;  /* of its batches; 0: not known */
     bool aside;               /* cannot be read here (another version, no right): left alone until there is no room */
@@ -66,7 +67,7 @@ struct weir_spool {
     bool cursor_moved;
     struct weir_metrics *registry;
     struct weir_metric_set *metrics;
-    struct weir_log_limit damage_limit;
+    struct weir_log_limit damage_limit, refused_limit;
 };
 
 enum spool_metric {
@@ -81,6 +82,7 @@ enum spool_metric {
     SPOOL_DAMAGED_BYTES,
     SPOOL_ERRORS_FULL,
     SPOOL_ERRORS_IO,
+    SPOOL_ERRORS_READ,
     SPOOL_METRICS
 };
 

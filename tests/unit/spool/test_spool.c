@@ -219,6 +219,51 @@ static void damage_is_counted_in_spans(void **state) {
     }
 }
 
+/* Where segment 1 was is a directory: it opens, and each read of it is an error. */
+static void segment_1_is_away(bool away) {
+    char file[256], aside[256];
+    snprintf(file, sizeof file, "%s/00000001.log", directory);
+    snprintf(aside, sizeof aside, "%s/aside", directory);
+    if (!away) assert_int_equal(rmdir(file), 0);
+    assert_int_equal(away ? rename(file, aside) : rename(aside, file), 0);
+    if (away) assert_int_equal(mkdir(file, 0700), 0);
+}
+
+/* Two segments, of which the disk does not give the first: it is asked so often. */
+static void an_error_of_reading_may_pass(void **state) {
+    (void)state;
+    static const struct {
+        int asked;
+        bool passes;
+    } rows[] = {{1, true}, {30, true}, {30, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        write_batches(0, 15);
+        close_spool();
+        open_spool();
+        write_batches(15, 10);
+        segment_1_is_away(true);
+        for (int n = 0; n < rows[i].asked; n++) {
+            assert_int_equal(read_one(), -1);
+            assert_true(last.refused);
+            assert_int_equal(last.damaged, 0);
+            assert_int_equal(weir_spool_spans(spool), 250);
+        }
+        assert_int_equal(metric("spool_damaged_places_total"), 0);
+        if (rows[i].passes) segment_1_is_away(false);
+        for (int n = rows[i].passes ? 0 : 15; n < 25; n++) {
+            assert_int_equal(read_one(), n);
+            assert_int_equal(last.damaged, !rows[i].passes && n == 15 ? 150 : 0);
+            settle();
+        }
+        assert_int_equal(read_one(), -1);
+        assert_false(last.refused);
+        assert_int_equal(metric("spool_damaged_places_total"), rows[i].passes ? 0 : 1);
+        assert_int_equal(weir_spool_spans(spool), 0);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 static void no_room_gives_up_the_oldest(void **state) {
     (void)state;
     close_spool();
@@ -426,6 +471,7 @@ int main(void) {
         IN_A_FOLDER(a_start_goes_on_from_the_cursor),
         IN_A_FOLDER(a_kill_loses_nothing_and_a_start_counts_exactly),
         IN_A_FOLDER(damage_is_counted_in_spans),
+        IN_A_FOLDER(an_error_of_reading_may_pass),
         IN_A_FOLDER(no_room_gives_up_the_oldest),
         IN_A_FOLDER(what_is_under_way_is_not_given_up),
         IN_A_FOLDER(the_one_that_is_written_is_not_given_up),
