@@ -20,9 +20,10 @@ class BadDisk:
         self.env = {"LD_PRELOAD": str(library), "BAD_DISK_UNDER": str(under), "BAD_DISK_SWITCH": str(self.switch)}
         self.set()
 
-    def set(self, ms: int = 0, error: int = 0):
+    def set(self, ms: int = 0, error: int = 0, reading: int = 0):
+        """Each call takes ms; what writes fails with the errno `error`, what reads with `reading`."""
         fresh = self.switch.with_suffix(".new")
-        fresh.write_text(f"{ms} {error}\n")
+        fresh.write_text(f"{ms} {error} {reading}\n")
         fresh.rename(self.switch)
 
 

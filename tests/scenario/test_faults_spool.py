@@ -222,6 +222,32 @@ def test_a_disk_that_is_slow_and_fails_holds_up_nobody(weir, away, tmp_path):
     away.check(truth(one), full)
 
 
+def test_an_error_of_reading_that_passes_costs_nothing(weir, away, tmp_path):
+    """While Weir reads back, and while it starts: what the disk does not give now it gives later."""
+    disk = BadDisk(tmp_path, away.directory / "exporters" / "zipkin")
+    one = weir(exporters=away.exporters(), extra=away.spool(), env=disk.env)
+    fill(one, 30_000, seed=1)
+    one.balance(received=30_000, held=True)
+    disk.set(reading=errno.EIO)
+    away.back()
+    wait_until(lambda: one.own().value("weir_spool_errors_total", exporter="zipkin", reason="read") > 1, "the disk to be asked")
+    assert spooled(one) > 0 and dropped(one, "damaged") == 0
+    away.proxy.set(REFUSE)
+    assert one.stop() == 0
+    last = final_ledger(one.process.text())
+    one.start()
+    assert one.balance(held=True).recovered["zipkin"] < last["held{zipkin}"], "the disk gives nothing"
+    assert one.stop() == 0
+    disk.set()
+    one.start()
+    # The place up to which all was delivered could not be read either: what is before it comes again.
+    assert one.balance(held=True).recovered["zipkin"] >= last["held{zipkin}"]
+    away.back()
+    one.balance(timeout=60)
+    assert dropped(one, "damaged") == 0
+    assert set(away.catch.seen) == truth(one)
+
+
 def test_a_slow_disk_does_not_hold_up_the_end(weir, away, tmp_path):
     """SIGTERM with a dead back end and a disk that takes half a second a write: what it has not taken by the end is counted."""
     disk = BadDisk(tmp_path, away.directory / "exporters" / "zipkin")
