@@ -306,6 +306,10 @@ static void judge(struct otlp *otlp, struct weir_otlp_request *request) {
     uint32_t bit = 1u << (request->peer - otlp->peers);
     flight->under_way--;
     flight->busy &= ~bit;
+    if (verdict->outcome == WEIR_OTLP_DELIVERED && verdict->why[0] != 0)
+        weir_log_limited(&request->peer->warning_limit, WEIR_LOG_WARN,
+                         "otlp_warning exporter=%s endpoint=%s why=\"%s\"", otlp->config.name,
+                         request->peer->address.name, verdict->why);
     if (verdict->outcome != WEIR_OTLP_DELIVERED)
         snprintf(flight->why, sizeof flight->why, "otlp: %s: %s", request->peer->address.name, verdict->why);
     if (verdict->retry_after_ns > flight->retry_after_ns) flight->retry_after_ns = verdict->retry_after_ns;

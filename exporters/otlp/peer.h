@@ -56,7 +56,7 @@ struct weir_otlp_peer {
     uint32_t proven;                  /* a bit an encoding that it has taken */
     uint64_t limit_bytes;             /* what it takes, likewise */
     uint64_t forget_ns;               /* when that is tried anew; 0 = nothing was learned */
-    struct weir_log_limit down_limit, up_limit;
+    struct weir_log_limit down_limit, up_limit, warning_limit;
     struct weir_metric_set *set;
     const struct weir_exporter_config *config;
     const struct weir_clock *clock;

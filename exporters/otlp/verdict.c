@@ -37,6 +37,8 @@ static void accepted(struct weir_otlp_verdict *verdict, bool readable, const cha
     verdict->outcome = !readable               ? WEIR_OTLP_UNREADABLE
                        : verdict->rejected > 0 ? WEIR_OTLP_PARTIAL
                                                : WEIR_OTLP_DELIVERED;
+    /* OTLP: a partial success of 0 spans may carry a warning. */
+    if (verdict->outcome == WEIR_OTLP_DELIVERED && message[0] != 0) say(verdict, "warning", message);
     if (verdict->outcome != WEIR_OTLP_DELIVERED)
         say(verdict, readable ? "partial success" : "an answer that cannot be read", message);
 }

@@ -24,7 +24,7 @@ struct weir_otlp_verdict {
     enum weir_otlp_outcome outcome;
     uint64_t rejected;       /* spans, of a partial success */
     uint64_t retry_after_ns; /* what the peer asked for; 0 = nothing */
-    char why[280];           /* for the log, where it was not delivered whole */
+    char why[280];           /* for the log, where it was not delivered whole, or came with a warning */
 };
 
 /* Of a stream that ended with an answer. encoding: of the request. */

@@ -149,6 +149,22 @@ def test_requests_as_large_as_the_collector_takes(weir, start, tmp_path, scheme)
     assert each_once(collector.wait_for(SPANS)) == stored(one)
 
 
+def test_a_server_that_ends_connections_by_age(weir, start, tmp_path):
+    """grpc-go says GOAWAY: what it has not looked at is sent again, on the next connection, and nothing comes twice."""
+    age = "keepalive: { server_parameters: { max_connection_age: 400ms, max_connection_age_grace: 5s } }"
+    collector = start(Collector(tmp_path, grpc=age))
+    url = collector.url("grpc")
+    one = weir(exporters=exporters(tmp_path, url), extra="batch: { max_age: 20ms }")
+    one.emit("--seed", 12, "--rate", 4000, spans=SPANS)
+    assert one.balance(received=SPANS).delivered("otlp") == SPANS
+    page = one.page()
+    assert page.value("weir_otlp_connections_total", exporter="otlp", endpoint=url) > 3
+    assert page.sum("weir_otlp_requests_total") == page.value("weir_otlp_requests_total", exporter="otlp", outcome="delivered")
+    assert page.sum("weir_otlp_breaker_opens_total") == 0
+    assert one.stop() == 0
+    assert each_once(collector.wait_for(SPANS)) == stored(one)
+
+
 class Mesh:
     """Edges that send each trace to one of some gateways."""
 

@@ -94,6 +94,7 @@ static void test_http(void **state) {
         {200, "application/x-protobuf; charset=x", "", 0, WEIR_OTLP_NONE, WEIR_OTLP_DELIVERED},
         {200, proto, "\x0a\x02\x08\x03", 0, WEIR_OTLP_NONE, WEIR_OTLP_PARTIAL},
         {200, proto, "\x0a\x09", 0, WEIR_OTLP_NONE, WEIR_OTLP_UNREADABLE},
+        {200, proto, "\x0a\x05\x12\x03huh", 0, WEIR_OTLP_NONE, WEIR_OTLP_DELIVERED}, /* a warning */
         {200, json, "{}", 0, WEIR_OTLP_NONE, WEIR_OTLP_DELIVERED},
         {200, json, "{\"partialSuccess\":{\"rejectedSpans\":\"3\"}}", 0, WEIR_OTLP_NONE, WEIR_OTLP_UNREADABLE},
         {200, html, "<html>Log in", 0, WEIR_OTLP_NONE, WEIR_OTLP_NOT_ALLOWED},
@@ -140,6 +141,11 @@ static void test_words_of_the_peer(void **state) {
     (void)state;
     struct weir_rpc_answer answer;
     struct weir_otlp_verdict verdict;
+    weir_rpc_answer_reset(&answer);
+    answer.http_status = 200;
+    weir_rpc_answer_data(&answer, (const uint8_t *)"\x0a\x05\x12\x03huh", 7);
+    weir_otlp_verdict_http(&answer, "application/x-protobuf", 0, WEIR_OTLP_NONE, &verdict);
+    assert_string_equal(verdict.why, "warning: huh");
     weir_rpc_answer_reset(&answer);
     answer.http_status = 400;
     weir_rpc_answer_data(&answer, (const uint8_t *)"\x08\x03\x12\x0c\"id\"\nis short", 16); /* google.rpc.Status */
