@@ -90,7 +90,7 @@ static uint64_t until_next(const struct weir_queue *queue, uint64_t now) {
         next = queue->resume_ns;
     }
     uint64_t disk_ns = weir_queue_disk_wait(queue, now);
-    if (disk_ns > 0 && now + disk_ns < next) next = now + disk_ns;
+    if (disk_ns < next - now) next = now + disk_ns;
     if (queue->stopping && queue->deadline_ns < next) next = queue->deadline_ns > now ? queue->deadline_ns : now;
     return next - now;
 }

@@ -11,6 +11,7 @@ void weir_queue_remove(struct queue_list *list, struct queue_item *item) {
     *(item->previous != NULL ? &item->previous->next : &list->first) = item->next;
     *(item->next != NULL ? &item->next->previous : &list->last) = item->previous;
     item->previous = item->next = NULL;
+    list->memory -= item->memory;
 }
 
 void weir_queue_insert(struct queue_list *list, struct queue_item *item) {
@@ -21,6 +22,7 @@ void weir_queue_insert(struct queue_list *list, struct queue_item *item) {
     item->next = after != NULL ? after->next : list->first;
     *(item->previous != NULL ? &item->previous->next : &list->first) = item;
     *(item->next != NULL ? &item->next->previous : &list->last) = item;
+    list->memory += item->memory;
 }
 
 void weir_queue_discard(struct weir_queue *queue, struct queue_item *item) {

@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SPILLS_A_ROUND = 8 };
+enum { SPILLS_A_ROUND = 8, READS_A_ROUND = 8 };
 #define AGAIN_NS          WEIR_S /* a disk that said no is asked again after it */
 #define PUT_AWAY_NS_LEAST WEIR_S /* what memory holds at the end has so long to be written, however late it is */
 
@@ -28,13 +28,6 @@ static size_t head_bytes(const struct weir_queue *queue) {
     return queue->failures > 0 ? 0 : queue->config.memory_bytes / 8;
 }
 
-static size_t waiting_bytes(const struct weir_queue *queue) {
-    size_t bytes = 0;
-    for (const struct queue_item *item = queue->waiting.first; item != NULL; item = item->next)
-        bytes += item->memory;
-    return bytes;
-}
-
 /* ---- to disk ---- */
 
 static bool is_short(const struct weir_queue *queue) {
@@ -42,26 +35,30 @@ static bool is_short(const struct weir_queue *queue) {
 }
 
 static bool is_old(const struct weir_queue *queue, const struct queue_item *item, uint64_t now) {
-    return item != NULL && !item->on_disk && now - item->pushed_ns > queue->disk.memory_age_ns;
+    return item != NULL && now > item->pushed_ns && now - item->pushed_ns > queue->disk.memory_age_ns;
 }
 
-/* Of what waits: what came back from disk stays there too until it is settled. */
-static const struct queue_item *oldest_in_memory(const struct weir_queue *queue) {
-    const struct queue_item *item = queue->waiting.first;
-    while (item != NULL && item->on_disk)
+/* What came back from disk is there until it is settled; one of which a part is delivered would come as a whole. */
+static bool may_go(const struct queue_item *item) {
+    return !item->on_disk && !item->too_large && item->ticket.settled_spans == 0;
+}
+
+static const struct queue_item *first_that_may_go(const struct queue_list *list) {
+    const struct queue_item *item = list->first;
+    while (item != NULL && !may_go(item))
         item = item->next;
     return item;
 }
 
 /* Nothing is on disk, and something has to go there: all that is behind the head, from now on in order. */
 static void begin(struct weir_queue *queue, uint64_t now) {
-    size_t head = is_old(queue, oldest_in_memory(queue), now) ? 0 : head_bytes(queue), bytes = 0;
+    size_t head = is_old(queue, first_that_may_go(&queue->waiting), now) ? 0 : head_bytes(queue), bytes = 0;
     struct queue_item *item = queue->waiting.first;
     while (item != NULL && (bytes += item->memory) <= head)
         item = item->next;
     while (item != NULL) {
         struct queue_item *next = item->next;
-        if (!item->on_disk) {
+        if (may_go(item)) {
             weir_queue_remove(&queue->waiting, item);
             weir_queue_insert(&queue->arriving, item);
         }
@@ -82,7 +79,7 @@ static void end(struct weir_queue *queue) {
 /* The next batch that has to go to disk, taken out of its list, or NULL. */
 static struct queue_item *next_to_spill(struct weir_queue *queue, uint64_t now) {
     bool wanted = is_short(queue) || is_old(queue, queue->arriving.first, now) ||
-                  (!weir_queue_is_spooling(queue) && is_old(queue, oldest_in_memory(queue), now));
+                  (!weir_queue_is_spooling(queue) && is_old(queue, first_that_may_go(&queue->waiting), now));
     if (!weir_queue_is_spooling(queue) && wanted) begin(queue, now);
     if (!wanted && !is_on_disk(queue)) end(queue);
     struct queue_item *item = wanted ? queue->arriving.first : NULL;
@@ -91,34 +88,53 @@ static struct queue_item *next_to_spill(struct weir_queue *queue, uint64_t now) 
     return item;
 }
 
-static void lost(struct weir_queue *queue, uint64_t spans) {
+static void lost(struct weir_queue *queue, uint64_t read_back, uint64_t rest) {
     pthread_mutex_lock(&queue->lock);
-    queue->row.spooled -= spans;
-    WEIR_TALLY("dropped_full", queue->row.dropped[WEIR_QUEUE_FULL], spans);
+    queue->row.spooled -= rest;
+    WEIR_TALLY("dropped_full", queue->row.dropped[WEIR_QUEUE_FULL], rest);
     pthread_mutex_unlock(&queue->lock);
     weir_log_limited(&queue->room_limit, WEIR_LOG_WARN, "spool_full exporter=%s dropped_oldest_spans=%llu",
-                     queue->config.name, (unsigned long long)spans);
+                     queue->config.name, (unsigned long long)(read_back + rest));
 }
 
-/* The oldest goes, whatever of it was read back first. False: there is nothing that could. */
-static bool make_room(struct weir_queue *queue) {
+static bool is_of_oldest(const struct weir_queue *queue, const struct queue_item *item) {
+    return item->on_disk && weir_spool_segment(queue->spool, item->token) == weir_spool_oldest(queue->spool);
+}
+
+/* Gives up what was read back of the oldest segment. False: some of it is under way, and the segment stays. */
+static bool drop_oldest(struct weir_queue *queue, uint64_t *spans) {
     struct queue_item *garbage = NULL;
+    bool under_way = false;
     pthread_mutex_lock(&queue->lock);
-    for (struct queue_item *item = queue->waiting.first; item != NULL;) {
+    for (struct queue_item *item = queue->flying.first; item != NULL && !under_way; item = item->next)
+        under_way = is_of_oldest(queue, item);
+    for (struct queue_item *item = queue->waiting.first; item != NULL && !under_way;) {
         struct queue_item *next = item->next;
-        if (item->on_disk) weir_queue_drop(queue, &queue->waiting, item, WEIR_QUEUE_FULL, &garbage);
+        if (is_of_oldest(queue, item)) {
+            *spans += item->batch->span_count;
+            weir_queue_drop(queue, &queue->waiting, item, WEIR_QUEUE_FULL, &garbage);
+        }
         item = next;
     }
     pthread_mutex_unlock(&queue->lock);
     weir_queue_discard(queue, garbage);
-    uint64_t spans = weir_spool_make_room(queue->spool);
-    if (spans > 0) lost(queue, spans);
-    return spans > 0;
+    return !under_way;
+}
+
+/* The oldest goes, whatever of it was read back first. False: there is nothing that could. */
+static bool make_room(struct weir_queue *queue) {
+    uint64_t read_back = 0, rest = 0;
+    uint64_t oldest = weir_spool_oldest(queue->spool);
+    if (!drop_oldest(queue, &read_back)) return false;
+    if (weir_spool_oldest(queue->spool) == oldest) rest = weir_spool_make_room(queue->spool);
+    if (read_back + rest > 0) lost(queue, read_back, rest);
+    return read_back + rest > 0;
 }
 
 /* Spans of the batch that are on disk now. */
-static uint32_t write_out(struct weir_queue *queue, const struct queue_item *item, uint64_t now) {
+static uint32_t write_out(struct weir_queue *queue, struct queue_item *item) {
     struct weir_error err = {0};
+    uint64_t now = weir_mono_ns(queue->clock);
     uint32_t from = 0;
     enum weir_status status;
     do {
@@ -129,8 +145,12 @@ static uint32_t write_out(struct weir_queue *queue, const struct queue_item *ite
         queue->disk_failing = false;
         return from;
     }
-    queue->disk_failing = true;
-    queue->spill_ns = now + AGAIN_NS;
+    if (status == WEIR_INVALID) {
+        item->too_large = true;
+    } else {
+        queue->disk_failing = true;
+        queue->spill_ns = now + AGAIN_NS;
+    }
     weir_log_limited(&queue->disk_limit, WEIR_LOG_WARN, "spool_failed exporter=%s why=\"%s\"", queue->config.name,
                      err.text);
     return from;
@@ -161,22 +181,25 @@ static void sync_and_discard(struct weir_queue *queue, struct queue_item *writte
 }
 
 /* True: there is more to spill. */
-static bool spill(struct weir_queue *queue, uint64_t now) {
+static bool spill(struct weir_queue *queue) {
     struct queue_item *written = NULL;
     bool more = true;
-    if (now < queue->spill_ns) return false;
+    if (weir_mono_ns(queue->clock) < queue->spill_ns) return false;
     for (int i = 0; i < SPILLS_A_ROUND && more; i++) {
         pthread_mutex_lock(&queue->lock);
-        bool late = queue->stopping && weir_mono_ns(queue->clock) >= queue->deadline_ns;
+        uint64_t now = weir_mono_ns(queue->clock); /* others push meanwhile */
+        bool late = queue->stopping && now >= queue->deadline_ns;
         struct queue_item *item = late ? NULL : next_to_spill(queue, now);
         pthread_mutex_unlock(&queue->lock);
         more = item != NULL;
         if (!more) break;
-        uint32_t spans = write_out(queue, item, now);
+        uint32_t spans = write_out(queue, item);
         pthread_mutex_lock(&queue->lock);
         if (book_spilled(queue, item, spans)) {
             item->next = written;
             written = item;
+        } else if (item->too_large) {
+            weir_queue_insert(&queue->waiting, item);
         } else {
             weir_queue_insert(&queue->arriving, item);
             more = false;
@@ -191,10 +214,19 @@ static bool spill(struct weir_queue *queue, uint64_t now) {
 
 /* ---- from disk ---- */
 
-static bool wants_more(struct weir_queue *queue) {
+/* Under the lock: is there room for what is on disk? It takes half of memory, so that what comes finds the other. */
+static bool has_room(const struct weir_queue *queue) {
+    if (queue->stopping || !is_on_disk(queue)) return false;
+    if (queue->waiting.first == NULL && queue->flying.first == NULL) return true;
+    return (queue->waiting.first == NULL || queue->waiting.memory < head_bytes(queue)) &&
+           queue->waiting.memory + queue->flying.memory + queue->read_memory < queue->config.memory_bytes / 2 &&
+           queue->memory + queue->read_memory < queue->config.memory_bytes;
+}
+
+static bool wants_more(struct weir_queue *queue, uint64_t *max_age_ns) {
     pthread_mutex_lock(&queue->lock);
-    bool wants = !queue->stopping && is_on_disk(queue) &&
-                 (queue->waiting.first == NULL || waiting_bytes(queue) < head_bytes(queue));
+    bool wants = has_room(queue);
+    *max_age_ns = queue->config.max_age_ns;
     pthread_mutex_unlock(&queue->lock);
     return wants;
 }
@@ -209,6 +241,7 @@ static void book_read(struct weir_queue *queue, const struct weir_spool_read *re
         item->sequence = queue->sequence++;
         WEIR_TALLY("queued_from_disk", queue->row.queued, spans);
         queue->memory += item->memory;
+        queue->read_memory = item->memory;
         weir_queue_insert(&queue->waiting, item);
     }
     weir_queue_show_memory(queue);
@@ -216,11 +249,11 @@ static void book_read(struct weir_queue *queue, const struct weir_spool_read *re
 }
 
 /* True: something came. */
-static bool refill_one(struct weir_queue *queue, uint64_t now) {
+static bool refill_one(struct weir_queue *queue, uint64_t max_age_ns, uint64_t now) {
     struct queue_item *item = calloc(1, sizeof *item);
     struct weir_spool_read read;
     if (item == NULL) return false;
-    weir_spool_read(queue->spool, queue->config.max_age_ns, &read);
+    weir_spool_read(queue->spool, max_age_ns, &read);
     if (read.batch == NULL) {
         free(item);
         item = NULL;
@@ -242,17 +275,24 @@ static bool refill_one(struct weir_queue *queue, uint64_t now) {
     return item != NULL;
 }
 
-static void refill(struct weir_queue *queue, uint64_t now) {
-    while (now >= queue->read_ns && wants_more(queue)) {
-        if (!refill_one(queue, now)) break;
+/* True: there is more to read. */
+static bool refill(struct weir_queue *queue) {
+    uint64_t now = weir_mono_ns(queue->clock), max_age_ns;
+    for (int i = 0; now >= queue->read_ns && wants_more(queue, &max_age_ns); i++) {
+        if (i == READS_A_ROUND) return true;
+        if (!refill_one(queue, max_age_ns, now)) {
+            queue->read_ns = now + AGAIN_NS; /* out of memory */
+            break;
+        }
     }
+    return false;
 }
 
 bool weir_queue_move(struct weir_queue *queue) {
     if (queue->spool == NULL) return false;
+    bool more = refill(queue);
+    more = spill(queue) || more; /* last, so that what comes finds room */
     uint64_t now = weir_mono_ns(queue->clock);
-    bool more = spill(queue, now);
-    refill(queue, now);
     if (now >= queue->tick_ns) {
         queue->tick_ns = now + WEIR_S;
         weir_spool_tick(queue->spool);
@@ -261,36 +301,56 @@ bool weir_queue_move(struct weir_queue *queue) {
 }
 
 uint64_t weir_queue_disk_wait(const struct weir_queue *queue, uint64_t now) {
-    if (queue->spool == NULL || queue->stopping || !is_on_disk(queue) || queue->waiting.first != NULL) return 0;
+    if (queue->spool == NULL || !has_room(queue)) return UINT64_MAX;
     return queue->read_ns > now ? queue->read_ns - now : 0;
 }
 
 /* ---- the end ---- */
 
-/* What is there is written until until_ns, or until the disk says no. What is on disk already only leaves memory. */
+static struct queue_item *next_to_put_away(struct queue_list *list) {
+    struct queue_item *item = list->first;
+    while (item != NULL && (item->on_disk || item->too_large))
+        item = item->next;
+    if (item != NULL) weir_queue_remove(list, item);
+    return item;
+}
+
+/* What is there is written until until_ns, or until the disk says no. */
 static void put_away(struct weir_queue *queue, struct queue_list *list, uint64_t until_ns) {
-    struct queue_item *done = NULL, *next;
-    bool stopped = false;
-    for (struct queue_item *item = list->first; item != NULL; item = next) {
+    struct queue_item *done = NULL;
+    for (bool goes_on = true; goes_on && weir_mono_ns(queue->clock) < until_ns;) {
         pthread_mutex_lock(&queue->lock);
-        next = item->next;
+        struct queue_item *item = next_to_put_away(list);
         pthread_mutex_unlock(&queue->lock);
-        uint64_t now = weir_mono_ns(queue->clock);
-        if (!item->on_disk && (stopped || now >= until_ns)) continue;
-        uint32_t written = item->on_disk ? item->batch->span_count : write_out(queue, item, now);
+        if (item == NULL) break;
+        uint32_t written = write_out(queue, item);
         pthread_mutex_lock(&queue->lock);
         bool booked = book_spilled(queue, item, written);
-        if (booked) weir_queue_remove(list, item);
+        if (!booked) weir_queue_insert(list, item);
         pthread_mutex_unlock(&queue->lock);
-        if (!booked) {
-            stopped = true;
-            continue;
-        }
-        item->on_disk = false; /* its token stays unsettled: the next start reads it again */
+        goes_on = booked || item->too_large; /* the others may fit */
+        if (!booked) continue;
         item->next = done;
         done = item;
     }
     sync_and_discard(queue, done);
+}
+
+/* What was read back is there still: the next start reads it again. */
+static void leave_on_disk(struct weir_queue *queue) {
+    struct queue_item *done = NULL;
+    pthread_mutex_lock(&queue->lock);
+    for (struct queue_item *item = queue->waiting.first, *next; item != NULL; item = next) {
+        next = item->next;
+        if (!item->on_disk) continue;
+        weir_queue_remove(&queue->waiting, item);
+        book_spilled(queue, item, item->batch->span_count);
+        item->on_disk = false; /* its token stays unsettled */
+        item->next = done;
+        done = item;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    weir_queue_discard(queue, done);
 }
 
 void weir_queue_put_away(struct weir_queue *queue) {
@@ -300,6 +360,7 @@ void weir_queue_put_away(struct weir_queue *queue) {
     if (until_ns < queue->end_ns) until_ns = queue->end_ns;
     put_away(queue, &queue->waiting, until_ns);
     put_away(queue, &queue->arriving, until_ns);
+    leave_on_disk(queue); /* last: until then it may have to make room */
     weir_spool_sync(queue->spool, &err);
 }
 

@@ -32,12 +32,14 @@ struct queue_item {
     uint64_t pushed_ns, sent_ns;
     uint64_t retry_ns; /* not before; 0 = at once */
     uint32_t attempts;
-    bool on_disk; /* came from the spool, and is there until it is settled by its token */
+    bool on_disk;   /* came from the spool, and is there until it is settled by its token */
+    bool too_large; /* for the disk */
     uint64_t token;
 };
 
 struct queue_list {
     struct queue_item *first, *last;
+    size_t memory; /* of its items */
 };
 
 struct weir_queue {
@@ -63,6 +65,7 @@ struct weir_queue {
     struct weir_spool *spool; /* NULL: none. Queue's thread, without the lock */
     struct weir_queue_disk disk;
     uint64_t tick_ns, spill_ns, read_ns; /* queue's thread: the next chores, not before; next spill, next reading */
+    size_t read_memory;                  /* of the batch that was read back last */
     _Atomic bool disk_failing;
     struct weir_log_limit disk_limit, room_limit;
     bool writing; /* a batch is on its way to disk, and in no list */
@@ -101,7 +104,7 @@ void weir_queue_discard(struct weir_queue *queue, struct queue_item *item);
 bool weir_queue_move(struct weir_queue *queue);
 /* What is left in memory, when the exporter is closed. What cannot be written stays where it is. */
 void weir_queue_put_away(struct weir_queue *queue);
-/* Under the lock: until the disk may be read or written again; 0: no matter. */
+/* Under the lock: until there is something to read back; UINT64_MAX: nothing that can be taken now. */
 uint64_t weir_queue_disk_wait(const struct weir_queue *queue, uint64_t now);
 /* Under the lock: what is pushed goes behind what is on disk. */
 bool weir_queue_is_spooling(const struct weir_queue *queue);

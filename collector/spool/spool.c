@@ -99,9 +99,15 @@ static void release(struct weir_spool *spool, uint64_t number) {
         weir_log_trim(spool->log);
 }
 
-/* What is in it and was not read back is not wanted any more. */
+/* What is in it and was not read back is not wanted any more. Where it is being written, what comes is read from
+ * behind that on. */
 static uint64_t give_up(struct weir_spool *spool, struct spool_segment *segment) {
     uint64_t spans = segment->spans;
+    if (segment->number == spool->reading_segment) {
+        weir_log_reader_close(spool->reader);
+        spool->reading_segment = 0;
+    }
+    segment->start = segment->written_bytes;
     spool->spans -= spans;
     segment->records = 0;
     segment->spans = 0;
@@ -114,7 +120,7 @@ static uint64_t give_up(struct weir_spool *spool, struct spool_segment *segment)
 
 /* The segment that is being written ends with what is in it, where there is room for that. */
 static void write_index(struct weir_spool *spool) {
-    const struct spool_segment *segment = &spool->segments[spool->segment_count - 1];
+    struct spool_segment *segment = &spool->segments[spool->segment_count - 1];
     uint8_t index[SPOOL_INDEX_BYTES] = {0};
     if (weir_log_writing(spool->log) != segment->number) { /* the log gave it up: a sync failed, or a torn end stays */
         spool->writing = false;
@@ -124,13 +130,19 @@ static void write_index(struct weir_spool *spool) {
     memcpy(index, &segment->written_records, 4);
     memcpy(index + 8, &segment->written_spans, 8);
     memcpy(index + 16, &segment->newest_unix_ns, 8);
-    if (weir_log_append(spool->log, SPOOL_INDEX_KIND, index, sizeof index, NULL, NULL) == WEIR_OK)
-        spool->writing = false;
+    if (weir_log_append(spool->log, SPOOL_INDEX_KIND, index, sizeof index, NULL, NULL) != WEIR_OK) return;
+    segment->written_bytes += SPOOL_INDEX_RECORD_BYTES;
+    spool->writing = false;
 }
 
 static enum weir_status append(struct weir_spool *spool, const uint8_t *bytes, size_t size, uint32_t spans,
                                uint64_t unix_ns, struct weir_error *err) {
     uint64_t number, before = 0, more = WEIR_LOG_HEAD_BYTES + size;
+    /* Beside the segment that is being written, which cannot go. */
+    if (WEIR_LOG_HEADER_BYTES + spool->segment_bytes + more + WEIR_LOG_HEADER_BYTES > spool->max_bytes)
+        return weir_fail(err, WEIR_INVALID, 0, false,
+                         "spool: a batch of %zu bytes is too large for max_bytes %" PRIu64 " of its spool", size,
+                         spool->max_bytes);
     /* With an index behind it the next record does not fit any more either, and the log begins a segment for it. */
     if (spool->writing && spool->segments[spool->segment_count - 1].written_bytes + more + SPOOL_INDEX_RECORD_BYTES >
                               spool->segment_bytes)
@@ -365,6 +377,15 @@ void weir_spool_settled(struct weir_spool *spool, uint64_t token) {
 
 /* ---- the public rest ---- */
 
+uint64_t weir_spool_oldest(const struct weir_spool *spool) {
+    return spool->segment_count > 0 ? spool->segments[0].number : 0;
+}
+
+uint64_t weir_spool_segment(const struct weir_spool *spool, uint64_t token) {
+    assert(token - spool->first_token < spool->reading_count);
+    return spool->readings[token % spool->reading_capacity].segment;
+}
+
 uint64_t weir_spool_spans(const struct weir_spool *spool) {
     return spool->spans;
 }
@@ -397,6 +418,7 @@ enum weir_status weir_spool_open(struct weir_spool **spool, const struct weir_sp
     made->mono_at_open_ns = weir_mono_ns(options->clock);
     made->sync = options->disk != NULL && options->disk->sync != NULL ? options->disk->sync : fdatasync;
     made->segment_bytes = options->segment_bytes;
+    made->max_bytes = options->max_bytes;
     made->registry = options->metrics;
     made->writer = weir_spool_writer_new(options->names, options->level);
     made->batches = weir_spool_reader_new(options->names);

@@ -41,7 +41,7 @@ uint64_t weir_spool_spans(const struct weir_spool *spool);
 
 /* Appends spans [*from, span_count) of a batch that is age_ns old, as one record or, where it is very large, as
  * several; *from is then what was not written. WEIR_FULL: max_bytes is met, see weir_spool_make_room(), or out of
- * memory; WEIR_IO: the disk said no; WEIR_INVALID: span *from is larger than a record can be. */
+ * memory; WEIR_IO: the disk said no; WEIR_INVALID: span *from is larger than a record can be, or than max_bytes. */
 enum weir_status weir_spool_write(struct weir_spool *spool, const struct weir_batch *batch, uint32_t *from,
                                   uint64_t age_ns, struct weir_error *err);
 /* What was written is safe against power loss. */
@@ -63,6 +63,9 @@ struct weir_spool_read {
 void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_spool_read *read);
 /* What was read back need not be kept any more. Each token once. */
 void weir_spool_settled(struct weir_spool *spool, uint64_t token);
+/* The oldest segment, which is the first to go; 0: there is none. And the one that a token's batch is in. */
+uint64_t weir_spool_oldest(const struct weir_spool *spool);
+uint64_t weir_spool_segment(const struct weir_spool *spool, uint64_t token);
 /* Once a second or so: remembers the cursor, removes what may go, refreshes the series. */
 void weir_spool_tick(struct weir_spool *spool);
 /* What was read back and is not settled stays for the next start. Accepts NULL. */

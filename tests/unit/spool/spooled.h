@@ -22,7 +22,7 @@ enum { MiB = 1 << 20 };
 
 /* `spans` spans of `bytes` each, which do not compress; their ids are `id` and what follows it. */
 static inline struct weir_batch *make_spans(uint64_t id, uint32_t spans, uint32_t bytes) {
-    static uint64_t random = 88172645463325252ull;
+    uint64_t random = 88172645463325252ull ^ (id * 0x9e3779b97f4a7c15ull);
     static struct weir_origins *origins;
     struct weir_batch *batch = weir_batch_new(NULL, (size_t)spans * bytes);
     int is_new;
@@ -33,7 +33,8 @@ static inline struct weir_batch *make_spans(uint64_t id, uint32_t spans, uint32_
     assert_int_equal(weir_batch_origin(batch, origin, &index), WEIR_OK);
     weir_origin_unref(origin);
     for (uint32_t i = 0; i < spans; i++) {
-        struct weir_span span = {.prior = 1, .span_id = id + i, .trace_lo = id + i, .offset = (uint32_t)batch->size, .size = bytes};
+        struct weir_span span = {
+            .prior = 1, .span_id = id + i, .trace_lo = id + i, .offset = (uint32_t)batch->size, .size = bytes};
         assert_int_equal(weir_batch_room(batch, bytes), WEIR_OK);
         for (uint32_t b = 0; b < bytes; b++) {
             random ^= random << 13;

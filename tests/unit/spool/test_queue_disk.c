@@ -457,6 +457,109 @@ static void durable_means_synced(void **state) {
     fail_with = 0;
 }
 
+/* A back end that answers at once leaves nothing under way that would wake the thread: it must not sleep. */
+static void what_is_on_disk_does_not_wait_for_a_second(void **state) {
+    (void)state;
+    back_end.down = true;
+    push_all(0, 1000);
+    back_end.down = false;
+    now_ns += 2 * WEIR_S;
+    int rounds = 0;
+    for (uint64_t wait_ns = 0; balanced().delivered < 1000 * SPANS; rounds++) {
+        wait_ns = weir_queue_round(queue);
+        assert_true(wait_ns == 0 || balanced().spooled == 0);
+        assert_true(rounds < 2000);
+    }
+    assert_true(weir_queue_round(queue) > 0);
+    delivered_in_order(0, 1000);
+}
+
+static void push_large(uint32_t number) { /* 900 kB; 2 MiB are for memory */
+    struct weir_batch *batch = make_spans((uint64_t)number * 1000, 450, SPAN_BYTES);
+    weir_queue_push(queue, batch);
+    weir_batch_unref(batch);
+    pushed += 450;
+}
+
+static void what_comes_back_leaves_room_for_what_comes(void **state) {
+    (void)state;
+    back_end.down = true;
+    for (uint32_t i = 0; i < 20; i++) {
+        push_large(i);
+        weir_queue_round(queue);
+    }
+    back_end.down = false;
+    now_ns += 2 * WEIR_S;
+    weir_queue_round(queue);
+    back_end.holds = true;
+    for (uint32_t i = 20; i < 30; i++) {
+        weir_queue_round(queue);
+        assert_true(back_end.held_count > 0);
+        weir_queue_round(queue); /* with that under way, what came before goes to disk */
+        push_large(i);
+        assert_int_equal(balanced().dropped[WEIR_QUEUE_FULL], 0);
+    }
+}
+
+/* What expires is passed over, and what is written behind it, to the same file, is read. */
+static void what_comes_after_expired_batches_is_read(void **state) {
+    (void)state;
+    back_end.down = true;
+    push_all(0, 50);
+    seconds_pass(12);
+    uint64_t spooled = balanced().spooled;
+    assert_true(spooled > 0);
+    now_ns += 3600 * WEIR_S;
+    for (uint32_t i = 50; i < 100; i++)
+        push(i);
+    seconds_pass(12);
+    back_end.down = false;
+    seconds_pass(5);
+    struct weir_queue_row row = balanced();
+    assert_int_equal(row.dropped[WEIR_QUEUE_EXPIRED], 50 * SPANS);
+    assert_int_equal(row.delivered, 50 * SPANS);
+    delivered_in_order(50, 100);
+}
+
+/* It stays in memory, and holds up nobody. */
+static void a_batch_that_no_spool_can_hold_stays_in_memory(void **state) {
+    (void)state;
+    close_queue();
+    options.max_bytes = 2 * MiB;
+    config.memory_bytes = 4 * MiB;
+    open_queue();
+    back_end.down = true;
+    push_all(0, 10);
+    struct weir_batch *large = make_spans(1000, 600, SPAN_BYTES);
+    weir_queue_push(queue, large);
+    weir_batch_unref(large);
+    pushed += 600;
+    push_all(11, 20);
+    seconds_pass(12);
+    struct weir_queue_row row = balanced();
+    assert_true(row.spooled >= 15 * SPANS && row.queued >= 600);
+    for (int i = 0; i < WEIR_QUEUE_DROPS; i++)
+        assert_int_equal(row.dropped[i], 0);
+    weir_queue_stop(queue, now_ns);
+    row = balanced();
+    assert_int_equal(row.dropped[WEIR_QUEUE_SHUTDOWN], 600);
+    assert_int_equal(row.spooled, 19 * SPANS);
+}
+
+static void an_end_with_a_full_spool_costs_the_oldest(void **state) {
+    (void)state;
+    close_queue();
+    options.max_bytes = 3 * MiB;
+    open_queue();
+    push_all(0, 2);
+    back_end.holds = true;
+    push_all(2, 300); /* the oldest are under way: nothing can go */
+    weir_queue_stop(queue, now_ns);
+    struct weir_queue_row row = balanced();
+    assert_int_equal(row.dropped[WEIR_QUEUE_SHUTDOWN], 0);
+    assert_true(row.spooled * SPAN_BYTES > 3 * MiB / 2);
+}
+
 static void a_batch_that_comes_while_disk_is_read_waits_its_turn(void **state) {
     (void)state;
     back_end.down = true;
@@ -525,6 +628,11 @@ int main(void) {
         IN_A_FOLDER(age_is_a_reason),
         IN_A_FOLDER(reading_back_has_a_cap),
         IN_A_FOLDER(durable_means_synced),
+        IN_A_FOLDER(what_is_on_disk_does_not_wait_for_a_second),
+        IN_A_FOLDER(what_comes_back_leaves_room_for_what_comes),
+        IN_A_FOLDER(what_comes_after_expired_batches_is_read),
+        IN_A_FOLDER(a_batch_that_no_spool_can_hold_stays_in_memory),
+        IN_A_FOLDER(an_end_with_a_full_spool_costs_the_oldest),
         IN_A_FOLDER(threads_push_while_it_goes_to_disk),
         IN_A_FOLDER(a_batch_that_comes_while_disk_is_read_waits_its_turn),
     };
