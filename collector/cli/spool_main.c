@@ -147,7 +147,11 @@ static int ls(const struct weir_spool_dir *dir, bool json) {
     struct weir_spool_sum *sums = calloc(dir->part_count, sizeof *sums);
     struct weir_error err = {0};
     struct weir_buffer out = {0};
-    enum weir_status status = sums == NULL ? weir_fail(&err, WEIR_FULL, 0, true, "out of memory") : WEIR_OK;
+    enum weir_status status = WEIR_OK;
+    if (sums == NULL) {
+        fputs("weir spool: out of memory\n", stderr);
+        return 1;
+    }
     bool damaged = false;
     for (uint32_t i = 0; status == WEIR_OK && i < dir->part_count; i++) {
         status = weir_spool_sum(&dir->parts[i], &sums[i], &err);
