@@ -29,7 +29,7 @@ static const char main_usage[] =
     "  explain  why a trace was or would be kept, rule by rule\n"
     "  replay   try a sampling policy on trace files: what it keeps, saves, loses\n"
     "  import   turn rules of another tail sampler into a sampling.yaml\n"
-    "  spool    look at what is on disk for back ends that were away, or send it elsewhere\n"
+    "  spool    what waits on disk for back ends: look at it, check it, send it on\n"
     "  version  print the version\n"
     "\n"
     "`weir run` needs no configuration: gRPC on 127.0.0.1:4317, StatsD on 127.0.0.1:8125/udp, /metrics on\n"
