@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 struct segment {
@@ -137,6 +138,17 @@ static enum weir_status survey(struct weir_log *log, struct weir_error *err) {
     return status;
 }
 
+/* errno, or 0. Who looks whether the directory is in use has the lock for a moment: that is waited for. */
+static int lock(int fd) {
+    enum { TRIES = 20, PAUSE_MS = 10 };
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK || i >= TRIES) return errno;
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000 * 1000}, NULL);
+    }
+    return 0;
+}
+
 enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_options *options, struct weir_error *err) {
     if (options->directory[0] == 0 || strlen(options->directory) >= PATH_MAX / 2) {
         return weir_fail(err, WEIR_INVALID, 0, false, "log: directory is %s",
@@ -171,8 +183,8 @@ enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_opti
         status = weir_fail(err, WEIR_IO, errno, false, "log: open %s/lock: %s", made->directory, strerror(errno));
         goto fail;
     }
-    if (flock(made->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        int why = errno;
+    int why = lock(made->lock_fd);
+    if (why != 0) {
         status = weir_fail(err, WEIR_IO, why, false, "log: %s/lock: %s", made->directory,
                            why == EWOULDBLOCK ? "another process has the directory" : strerror(why));
         goto fail;
