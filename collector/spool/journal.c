@@ -56,6 +56,8 @@ struct held {
     uint32_t live, released; /* released: to be unpinned when the decisions about them are written */
 };
 
+/* A start waits so long for a disk that gives errors: what it then cannot read is lost, though it was acknowledged. */
+#define PATIENCE_NS (10 * WEIR_S)
 enum { DECISIONS_BYTES = 64 << 10, KEPT_LEVEL = -3 /* as the blocks of the tail buffer */ };
 
 struct weir_journal_lane {
@@ -377,7 +379,8 @@ enum weir_status weir_journal_open(struct weir_journal **journal, const struct w
     const struct weir_log_options log = {.directory = directory,
                                          .segment_bytes = options->segment_bytes,
                                          .max_bytes = options->max_bytes,
-                                         .disk = options->disk};
+                                         .disk = options->disk,
+                                         .patience_ns = PATIENCE_NS};
     enum weir_status status = weir_log_open(&made->log, &log, err);
     if (status == WEIR_OK) {
         made->metrics = weir_metrics_open(options->metrics, metrics, JOURNAL_METRICS, NULL);

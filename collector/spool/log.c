@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PAUSE_NS 500000000ull /* before a disk that did not give what is there is asked again */
+
 struct segment {
     uint64_t number, bytes;
     uint32_t pins;
@@ -29,6 +31,7 @@ struct weir_log {
     int directory_fd, lock_fd;
     struct weir_log_disk disk;
     uint64_t segment_bytes, max_bytes;
+    uint64_t patience_ns; /* what is left of it; who replays */
     bool in_place;
     uint64_t newest_found;
     struct weir_log_stats replayed; /* what replay saw; who replays */
@@ -52,9 +55,15 @@ static int system_unlink(int directory_fd, const char *name) {
     return unlinkat(directory_fd, name, 0);
 }
 
+static void system_pause(uint64_t ns) {
+    struct timespec left = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        continue;
+}
+
 /* fsync for the directory: that fdatasync of one makes its names last is promised nowhere, and it costs the same. */
 static struct weir_log_disk disk_of(const struct weir_log_disk *given) {
-    struct weir_log_disk disk = {system_create, pwrite, ftruncate, fdatasync, fsync, system_unlink};
+    struct weir_log_disk disk = {system_create, pwrite, ftruncate, fdatasync, fsync, system_unlink, system_pause};
     if (given == NULL) return disk;
     if (given->create != NULL) disk.create = given->create;
     if (given->write != NULL) disk.write = given->write;
@@ -62,6 +71,7 @@ static struct weir_log_disk disk_of(const struct weir_log_disk *given) {
     if (given->sync != NULL) disk.sync = given->sync;
     if (given->sync_names != NULL) disk.sync_names = given->sync_names;
     if (given->unlink != NULL) disk.unlink = given->unlink;
+    if (given->pause != NULL) disk.pause = given->pause;
     return disk;
 }
 
@@ -169,6 +179,7 @@ enum weir_status weir_log_open(struct weir_log **log, const struct weir_log_opti
     made->disk = disk_of(options->disk);
     made->segment_bytes = options->segment_bytes;
     made->max_bytes = options->max_bytes;
+    made->patience_ns = options->patience_ns;
     made->in_place = options->in_place;
     made->next = 1;
     made->fd = made->lock_fd = -1;
@@ -517,12 +528,21 @@ static void tell_broken(struct replay *replay, const struct weir_log_damage *dam
     if (replay->broken != NULL) replay->broken(replay->self, name, damage->offset, damage->why);
 }
 
-static enum weir_status replay_segment(struct replay *replay, const struct weir_log *log,
+/* True after a pause: an error of reading may pass, and what was acknowledged must not go with it. */
+static bool is_patient(struct weir_log *log) {
+    if (log->patience_ns < PAUSE_NS) return false;
+    log->patience_ns -= PAUSE_NS;
+    log->disk.pause(PAUSE_NS);
+    return true;
+}
+
+static enum weir_status replay_segment(struct replay *replay, struct weir_log *log,
                                        const struct weir_log_segment *segment, struct weir_error *err) {
     struct weir_log_record record;
     struct weir_log_damage damage = {.segment = segment->number, .bytes = segment->bytes};
     struct weir_error why = {0};
-    if (weir_log_reader_open(replay->reader, log->directory_fd, segment->number, 0, &why) != WEIR_OK) {
+    while (weir_log_reader_open(replay->reader, log->directory_fd, segment->number, 0, &why) != WEIR_OK) {
+        if (why.sys != ENOENT && is_patient(log)) continue;
         damage.why = strerror(why.sys);
         tell_broken(replay, &damage);
         return WEIR_OK;
@@ -531,7 +551,14 @@ static enum weir_status replay_segment(struct replay *replay, const struct weir_
         switch (weir_log_reader_next(replay->reader, &record, &damage)) {
         case WEIR_LOG_NEXT_END: return WEIR_OK;
         case WEIR_LOG_NEXT_FULL: return weir_fail(err, WEIR_FULL, 0, true, "log: out of memory");
-        case WEIR_LOG_NEXT_DAMAGE: tell_broken(replay, &damage); break;
+        case WEIR_LOG_NEXT_DAMAGE:
+            /* Asked again from the same place, as often as there is patience; what cannot be opened is told then. */
+            if (damage.refused && is_patient(log) &&
+                weir_log_reader_open(replay->reader, log->directory_fd, segment->number, damage.offset, &why) ==
+                    WEIR_OK)
+                break;
+            tell_broken(replay, &damage);
+            break;
         case WEIR_LOG_NEXT_RECORD:
             if (replay->record(replay->self, &record) != 0) return WEIR_CLOSED;
             break;

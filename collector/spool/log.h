@@ -21,7 +21,8 @@
 
 struct weir_log;
 
-/* Every call that changes the disk, as the system call that it stands for. Tests give their own; NULL: the system's. */
+/* Every call that changes the disk, as the system call that it stands for, and the pause before it is asked again.
+ * Tests give their own; NULL: the system's. */
 struct weir_log_disk {
     int (*create)(int directory_fd, const char *name); /* openat, for writing: made new (O_EXCL), 0600 */
     ssize_t (*write)(int fd, const void *bytes, size_t size, off_t offset); /* pwrite */
@@ -29,6 +30,7 @@ struct weir_log_disk {
     int (*sync)(int fd);                                                    /* fdatasync, of a segment */
     int (*sync_names)(int directory_fd);                                    /* fsync, of the directory */
     int (*unlink)(int directory_fd, const char *name);                      /* unlinkat */
+    void (*pause)(uint64_t ns);                                             /* nanosleep */
 };
 
 struct weir_log_options {
@@ -39,6 +41,7 @@ struct weir_log_options {
      * that the caller gives up when he is done with it. Else see weir_log_let_go(). */
     bool in_place;
     const struct weir_log_disk *disk; /* NULL: the system's */
+    uint64_t patience_ns; /* replays ask a disk that does not give what is there again, for so long in all */
 };
 
 struct weir_log_stats {

@@ -242,8 +242,8 @@ static int trace_unlink(int directory_fd, const char *name) {
     return trace_done(0, why);
 }
 
-static const struct weir_log_disk trace_disk = {trace_create, trace_write,      trace_truncate,
-                                                trace_sync,   trace_sync_names, trace_unlink};
+static const struct weir_log_disk trace_disk = {trace_create, trace_write, trace_truncate, trace_sync, trace_sync_names,
+                                                trace_unlink, NULL};
 
 /* For logs that are looked at behind a crash: a real directory, and no time lost with syncing it. */
 static int no_sync(int fd) {

@@ -611,6 +611,56 @@ static int disk_sync(int fd) {
 }
 static const struct weir_log_disk failing = {.write = disk_write, .sync = disk_sync, .sync_names = disk_sync};
 
+static struct {
+    const char *file, *aside;
+    int pauses, back_after; /* so many pauses; 0 = never */
+} away;
+static void pause_until_it_is_back(uint64_t ns) {
+    assert_int_equal(ns, 500 * 1000000);
+    if (++away.pauses != away.back_after) return;
+    assert_int_equal(rmdir(away.file), 0);
+    assert_int_equal(rename(away.aside, away.file), 0);
+}
+
+/* Where the second of three segments was is a directory, which opens and cannot be read, for so many pauses of half a
+ * second; a replay has patience for four. */
+static void an_error_of_reading_may_pass(void **state) {
+    struct fixture *f = *state;
+    static const struct weir_log_disk pausing = {.pause = pause_until_it_is_back};
+    static const struct {
+        int back_after, pauses;
+        uint64_t bad;
+        const char *seen;
+    } rows[] = {{1, 1, 0, "one two three"}, {4, 4, 0, "one two three"}, {0, 4, 1, "one three"}};
+    f->options.disk = &pausing;
+    f->options.patience_ns = 2000 * 1000000ull;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char file[256], aside[256];
+        snprintf(f->directory, sizeof f->directory, "%s/%zu", f->folder, i);
+        snprintf(file, sizeof file, "%s/00000002.log", f->directory);
+        snprintf(aside, sizeof aside, "%s/aside", f->directory);
+        static const char *const texts[] = {"one", "two", "three"};
+        for (int n = 0; n < 3; n++) { /* each start has a segment of its own */
+            open_log(f);
+            put(f, texts[n]);
+            if (n < 2) close_log(f);
+        }
+        close_log(f);
+        open_log(f);
+        assert_int_equal(rename(file, aside), 0);
+        assert_int_equal(mkdir(file, 0700), 0);
+        away.file = file;
+        away.aside = aside;
+        away.pauses = 0;
+        away.back_after = rows[i].back_after;
+        struct weir_log_stats stats = replay(f);
+        assert_seen(f, rows[i].seen);
+        assert_int_equal(stats.records_bad, rows[i].bad);
+        assert_int_equal(away.pauses, rows[i].pauses);
+        close_log(f);
+    }
+}
+
 /* Fails at every write of three appends in turn, with and without a part of it written, then heals. */
 static void no_space_then_heals(void **state) {
     struct fixture *f = *state;
@@ -732,6 +782,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_head_that_asks_too_much, setup, teardown),
         cmocka_unit_test_setup_teardown(records_inside_records, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_segment_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_error_of_reading_may_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_go_from_the_oldest, setup, teardown),
         cmocka_unit_test_setup_teardown(found_segments_wait_until_let_go, setup, teardown),
         cmocka_unit_test_setup_teardown(full_is_an_answer, setup, teardown),
