@@ -4,6 +4,7 @@ disk is slow, full, failing, damaged. In the end the back end has each span, or 
 import errno
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -246,6 +247,22 @@ def test_an_error_of_reading_that_passes_costs_nothing(weir, away, tmp_path):
     one.balance(timeout=60)
     assert dropped(one, "damaged") == 0
     assert set(away.catch.seen) == truth(one)
+
+
+def test_an_error_of_reading_at_a_start_costs_nothing_that_was_acknowledged(weir, away, tmp_path):
+    """The journal of a durable Weir that was killed: the disk gives it a second after the start."""
+    disk = BadDisk(tmp_path, away.directory / "journal")
+    one = weir(exporters=away.exporters(), extra=away.spool(durable="true", memory_age="1h"), env=disk.env)
+    assert one.emit("--rate", 20_000, spans=4_000)["acknowledged"] == 4_000
+    one.kill()
+    disk.set(reading=errno.EIO)
+    heal = threading.Timer(1, disk.set)
+    heal.start()
+    one.start()
+    heal.join()
+    away.back()
+    assert one.balance().received == 4_000
+    assert len(away.catch.seen) == 4_000
 
 
 def test_a_slow_disk_does_not_hold_up_the_end(weir, away, tmp_path):
