@@ -101,6 +101,18 @@ static uint32_t receivers_on(const struct weir_config *config) {
     return bits;
 }
 
+static void print_spool(const struct weir_config *config) {
+    double share = (double)weir_config_spool_share(config) / (1 << 20);
+    uint32_t spools = 0;
+    for (uint32_t i = 0; i < config->exporter_count; i++)
+        spools += config->exporters[i].spool ? 1 : 0;
+    if (config->spool.directory[0] != 0 && spools > 0)
+        printf("  %-10s %s/exporters, %.1f MiB at most for each\n", "spool", config->spool.directory, share);
+    if (config->spool.durable)
+        printf("  %-10s %s/journal, %.1f MiB at most; senders wait for the disk\n", "durable", config->spool.directory,
+               share);
+}
+
 static void warn(void *self, int line, const char *text) {
     fprintf(stderr, "%s:%d: warning: %s\n", (const char *)self, line, text);
 }
@@ -139,12 +151,7 @@ int weir_check(const char *path) {
         if (config->exporter_count == 0) printf("  %-10s none: spans are counted and not stored\n", "exporters");
         for (uint32_t i = 0; i < config->exporter_count; i++)
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
-        if (config->spool.directory[0] != 0)
-            printf("  %-10s %s/exporters, %.1f GiB at most for each\n", "spool", config->spool.directory,
-                   (double)weir_config_spool_share(config) / (1 << 30));
-        if (config->spool.durable)
-            printf("  %-10s %s/journal, %.1f GiB at most; senders wait for the disk\n", "durable",
-                   config->spool.directory, (double)weir_config_spool_share(config) / (1 << 30));
+        print_spool(config);
         print_policy("sampling", config->sampling.policy, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
         weir_policy_remarks(policy, receivers_on(config), warn, config->sampling.policy);

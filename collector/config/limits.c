@@ -300,6 +300,12 @@ static enum weir_status check_spool(const struct weir_config *config, const stru
         return weir_yaml_fail(doc, config->spool.line, err,
                               "spool.durable: is true, spool.directory is not given: there is no disk to write to");
     }
+    for (uint32_t i = 0; i < config->exporter_count && config->spool.directory[0] == 0; i++) {
+        int asked = line_at(lines->exporters[i], WEIR_SCOPE_EXPORTER, "spool");
+        if (asked == 0 || !config->exporters[i].spool) continue;
+        return weir_yaml_fail(doc, asked, err, "exporters.%s.spool: is true, spool.directory is not given",
+                              config->exporters[i].name);
+    }
     uint64_t share = weir_config_spool_share(config);
     int line = line_at(lines->top, WEIR_SCOPE_TOP, "spool.segment_bytes");
     bool enough = config->spool.segment_bytes >= SEGMENT_BYTES_LEAST;

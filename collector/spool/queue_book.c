@@ -174,7 +174,7 @@ void weir_queue_settle(struct weir_ticket *ticket, enum weir_settlement how, uin
         weir_queue_evict(queue, &garbage); /* while it was in flight, it could not be */
         break;
     }
-    uint64_t held = queue->row.queued + queue->row.in_flight;
+    uint64_t held = queue->row.spooled + queue->row.queued + queue->row.in_flight;
     if (how != WEIR_RETRY) { /* either answer says that the back end is there */
         recovered = queue->failing_logged;
         queue->failing_logged = false;

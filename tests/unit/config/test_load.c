@@ -314,6 +314,8 @@ static void test_refused(void **state) {
     /* what only makes sense together */
     refuses("spool:\n  durable: true\n",
             "weir.yaml:2: spool.durable: is true, spool.directory is not given: there is no disk to write to");
+    refuses("exporters:\n  file:\n    directory: /f\n    spool: true\n",
+            "weir.yaml:4: exporters.file.spool: is true, spool.directory is not given");
     refuses("spool: { directory: /d, max_bytes: 64MiB }\n\nlanes: 1\nspool.x: 1\n",
             "weir.yaml:4: spool.x: unknown key, did you mean spool?");
     refuses("spool:\n  directory: /d\n  max_bytes: 64MiB\n  segment_bytes: 33MiB\n",
