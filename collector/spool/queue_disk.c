@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SPILLS_A_ROUND = 8, READS_A_ROUND = 8 };
+enum { SPILLS_A_ROUND = 8, READS_A_ROUND = 8, HOLDS_UP_ATTEMPTS = 8 };
 #define AGAIN_NS          WEIR_S /* a disk that said no is asked again after it */
 #define PUT_AWAY_NS_LEAST WEIR_S /* what memory holds at the end has so long to be written, however late it is */
 
@@ -212,6 +212,39 @@ static bool spill(struct weir_queue *queue) {
     return more;
 }
 
+/* One that the back end does not take, while others get through, and that is all that keeps the oldest segment. */
+static struct queue_item *next_to_move(const struct weir_queue *queue) {
+    struct queue_item *item = queue->waiting.first;
+    if (!weir_spool_has_newer(queue->spool)) return NULL;
+    while (item != NULL && (item->attempts < HOLDS_UP_ATTEMPTS || item->attempts <= queue->failures ||
+                            !is_of_oldest(queue, item) || item->ticket.settled_spans > 0))
+        item = item->next;
+    return item;
+}
+
+/* It goes behind what is on disk: else nothing of that could be removed before it expires, and all that was delivered
+ * since would come again at the next start. It was one record, and is one again: all of it is written, or nothing. */
+static void move_behind(struct weir_queue *queue) {
+    struct weir_error err = {0};
+    uint32_t from = 0;
+    pthread_mutex_lock(&queue->lock);
+    struct queue_item *item = next_to_move(queue);
+    if (item != NULL) weir_queue_remove(&queue->waiting, item);
+    pthread_mutex_unlock(&queue->lock);
+    if (item == NULL) return;
+    uint64_t age_ns = weir_mono_ns(queue->clock) - item->pushed_ns;
+    weir_spool_write(queue->spool, item->batch, &from, age_ns, &err);
+    if (from > 0 && queue->disk.durable) weir_spool_sync(queue->spool, &err);
+    pthread_mutex_lock(&queue->lock);
+    if (!book_spilled(queue, item, from)) {
+        weir_queue_insert(&queue->waiting, item);
+        item = NULL;
+    }
+    weir_queue_show_memory(queue);
+    pthread_mutex_unlock(&queue->lock);
+    weir_queue_discard(queue, item);
+}
+
 /* ---- from disk ---- */
 
 /* Under the lock: is there room for what is on disk? It takes half of memory, so that what comes finds the other. */
@@ -295,6 +328,7 @@ bool weir_queue_move(struct weir_queue *queue) {
     uint64_t now = weir_mono_ns(queue->clock);
     if (now >= queue->tick_ns) {
         queue->tick_ns = now + WEIR_S;
+        move_behind(queue);
         weir_spool_tick(queue->spool);
     }
     return more;

@@ -381,6 +381,10 @@ uint64_t weir_spool_oldest(const struct weir_spool *spool) {
     return spool->segment_count > 0 ? spool->segments[0].number : 0;
 }
 
+bool weir_spool_has_newer(const struct weir_spool *spool) {
+    return spool->segment_count > 1;
+}
+
 uint64_t weir_spool_segment(const struct weir_spool *spool, uint64_t token) {
     assert(token - spool->first_token < spool->reading_count);
     return spool->readings[token % spool->reading_capacity].segment;

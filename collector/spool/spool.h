@@ -65,6 +65,7 @@ void weir_spool_read(struct weir_spool *spool, uint64_t max_age_ns, struct weir_
 void weir_spool_settled(struct weir_spool *spool, uint64_t token);
 /* The oldest segment, which is the first to go; 0: there is none. And the one that a token's batch is in. */
 uint64_t weir_spool_oldest(const struct weir_spool *spool);
+bool weir_spool_has_newer(const struct weir_spool *spool); /* than the oldest */
 uint64_t weir_spool_segment(const struct weir_spool *spool, uint64_t token);
 /* Once a second or so: remembers the cursor, removes what may go, refreshes the series. */
 void weir_spool_tick(struct weir_spool *spool);

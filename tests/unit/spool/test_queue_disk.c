@@ -12,6 +12,7 @@ enum { SPANS = 10, SPAN_BYTES = 2000, SEEN_MAX = 20000 };
 
 static struct {
     _Atomic bool down;
+    uint64_t never; /* the first id of a batch that it does not take; 0: none */
     bool holds;
     uint64_t seen[SEEN_MAX]; /* first ids of what was delivered */
     uint32_t count;
@@ -35,7 +36,7 @@ static void deliver(struct weir_ticket *ticket, uint64_t id) {
 }
 static void fake_send(void *self, const struct weir_batch *batch, struct weir_ticket *ticket) {
     (void)self;
-    if (back_end.down) {
+    if (back_end.down || (back_end.never != 0 && batch->spans[0].span_id == back_end.never)) {
         ticket->settle(ticket, WEIR_RETRY, 0, "down");
     } else if (back_end.holds) {
         back_end.held_id[back_end.held_count] = batch->spans[0].span_id;
@@ -521,6 +522,29 @@ static void what_comes_after_expired_batches_is_read(void **state) {
     delivered_in_order(50, 100);
 }
 
+/* Files go while one batch waits by itself, and a start does not send again what was delivered since. */
+static void a_batch_that_is_never_taken_holds_no_files(void **state) {
+    (void)state;
+    back_end.down = true;
+    back_end.never = 100;
+    push_all(0, 1000); /* 20 MB */
+    assert_true(look_at_files(directory).count > 10);
+    back_end.down = false;
+    seconds_pass(60);
+    struct weir_queue_row row = balanced();
+    assert_int_equal(row.delivered, 999 * SPANS);
+    push_all(1000, 1010);
+    assert_true(look_at_files(directory).count <= 3);
+    weir_queue_stop(queue, now_ns);
+    assert_true(balanced().spooled <= 11 * SPANS);
+    close_queue();
+    open_queue();
+    assert_true(balanced().recovered < 100 * SPANS);
+    back_end.never = 0;
+    seconds_pass(5);
+    assert_int_equal(balanced().spooled + balanced().queued, 0);
+}
+
 /* It stays in memory, and holds up nobody. */
 static void a_batch_that_no_spool_can_hold_stays_in_memory(void **state) {
     (void)state;
@@ -631,6 +655,7 @@ int main(void) {
         IN_A_FOLDER(what_is_on_disk_does_not_wait_for_a_second),
         IN_A_FOLDER(what_comes_back_leaves_room_for_what_comes),
         IN_A_FOLDER(what_comes_after_expired_batches_is_read),
+        IN_A_FOLDER(a_batch_that_is_never_taken_holds_no_files),
         IN_A_FOLDER(a_batch_that_no_spool_can_hold_stays_in_memory),
         IN_A_FOLDER(an_end_with_a_full_spool_costs_the_oldest),
         IN_A_FOLDER(threads_push_while_it_goes_to_disk),
