@@ -147,7 +147,12 @@ static int bad_sync(int fd) { /* which bytes a power cut takes is test_spool_cra
 static int bad_unlink(int directory_fd, const char *name) {
     return fails() ? -1 : unlinkat(directory_fd, name, 0);
 }
-static const struct weir_log_disk bad_disk = {bad_create, bad_write, bad_truncate, bad_sync, bad_sync, bad_unlink};
+static const struct weir_log_disk bad_disk = {.create = bad_create,
+                                              .write = bad_write,
+                                              .truncate = bad_truncate,
+                                              .sync = bad_sync,
+                                              .sync_names = bad_sync,
+                                              .unlink = bad_unlink};
 
 /* ---- the queue, life after life ---- */
 
