@@ -282,6 +282,7 @@ enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *e
 
 void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
     struct queue_item *item = calloc(1, sizeof *item), *garbage = NULL;
+    uint64_t dropped = 0;
     if (item != NULL) {
         item->ticket.settle = weir_queue_settle;
         item->queue = queue;
@@ -303,11 +304,17 @@ void weir_queue_push(struct weir_queue *queue, struct weir_batch *batch) {
         WEIR_TALLY("queued", queue->row.queued, batch->span_count);
         queue->memory += item->memory;
         weir_queue_insert(weir_queue_is_spooling(queue) ? &queue->arriving : &queue->waiting, item);
+        dropped = queue->row.dropped[WEIR_QUEUE_FULL];
         weir_queue_evict(queue, &garbage);
+        dropped = queue->row.dropped[WEIR_QUEUE_FULL] - dropped;
         rouse(queue);
     }
     pthread_mutex_unlock(&queue->lock);
     weir_queue_discard(queue, garbage);
+    if (dropped > 0)
+        weir_log_limited(&queue->full_limit, WEIR_LOG_WARN,
+                         "export_full exporter=%s reason=memory_bytes dropped_spans=%llu", queue->config.name,
+                         (unsigned long long)dropped);
 }
 
 bool weir_queue_has_room(struct weir_queue *queue) {

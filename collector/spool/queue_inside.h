@@ -78,7 +78,7 @@ struct weir_queue {
     uint64_t resume_ns;   /* nothing is sent before */
     uint64_t failed_ns;   /* the last failure */
     bool failing_logged;
-    struct weir_log_limit failed_limit, rejected_limit, recovered_limit;
+    struct weir_log_limit failed_limit, rejected_limit, recovered_limit, full_limit;
 };
 
 /* ---- queue_book.c; under the lock unless said otherwise ---- */
