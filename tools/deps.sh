@@ -3,7 +3,7 @@
 
 APT_BUILD="ca-certificates cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
     libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev librdkafka-dev libyaml-dev libpcre2-dev libssl-dev libxxhash-dev libcmocka-dev libjansson-dev"
-APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light haproxy prometheus util-linux libfaketime"
+APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light haproxy prometheus util-linux libfaketime zstd"
 
 help_deps() {
     cat <<'HELP'

@@ -66,7 +66,7 @@ void *weir_grpc_kept(const struct weir_grpc_call *call) {
     return call->kept;
 }
 
-bool weir_grpc_was_gzipped(const struct weir_grpc_call *call) {
+bool weir_grpc_was_compressed(const struct weir_grpc_call *call) {
     return call->compressed;
 }
 
@@ -201,8 +201,10 @@ static bool header(struct weir_http2_request *request, const uint8_t *name, size
             value_size >= 16 && memcmp(value, "application/grpc", 16) == 0 &&
             (value_size == 16 || value[16] == ';' || (value_size >= 22 && memcmp(value + 16, "+proto", 6) == 0));
     } else if (IS(name, name_size, "grpc-encoding")) {
-        call->gzip = IS(value, value_size, "gzip");
-        call->other_encoding = !call->gzip && !IS(value, value_size, "identity");
+        call->encoding = IS(value, value_size, "gzip")       ? WEIR_ENCODING_GZIP
+                         : IS(value, value_size, "zstd")     ? WEIR_ENCODING_ZSTD
+                         : IS(value, value_size, "identity") ? WEIR_ENCODING_IDENTITY
+                                                             : WEIR_ENCODING_OTHER;
     } else if (IS(name, name_size, "grpc-accept-encoding")) {
         call->reads_gzip = lists_gzip(value, value_size);
     } else if (IS(name, name_size, "grpc-timeout")) {
@@ -225,8 +227,8 @@ static void headers_end(struct weir_http2_request *request) {
         char text[sizeof call->text];
         memcpy(text, call->text, sizeof text);
         weir_grpc_refuse(call, WEIR_GRPC_UNIMPLEMENTED, text, 0);
-    } else if (call->other_encoding) {
-        weir_grpc_refuse(call, WEIR_GRPC_UNIMPLEMENTED, "grpc-encoding is neither identity nor gzip", 0);
+    } else if (call->encoding == WEIR_ENCODING_OTHER) {
+        weir_grpc_refuse(call, WEIR_GRPC_UNIMPLEMENTED, "grpc-encoding is none of identity, gzip, zstd", 0);
     } else if (grpc->draining && call->method->half_closed != NULL) {
         refuse_draining(&call->request);
     } else {
@@ -255,7 +257,7 @@ static void prefix_came(struct weir_grpc_call *call) {
     call->compressed = p[0] == 1;
     if (p[0] > 1) {
         weir_grpc_give_up(call, WEIR_GRPC_INTERNAL, "the message's flag is neither 0 nor 1", 0);
-    } else if (call->compressed && !call->gzip) {
+    } else if (call->compressed && call->encoding != WEIR_ENCODING_GZIP && call->encoding != WEIR_ENCODING_ZSTD) {
         weir_grpc_give_up(call, WEIR_GRPC_INTERNAL,
                           "the message is flagged as compressed, and grpc-encoding does not say how", 0);
     } else if (call->length > call->grpc->options.max_message_bytes) {
@@ -276,16 +278,16 @@ static bool inflate_message(struct weir_grpc_call *call) {
     struct weir_grpc *grpc = call->grpc;
     struct weir_batch *plain = NULL;
     struct weir_error err;
-    enum weir_gunzip_status status =
-        weir_gunzip(grpc->gunzip, call->message->bytes, call->message->size, (size_t)grpc->options.max_message_bytes,
-                    grpc->options.budget, &plain, &err);
+    enum weir_inflate_status status =
+        weir_inflate(grpc->inflate, call->encoding, call->message->bytes, call->message->size,
+                     (size_t)grpc->options.max_message_bytes, grpc->options.budget, &plain, &err);
     switch (status) {
-    case WEIR_GUNZIP_OK:
+    case WEIR_INFLATE_OK:
         weir_batch_unref(call->message);
         call->message = plain;
         return true;
-    case WEIR_GUNZIP_TOO_LARGE: refuse_size(call, " when inflated"); return false;
-    case WEIR_GUNZIP_MEMORY: refuse_memory(call); return false;
+    case WEIR_INFLATE_TOO_LARGE: refuse_size(call, " when inflated"); return false;
+    case WEIR_INFLATE_MEMORY: refuse_memory(call); return false;
     default: weir_grpc_give_up(call, WEIR_GRPC_INVALID_ARGUMENT, err.text, 0); return false;
     }
 }
@@ -487,7 +489,7 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
     grpc->options = *options;
     grpc->loop = loop;
     grpc->registry = registry;
-    grpc->gunzip = weir_gunzip_new();
+    grpc->inflate = weir_inflate_new();
     grpc->gzip = weir_gzip_new();
     bool counted = open_metrics(grpc);
     const struct weir_http2_handler handler = {.self = grpc,
@@ -498,7 +500,7 @@ enum weir_status weir_grpc_new(struct weir_grpc **out, struct weir_loop *loop, s
                                                .end = end,
                                                .stalled = stalled,
                                                .gone = gone};
-    enum weir_status status = !counted || grpc->gunzip == NULL || grpc->gzip == NULL
+    enum weir_status status = !counted || grpc->inflate == NULL || grpc->gzip == NULL
                                   ? weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory")
                                   : weir_http2_lane_new(&grpc->http2, loop, registry, &handler, limits, err);
     if (status != WEIR_OK) {
@@ -531,7 +533,7 @@ bool weir_grpc_idle(const struct weir_grpc *grpc) {
 void weir_grpc_free(struct weir_grpc *grpc) {
     if (grpc == NULL) return;
     weir_http2_lane_free(grpc->http2);
-    weir_gunzip_free(grpc->gunzip);
+    weir_inflate_free(grpc->inflate);
     weir_gzip_free(grpc->gzip);
     close_metrics(grpc);
     grpc->freed = true;

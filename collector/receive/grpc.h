@@ -103,6 +103,6 @@ struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call);
 const char *weir_grpc_path(const struct weir_grpc_call *call); /* its method's; from `begun` on */
 /* What a streaming method keeps of the call; `release` frees it when the call is. */
 void weir_grpc_keep(struct weir_grpc_call *call, void *state, void (*release)(void *state));
-void *weir_grpc_kept(const struct weir_grpc_call *call);       /* NULL: nothing */
-bool weir_grpc_was_gzipped(const struct weir_grpc_call *call); /* the message that `called` is about */
+void *weir_grpc_kept(const struct weir_grpc_call *call);          /* NULL: nothing */
+bool weir_grpc_was_compressed(const struct weir_grpc_call *call); /* the message that `called` is about */
 #endif

@@ -241,7 +241,8 @@ static void end_without_body(struct weir_grpc_call *call, enum weir_grpc_code co
     nghttp2_nv headers[2 + TRAILERS_MAX + 1] = {NV(":status", "200", 3), NV("content-type", "application/grpc", 16)};
     memcpy(headers + 2, trailers.fields, trailers.count * sizeof headers[0]);
     size_t count = 2 + trailers.count;
-    if (call->other_encoding) headers[count++] = (nghttp2_nv)NV("grpc-accept-encoding", "identity,gzip", 13);
+    if (call->encoding == WEIR_ENCODING_OTHER)
+        headers[count++] = (nghttp2_nv)NV("grpc-accept-encoding", "identity,gzip,zstd", 18);
     nghttp2_submit_response(weir_http2_session(call->request.connection), call->request.stream_id, headers, count,
                             NULL);
     weir_http2_flush(call->request.connection);

@@ -3,8 +3,8 @@
 #define WEIR_RECEIVE_GRPC_CALL_H
 #include "collector/core/buffer.h"
 #include "collector/receive/grpc.h"
-#include "collector/receive/gunzip.h"
 #include "collector/receive/gzip.h"
+#include "collector/receive/inflate.h"
 
 enum {
     WEIR_GRPC_PREFIX_BYTES = 5, /* flag 1 | length 4, big endian */
@@ -20,7 +20,7 @@ struct weir_grpc {
     struct weir_metrics *registry;
     struct weir_metric_set *set, *requests[1 + WEIR_GRPC_METHODS_MAX]; /* other, then as in options.methods */
     struct weir_http2_lane *http2;
-    struct weir_gunzip *gunzip;
+    struct weir_inflate *inflate;
     struct weir_gzip *gzip;
     uint32_t open; /* calls that live, those included whose caller has left */
     bool draining;
@@ -45,8 +45,9 @@ struct weir_grpc_call {
     struct weir_timer deadline;
     uint64_t timeout_ns;
     enum weir_grpc_answer answer;
-    bool is_post, is_grpc, gzip, other_encoding, reads_gzip; /* what the headers said */
-    bool called;                                             /* the method knows of it */
+    bool is_post, is_grpc, reads_gzip; /* what the headers said, as is the next */
+    enum weir_encoding encoding;
+    bool called; /* the method knows of it */
     bool receipt_open, compressed;
     uint32_t header_bytes;
     /* The message that comes. */

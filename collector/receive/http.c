@@ -1,6 +1,6 @@
 #include "collector/receive/http.h"
-#include "collector/receive/gunzip.h"
 #include "collector/receive/http_peers.h"
+#include "collector/receive/inflate.h"
 #include "collector/receive/linger.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/pace.h"
@@ -75,7 +75,7 @@ struct weir_http {
     struct weir_tls *tls; /* NULL: plain */
     struct weir_tls_pumps *pumps;
     struct weir_tokens *tokens; /* NULL: anybody may send */
-    struct weir_gunzip *gunzip;
+    struct weir_inflate *inflate;
     struct weir_linger *linger;
     struct weir_http_options options;
     struct weir_http_config config;
@@ -94,7 +94,8 @@ struct weir_http_call {
     uint64_t length_bytes, dropped_bytes; /* announced; of a body that is refused and still comes */
     uint64_t began_ns, came_bytes;
     char content_type[CONTENT_TYPE_BYTES];
-    bool has_body, early, gzip, called, answered, suspended;
+    bool has_body, early, called, answered, suspended;
+    enum weir_encoding encoding;
     /* What the answer will be, when the body has come to its end. */
     unsigned refused_status, refused_retry_s;
     char refused_text[TEXT_BYTES];
@@ -263,11 +264,11 @@ static void read_content_type(struct weir_http_call *call) {
         call->content_type[i] = (char)(value[i] >= 'A' && value[i] <= 'Z' ? value[i] - 'A' + 'a' : value[i]);
 }
 
-static bool read_encoding(struct weir_http_call *call) {
-    const char *value = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    if (value == NULL || *value == 0 || strcasecmp(value, "identity") == 0) return true;
-    call->gzip = strcasecmp(value, "gzip") == 0 || strcasecmp(value, "x-gzip") == 0; /* RFC 9110 8.4.1.3 */
-    return call->gzip;
+static enum weir_encoding encoding_of(const char *value) {
+    if (value == NULL || *value == 0 || strcasecmp(value, "identity") == 0) return WEIR_ENCODING_IDENTITY;
+    if (strcasecmp(value, "gzip") == 0 || strcasecmp(value, "x-gzip") == 0) /* RFC 9110 8.4.1.3 */
+        return WEIR_ENCODING_GZIP;
+    return strcasecmp(value, "zstd") == 0 ? WEIR_ENCODING_ZSTD : WEIR_ENCODING_OTHER;
 }
 
 static void refuse_method(struct weir_http_call *call, const char *path) {
@@ -295,6 +296,7 @@ static void begin(struct weir_http_call *call, const char *method, const char *p
     struct weir_http *http = call->http;
     char text[TEXT_BYTES];
     read_content_type(call);
+    call->encoding = encoding_of(weir_http_header(call, MHD_HTTP_HEADER_CONTENT_ENCODING));
     const char *length = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length != NULL) call->length_bytes = strtoull(length, NULL, 10); /* libmicrohttpd saw that it is a number */
     call->has_body = call->length_bytes > 0 || weir_http_header(call, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
@@ -306,9 +308,9 @@ static void begin(struct weir_http_call *call, const char *method, const char *p
         header_put(call, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"); /* RFC 6750 3 */
     } else if (call->route == NULL) {
         refuse_method(call, path);
-    } else if (!read_encoding(call)) {
-        refuse(call, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, 0, "Content-Encoding is neither gzip nor identity");
-        header_put(call, MHD_HTTP_HEADER_ACCEPT_ENCODING, "gzip, identity"); /* RFC 9110 15.5.16 */
+    } else if (call->encoding == WEIR_ENCODING_OTHER) {
+        refuse(call, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, 0, "Content-Encoding is none of gzip, zstd, identity");
+        header_put(call, MHD_HTTP_HEADER_ACCEPT_ENCODING, "gzip, zstd, identity"); /* RFC 9110 15.5.16 */
     } else if (call->length_bytes > http->config.max_body_bytes) {
         size_text(http, "", text);
         refuse(call, MHD_HTTP_CONTENT_TOO_LARGE, 0, text);
@@ -366,17 +368,17 @@ static bool inflate_body(struct weir_http_call *call) {
     struct weir_batch *plain = NULL;
     struct weir_error err;
     char text[TEXT_BYTES];
-    switch (weir_gunzip(http->gunzip, call->body->bytes, call->body->size, (size_t)http->config.max_body_bytes,
-                        http->options.budget, &plain, &err)) {
-    case WEIR_GUNZIP_OK:
+    switch (weir_inflate(http->inflate, call->encoding, call->body->bytes, call->body->size,
+                         (size_t)http->config.max_body_bytes, http->options.budget, &plain, &err)) {
+    case WEIR_INFLATE_OK:
         weir_batch_unref(call->body);
         call->body = plain;
         return true;
-    case WEIR_GUNZIP_TOO_LARGE:
+    case WEIR_INFLATE_TOO_LARGE:
         size_text(http, " when inflated", text);
         refuse(call, MHD_HTTP_CONTENT_TOO_LARGE, 0, text);
         return false;
-    case WEIR_GUNZIP_MEMORY: refuse(call, MHD_HTTP_TOO_MANY_REQUESTS, RETRY_S, memory_text); return false;
+    case WEIR_INFLATE_MEMORY: refuse(call, MHD_HTTP_TOO_MANY_REQUESTS, RETRY_S, memory_text); return false;
     default: refuse(call, MHD_HTTP_BAD_REQUEST, 0, err.text); return false;
     }
 }
@@ -394,7 +396,7 @@ static void deliver(struct weir_http_call *call) {
         refuse(call, MHD_HTTP_TOO_MANY_REQUESTS, RETRY_S, memory_text);
         return;
     }
-    if (call->gzip && !inflate_body(call)) return;
+    if (call->encoding != WEIR_ENCODING_IDENTITY && !inflate_body(call)) return;
     weir_count(http->set, BODY_BYTES, call->body->size);
     struct weir_batch *body = call->body;
     call->body = NULL;
@@ -495,12 +497,12 @@ enum weir_status weir_http_open(struct weir_http **out, struct weir_loop *loop, 
     snprintf(labels, sizeof labels, "receiver=\"%s\"", options->name);
     http->set = weir_metrics_open(registry, metrics, METRICS, labels);
     http->requests = weir_metrics_open(registry, requests_metrics, ROWS, labels);
-    http->gunzip = weir_gunzip_new();
+    http->inflate = weir_inflate_new();
     http->linger = weir_linger_new(loop);
     http->pumps = weir_tls_pumps_new(loop);
     http->peers = weir_http_peers_new(loop);
     enum weir_status status = WEIR_OK;
-    if (http->set == NULL || http->requests == NULL || http->gunzip == NULL || http->linger == NULL ||
+    if (http->set == NULL || http->requests == NULL || http->inflate == NULL || http->linger == NULL ||
         http->pumps == NULL || http->peers == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "%s: out of memory", options->name);
     if (status == WEIR_OK)
@@ -565,7 +567,7 @@ void weir_http_close(struct weir_http *http) {
     weir_tls_close(http->tls);
     weir_tokens_close(http->tokens);
     weir_linger_free(http->linger);
-    weir_gunzip_free(http->gunzip);
+    weir_inflate_free(http->inflate);
     weir_metrics_close(http->registry, http->requests);
     weir_metrics_close(http->registry, http->set);
     http->closed = true;

@@ -1,7 +1,7 @@
 /* http.h - HTTP/1.1 on one lane, server side, on libmicrohttpd: its epoll descriptor is one watch of the lane's loop,
  * it has no thread. Connections come from receive/listener.h (and, with TLS, through receive/tls.h), so that
  * libmicrohttpd sees plain sockets only. A body is read into a batch whose memory is drawn from the intake budget,
- * inflated where Content-Encoding is gzip, and handed to its route. */
+ * inflated where Content-Encoding is gzip or zstd, and handed to its route. */
 #ifndef WEIR_RECEIVE_HTTP_H
 #define WEIR_RECEIVE_HTTP_H
 #include "collector/config/config.h"

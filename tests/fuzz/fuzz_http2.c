@@ -1,6 +1,6 @@
 /* What one connection may send. The first byte says how: 0 the rest as it is; 1 behind the preface and SETTINGS; 2 as
- * the body of an Export call; 3 the same, flagged as gzip; 4 as the messages of a stream whose answers are large. The
- * last three also cut it into DATA frames at odd places. */
+ * the body of an Export call; 3 the same, flagged as gzip; 4 as the messages of a stream whose answers are large; 5 as
+ * 3, as zstd. The last four also cut it into DATA frames at odd places. */
 #include "collector/decode/otlp.h"
 #include "collector/receive/grpc.h"
 
@@ -103,8 +103,8 @@ static void put_frame(uint8_t type, uint8_t flags, uint32_t stream, const uint8_
     put(body, size);
 }
 
-/* prefix: the message is one, and flagged as `packed`. Else its bytes are the stream as it is. */
-static void put_call(const char *path, const uint8_t *message, size_t size, bool prefix, bool packed) {
+/* prefix: the message is one, and flagged where it is `packed`. Else its bytes are the stream as it is. */
+static void put_call(const char *path, const uint8_t *message, size_t size, bool prefix, const char *packed) {
 #define FIELD(key, text)                                                                                               \
     (nghttp2_nv) {                                                                                                     \
         (uint8_t *)(key), (uint8_t *)(uintptr_t)(text), sizeof(key) - 1, strlen(text), NGHTTP2_NV_FLAG_NONE            \
@@ -114,10 +114,11 @@ static void put_call(const char *path, const uint8_t *message, size_t size, bool
                                  FIELD(":authority", "w"),
                                  FIELD(":path", path),
                                  FIELD("content-type", "application/grpc"),
-                                 FIELD("grpc-encoding", "gzip"),
+                                 FIELD("grpc-encoding", packed != NULL ? packed : "gzip"),
                                  FIELD("grpc-accept-encoding", "deflate, gzip")};
     nghttp2_hd_deflater *deflater;
-    uint8_t block[512], body[5 + INPUT_MAX] = {packed, 0, (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    uint8_t block[512],
+        body[5 + INPUT_MAX] = {packed != NULL, 0, (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
     nghttp2_hd_deflate_new(&deflater, 4096);
     ssize_t n = nghttp2_hd_deflate_hd(deflater, block, sizeof block, fields, sizeof fields / sizeof fields[0]);
     nghttp2_hd_deflate_del(deflater);
@@ -142,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     peer.fd = eventfd(1, EFD_NONBLOCK);
     peer.size = peer.at = 0;
     peer.step = data[1] % 7 == 0 ? 1 + data[1] : INPUT_MAX;
-    unsigned how = data[0] % 5;
+    unsigned how = data[0] % 6;
     if (how > 0) {
         put(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
         put_frame(NGHTTP2_SETTINGS, 0, 0, (const uint8_t *)"", 0);
@@ -150,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (how < 2) {
         put(data + 2, size - 2);
     } else {
-        put_call(how == 4 ? "/s" : EXPORT, data + 2, size - 2, how != 4, how == 3);
+        put_call(how == 4 ? "/s" : EXPORT, data + 2, size - 2, how != 4, how == 3 ? "gzip" : how == 5 ? "zstd" : NULL);
     }
     struct weir_grpc *grpc = NULL;
     const struct weir_grpc_options options = {.methods = methods, .budget = &budget, .max_message_bytes = 512 * 1024};

@@ -34,7 +34,7 @@ static void broken(struct weir_grpc_call *call) {
 
 /* The caller said whether it compresses; a server that does not see it so must say that. */
 static bool as_expected(struct weir_grpc_call *call, const Grpc__Testing__BoolValue *expected) {
-    if (expected == NULL || (bool)expected->value == weir_grpc_was_gzipped(call)) return true;
+    if (expected == NULL || (bool)expected->value == weir_grpc_was_compressed(call)) return true;
     weir_grpc_refuse(call, WEIR_GRPC_INVALID_ARGUMENT, "expect_compressed is not what came", 0);
     return false;
 }

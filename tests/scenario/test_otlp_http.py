@@ -4,6 +4,7 @@ import gzip
 import http.client
 import json
 import os
+import subprocess
 import threading
 
 import pytest
@@ -48,10 +49,10 @@ def request_of(count: int, service: str = "checkout") -> dict:
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
 
 
-def curl(one, path: str, file) -> tuple[int, str]:
+def curl(one, path: str, file, *more) -> tuple[int, str]:
     done = run(
         ["curl", "-s", "--noproxy", "*", "-w", "\n%{http_code}", "-H", "Content-Type: application/json", "--data-binary", f"@{file}",
-         url(one, path)]
+         *more, url(one, path)]
     )  # fmt: skip
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body
@@ -140,6 +141,8 @@ def test_what_is_wrong_is_answered_as_such(weir):
     bomb = gzip.compress(bytes(64 * 1024 + 1))
     assert post(bomb, PROTOBUF | {"Content-Encoding": "gzip"}).status == 413
     assert post(bomb[:-9], PROTOBUF | {"Content-Encoding": "gzip"}).status == 400
+    answer = post(good, JSON | {"Content-Encoding": "br"})
+    assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "gzip, zstd, identity")
 
     one.balance(received=3 + 2)
     page = one.page()
@@ -149,7 +152,37 @@ def test_what_is_wrong_is_answered_as_such(weir):
         for labels, value in page.select("weir_http_requests_total")
         if labels["receiver"] == "otlp_http" and value
     }
-    assert codes == {"200": 2, "400": 3, "404": 1, "405": 1, "413": 2, "415": 2}
+    assert codes == {"200": 2, "400": 3, "404": 1, "405": 1, "413": 2, "415": 3}
+
+
+def zstd(data: bytes, *options: str) -> bytes:
+    return subprocess.run(["zstd", "-q", "-c", *options], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def test_zstd_of_the_command_line(weir, tmp_path):
+    """Frames as `zstd` makes them, posted by curl: with and without a window and a size, one behind the other."""
+    one = weir(receivers={"otlp_http": "max_body_bytes: 1MiB"})
+    plain = json.dumps(request_of(500)).encode()
+
+    def post(body: bytes) -> int:
+        path = tmp_path / "body.zst"
+        path.write_bytes(body)
+        return curl(one, "/v1/traces", path, "-H", "Content-Encoding: zstd")[0]
+
+    bodies = [
+        zstd(plain, "-1"),
+        zstd(plain, "-19"),
+        zstd(plain, "-3", "--no-check", f"--stream-size={len(plain)}"),
+        zstd(plain, "-3", "--long=23"),
+        zstd(plain[:9999]) + b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip" + zstd(plain[9999:]),
+    ]
+    for body in bodies:
+        assert len(body) < len(plain) / 3
+        assert post(body) == 200
+    refused = [(zstd(plain, "--long=27"), 400), (bodies[0][:-9], 400), (plain, 400), (zstd(bytes((1 << 20) + 1)), 413)]
+    for body, code in refused:
+        assert post(body) == code
+    one.balance(received=500 * len(bodies))
 
 
 def test_too_much_at_once_may_come_again(weir):

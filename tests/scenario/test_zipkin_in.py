@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import re
+import subprocess
 
 import pytest
 from harness import zipkin_proto
@@ -161,6 +162,8 @@ def test_answers(weir):
     assert post(b"[]") == (202, "")
     assert post(b"[" + good + b"]") == (202, "")
     assert post(gzip.compress(b"[" + good + b"]"), **{"Content-Encoding": "gzip"}) == (202, "")
+    packed = subprocess.run(["zstd", "-q", "-c"], input=b"[" + good + b"]", stdout=subprocess.PIPE, check=True).stdout
+    assert post(packed, **{"Content-Encoding": "zstd"}) == (202, "")
     status, text = post(b"[" + good + b',{"traceId":"a1","id":"0"},{"traceId":"xyz","id":"1"}]')
     assert status == 202
     assert text.startswith("2 spans were refused; the first: spans[1]: ")
@@ -179,7 +182,7 @@ def test_answers(weir):
     assert post(b"[" + b" " * (1 << 20) + b"]")[0] == 413
 
     assert one.page().sum("weir_spans_refused_total", receiver="zipkin", reason="invalid") == 2 + 1
-    assert one.balance(received=3).received == 3
+    assert one.balance(received=4).received == 4
 
 
 def test_no_room_is_said_and_passes(weir):

@@ -1,6 +1,7 @@
 #include "tests/unit/receive/grpc_rig.h"
 
 #include <zlib.h>
+#include <zstd.h>
 
 static uint8_t message[256 * 1024], framed[300 * 1024];
 
@@ -130,6 +131,37 @@ static void gzip_is_inflated(void **state) {
     assert_int_equal(rig.spans, 107);
 }
 
+static void zstd_is_inflated(void **state) {
+    (void)state;
+    static uint8_t packed[64 * 1024], zeros[(1 << 20) + 1];
+    size_t size = ZSTD_compress(packed, sizeof packed, message, export_of(message, 100, 0), 1);
+    struct answer answer = export_framed(frame(framed, packed, size, 1), "zstd");
+    IS_OK(answer);
+    assert_int_equal(rig.spans, 100);
+    assert_string_equal(answer.accept_encoding, "");
+    answer = export_framed(frame(framed, message, export_of(message, 3, 0), 0), "zstd");
+    IS_OK(answer);
+    assert_int_equal(rig.spans, 103);
+    for (size_t cut = 1; cut < size; cut += 7) {
+        answer = export_framed(frame(framed, packed, cut, 1), "zstd");
+        assert_string_equal(answer.grpc_status, "3");
+        assert_non_null(strstr(answer.grpc_message, "zstd: byte "));
+    }
+    answer = export_framed(frame(framed, packed, size, 1), "gzip"); /* under another's name */
+    assert_string_equal(answer.grpc_status, "3");
+    answer = export_framed(frame(framed, packed, size, 1), "ZSTD"); /* names have one spelling (PROTOCOL-HTTP2.md) */
+    assert_string_equal(answer.grpc_status, "12");
+    assert_string_equal(answer.accept_encoding, "identity,gzip,zstd");
+    size = ZSTD_compress(packed, sizeof packed, zeros, sizeof zeros, 1);
+    answer = export_framed(frame(framed, packed, size, 1), "zstd");
+    assert_string_equal(answer.grpc_status, "8");
+    assert_non_null(strstr(answer.grpc_message, "when inflated"));
+    size = ZSTD_compress(packed, sizeof packed, zeros, sizeof zeros - 1, 1);
+    answer = export_framed(frame(framed, packed, size, 1), "zstd"); /* just as large as it may be: only broken */
+    assert_string_equal(answer.grpc_status, "3");
+    assert_int_equal(rig.spans, 103);
+}
+
 static void refused_calls(void **state) {
     (void)state;
     uint8_t good[5 + 1024];
@@ -155,7 +187,7 @@ static void refused_calls(void **state) {
         {{.body = &bodies[4]}, "200", "13", "the message's flag is neither 0 nor 1"},
         {{.body = &bodies[5]}, "200", "8", "the message has more than max_message_bytes (1048576)"},
         {{.body = &bodies[6]}, "200", "13", "the message is flagged as compressed, and grpc-encoding does not say how"},
-        {{.body = &bodies[7], .encoding = "br"}, "200", "12", "grpc-encoding is neither identity nor gzip"},
+        {{.body = &bodies[7], .encoding = "br"}, "200", "12", "grpc-encoding is none of identity, gzip, zstd"},
         {{.body = &bodies[8], .path = "/no.Service/Call"}, "200", "12", "unknown method /no.Service/Call"},
         {{.body = &bodies[9], .path = "/p%\xc3\xa9"}, "200", "12", "unknown method /p%25%C3%A9"},
         {{.body = &bodies[10], .content_type = "text/plain"}, "415", "", ""},
@@ -168,7 +200,7 @@ static void refused_calls(void **state) {
         assert_string_equal(answer.status, cases[i].status);
         assert_string_equal(answer.grpc_status, cases[i].grpc_status);
         assert_string_equal(answer.grpc_message, cases[i].text);
-        assert_string_equal(answer.accept_encoding, cases[i].request.encoding != NULL ? "identity,gzip" : "");
+        assert_string_equal(answer.accept_encoding, cases[i].request.encoding != NULL ? "identity,gzip,zstd" : "");
         assert_string_equal(answer.details, ""); /* nothing of this gets better by trying again */
     }
     assert_int_equal(rig.spans, 0);
@@ -365,12 +397,19 @@ static void metrics_are_taken(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(spans_are_taken),     TEST(marked_spans_are_not_counted_again),
-        TEST(bytes_one_by_one),    TEST(gzip_is_inflated),
-        TEST(refused_calls),       TEST(too_large_when_inflated),
-        TEST(broken_messages),     TEST(no_room),
-        TEST(answered_when_owned), TEST(callers_who_leave),
-        TEST(deadlines),           TEST(closed_before_it_is_owned),
+        TEST(spans_are_taken),
+        TEST(marked_spans_are_not_counted_again),
+        TEST(bytes_one_by_one),
+        TEST(gzip_is_inflated),
+        TEST(zstd_is_inflated),
+        TEST(refused_calls),
+        TEST(too_large_when_inflated),
+        TEST(broken_messages),
+        TEST(no_room),
+        TEST(answered_when_owned),
+        TEST(callers_who_leave),
+        TEST(deadlines),
+        TEST(closed_before_it_is_owned),
         TEST(metrics_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

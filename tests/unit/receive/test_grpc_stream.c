@@ -64,7 +64,7 @@ static void echo(void *self, struct weir_grpc_call *call, struct weir_batch **me
         return;
     case 'b': weir_grpc_send(call, large, sizeof large); break;
     default:
-        back[0] = weir_grpc_was_gzipped(call);
+        back[0] = weir_grpc_was_compressed(call);
         assert_true((*message)->size < sizeof back);
         if ((*message)->size > 0) memcpy(back + 1, (*message)->bytes, (*message)->size);
         weir_grpc_send(call, back, 1 + (*message)->size);

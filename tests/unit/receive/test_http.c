@@ -2,6 +2,8 @@
 #include "collector/receive/http.h"
 #include "tests/unit/receive/http_rig.h"
 
+#include <zstd.h>
+
 enum { BODY_MAX = 256 * 1024 };
 
 static struct weir_http *http;
@@ -172,7 +174,7 @@ static void other_requests_are_refused(void **state) {
     assert_int_equal(post_once("/echo/", "", "", 0)->status, 404);
     struct reply *reply = post_once("/echo", "Content-Encoding: br\r\n", "abc", 3);
     assert_int_equal(reply->status, 415);
-    says(reply, "Content-Encoding is neither gzip nor identity\n");
+    says(reply, "Content-Encoding is none of gzip, zstd, identity\n");
     int fd = dial();
     assert_true(say_text(fd, "DELETE /echo HTTP/1.1\r\nHost: weir\r\n\r\n"));
     reply = listen_to(fd);
@@ -247,6 +249,24 @@ static void gzip_is_inflated(void **state) {
         assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, cut)->status, 400);
     assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", "hello", 5)->status, 400);
     assert_int_equal(called, 2);
+}
+
+static void zstd_is_inflated(void **state) {
+    (void)state;
+    static const uint8_t zeros[BODY_MAX + 1];
+    uint8_t packed[256];
+    size_t size = ZSTD_compress(packed, sizeof packed, "hello", 5, 1);
+    says(post_once("/echo", "Content-Encoding: zstd\r\n", packed, size), " 5 532");
+    says(post_once("/echo", "Content-Encoding: ZSTD\r\n", packed, size), " 5 532");
+    for (size_t cut = 0; cut < size; cut++)
+        assert_int_equal(post_once("/echo", "Content-Encoding: zstd\r\n", packed, cut)->status, 400);
+    assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, size)->status, 400);
+    size = ZSTD_compress(packed, sizeof packed, zeros, BODY_MAX + 1, 1);
+    assert_int_equal(post_once("/echo", "Content-Encoding: zstd\r\n", packed, size)->status, 413);
+    size = ZSTD_compress(packed, sizeof packed, zeros, BODY_MAX, 1);
+    assert_int_equal(post_once("/echo", "Content-Encoding: zstd\r\n", packed, size)->status, 200);
+    assert_int_equal(called, 3);
+    assert_true(used_up_within(0, 1000));
 }
 
 static void memory_is_used_up(void **state) {
@@ -551,6 +571,7 @@ int main(void) {
         TEST(other_requests_are_refused),
         TEST(too_large_bodies),
         TEST(gzip_is_inflated),
+        TEST(zstd_is_inflated),
         TEST(memory_is_used_up),
         TEST(senders_who_do_not_stop),
         TEST(half_a_body_and_gone),
