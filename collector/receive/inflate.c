@@ -100,6 +100,7 @@ static bool zstd_open(struct weir_inflate *inflate) {
 
 /* What the frame at `at` says of its size; a bound of memory it is not, so 0 where it says nothing or nothing yet. */
 static size_t declared(const struct job *job, size_t at) {
+    if (at == job->size) return 0; /* also where there are no bytes at all */
     unsigned long long size = ZSTD_getFrameContentSize(job->bytes + at, job->size - at);
     return size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? 0
            : size > SIZE_MAX                                                  ? SIZE_MAX

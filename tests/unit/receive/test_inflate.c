@@ -147,6 +147,16 @@ static void members_follow_each_other(void **state) {
     assert_non_null(strstr(err.text, place));
 }
 
+static void no_bytes(void **state) {
+    (void)state;
+    for (encoding = WEIR_ENCODING_GZIP; encoding <= WEIR_ENCODING_ZSTD; encoding++) {
+        struct weir_batch *plain = NULL;
+        struct weir_error err;
+        assert_int_equal(weir_inflate(inflater, encoding, NULL, 0, SIZE, &budget, &plain, &err), WEIR_INFLATE_BROKEN);
+        assert_non_null(strstr(err.text, "byte 0: truncated"));
+    }
+}
+
 static void no_budget(void **state) {
     (void)state;
     size_t size = pack(noise, SIZE, packed, sizeof packed, 15 + 16);
@@ -380,6 +390,7 @@ int main(void) {
                                        TEST(a_bomb_is_cheap),
                                        TEST(broken_everywhere),
                                        TEST(members_follow_each_other),
+                                       TEST(no_bytes),
                                        TEST(no_budget),
                                        TEST(every_size_comes_back_from_zstd),
                                        TEST(the_bound_of_zstd_is_exact),
