@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
     const struct weir_spool_options options = {.directory = argv[1],
                                                .exporter = "zipkin",
                                                .segment_bytes = 16 << 20,
-                                               .max_bytes = want + (64 << 20),
+                                               .max_bytes = want + want / 50 + (64 << 20),
                                                .level = -7,
                                                .names = weir_names_new(1024, 1 << 16),
                                                .metrics = weir_metrics_new(),
