@@ -1,0 +1,93 @@
+/* steering.h - the board between whoever makes plans and whoever tells them: the plans in force, and who follows which.
+ * One a process; any thread.
+ *
+ *   steer/ (a thread) ─ publish ─> board ─ letter ─> lanes ─> RTDS streams
+ *                                    │  ^
+ *     /sampling, gRPC, files ─ plan ─┘  └─ told, acked ─ the same: followers and what they had since when
+ *                                    └─ prior ─> lanes: what a span of a follower stands for
+ *
+ * A follower is a proxy that is known by name (Envoy's node.id, a datagram's sender), or all clients of a service that
+ * ask from one address (Jaeger's clients do not say who they are). Bounded: beyond WEIR_FOLLOWERS_MAX the one that was
+ * silent for longest is forgotten. */
+#ifndef WEIR_SAMPLE_STEERING_H
+#define WEIR_SAMPLE_STEERING_H
+#include "collector/core/buffer.h"
+#include "collector/core/clock.h"
+#include "collector/core/loop.h"
+#include "collector/core/metrics.h"
+#include "collector/sample/plan.h"
+
+enum { WEIR_FOLLOWERS_MAX = 4096, WEIR_FOLLOWER_HISTORY = 8 };
+
+enum weir_follow_way {
+    WEIR_FOLLOW_RTDS, /* confirms what it has taken */
+    WEIR_FOLLOW_POLL, /* Jaeger's clients: asks now and then */
+    WEIR_FOLLOW_DATAGRAM,
+    WEIR_FOLLOW_FILE, /* a file was rendered; nobody knows who reads it */
+    WEIR_FOLLOW_WAYS
+};
+extern const char *const weir_follow_way_names[WEIR_FOLLOW_WAYS];
+
+enum weir_side { WEIR_SIDE_POLICY, WEIR_SIDE_CANARY, WEIR_SIDES };
+
+struct weir_steering;
+
+/* NULL: out of memory. */
+struct weir_steering *weir_steering_new(struct weir_names *names, struct weir_metrics *metrics,
+                                        const struct weir_clock *clock);
+/* The plans from now on; NULL: proxies are told nothing. Keeps references of its own. canary: for followers whose hash
+ * falls into `share`; NULL: none. Lanes are told by letter when what anybody is told has changed. trust_pollers: of the
+ * file. */
+void weir_steering_publish(struct weir_steering *steering, const struct weir_plan *plan, const struct weir_plan *canary,
+                           double share, bool trust_pollers, const struct weir_proxies *proxies);
+/* For one follower, a reference that the caller gives back; NULL: told nothing. `side` may be NULL. */
+const struct weir_plan *weir_steering_plan(struct weir_steering *steering, const void *id, size_t id_size,
+                                           enum weir_side *side);
+/* The service that an Envoy's node is of: by `nodes:` of the file, else the service of its cluster's name.
+ * WEIR_NAME_NONE: none has that name, and the default is its. */
+uint32_t weir_steering_service_of(struct weir_steering *steering, const char *node_id, const char *cluster);
+
+/* A listener is told when another plan is in force: `mail` is posted to `loop`, again only after
+ * weir_steering_heard(). */
+struct weir_steering_ear {
+    struct weir_mail mail; /* deliver is the owner's */
+    struct weir_steering_ear *next;
+    struct weir_loop *loop;
+    _Atomic bool posted;
+};
+void weir_steering_listen(struct weir_steering *steering, struct weir_steering_ear *ear);
+void weir_steering_heard(struct weir_steering_ear *ear); /* at the beginning of deliver */
+void weir_steering_unlisten(struct weir_steering *steering, struct weir_steering_ear *ear);
+
+/* ---- followers ---- */
+
+struct weir_follower {
+    enum weir_follow_way way;
+    const char *id; /* what it is known by: node.id; the address it asks from; the sender in hex */
+    uint32_t service;
+};
+/* It was handed this (pushed, or fetched). A poller has taken it thereby. `plan` is of weir_steering_plan(). */
+void weir_steering_told(struct weir_steering *steering, const struct weir_follower *follower,
+                        const struct weir_plan *plan);
+/* It confirms the version that it was told last; or refuses it. reason: its own words, or NULL for taken. */
+void weir_steering_answered(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version,
+                            const char *reason);
+/* It came with a rate that it has already, of a process before this one; nothing has to be told. */
+void weir_steering_has(struct weir_steering *steering, const struct weir_follower *follower, double rate,
+                       uint64_t version);
+void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower);
+
+/* 1/p by which the sampler of the proxy that began this trace let it through; 0: no follower is known to have done so.
+ *   node       Envoy's node_id in the span, or NULL
+ *   start_ns   when its root began, Unix: the rate that was in force then counts */
+double weir_steering_prior(struct weir_steering *steering, uint32_t service, uint32_t operation, const char *node,
+                           size_t node_size, uint64_t start_ns);
+/* Could weir_steering_prior() answer anything at all? One load; asked for each batch. */
+bool weir_steering_followed(const struct weir_steering *steering);
+/* Live proxies of a service that follow, of those ways that are proxies one by one; the sum over ways. */
+uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service);
+
+/* Followers as JSON, for the admin's /policy: [{"way","id","service","version","rate","since","state","reason"}]. */
+void weir_steering_write(struct weir_steering *steering, struct weir_buffer *out);
+void weir_steering_free(struct weir_steering *steering); /* accepts NULL */
+#endif
