@@ -16,7 +16,7 @@
 
 #include <pthread.h>
 
-enum { WEIR_LANES_MAX = 64, WEIR_LANE_RECEIVERS_MAX = 8 };
+enum { WEIR_LANES_MAX = 64, WEIR_LANE_RECEIVERS_MAX = 12 };
 
 /* One configuration in force; immutable. */
 struct weir_snapshot {
@@ -38,6 +38,7 @@ struct weir_lanes_env {
     struct weir_taps *taps;       /* who watches decisions; NULL: nobody, ever */
     struct weir_queue **queues;   /* what every closed batch is given to */
     uint32_t queue_count;
+    struct weir_steering *steering; /* what proxies are told; NULL: nothing */
 };
 
 /* Builds `count` lanes; opens nothing, starts nothing. */

@@ -153,7 +153,8 @@ enum weir_status weir_lanes_open(struct weir_lanes *all, const struct weir_recei
                                         .sink = weir_lane_sink(lane),
                                         .names = all->env.names,
                                         .metrics = all->env.metrics,
-                                        .clock = all->env.clock};
+                                        .clock = all->env.clock,
+                                        .steering = all->env.steering};
         void *self = NULL;
         enum weir_status status = receiver->open(&self, &env, config, err);
         if (status != WEIR_OK) return status;

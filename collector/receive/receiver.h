@@ -9,6 +9,8 @@
 #include "collector/core/names.h"
 #include "collector/core/sink.h"
 
+struct weir_steering;
+
 struct weir_receiver_env {
     uint32_t lane, lanes;
     struct weir_loop *loop;
@@ -16,6 +18,7 @@ struct weir_receiver_env {
     struct weir_names *names;
     struct weir_metrics *metrics;
     const struct weir_clock *clock;
+    struct weir_steering *steering; /* what proxies are told (sample/steering.h); NULL: nothing */
 };
 
 struct weir_receiver {
