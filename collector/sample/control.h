@@ -27,7 +27,7 @@ struct weir_control_service {
 };
 
 struct weir_control_input {
-    double seconds; /* since the step before */
+    double seconds; /* since the step before; 0, with no loads: only the file has changed */
     uint64_t now_unix_ns;
     const struct weir_control_load *loads; /* in no order */
     uint32_t load_count;
@@ -40,7 +40,8 @@ struct weir_control;
 
 /* NULL: out of memory. */
 struct weir_control *weir_control_new(const struct weir_names *names);
-/* Another file: what was learnt of the load stays. `policy` is its version. */
+/* Another file: what was learnt of the load stays. `policy` is its version. `proxies` stays good until the next call.
+ */
 void weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy);
 /* What proxies had when this process began, read off what they say of themselves: a plan that starts from there does
  * not jump. Before the first step of that service. */

@@ -72,9 +72,19 @@ void weir_steering_told(struct weir_steering *steering, const struct weir_follow
 /* It confirms the version that it was told last; or refuses it. reason: its own words, or NULL for taken. */
 void weir_steering_answered(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version,
                             const char *reason);
-/* It came with a rate that it has already, of a process before this one; nothing has to be told. */
+/* It came with a rate that it has already, of a process before this one: RTDS says it of each first request whose
+ * version tells a rate, whether or not it is what the plan says. Its spans are weighed by that rate until it takes
+ * another. */
 void weir_steering_has(struct weir_steering *steering, const struct weir_follower *follower, double rate,
                        uint64_t version);
+/* While this process is young and works rates out itself, whoever came with a rate of its own is not told another: the
+ * controller takes that rate up first (weir_steering_take_adopted), and so the plan soon says the same. What differs
+ * then is told when the letter of the next plan comes, which is sent at the latest when this turns false. */
+bool weir_steering_settling(const struct weir_steering *steering);
+void weir_steering_set_settling(struct weir_steering *steering, bool settling); /* turning false posts to all ears */
+/* Rates that followers came with since the call before, service by service. */
+void weir_steering_take_adopted(struct weir_steering *steering,
+                                void (*adopt)(void *self, uint32_t service, double rate), void *self);
 void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower);
 
 /* 1/p by which the sampler of the proxy that began this trace let it through; 0: no follower is known to have done so.
