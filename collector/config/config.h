@@ -211,9 +211,11 @@ struct weir_config {
     struct weir_batch_config batch;
     struct weir_aggregate_config aggregate;
     struct {
-        char policy[WEIR_TEXT_MAX]; /* path of sampling.yaml, relative to this file; "" = everything is kept */
-        char shadow[WEIR_TEXT_MAX]; /* of another one whose rules only count; "" = none */
-        int line;
+        char policy[WEIR_TEXT_MAX];        /* path of sampling.yaml, relative to this file; "" = everything is kept */
+        char shadow[WEIR_TEXT_MAX];        /* of another one whose rules only count; "" = none */
+        char canary_policy[WEIR_TEXT_MAX]; /* of one that a share of the proxies follows; "" = none */
+        double canary_share;               /* 10%; 0 to 1 */
+        int line, canary_line;
     } sampling;
     struct {
         char directory[WEIR_TEXT_MAX];  /* "" = nothing is on disk */

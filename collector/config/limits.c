@@ -293,6 +293,14 @@ static enum weir_status check_tls(const struct weir_config *config, const struct
                                 : "cert_file and key_file");
 }
 
+/* A canary is some of the proxies: the others need something to follow too. */
+static enum weir_status check_canary(const struct weir_config *config, const struct weir_yaml_doc *doc,
+                                     struct weir_error *err) {
+    if (config->sampling.canary_policy[0] == 0 || config->sampling.policy[0] != 0) return WEIR_OK;
+    return weir_yaml_fail(doc, config->sampling.canary_line, err,
+                          "sampling.canary.policy: is given, sampling.policy is not, which the other proxies follow");
+}
+
 /* What is on disk is asked for, and where; a log has two segments at least. */
 static enum weir_status check_spool(const struct weir_config *config, const struct weir_yaml_doc *doc,
                                     const struct weir_lines *lines, struct weir_error *err) {
@@ -337,6 +345,7 @@ enum weir_status weir_config_check(const struct weir_config *config, const struc
                             "aggregate.series_per_metric_max", config->aggregate.series_per_metric_max,
                             "aggregate.series_max", config->aggregate.series_max, print_count, err);
     }
+    if (status == WEIR_OK) status = check_canary(config, doc, err);
     if (status == WEIR_OK) status = check_spool(config, doc, lines, err);
     for (size_t i = 0; status == WEIR_OK && i < sizeof tls_sections / sizeof tls_sections[0]; i++)
         status = check_tls(config, &tls_sections[i], doc, lines, err);

@@ -384,6 +384,8 @@ static enum weir_status build(struct loader *loader, const struct weir_machine *
         place_listener(root, option->section, listen_at(config, option));
     config->sampling.line =
         loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.policy") - weir_options];
+    config->sampling.canary_line =
+        loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.canary.policy") - weir_options];
     config->spool.line = loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "spool.durable") - weir_options];
     const struct weir_yaml *exporters = weir_yaml_get(root, "exporters");
     if (exporters == NULL || exporters->kind == WEIR_YAML_NULL) add_exporter(loader, WEIR_SCOPE_FILE, "file", 0);

@@ -189,6 +189,10 @@ const struct weir_option weir_options[] = {
      .help = "Path of sampling.yaml (docs/sampling.md), relative to this file; without one everything is kept."},
     {"sampling.shadow", TOP(sampling.shadow), .type = WEIR_OPTION_PATH, .fallback = "", .live = true,
      .help = "Path of a second sampling.yaml whose `keep:` sees the same traces and only counts what it would do."},
+    {"sampling.canary.policy", TOP(sampling.canary_policy), .type = WEIR_OPTION_PATH, .fallback = "", .live = true,
+     .help = "Path of a sampling.yaml whose `proxies:` only a share of the proxies follows (docs/policy.md, Canary)."},
+    {"sampling.canary.share", TOP(sampling.canary_share), .type = WEIR_OPTION_RATIO, .fallback = "10%", .live = true,
+     .help = "How many of the proxies follow it; always the same ones, and with a larger share those and more."},
 
     {"spool.directory", TOP(spool.directory), .type = WEIR_OPTION_FOLDER, .fallback = "",
      .help = "Where spans are kept on disk until they need not be; relative to the working directory; made when it is missing, for its owner alone."},
@@ -422,6 +426,9 @@ bool weir_option_set(const struct weir_option *option, void *base, const char *t
         else
             *(int32_t *)(void *)field = (int32_t)number;
         return true;
+    case WEIR_OPTION_RATIO:
+        return weir_value_ratio(text, (double *)(void *)field) ||
+               refuse(why, why_size, "is not a share of 0 to 1, such as 0.1 or \"10%\"");
     case WEIR_OPTION_BOOL:
         return weir_value_bool(text, (bool *)field) || refuse(why, why_size, "is neither true nor false");
     case WEIR_OPTION_ENUM:
@@ -541,6 +548,10 @@ void weir_option_allowed(const struct weir_option *option, char *out, size_t out
         for (int i = 0; option->words[i] != NULL && used < out_size; i++) {
             used += (size_t)snprintf(out + used, out_size - used, "%s%s", i == 0 ? "" : ", ", option->words[i]);
         }
+        return;
+    }
+    if (option->type == WEIR_OPTION_RATIO) {
+        snprintf(out, out_size, "0 to 1, 0%% to 100%%");
         return;
     }
     if (option->min == 0 && option->max == 0) return;

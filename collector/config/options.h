@@ -10,6 +10,7 @@ enum weir_option_type {
     WEIR_OPTION_DURATION, /* uint64_t, ns */
     WEIR_OPTION_COUNT,    /* uint32_t */
     WEIR_OPTION_LEVEL,    /* int32_t */
+    WEIR_OPTION_RATIO,    /* double: 0 to 1, or with a % */
     WEIR_OPTION_BOOL,     /* bool */
     WEIR_OPTION_ENUM,     /* an enum: the index into `words` */
     WEIR_OPTION_WORD,     /* char[]: one of `words` */

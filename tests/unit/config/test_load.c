@@ -86,6 +86,36 @@ static void test_defaults(void **state) {
     weir_config_free(empty);
 }
 
+static void test_canary(void **state) {
+    (void)state;
+    struct weir_config *config = accepts("log: {}\n"), *next, *whole;
+    char restart[128];
+    assert_string_equal(config->sampling.canary_policy, "");
+    assert_true(config->sampling.canary_share == 0.1);
+    next = accepts("sampling:\n  policy: a.yaml\n  canary:\n    policy: b.yaml\n    share: 2.5%\n");
+    assert_string_equal(next->sampling.canary_policy, "b.yaml");
+    assert_true(next->sampling.canary_share == 0.025);
+    assert_int_equal(next->sampling.canary_line, 4);
+    weir_config_needs_restart(config, next, restart, sizeof restart);
+    assert_string_equal(restart, "");
+    whole = accepts("sampling: { policy: a.yaml, canary: { share: 1, policy: ~ } }\n");
+    assert_string_equal(whole->sampling.canary_policy, "");
+    assert_true(whole->sampling.canary_share == 1);
+    weir_config_free(config);
+    weir_config_free(next);
+    weir_config_free(whole);
+    refuses("sampling:\n  canary:\n    policy: b.yaml\n",
+            "weir.yaml:3: sampling.canary.policy: is given, sampling.policy is not, which the other proxies follow");
+    refuses("sampling: { policy: a, canary: { policy: b, share: 10 } }\n",
+            "weir.yaml:1: sampling.canary.share: \"10\" is not a share of 0 to 1, such as 0.1 or \"10%\"");
+    refuses("sampling: { policy: a, canary: { policy: b, share: 101% } }\n",
+            "weir.yaml:1: sampling.canary.share: \"101%\" is not a share of 0 to 1, such as 0.1 or \"10%\"");
+    refuses("sampling: { policy: a, canary: b }\n",
+            "weir.yaml:1: sampling.canary: is a single value, a map of keys is needed");
+    refuses("sampling: { policy: a, canary: { polcy: b } }\n",
+            "weir.yaml:1: sampling.canary.polcy: unknown key, did you mean policy?");
+}
+
 static void test_every_key(void **state) {
     (void)state;
     struct weir_config *config =
@@ -618,6 +648,7 @@ static void test_the_example_is_accepted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_canary),
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_spool),
         cmocka_unit_test(test_which_receivers_run),
