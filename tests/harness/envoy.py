@@ -62,6 +62,13 @@ def _tracing(service: str, sample: float) -> dict:
     }
 
 
+def _rtds_layer(cluster: str) -> dict:
+    source = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": cluster}}]}
+    # Without a timeout of its own a proxy waits 15 s for a Weir that is away before it serves anybody.
+    config = {"resource_api_version": "V3", "api_config_source": source, "initial_fetch_timeout": "1s"}
+    return {"name": "weir", "rtds_layer": {"name": "weir", "rtds_config": config}}
+
+
 def _listener(name: str, port: int, routes: list, tracing: dict | None = None, filters: list | None = None) -> dict:
     manager = {
         "@type": f"{_API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -96,7 +103,10 @@ def _app_routes() -> list:
 
 
 class Envoy:
-    """One Envoy that traces as `service`. targets: cluster -> port; a path goes to the cluster of its first segment."""
+    """One Envoy that traces as `service`. targets: cluster -> port; a path goes to the cluster of its first segment.
+
+    rtds  its last runtime layer is what Weir tells it, so that it follows `proxies:` of sampling.yaml
+    """
 
     def __init__(
         self,
@@ -108,6 +118,7 @@ class Envoy:
         statsd_port: int,
         app: bool = False,
         sample: float = 100,
+        rtds: bool = False,
     ):
         self.service, self.folder = service, folder
         self.port, self.admin_port, self.app_port = free_port(), free_port(), free_port()
@@ -140,7 +151,12 @@ class Envoy:
                     },
                 }
             ],
-            "layered_runtime": {"layers": [{"name": "static", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 200}}]},
+            "layered_runtime": {
+                "layers": [
+                    {"name": "static", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 200}},
+                    *([_rtds_layer("weir")] if rtds else []),
+                ]
+            },
             "static_resources": {
                 "listeners": listeners,
                 "clusters": [*(_cluster(name, port) for name, port in targets.items()), _cluster("weir", otlp_port, http2=True)],
@@ -165,6 +181,11 @@ class Envoy:
         text = ask(f"http://127.0.0.1:{self.admin_port}/stats").text
         return {name: int(value) for name, value in re.findall(r"^(\S+): (\d+)$", text, re.M) if re.search(pattern, name)}
 
+    def runtime(self, key: str):
+        """The value in force of a runtime key, as its text; None: no layer has it."""
+        entries = ask(f"http://127.0.0.1:{self.admin_port}/runtime").json()["entries"]
+        return entries[key]["final_value"] if key in entries else None
+
     def spans_sent(self) -> int:
         return self.stats(r"^tracing\.opentelemetry\.spans_sent").get("tracing.opentelemetry.spans_sent", 0)
 
@@ -176,13 +197,19 @@ class Mesh:
     """Two Envoys in a row, in front of Weir's ports."""
 
     def __init__(
-        self, folder: pathlib.Path, *, otlp_port: int, statsd_port: int, names: tuple = ("front", "middle"), sample: float = 100
+        self,
+        folder: pathlib.Path,
+        *,
+        otlp_port: int,
+        statsd_port: int,
+        names: tuple = ("front", "middle"),
+        sample: float = 100,
+        rtds: bool = False,
     ):
         front, middle = names
-        self.middle = Envoy(
-            folder, middle, dict.fromkeys(CLUSTERS, 0), otlp_port=otlp_port, statsd_port=statsd_port, app=True, sample=sample
-        )
-        self.front = Envoy(folder, front, {middle: self.middle.port}, otlp_port=otlp_port, statsd_port=statsd_port, sample=sample)
+        same = {"otlp_port": otlp_port, "statsd_port": statsd_port, "sample": sample, "rtds": rtds}
+        self.middle = Envoy(folder, middle, dict.fromkeys(CLUSTERS, 0), app=True, **same)
+        self.front = Envoy(folder, front, {middle: self.middle.port}, **same)
 
     def start(self) -> "Mesh":
         self.middle.start()
