@@ -9,6 +9,7 @@
 #include "collector/core/ledger.h"
 #include "collector/core/operation.h"
 #include "collector/sample/keep.h"
+#include "collector/sample/proxies.h"
 
 #include <errno.h>
 #include <math.h>
@@ -49,8 +50,9 @@ struct weir_policy {
     _Atomic uint32_t refs;
     uint64_t version;
     bool keeps_all, declares;
-    struct weir_keep *keep; /* NULL: no keep part */
-    uint64_t threshold;     /* of the collector's own rate */
+    struct weir_keep *keep;       /* NULL: no keep part */
+    struct weir_proxies *proxies; /* NULL: no proxies part */
+    uint64_t threshold;           /* of the collector's own rate */
     struct rates rates;
     struct source *sources;
     uint64_t source_shift;
@@ -426,8 +428,13 @@ static enum weir_status read_sources(struct reader *reader, const struct weir_ya
     return status;
 }
 
+static enum weir_status read_proxies(struct reader *reader, const struct weir_yaml *node) {
+    if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
+    return weir_proxies_read(reader->doc, node, reader->names, &reader->policy->proxies, reader->err);
+}
+
 static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
-    static const char *const known[] = {"collector", "sources", "keep"};
+    static const char *const known[] = {"proxies", "collector", "sources", "keep"};
     if (root->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (root->kind != WEIR_YAML_MAP)
         return weir_yaml_fail(reader->doc, root->line, reader->err, "is %s, a map of keys is needed",
@@ -440,11 +447,10 @@ static enum weir_status read_top(struct reader *reader, const struct weir_yaml *
             status = read_sources(reader, node);
         else if (strcmp(node->key, "keep") == 0)
             status = weir_keep_read(reader->doc, node, reader->names, &reader->policy->keep, reader->err);
-        else if (strcmp(node->key, "proxies") == 0) {
-            status = weir_yaml_fail(reader->doc, node->line, reader->err,
-                                    "proxies: not supported by this version; keep, collector and sources are");
-        } else
-            status = weir_yaml_unknown(reader->doc, node, "", known, 3, reader->err);
+        else if (strcmp(node->key, "proxies") == 0)
+            status = read_proxies(reader, node);
+        else
+            status = weir_yaml_unknown(reader->doc, node, "", known, 4, reader->err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
@@ -508,6 +514,7 @@ void weir_policy_unref(struct weir_policy *policy) {
     free(policy->sources);
     free(policy->rows);
     weir_keep_free(policy->keep);
+    weir_proxies_free(policy->proxies);
     free(policy);
 }
 
@@ -517,6 +524,10 @@ bool weir_policy_keeps_all(const struct weir_policy *policy) {
 
 const struct weir_keep *weir_policy_keep_part(const struct weir_policy *policy) {
     return policy->keep;
+}
+
+const struct weir_proxies *weir_policy_proxies(const struct weir_policy *policy) {
+    return policy->proxies;
 }
 
 uint64_t weir_policy_version(const struct weir_policy *policy) {
@@ -557,5 +568,6 @@ void weir_policy_remarks(const struct weir_policy *policy, uint32_t receivers_on
             say(self, row->line, text);
         }
     }
+    if (policy->proxies != NULL) weir_proxies_remarks(policy->proxies, say, self);
     if (policy->keep != NULL) weir_keep_remarks(policy->keep, least_threshold(policy), say, self);
 }

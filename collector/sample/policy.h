@@ -8,9 +8,10 @@
 
 struct weir_keep;
 struct weir_policy;
+struct weir_proxies;
 
 /* path NULL or "": keeps everything. On failure err->text is "file:line: reason" and *policy is untouched. Names in it
- * are interned. `proxies` of the design is no key yet: it is refused with its line. */
+ * are interned. */
 enum weir_status weir_policy_load(const char *path, struct weir_names *names, struct weir_policy **policy,
                                   struct weir_error *err);
 /* A shadow: only its `keep:` is asked. path NULL or "": *policy stays NULL. WEIR_INVALID also for one without. */
@@ -25,6 +26,8 @@ bool weir_policy_keeps_all(const struct weir_policy *policy);   /* then weir_pol
 uint64_t weir_policy_version(const struct weir_policy *policy); /* hash of the file's bytes */
 const struct weir_keep *
 weir_policy_keep_part(const struct weir_policy *policy); /* keep.h; NULL: nothing is held back */
+const struct weir_proxies *
+weir_policy_proxies(const struct weir_policy *policy); /* proxies.h; NULL: the file tells proxies nothing */
 
 /* What of it can have no effect, with its line, for `weir check`. It is no error: what is not asked does no harm.
  *   receivers_on   bit r: receiver r (enum weir_receiver_id) listens */

@@ -5,7 +5,8 @@
  * A rate that the file says
  *   without a budget   is what is told, raised where a floor needs it
  *   with one           is the most that is told; 0 and 1 are pins: always told as they are
- * What says nothing takes the service's, then the default's. */
+ * A rate of 0 is never raised. What says nothing takes the service's, then the default's; a service has the default's
+ * operations besides its own. */
 #ifndef WEIR_SAMPLE_PROXIES_H
 #define WEIR_SAMPLE_PROXIES_H
 #include "collector/config/yaml.h"
@@ -49,8 +50,8 @@ struct weir_proxies_service {
     uint32_t exact_label_count;
     char (*nodes)[128]; /* Envoy's node.cluster or node.id, a * at the end: that begin so. None: the service's name */
     uint32_t node_count;
-    struct weir_proxies_rule *operations;
-    uint32_t operation_count;
+    struct weir_proxies_rule *operations; /* its own first, then those of the default that it has not */
+    uint32_t operation_count, own_operation_count;
 };
 
 struct weir_proxies {
@@ -60,7 +61,7 @@ struct weir_proxies {
     struct weir_proxies_budget budget; /* of the fleet */
     double cost_ns;                    /* CPU that a span costs a proxy: cost_per_span, 20us */
     struct {
-        bool on;
+        bool on;             /* unless said: with a budget of the fleet, which bounds what it costs */
         double factor;       /* the rate of an operation in trouble times this; 10 */
         uint64_t for_ns;     /* for so long after it ended; 5m */
         double errors;       /* share of its traces; 5% */
@@ -68,6 +69,8 @@ struct weir_proxies {
     } incident;
     bool trust_pollers; /* `trust: policy`: what was fetched is taken as followed */
     uint64_t poll_ns;   /* how often clients are taken to ask; 60s */
+    uint32_t *by_name;  /* places in services, by rising rule.name */
+    uint32_t row_count; /* services and operations in all */
     int line;
 };
 

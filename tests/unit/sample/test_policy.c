@@ -339,10 +339,10 @@ static void test_forced(void **state) {
 static void test_refused(void **state) {
     (void)state;
     refuses("- a\n", "sampling.yaml:1: is a list, a map of keys is needed");
-    refuses("# x\nproxies:\n  default: { rate: 0.1 }\n",
-            "sampling.yaml:2: proxies: not supported by this version; keep, collector and sources are");
+    refuses("# x\nproxies:\n  default: { rate: 10 }\n",
+            "sampling.yaml:3: rate: \"10\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("colector: {}\n", "sampling.yaml:1: colector: unknown key, did you mean collector?");
-    refuses("tail: {}\n", "sampling.yaml:1: tail: unknown key; known are collector, sources, keep");
+    refuses("tail: {}\n", "sampling.yaml:1: tail: unknown key; known are proxies, collector, sources, keep");
     refuses("collector: 1\n", "sampling.yaml:1: collector: is a single value, a map is needed");
     refuses("collector: { rate: 10 }\n", "sampling.yaml:1: rate: \"10\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("collector: { rate: -0.1 }\n",
