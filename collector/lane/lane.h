@@ -25,6 +25,7 @@ struct weir_snapshot {
     struct weir_policy *shadow; /* only counts; NULL = none */
 };
 
+struct weir_meter;
 struct weir_lanes; /* all of them, and the rings between */
 
 struct weir_lanes_env {
@@ -38,7 +39,8 @@ struct weir_lanes_env {
     struct weir_taps *taps;       /* who watches decisions; NULL: nobody, ever */
     struct weir_queue **queues;   /* what every closed batch is given to */
     uint32_t queue_count;
-    struct weir_steering *steering; /* what proxies are told; NULL: nothing */
+    struct weir_steering *steering;   /* what proxies are told; NULL: nothing */
+    struct weir_meter *const *meters; /* one a lane, of what traces bring about; NULL: nobody asks */
 };
 
 /* Builds `count` lanes; opens nothing, starts nothing. */
