@@ -1,8 +1,9 @@
 /* post_blast.c - sends prepared requests over a few connections that stay open, one at a time on each, and says how
  * they were answered. post_blast --port P --path /api/v2/spans --type application/json --requests N [--connections C]
- * BODY... post_blast --port P --scribe 1 --requests N [--connections C] FRAME... Bodies (for HTTP's POST) or frames
- * (Scribe's Log, with their length) are files, sent in turn; Scribe's with trace ids of their own each time, for spans
- * that come twice are dropped there. One line of JSON on stdout: requests, accepted (2xx, or OK), refused, seconds. */
+ * BODY... post_blast --port P --scribe 1 --requests N [--connections C] FRAME... Bodies (for HTTP's POST; without one
+ * it is a GET) or frames (Scribe's Log, with their length) are files, sent in turn; Scribe's with trace ids of their
+ * own each time, for spans that come twice are dropped there. One line of JSON on stdout: requests, accepted (2xx, or
+ * OK), refused, seconds. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
@@ -109,6 +110,16 @@ static struct message *read_body(struct blast *blast, const char *name) {
     fclose(file);
     if (blast->scribe) find_spans(message);
     if (message->size > blast->largest) blast->largest = message->size;
+    return message;
+}
+
+static struct message *without_body(struct blast *blast) {
+    struct message *message = calloc(1, sizeof *message);
+    if (message == NULL) die("memory");
+    int size =
+        asprintf(&message->bytes, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", blast->path, blast->port);
+    if (size < 0) die("memory");
+    message->size = (size_t)size;
     return message;
 }
 
@@ -224,11 +235,12 @@ int main(int argc, char **argv) {
             die(argv[at]);
         }
     }
-    blast.message_count = argc - at;
+    bool get = at == argc && !blast.scribe;
+    blast.message_count = get ? 1 : argc - at;
     if (blast.message_count < 1 || blast.connections < 1 || blast.connections > CONNECTIONS_MAX) die("arguments");
     blast.messages = calloc((size_t)blast.message_count, sizeof(struct message *));
     for (int i = 0; i < blast.message_count; i++)
-        blast.messages[i] = read_body(&blast, argv[at + i]);
+        blast.messages[i] = get ? without_body(&blast) : read_body(&blast, argv[at + i]);
     blast.poll = epoll_create1(EPOLL_CLOEXEC);
     struct connection *connections = calloc((size_t)blast.connections, sizeof *connections);
     for (long i = 0; i < blast.connections; i++)

@@ -20,31 +20,31 @@ from harness.process import PEERS, Process, settled
 CLUSTERS = ("orders", "payments", "inventory", "users")
 SLOW_MS = 150
 SPANS_PER_REQUEST = 4
-_API = "type.googleapis.com/envoy"
+API = "type.googleapis.com/envoy"
 
 
-def _address(port: int, **extra) -> dict:
+def address_at(port: int, **extra) -> dict:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port, **extra}}
 
 
-def _cluster(name: str, port: int, http2: bool = False) -> dict:
+def cluster_at(name: str, port: int, http2: bool = False) -> dict:
     cluster = {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address_at(port)}}]}]},
     }
     if http2:
         cluster["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{_API}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{API}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {}},
             }
         }
     return cluster
 
 
-def _tracing(service: str, sample: float) -> dict:
+def tracing_as(service: str, sample: float) -> dict:
     return {
         "random_sampling": {"value": sample},
         "spawn_upstream_span": True,
@@ -54,7 +54,7 @@ def _tracing(service: str, sample: float) -> dict:
         "provider": {
             "name": "envoy.tracers.opentelemetry",
             "typed_config": {
-                "@type": f"{_API}.config.trace.v3.OpenTelemetryConfig",
+                "@type": f"{API}.config.trace.v3.OpenTelemetryConfig",
                 "service_name": service,
                 "grpc_service": {"envoy_grpc": {"cluster_name": "weir"}, "timeout": "2s"},
             },
@@ -62,31 +62,31 @@ def _tracing(service: str, sample: float) -> dict:
     }
 
 
-def _rtds_layer(cluster: str) -> dict:
+def rtds_layer(cluster: str) -> dict:
     source = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": cluster}}]}
     # Without a timeout of its own a proxy waits 15 s for a Weir that is away before it serves anybody.
     config = {"resource_api_version": "V3", "api_config_source": source, "initial_fetch_timeout": "1s"}
     return {"name": "weir", "rtds_layer": {"name": "weir", "rtds_config": config}}
 
 
-def _listener(name: str, port: int, routes: list, tracing: dict | None = None, filters: list | None = None) -> dict:
+def listener_at(name: str, port: int, routes: list, tracing: dict | None = None, filters: list | None = None) -> dict:
     manager = {
-        "@type": f"{_API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "codec_type": "AUTO",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
             *(filters or []),
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_API}.extensions.filters.http.router.v3.Router"}},
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{API}.extensions.filters.http.router.v3.Router"}},
         ],
     }
     if tracing:
         manager["tracing"] = tracing
-    return {"name": name, "address": _address(port), "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
+    return {"name": name, "address": address_at(port), "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
 
 
 def _app_routes() -> list:
-    fault = f"{_API}.extensions.filters.http.fault.v3.HTTPFault"
+    fault = f"{API}.extensions.filters.http.fault.v3.HTTPFault"
     slow = {
         "envoy.filters.http.fault": {
             "@type": fault,
@@ -126,17 +126,17 @@ class Envoy:
             targets = dict.fromkeys(targets, self.app_port)
         fault = {
             "name": "envoy.filters.http.fault",
-            "typed_config": {"@type": f"{_API}.extensions.filters.http.fault.v3.HTTPFault"},
+            "typed_config": {"@type": f"{API}.extensions.filters.http.fault.v3.HTTPFault"},
         }
         if len(targets) == 1:
             routes = [{"match": {"prefix": "/"}, "route": {"cluster": next(iter(targets))}}]
         else:
             routes = [{"match": {"prefix": f"/{name}"}, "route": {"cluster": name}} for name in targets]
-        listeners = [_listener(service, self.port, routes, _tracing(service, sample))]
+        listeners = [listener_at(service, self.port, routes, tracing_as(service, sample))]
         if app:
-            listeners.append(_listener("app", self.app_port, _app_routes(), filters=[fault]))
+            listeners.append(listener_at("app", self.app_port, _app_routes(), filters=[fault]))
         self.config = {
-            "admin": {"address": _address(self.admin_port)},
+            "admin": {"address": address_at(self.admin_port)},
             "node": {"id": f"{service}-1", "cluster": service},
             "stats_flush_interval": "1s",
             # Envoy's statistics do not say whose they are; two proxies would write one series without this tag.
@@ -145,21 +145,21 @@ class Envoy:
                 {
                     "name": "envoy.stat_sinks.dog_statsd",
                     "typed_config": {
-                        "@type": f"{_API}.config.metrics.v3.DogStatsdSink",
+                        "@type": f"{API}.config.metrics.v3.DogStatsdSink",
                         "max_bytes_per_datagram": 1400,
-                        "address": _address(statsd_port, protocol="UDP"),
+                        "address": address_at(statsd_port, protocol="UDP"),
                     },
                 }
             ],
             "layered_runtime": {
                 "layers": [
                     {"name": "static", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 200}},
-                    *([_rtds_layer("weir")] if rtds else []),
+                    *([rtds_layer("weir")] if rtds else []),
                 ]
             },
             "static_resources": {
                 "listeners": listeners,
-                "clusters": [*(_cluster(name, port) for name, port in targets.items()), _cluster("weir", otlp_port, http2=True)],
+                "clusters": [*(cluster_at(name, port) for name, port in targets.items()), cluster_at("weir", otlp_port, http2=True)],
             },
         }
         self.process: Process | None = None
