@@ -503,6 +503,20 @@ enum weir_status weir_policy_load_shadow(const char *path, struct weir_names *na
     return WEIR_OK;
 }
 
+enum weir_status weir_policy_load_canary(const char *path, struct weir_names *names, struct weir_policy **policy,
+                                         struct weir_error *err) {
+    if (path == NULL || *path == 0) return WEIR_OK;
+    struct weir_policy *made = NULL;
+    enum weir_status status = weir_policy_load(path, names, &made, err);
+    if (status != WEIR_OK) return status;
+    if (made->proxies == NULL) {
+        weir_policy_unref(made);
+        return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: a canary without proxies: has nothing to tell", path);
+    }
+    *policy = made;
+    return WEIR_OK;
+}
+
 struct weir_policy *weir_policy_ref(struct weir_policy *policy) {
     atomic_fetch_add_explicit(&policy->refs, 1, memory_order_relaxed);
     return policy;

@@ -17,6 +17,9 @@ enum weir_status weir_policy_load(const char *path, struct weir_names *names, st
 /* A shadow: only its `keep:` is asked. path NULL or "": *policy stays NULL. WEIR_INVALID also for one without. */
 enum weir_status weir_policy_load_shadow(const char *path, struct weir_names *names, struct weir_policy **policy,
                                          struct weir_error *err);
+/* A canary: only its `proxies:` is told. path NULL or "": *policy stays NULL. WEIR_INVALID also for one without. */
+enum weir_status weir_policy_load_canary(const char *path, struct weir_names *names, struct weir_policy **policy,
+                                         struct weir_error *err);
 /* The same from memory; `name` is for errors. */
 enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_t size, struct weir_names *names,
                                    struct weir_policy **policy, struct weir_error *err);
