@@ -14,11 +14,19 @@ const char *const weir_plan_why_names[WEIR_PLAN_WHYS] = {[WEIR_PLAN_RATE] = "rat
                                                          [WEIR_PLAN_BUDGET] = "budget",
                                                          [WEIR_PLAN_INCIDENT] = "incident"};
 
-double weir_plan_round(double rate) {
+static double round_to(double rate, double steps) {
     if (!(rate > 0)) return 0;
-    double millionths = round(rate * 1e6);
-    if (millionths < 1) millionths = 1;
-    return millionths < 1e6 ? millionths / 1e6 : 1;
+    double step = round(rate * steps);
+    if (step < 1) step = 1;
+    return step < steps ? step / steps : 1;
+}
+
+double weir_plan_round(double rate) {
+    return round_to(rate, 1e6);
+}
+
+double weir_plan_round_envoy(double rate) {
+    return round_to(rate, 1e4);
 }
 
 /* ---- versions ---- */

@@ -1,9 +1,9 @@
 /* plan.h - what proxies are told now: for each service and operation a rate, and why it is that. An immutable value,
  * counted; every dialect is rendered from it, and it says nothing of where it was made.
  *
- * Rates are whole millionths, which every dialect can say exactly (Envoy's FractionalPercent has MILLION as its finest
- * denominator); above 0 the least is one. Versions are hashes of what is told, names as text: the same in every process
- * that tells the same. */
+ * Rates are whole millionths; above 0 the least is one. An Envoy follows in steps of a ten-thousandth
+ * (weir_plan_round_envoy()), which is then what its spans stand for. Versions are hashes of what is told, names as
+ * text: the same in every process that tells the same. */
 #ifndef WEIR_SAMPLE_PLAN_H
 #define WEIR_SAMPLE_PLAN_H
 #include "collector/core/names.h"
@@ -47,6 +47,9 @@ struct weir_plan {
 
 /* A rate as a plan has it. */
 double weir_plan_round(double rate);
+/* A rate as an Envoy follows it: the number that it draws is below 10,000 (dialects/envoy.h), so that is its finest
+ * step; above 0 the least is one. */
+double weir_plan_round_envoy(double rate);
 /* Copies; sorts services, rounds rates, works out versions. Of two services of one name the first counts. NULL: out of
  * memory. */
 struct weir_plan *weir_plan_new(const struct weir_names *names, uint64_t policy,
