@@ -120,7 +120,7 @@ static void warn(void *self, int line, const char *text) {
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
-    struct weir_policy *policy = NULL, *shadow = NULL;
+    struct weir_policy *policy = NULL, *shadow = NULL, *canary = NULL;
     struct weir_names *names = weir_names_new(65536, 8u << 20);
     if (names == NULL) {
         fputs("out of memory\n", stderr);
@@ -137,6 +137,7 @@ int weir_check(const char *path) {
     weir_rules_free(rules);
     if (status == WEIR_OK) status = weir_policy_load(config->sampling.policy, names, &policy, &err);
     if (status == WEIR_OK) status = weir_policy_load_shadow(config->sampling.shadow, names, &shadow, &err);
+    if (status == WEIR_OK) status = weir_policy_load_canary(config->sampling.canary_policy, names, &canary, &err);
     if (status != WEIR_OK) {
         fprintf(stderr, "%s\n", err.text);
     } else {
@@ -154,13 +155,18 @@ int weir_check(const char *path) {
         print_spool(config);
         print_policy("sampling", config->sampling.policy, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
+        if (canary != NULL)
+            printf("  %-10s %s, for %.4g %% of the proxies\n", "canary", config->sampling.canary_policy,
+                   100 * config->sampling.canary_share);
         weir_policy_remarks(policy, receivers_on(config), warn, config->sampling.policy);
         if (shadow != NULL) weir_policy_remarks(shadow, receivers_on(config), warn, config->sampling.shadow);
+        if (canary != NULL) weir_policy_remarks(canary, receivers_on(config), warn, config->sampling.canary_policy);
         const struct weir_keep *keep = weir_policy_keep_part(policy);
         print_bytes(weir_config_memory(config, lanes) + (keep != NULL ? keep->memory_bytes : 0), "all bounds together");
     }
     weir_policy_unref(policy);
     weir_policy_unref(shadow);
+    weir_policy_unref(canary);
     weir_config_free(config);
     weir_names_free(names);
     return status == WEIR_OK ? 0 : 1;
