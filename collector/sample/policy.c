@@ -489,32 +489,37 @@ enum weir_status weir_policy_load(const char *path, struct weir_names *names, st
     return status;
 }
 
-enum weir_status weir_policy_load_shadow(const char *path, struct weir_names *names, struct weir_policy **policy,
-                                         struct weir_error *err) {
+/* A file of which one part alone is asked for; `lacks` says so where it has none. */
+static enum weir_status load_part(const char *path, struct weir_names *names, bool (*has)(const struct weir_policy *),
+                                  const char *lacks, struct weir_policy **policy, struct weir_error *err) {
     if (path == NULL || *path == 0) return WEIR_OK;
     struct weir_policy *made = NULL;
     enum weir_status status = weir_policy_load(path, names, &made, err);
     if (status != WEIR_OK) return status;
-    if (made->keep == NULL) {
+    if (!has(made)) {
         weir_policy_unref(made);
-        return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: a shadow without keep: has nothing to count", path);
+        return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: %s", path, lacks);
     }
     *policy = made;
     return WEIR_OK;
 }
 
+static bool has_keep(const struct weir_policy *policy) {
+    return policy->keep != NULL;
+}
+
+static bool has_proxies(const struct weir_policy *policy) {
+    return policy->proxies != NULL;
+}
+
+enum weir_status weir_policy_load_shadow(const char *path, struct weir_names *names, struct weir_policy **policy,
+                                         struct weir_error *err) {
+    return load_part(path, names, has_keep, "a shadow without keep: has nothing to count", policy, err);
+}
+
 enum weir_status weir_policy_load_canary(const char *path, struct weir_names *names, struct weir_policy **policy,
                                          struct weir_error *err) {
-    if (path == NULL || *path == 0) return WEIR_OK;
-    struct weir_policy *made = NULL;
-    enum weir_status status = weir_policy_load(path, names, &made, err);
-    if (status != WEIR_OK) return status;
-    if (made->proxies == NULL) {
-        weir_policy_unref(made);
-        return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: a canary without proxies: has nothing to tell", path);
-    }
-    *policy = made;
-    return WEIR_OK;
+    return load_part(path, names, has_proxies, "a canary without proxies: has nothing to tell", policy, err);
 }
 
 struct weir_policy *weir_policy_ref(struct weir_policy *policy) {
