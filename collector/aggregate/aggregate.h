@@ -52,6 +52,20 @@ void weir_shard_tick(struct weir_shard *shard, uint64_t now_ns);
 /* Prometheus text 0.0.4 (TYPE and HELP a family, families sorted); with exemplars behind the values of buckets where it
  * becomes OpenMetrics (core/openmetrics.h). Any one thread at a time. */
 void weir_aggregate_expose(struct weir_aggregate *aggregate, bool exemplars, struct weir_buffer *out);
+/* Counters as they stand on the page, summed over the series that have all of these labels. Known are those that
+ * senders brought, traces_spanmetrics_calls_total and its variance. Walks all series once: for once a second. Any
+ * thread. */
+struct weir_label_match {
+    const char *name, *value;
+};
+struct weir_sum {
+    const char *family; /* as on the page */
+    const struct weir_label_match *labels;
+    uint32_t label_count;
+    double value; /* the answer */
+    bool found;   /* there is such a series */
+};
+void weir_aggregate_sums(struct weir_aggregate *aggregate, struct weir_sum *sums, uint32_t count);
 uint32_t weir_aggregate_series(const struct weir_aggregate *aggregate); /* live series, lanes added up once */
 void weir_aggregate_free(struct weir_aggregate *aggregate);
 #endif

@@ -1,0 +1,80 @@
+#include "house.h"
+
+#define COUNT(labels) (uint32_t)(sizeof(labels) / sizeof *(labels))
+
+static struct house *house_of_lanes(void) {
+    struct weir_aggregate_config config = house_config();
+    return house_open(&config, 2);
+}
+
+static struct weir_sum sum_of(struct house *house, const char *family, const struct weir_label_match *labels,
+                              uint32_t count) {
+    struct weir_sum sum = {.family = family, .labels = labels, .label_count = count};
+    weir_aggregate_sums(house->aggregate, &sum, 1);
+    return sum;
+}
+
+static void counters_are_summed_over_lanes_and_over_labels_that_are_not_asked_for(void **state) {
+    (void)state;
+    struct house *house = house_of_lanes();
+    const struct weir_label_match front[] = {{"prefix", "front"}}, both[] = {{"code", "200"}, {"prefix", "front"}},
+                                  none[] = {{"prefix", "fron"}};
+    struct weir_point point = {.kind = WEIR_POINT_COUNT, .value = 3};
+    house_point_on(house, 0, "rq|code|200|prefix|front", point);
+    point.value = 4;
+    house_point_on(house, 1, "rq|code|200|prefix|front", point);
+    house_point_on(house, 1, "rq|code|500|prefix|front", point);
+    house_point_on(house, 0, "rq|code|200|prefix|back", point);
+    house_point_on(house, 0, "rq_more|code|200|prefix|front", point);
+    struct weir_sum sum = sum_of(house, "rq_total", front, COUNT(front));
+    assert_true(sum.found);
+    assert_true(sum.value == 11);
+    assert_true(sum_of(house, "rq_total", both, COUNT(both)).value == 7);
+    assert_true(sum_of(house, "rq_total", NULL, 0).value == 15);
+    assert_false(sum_of(house, "rq_total", none, COUNT(none)).found);
+    assert_false(sum_of(house, "rq", NULL, 0).found);
+    house_close(house);
+}
+
+static void calls_and_their_variance_are_those_of_the_page(void **state) {
+    (void)state;
+    struct house *house = house_of_lanes();
+    const struct weir_label_match served[] = {{"service", "cart"}, {"span_kind", "SPAN_KIND_SERVER"}};
+    struct weir_span span = {.trace_lo = 1,
+                             .span_id = 2,
+                             .prior = 10,
+                             .service = house_name(house, "cart"),
+                             .operation = house_name(house, "GET /"),
+                             .kind = WEIR_KIND_SERVER};
+    house_span(house, 0, &span);
+    span.trace_lo = 2;
+    span.operation = house_name(house, "POST /");
+    house_span(house, 1, &span);
+    span.kind = WEIR_KIND_CLIENT;
+    house_span(house, 1, &span);
+    assert_true(sum_of(house, "traces_spanmetrics_calls_total", served, 2).value == 20);
+    assert_true(sum_of(house, "weir_spanmetrics_calls_variance_total", served, 2).value == 180);
+    assert_true(sum_of(house, "traces_spanmetrics_calls_total", served, 1).value == 30);
+    house_close(house);
+}
+
+static void several_questions_take_one_walk_and_old_answers_are_gone(void **state) {
+    (void)state;
+    struct house *house = house_of_lanes();
+    struct weir_point point = {.kind = WEIR_POINT_COUNT, .value = 3};
+    house_point(house, "a|x|1", point);
+    struct weir_sum sums[] = {{.family = "a_total", .value = 77}, {.family = "b_total", .value = 77, .found = true}};
+    weir_aggregate_sums(house->aggregate, sums, 2);
+    assert_true(sums[0].value == 3 && sums[0].found);
+    assert_true(sums[1].value == 0 && !sums[1].found);
+    house_close(house);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counters_are_summed_over_lanes_and_over_labels_that_are_not_asked_for),
+        cmocka_unit_test(calls_and_their_variance_are_those_of_the_page),
+        cmocka_unit_test(several_questions_take_one_walk_and_old_answers_are_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
