@@ -17,7 +17,7 @@
 #include "collector/core/metrics.h"
 #include "collector/sample/plan.h"
 
-enum { WEIR_FOLLOWERS_MAX = 4096, WEIR_FOLLOWER_HISTORY = 8 };
+enum { WEIR_FOLLOWERS_MAX = 4096, WEIR_FOLLOWER_HISTORY = 32 /* plans back: late spans are of seconds ago */ };
 
 enum weir_follow_way {
     WEIR_FOLLOW_RTDS, /* confirms what it has taken */
@@ -57,7 +57,8 @@ struct weir_steering_ear {
 };
 void weir_steering_listen(struct weir_steering *steering, struct weir_steering_ear *ear);
 void weir_steering_heard(struct weir_steering_ear *ear); /* at the beginning of deliver */
-void weir_steering_unlisten(struct weir_steering *steering, struct weir_steering_ear *ear);
+/* False: a letter is under way; it is delivered yet, and the ear may be freed then and not before. */
+bool weir_steering_unlisten(struct weir_steering *steering, struct weir_steering_ear *ear);
 
 /* ---- followers ---- */
 
@@ -82,13 +83,19 @@ void weir_steering_has(struct weir_steering *steering, const struct weir_followe
  * then is told when the letter of the next plan comes, which is sent at the latest when this turns false. */
 bool weir_steering_settling(const struct weir_steering *steering);
 void weir_steering_set_settling(struct weir_steering *steering, bool settling); /* turning false posts to all ears */
-/* Rates that followers came with since the call before, service by service. */
+/* Rates that followers came with since the call before, their mean service by service. `adopt` calls nothing of the
+ * board. */
 void weir_steering_take_adopted(struct weir_steering *steering,
                                 void (*adopt)(void *self, uint32_t service, double rate), void *self);
+/* It says itself that it follows what has this version: a plan's, or that of what one service is told. False: no plan
+ * of that version is remembered. */
+bool weir_steering_follows(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version);
+/* It is not there any more, or only its connection; what it had is remembered: spans of it are still on their way. */
 void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower);
 
 /* 1/p by which the sampler of the proxy that began this trace let it through; 0: no follower is known to have done so.
- *   node       Envoy's node_id in the span, or NULL
+ *   node       Envoy's node_id in the span, or NULL: one of the clients that poll, where those are trusted; clients of
+ *              one service that have different rates then count alike
  *   start_ns   when its root began, Unix: the rate that was in force then counts */
 double weir_steering_prior(struct weir_steering *steering, uint32_t service, uint32_t operation, const char *node,
                            size_t node_size, uint64_t start_ns);
@@ -97,7 +104,8 @@ bool weir_steering_followed(const struct weir_steering *steering);
 /* Live proxies of a service that follow, of those ways that are proxies one by one; the sum over ways. */
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service);
 
-/* Followers as JSON, for the admin's /policy: [{"way","id","service","version","rate","since","state","reason"}]. */
+/* Followers as JSON, for the admin's /policy: a list of
+ * {"way","id","service","side","state","version","rate","since","reason"}, the last four where they are known. */
 void weir_steering_write(struct weir_steering *steering, struct weir_buffer *out);
 void weir_steering_free(struct weir_steering *steering); /* accepts NULL */
 #endif

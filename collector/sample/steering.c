@@ -1,0 +1,396 @@
+#include "collector/sample/steering_inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+const char *const weir_follow_way_names[WEIR_FOLLOW_WAYS] = {[WEIR_FOLLOW_RTDS] = "rtds",
+                                                             [WEIR_FOLLOW_POLL] = "poll",
+                                                             [WEIR_FOLLOW_DATAGRAM] = "datagram",
+                                                             [WEIR_FOLLOW_FILE] = "file"};
+
+struct weir_steering *weir_steering_new(struct weir_names *names, struct weir_metrics *registry,
+                                        const struct weir_clock *clock) {
+    struct weir_steering *steering = calloc(1, sizeof *steering);
+    if (steering == NULL) return NULL;
+    pthread_rwlock_init(&steering->lock, NULL);
+    steering->names = names;
+    steering->metrics = registry;
+    steering->clock = clock;
+    steering->poll_ns = 60 * WEIR_S;
+    if (weir_followers_open(&steering->followers, names)) steering->set = weir_steering_open_metrics(steering);
+    if (steering->set == NULL) {
+        weir_steering_free(steering);
+        return NULL;
+    }
+    return steering;
+}
+
+void weir_steering_free(struct weir_steering *steering) {
+    if (steering == NULL) return;
+    weir_metrics_close(steering->metrics, steering->set);
+    weir_followers_close(&steering->followers);
+    for (int i = 0; i < WEIR_SIDES; i++)
+        weir_plan_unref(steering->plans[i]);
+    for (int i = 0; i < PLANS_REMEMBERED; i++)
+        weir_plan_unref(steering->remembered[i]);
+    free(steering->nodes);
+    pthread_rwlock_destroy(&steering->lock);
+    free(steering);
+}
+
+enum {
+    POLLS_MISSED = 3, /* a client that did not ask for so many intervals is gone */
+    DATAGRAM_SILENCE_S = 60,
+    POLLERS_ASKED = 256, /* of one service, for one answer */
+};
+
+/* ---- the plans ---- */
+
+static bool tells_the_same(const struct weir_plan *a, const struct weir_plan *b) {
+    if (a == NULL || b == NULL) return a == b;
+    return a->version == b->version;
+}
+
+static void replace(const struct weir_plan **slot, const struct weir_plan *plan) {
+    const struct weir_plan *before = *slot;
+    *slot = plan != NULL ? weir_plan_ref(plan) : NULL;
+    weir_plan_unref(before);
+}
+
+static void remember(struct weir_steering *steering, const struct weir_plan *plan) {
+    if (plan == NULL) return;
+    for (int i = 0; i < PLANS_REMEMBERED; i++) {
+        if (steering->remembered[i] != NULL && steering->remembered[i]->version == plan->version) return;
+    }
+    replace(&steering->remembered[steering->remembered_next], plan);
+    steering->remembered_next = (steering->remembered_next + 1) % PLANS_REMEMBERED;
+}
+
+static uint32_t node_rules_of(const struct weir_proxies *proxies, struct node_rule *rules) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < proxies->service_count; i++) {
+        const struct weir_proxies_service *service = &proxies->services[i];
+        for (uint32_t k = 0; k < service->node_count; k++, count++) {
+            if (rules == NULL) continue;
+            struct node_rule *rule = &rules[count];
+            rule->service = service->rule.name;
+            snprintf(rule->text, sizeof rule->text, "%s", service->nodes[k]);
+            size_t size = strlen(rule->text);
+            rule->prefix = size > 0 && rule->text[size - 1] == '*';
+            if (rule->prefix) rule->text[size - 1] = 0;
+        }
+    }
+    return count;
+}
+
+/* Copies: the file may be gone before the next one is published. Without memory the rules before stay. */
+static void take_nodes(struct weir_steering *steering, const struct weir_proxies *proxies) {
+    uint32_t count = proxies != NULL ? node_rules_of(proxies, NULL) : 0;
+    struct node_rule *rules = count > 0 ? calloc(count, sizeof *rules) : NULL;
+    if (count > 0 && rules == NULL) return;
+    if (count > 0) node_rules_of(proxies, rules);
+    free(steering->nodes);
+    steering->nodes = rules;
+    steering->node_count = count;
+}
+
+/* Under the lock. */
+static void say_whether_followed(struct weir_steering *steering) {
+    const uint32_t *taken = steering->followers.taken_count;
+    uint32_t count = taken[WEIR_FOLLOW_RTDS] + taken[WEIR_FOLLOW_DATAGRAM];
+    if (steering->trust_pollers) count += taken[WEIR_FOLLOW_POLL] + taken[WEIR_FOLLOW_FILE];
+    atomic_store_explicit(&steering->followed, count > 0, memory_order_relaxed);
+}
+
+bool weir_steering_followed(const struct weir_steering *steering) {
+    return atomic_load_explicit(&steering->followed, memory_order_relaxed);
+}
+
+/* Under the lock. */
+static void tell_ears(struct weir_steering *steering) {
+    for (struct weir_steering_ear *ear = steering->ears; ear != NULL; ear = ear->next) {
+        if (!atomic_exchange_explicit(&ear->posted, true, memory_order_acq_rel))
+            weir_mailbox_post(weir_loop_mailbox(ear->loop), &ear->mail);
+    }
+}
+
+void weir_steering_publish(struct weir_steering *steering, const struct weir_plan *plan, const struct weir_plan *canary,
+                           double share, bool trust_pollers, const struct weir_proxies *proxies) {
+    pthread_rwlock_wrlock(&steering->lock);
+    bool news = !tells_the_same(steering->plans[WEIR_SIDE_POLICY], plan) ||
+                !tells_the_same(steering->plans[WEIR_SIDE_CANARY], canary) ||
+                (canary != NULL && (share < steering->share || share > steering->share));
+    replace(&steering->plans[WEIR_SIDE_POLICY], plan);
+    replace(&steering->plans[WEIR_SIDE_CANARY], canary);
+    remember(steering, plan);
+    remember(steering, canary);
+    steering->share = share;
+    steering->trust_pollers = trust_pollers;
+    if (proxies != NULL && proxies->poll_ns > 0) steering->poll_ns = proxies->poll_ns;
+    take_nodes(steering, proxies);
+    say_whether_followed(steering);
+    if (news) tell_ears(steering);
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+/* The same in every process, and for as long as the share does not fall below it: who is in the canary stays there
+ * while it grows. */
+enum weir_side weir_steering_side(const struct weir_steering *steering, const void *id, size_t id_size) {
+    if (steering->plans[WEIR_SIDE_CANARY] == NULL) return WEIR_SIDE_POLICY;
+    double place = (double)(XXH3_64bits(id, id_size) >> 11) * 0x1p-53;
+    return place < steering->share ? WEIR_SIDE_CANARY : WEIR_SIDE_POLICY;
+}
+
+const struct weir_plan *weir_steering_plan(struct weir_steering *steering, const void *id, size_t id_size,
+                                           enum weir_side *side) {
+    pthread_rwlock_rdlock(&steering->lock);
+    enum weir_side found = weir_steering_side(steering, id, id_size);
+    const struct weir_plan *plan = steering->plans[found];
+    if (plan != NULL) plan = weir_plan_ref(plan);
+    pthread_rwlock_unlock(&steering->lock);
+    if (side != NULL) *side = found;
+    return plan;
+}
+
+static bool fits(const struct node_rule *rule, const char *name) {
+    return rule->prefix ? strncmp(name, rule->text, strlen(rule->text)) == 0 : strcmp(name, rule->text) == 0;
+}
+
+uint32_t weir_steering_service_of(struct weir_steering *steering, const char *node_id, const char *cluster) {
+    uint32_t service = WEIR_NAME_NONE;
+    pthread_rwlock_rdlock(&steering->lock);
+    for (uint32_t i = 0; service == WEIR_NAME_NONE && i < steering->node_count; i++) {
+        const struct node_rule *rule = &steering->nodes[i];
+        if (fits(rule, cluster) || fits(rule, node_id)) service = rule->service;
+    }
+    pthread_rwlock_unlock(&steering->lock);
+    return service != WEIR_NAME_NONE ? service : weir_names_find(steering->names, cluster, strlen(cluster));
+}
+
+/* ---- ears ---- */
+
+void weir_steering_listen(struct weir_steering *steering, struct weir_steering_ear *ear) {
+    pthread_rwlock_wrlock(&steering->lock);
+    ear->next = steering->ears;
+    steering->ears = ear;
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+void weir_steering_heard(struct weir_steering_ear *ear) {
+    atomic_store_explicit(&ear->posted, false, memory_order_release);
+}
+
+bool weir_steering_unlisten(struct weir_steering *steering, struct weir_steering_ear *ear) {
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_steering_ear **link = &steering->ears;
+    while (*link != NULL && *link != ear)
+        link = &(*link)->next;
+    if (*link != NULL) *link = ear->next;
+    pthread_rwlock_unlock(&steering->lock);
+    return !atomic_load_explicit(&ear->posted, memory_order_acquire);
+}
+
+/* ---- followers ---- */
+
+/* What a plan tells it. Envoy's runtime has one rate for all of a listener's requests, so its operations have none of
+ * their own (dialects/envoy.h); a plan is kept where they may. */
+static struct weir_taken taken_of(const struct weir_followed *followed, const struct weir_plan *plan, uint64_t since) {
+    const struct weir_plan_service *service = weir_plan_find(plan, followed->service);
+    return (struct weir_taken){.since_unix_ns = since,
+                               .version = service->version,
+                               .plan = followed->way == WEIR_FOLLOW_RTDS ? NULL : plan,
+                               .rate = service->rate.rate};
+}
+
+static void take(struct weir_steering *steering, struct weir_followed *followed, const struct weir_taken *taken) {
+    weir_followed_take(&steering->followers, followed, taken);
+    followed->reason[0] = 0;
+    say_whether_followed(steering);
+}
+
+void weir_steering_told(struct weir_steering *steering, const struct weir_follower *follower,
+                        const struct weir_plan *plan) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
+    if (followed != NULL && follower->way == WEIR_FOLLOW_RTDS) {
+        weir_followed_tell(followed, plan);
+    } else if (followed != NULL && plan != NULL) {
+        struct weir_taken taken = taken_of(followed, plan, now);
+        take(steering, followed, &taken);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+static void answered(struct weir_steering *steering, struct weir_followed *followed, uint64_t version,
+                     const char *reason, uint64_t now) {
+    if (followed->told == NULL) return;
+    struct weir_taken taken = taken_of(followed, followed->told, now);
+    if (taken.version != version && followed->told->version != version) return; /* of what was told before */
+    if (reason == NULL)
+        take(steering, followed, &taken);
+    else
+        snprintf(followed->reason, sizeof followed->reason, "%s", *reason != 0 ? reason : "no reason was given");
+    weir_followed_tell(followed, NULL);
+}
+
+void weir_steering_answered(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version,
+                            const char *reason) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
+    if (followed != NULL) answered(steering, followed, version, reason, now);
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+void weir_steering_has(struct weir_steering *steering, const struct weir_follower *follower, double rate,
+                       uint64_t version) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
+    if (followed != NULL) {
+        /* It was there before this process: it had that rate for as long as anything is known of it. */
+        bool is_first = followed->taken_count == 0;
+        struct weir_taken taken = {.since_unix_ns = is_first ? 0 : now, .version = version, .rate = rate};
+        if (is_first) followed->adopted = true;
+        take(steering, followed, &taken);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+bool weir_steering_settling(const struct weir_steering *steering) {
+    return atomic_load_explicit(&steering->settling, memory_order_acquire);
+}
+
+void weir_steering_set_settling(struct weir_steering *steering, bool settling) {
+    pthread_rwlock_wrlock(&steering->lock);
+    bool was = atomic_exchange_explicit(&steering->settling, settling, memory_order_acq_rel);
+    if (was && !settling) tell_ears(steering);
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+void weir_steering_take_adopted(struct weir_steering *steering,
+                                void (*adopt)(void *self, uint32_t service, double rate), void *self) {
+    pthread_rwlock_wrlock(&steering->lock);
+    for (struct weir_followed *next = steering->followers.oldest; next != NULL; next = next->newer) {
+        if (!next->adopted) continue;
+        double sum = 0;
+        uint32_t count = 0;
+        for (struct weir_followed *other = weir_followers_first(&steering->followers, next->service); other != NULL;
+             other = weir_followers_next(other)) {
+            if (!other->adopted) continue;
+            other->adopted = false;
+            sum += other->taken[0].rate;
+            count++;
+        }
+        adopt(self, next->service, sum / count);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+static const struct weir_plan *remembered(const struct weir_steering *steering, uint32_t service, uint64_t version) {
+    for (int i = 0; i < PLANS_REMEMBERED; i++) {
+        const struct weir_plan *plan = steering->remembered[i];
+        if (plan != NULL && (plan->version == version || weir_plan_find(plan, service)->version == version))
+            return plan;
+    }
+    return NULL;
+}
+
+bool weir_steering_follows(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    const struct weir_plan *plan = remembered(steering, follower->service, version);
+    struct weir_followed *followed = plan != NULL ? weir_followers_heard(&steering->followers, follower, now) : NULL;
+    if (followed != NULL) {
+        struct weir_taken taken = taken_of(followed, plan, now);
+        take(steering, followed, &taken);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+    return followed != NULL;
+}
+
+void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower) {
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed =
+        weir_followers_find(&steering->followers, follower->way, follower->service, follower->id, strlen(follower->id));
+    if (followed != NULL) {
+        followed->gone = true;
+        followed->connected = false;
+        weir_followed_tell(followed, NULL);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+}
+
+/* ---- what a span of them stands for ---- */
+
+static double rate_of(const struct weir_taken *taken, uint32_t service, uint32_t operation) {
+    if (taken->plan == NULL) return taken->rate;
+    const struct weir_plan_service *told = weir_plan_find(taken->plan, service);
+    /* Clients that were told a limit have no rate. */
+    if (told->max_traces_per_second >= 0 && told->operation_count == 0) return 0;
+    return weir_plan_rate_of(told, operation)->rate;
+}
+
+bool weir_steering_is_gone(const struct weir_steering *steering, const struct weir_followed *followed,
+                           uint64_t unix_ns) {
+    if (followed->gone) return true;
+    if (followed->way == WEIR_FOLLOW_POLL) return followed->heard_unix_ns + POLLS_MISSED * steering->poll_ns < unix_ns;
+    if (followed->way == WEIR_FOLLOW_DATAGRAM) return followed->heard_unix_ns + DATAGRAM_SILENCE_S * WEIR_S < unix_ns;
+    return false;
+}
+
+/* A span does not say which of the clients began its trace. Those that offer alike let through traces as their rates
+ * are, so that such a trace stands for 1 / the mean of these. */
+static double prior_of_pollers(const struct weir_steering *steering, uint32_t service, uint32_t operation,
+                               uint64_t unix_ns) {
+    double sum = 0;
+    uint32_t count = 0, asked = 0;
+    for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service);
+         followed != NULL && asked < POLLERS_ASKED; followed = weir_followers_next(followed)) {
+        if (followed->way != WEIR_FOLLOW_POLL && followed->way != WEIR_FOLLOW_FILE) continue;
+        asked++;
+        const struct weir_taken *taken = weir_followed_at(followed, unix_ns);
+        if (taken == NULL || weir_steering_is_gone(steering, followed, unix_ns)) continue;
+        sum += rate_of(taken, service, operation);
+        count++;
+    }
+    return sum > 0 ? (double)count / sum : 0;
+}
+
+static double prior_of_node(const struct weir_steering *steering, const char *node, size_t node_size,
+                            uint64_t unix_ns) {
+    const struct weir_followed *followed =
+        weir_followers_find(&steering->followers, WEIR_FOLLOW_RTDS, WEIR_NAME_NONE, node, node_size);
+    const struct weir_taken *taken = followed != NULL ? weir_followed_at(followed, unix_ns) : NULL;
+    return taken != NULL && taken->rate > 0 ? 1 / taken->rate : 0;
+}
+
+double weir_steering_prior(struct weir_steering *steering, uint32_t service, uint32_t operation, const char *node,
+                           size_t node_size, uint64_t start_ns) {
+    double prior = 0;
+    pthread_rwlock_rdlock(&steering->lock);
+    if (node != NULL)
+        prior = prior_of_node(steering, node, node_size, start_ns);
+    else if (steering->trust_pollers)
+        prior = prior_of_pollers(steering, service, operation, start_ns);
+    pthread_rwlock_unlock(&steering->lock);
+    return prior;
+}
+
+uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    uint32_t count = 0;
+    pthread_rwlock_rdlock(&steering->lock);
+    for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service); followed != NULL;
+         followed = weir_followers_next(followed)) {
+        bool one = followed->way == WEIR_FOLLOW_RTDS || followed->way == WEIR_FOLLOW_DATAGRAM;
+        if (one && followed->taken_count > 0 && !weir_steering_is_gone(steering, followed, now)) count++;
+    }
+    pthread_rwlock_unlock(&steering->lock);
+    return count;
+}

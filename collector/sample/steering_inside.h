@@ -1,0 +1,45 @@
+/* steering_inside.h - what the files of the board share: steering.c (plans, followers, weights), steering_show.c (its
+ * series and its JSON). Of no concern to others. */
+#ifndef WEIR_SAMPLE_STEERING_INSIDE_H
+#define WEIR_SAMPLE_STEERING_INSIDE_H
+#include "collector/sample/followers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* `nodes:` of one service. */
+struct node_rule {
+    uint32_t service;
+    bool prefix;
+    char text[128];
+};
+
+enum { PLANS_REMEMBERED = 16 }; /* by version, for those who say which one they follow */
+
+struct weir_steering {
+    pthread_rwlock_t lock;
+    struct weir_names *names;
+    struct weir_metrics *metrics;
+    const struct weir_clock *clock;
+    struct weir_metric_set *set;
+    const struct weir_plan *plans[WEIR_SIDES]; /* references, or NULL */
+    double share;
+    bool trust_pollers;
+    uint64_t poll_ns;
+    struct node_rule *nodes;
+    uint32_t node_count;
+    const struct weir_plan *remembered[PLANS_REMEMBERED]; /* a ring of references */
+    uint32_t remembered_next;
+    struct weir_steering_ear *ears;
+    struct weir_followers followers;
+    _Atomic bool followed, settling;
+};
+
+/* Under its lock. */
+enum weir_side weir_steering_side(const struct weir_steering *steering, const void *id, size_t id_size);
+/* Its connection is gone, or it was silent for longer than those of its way are. */
+bool weir_steering_is_gone(const struct weir_steering *steering, const struct weir_followed *followed,
+                           uint64_t unix_ns);
+
+struct weir_metric_set *weir_steering_open_metrics(struct weir_steering *steering);
+#endif
