@@ -10,6 +10,7 @@
 #include "collector/serve/admin.h"
 #include "collector/serve/process.h"
 #include "collector/spool/orphans.h"
+#include "collector/steer/steer.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -58,6 +59,9 @@ struct weir_pipeline {
     struct weir_lanes *lanes;
     struct weir_taps *taps;
     struct weir_journal *journal; /* NULL: not durable */
+    struct weir_steering *steering;
+    struct weir_meter *meters[WEIR_LANES_MAX];
+    struct weir_steer *steer;
     struct weir_admin *admin;
     _Atomic int life;
     pthread_mutex_t reloading; /* one reload at a time, none once it drains */
@@ -76,6 +80,7 @@ static void expose(void *self, bool exemplars, struct weir_buffer *out) {
     struct weir_pipeline *pipeline = self;
     weir_ledger_expose(pipeline->ledger, out); /* before the series: they hold at least what it says was received */
     weir_aggregate_expose(pipeline->aggregate, exemplars, out);
+    weir_steer_expose(pipeline->steer, out);
     weir_process_expose(out);
     weir_metrics_expose(pipeline->metrics, out);
 }
@@ -102,6 +107,10 @@ static bool explain(void *self, uint64_t trace_hi, uint64_t trace_lo, struct wei
     return false;
 }
 
+static void write_policy(void *self, struct weir_buffer *out) {
+    weir_steer_write(((struct weir_pipeline *)self)->steer, out);
+}
+
 static void refresh(struct weir_metric_set *set, void *self) {
     struct weir_pipeline *pipeline = self;
     weir_gauge(set, INTAKE, atomic_load_explicit(&pipeline->intake.used_bytes, memory_order_relaxed));
@@ -125,16 +134,30 @@ static void free_config(struct weir_config *config) {
     weir_config_free(config);
 }
 
+/* A policy of which only what proxies are told counts. *canary stays NULL where there is none. */
+static enum weir_status read_canary(const struct weir_pipeline *pipeline, const struct weir_config *config,
+                                    struct weir_policy **canary, struct weir_error *err) {
+    if (config->sampling.canary_policy[0] == 0) return WEIR_OK;
+    return weir_policy_load_canary(config->sampling.canary_policy, pipeline->names, canary, err);
+}
+
 static enum weir_status read_policies(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
                                       struct weir_error *err) {
     const struct weir_config *config = snapshot->config;
     enum weir_status status = weir_policy_load(config->sampling.policy, pipeline->names, &snapshot->policy, err);
     if (status != WEIR_OK) return status;
     status = weir_policy_load_shadow(config->sampling.shadow, pipeline->names, &snapshot->shadow, err);
+    if (status == WEIR_OK) status = read_canary(pipeline, config, &snapshot->canary, err);
     if (status == WEIR_OK) return WEIR_OK;
     weir_policy_unref(snapshot->policy);
-    snapshot->policy = NULL;
+    weir_policy_unref(snapshot->shadow);
+    snapshot->policy = snapshot->shadow = NULL;
     return status;
+}
+
+static struct weir_steer_policies steer_policies(const struct weir_snapshot *snapshot) {
+    return (struct weir_steer_policies){
+        .policy = snapshot->policy, .canary = snapshot->canary, .share = snapshot->config->sampling.canary_share};
 }
 
 static enum weir_status read_snapshot(const struct weir_pipeline *pipeline, struct weir_snapshot *snapshot,
@@ -158,6 +181,7 @@ static void release_snapshot(const struct weir_pipeline *pipeline, struct weir_s
     if (snapshot.config != pipeline->boot) free_config((struct weir_config *)(uintptr_t)snapshot.config);
     weir_policy_unref(snapshot.policy);
     weir_policy_unref(snapshot.shadow);
+    weir_policy_unref(snapshot.canary);
 }
 
 static void reload_queues(struct weir_pipeline *pipeline, const struct weir_config *config) {
@@ -189,6 +213,8 @@ bool weir_pipeline_reload(struct weir_pipeline *pipeline, struct weir_buffer *an
         weir_lanes_reload(pipeline->lanes, &next);
         weir_taps_set_deciding(pipeline->taps, weir_policy_keep_part(next.policy) != NULL);
         reload_queues(pipeline, next.config);
+        struct weir_steer_policies policies = steer_policies(&next);
+        weir_steer_reload(pipeline->steer, &policies, next.config);
         atomic_store(&pipeline->intake.limit_bytes, next.config->intake_bytes);
         weir_admin_set_lifecycle(pipeline->admin, next.config->admin.lifecycle);
         weir_log_set_level(level_of(next.config->log_level));
@@ -303,6 +329,7 @@ static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_e
                                            .not_ready = not_ready,
                                            .reload = reload,
                                            .explain = explain,
+                                           .policy = write_policy,
                                            .taps = pipeline->taps};
     bool on;
     enum weir_status status = claim("admin.listen", listen, false, &on, err);
@@ -351,6 +378,31 @@ static enum weir_status take_up(struct weir_pipeline *pipeline, struct weir_erro
     return status == WEIR_OK ? weir_lanes_recover(pipeline->lanes, err) : status;
 }
 
+/* What is told is on the board before anybody can ask. */
+static enum weir_status open_steer(struct weir_pipeline *pipeline, struct weir_error *err) {
+    char path[WEIR_TEXT_MAX + 16] = "";
+    const struct weir_config *config = pipeline->boot;
+    if (config->spool.directory[0] != 0) snprintf(path, sizeof path, "%s/rates", config->spool.directory);
+    pipeline->steering = weir_steering_new(pipeline->names, pipeline->metrics, &weir_clock_system);
+    bool made = pipeline->steering != NULL;
+    for (uint32_t i = 0; made && i < pipeline->lane_count; i++) {
+        pipeline->meters[i] = weir_meter_new();
+        made = pipeline->meters[i] != NULL;
+    }
+    if (!made) return weir_fail(err, WEIR_FULL, 0, false, "out of memory");
+    const struct weir_steer_env env = {.names = pipeline->names,
+                                       .metrics = pipeline->metrics,
+                                       .clock = &weir_clock_system,
+                                       .aggregate = pipeline->aggregate,
+                                       .steering = pipeline->steering,
+                                       .meters = pipeline->meters,
+                                       .meter_count = pipeline->lane_count,
+                                       .config = config,
+                                       .rates_path = path};
+    struct weir_steer_policies policies = steer_policies(&pipeline->now);
+    return weir_steer_new(&pipeline->steer, &env, &policies, err);
+}
+
 static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error *err) {
     const struct weir_config *config = pipeline->boot;
     pipeline->lane_count = config->lanes != 0 ? config->lanes : weir_cpu_limit("/sys/fs/cgroup", "/proc/self/cgroup");
@@ -365,6 +417,7 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
     enum weir_status status = open_queues(pipeline, err);
     if (status == WEIR_OK) look_for_orphans(pipeline);
     if (status == WEIR_OK) status = open_journal(pipeline, err);
+    if (status == WEIR_OK) status = open_steer(pipeline, err);
     if (status != WEIR_OK) return status;
     const struct weir_lanes_env env = {
         .names = pipeline->names,
@@ -377,6 +430,8 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         .journal = pipeline->journal,
         .queues = pipeline->queues,
         .queue_count = pipeline->queue_count,
+        .steering = pipeline->steering,
+        .meters = pipeline->meters,
     };
     status = weir_lanes_new(&pipeline->lanes, pipeline->lane_count, &env, &pipeline->now, err);
     if (status == WEIR_OK) status = open_receivers(pipeline, err);
@@ -386,13 +441,18 @@ static enum weir_status build(struct weir_pipeline *pipeline, struct weir_error 
         if (status != WEIR_OK) break;
     }
     if (status == WEIR_OK) status = take_up(pipeline, err);
-    return status == WEIR_OK ? weir_lanes_start(pipeline->lanes, err) : status;
+    if (status == WEIR_OK) status = weir_lanes_start(pipeline->lanes, err);
+    return status == WEIR_OK ? weir_steer_start(pipeline->steer, err) : status;
 }
 
 /* From the tail: nobody may ask, then nobody may write, then what they wrote into. */
 static void release(struct weir_pipeline *pipeline) {
     weir_admin_close(pipeline->admin);
+    weir_steer_free(pipeline->steer);
     weir_lanes_free(pipeline->lanes);
+    for (uint32_t i = 0; i < pipeline->lane_count; i++)
+        weir_meter_free(pipeline->meters[i]);
+    weir_steering_free(pipeline->steering);
     weir_taps_free(pipeline->taps);
     for (uint32_t i = 0; i < pipeline->queue_count; i++) {
         if (i < pipeline->queues_started) weir_queue_stop(pipeline->queues[i], 0);

@@ -23,6 +23,7 @@ struct weir_snapshot {
     const struct weir_config *config;
     struct weir_policy *policy;
     struct weir_policy *shadow; /* only counts; NULL = none */
+    struct weir_policy *canary; /* what a share of the proxies is told instead; NULL = none */
 };
 
 struct weir_meter;

@@ -68,6 +68,8 @@ static const char index_page[] =
     "<li><a href=\"/tail\">/tail</a> &mdash; traces as they are decided, as JSON lines that do not end; "
     "<code>weir tail</code> draws them. Filters: <code>service rule errors min_duration dropped</code></li>"
     "<li><code>/explain?trace_id=HEX</code> &mdash; rule by rule, why a trace was kept or not</li>"
+    "<li><a href=\"/policy\">/policy</a> &mdash; what proxies are told to sample, at what cost, and who follows it; "
+    "<code>weir policy show</code> draws it</li>"
     "<li><code>POST /-/reload</code> &mdash; read the configuration again</li></ul></body></html>\n";
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -261,6 +263,17 @@ static enum MHD_Result answer_explain(struct weir_admin *admin, struct MHD_Conne
     return result;
 }
 
+static enum MHD_Result answer_policy(struct weir_admin *admin, struct MHD_Connection *connection) {
+    struct weir_buffer text = {.limit = PAGE_BYTES_MAX};
+    admin->calls.policy(admin->calls.self, &text);
+    if (text.failed) {
+        weir_buffer_free(&text);
+        return answer_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the page is too large\n");
+    }
+    return answer(connection, MHD_HTTP_OK, "application/json",
+                  MHD_create_response_from_buffer(text.size, text.bytes, MHD_RESPMEM_MUST_FREE));
+}
+
 static enum MHD_Result answer_unauthorized(struct MHD_Connection *connection) {
     static const char text[] = "a bearer token is asked for\n";
     struct MHD_Response *response =
@@ -303,6 +316,7 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
     if (strcmp(url, "/metrics") == 0) return answer_metrics(admin, connection);
     if (strcmp(url, "/tail") == 0) return answer_tail(admin, connection);
     if (strcmp(url, "/explain") == 0) return answer_explain(admin, connection);
+    if (strcmp(url, "/policy") == 0) return answer_policy(admin, connection);
     if (strcmp(url, "/") == 0) {
         return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
                       MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page,

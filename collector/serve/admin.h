@@ -6,6 +6,7 @@
  *   POST /-/reload                         reads the configuration again; 200 or 400 with what was wrong
  *   GET  /tail                             decided traces as they are decided, newline-delimited JSON (watch.h)
  *   GET  /explain?trace_id=HEX             why a trace was, or would be, kept; 404 when no lane knows it
+ *   GET  /policy                           what proxies are told, at what cost, and who follows it, as JSON
  *   GET  /                                 an index for people */
 #ifndef WEIR_SERVE_ADMIN_H
 #define WEIR_SERVE_ADMIN_H
@@ -24,7 +25,8 @@ struct weir_admin_calls {
     bool (*reload)(void *self, struct weir_buffer *answer);              /* text for the caller; false = 400 */
     /* Text for people; false: no such trace here, the text says what that means. */
     bool (*explain)(void *self, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out);
-    struct weir_taps *taps; /* for /tail; outlives the admin */
+    void (*policy)(void *self, struct weir_buffer *out); /* what proxies are told, and follow: JSON */
+    struct weir_taps *taps;                              /* for /tail; outlives the admin */
 };
 
 struct weir_admin_options {

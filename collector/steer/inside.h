@@ -1,0 +1,40 @@
+/* inside.h - what steer.c (the thread), report.c (what it tells of itself) and rates.c (what outlives it) share. */
+#ifndef WEIR_STEER_INSIDE_H
+#define WEIR_STEER_INSIDE_H
+#include "collector/steer/estimate.h"
+#include "collector/steer/steer.h"
+
+#include <pthread.h>
+
+struct weir_steer_side {
+    struct weir_policy *policy; /* NULL: none */
+    struct weir_control *control;
+    struct weir_plan *plan; /* NULL: nothing is told */
+    double share;
+};
+
+struct weir_steer {
+    struct weir_steer_env env;
+    char rates_path[4096];
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool running, ending;
+    struct weir_steer_side sides[WEIR_SIDES];
+    struct weir_estimates *estimates;
+    uint64_t begun_ns, stepped_ns;   /* monotonic */
+    struct weir_control_load *loads; /* of the step */
+    uint32_t load_count, load_capacity;
+    double arriving; /* spans a second that came, of traces that began somewhere: a mean of the last ten seconds */
+    uint64_t changes;
+    bool settling;
+};
+
+/* rates.c: the rates in force, into and out of a file. Reading hands each to `adopt`; a file that is not there is no
+ * error. */
+enum weir_status weir_rates_save(const char *path, const struct weir_plan *plan, const struct weir_names *names,
+                                 struct weir_error *err);
+enum weir_status weir_rates_load(const char *path, struct weir_names *names,
+                                 void (*adopt)(void *self, uint32_t service, uint32_t operation, double rate),
+                                 void *self, struct weir_error *err);
+#endif

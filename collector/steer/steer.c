@@ -1,0 +1,312 @@
+#define _GNU_SOURCE
+#include "collector/core/log.h"
+#include "collector/steer/inside.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { STEP_SECONDS = 1, ARRIVING_SECONDS = 10 };
+/* So long after the start whoever comes with a rate of its own is not told another: Envoys are back within a second or
+ * two, and what they tell is taken up at the next step. */
+#define SETTLE_NS (5 * WEIR_S)
+
+static const struct weir_proxies *proxies_of(const struct weir_steer_side *side) {
+    return side->policy == NULL ? NULL : weir_policy_proxies(side->policy);
+}
+
+static bool has_bound(const struct weir_proxies_budget *budget) {
+    return budget->spans_per_second > 0 || budget->bytes_per_second > 0 || budget->proxy_cpu > 0;
+}
+
+static bool has_floor(const struct weir_proxies_service *service) {
+    for (uint32_t i = 0; i < service->operation_count; i++) {
+        if (service->operations[i].floor > 0) return true;
+    }
+    return service->rule.floor > 0;
+}
+
+/* Are rates worked out here, or are they the file's? */
+static bool works_out(const struct weir_proxies *proxies) {
+    if (proxies == NULL) return false;
+    if (proxies->incident.on || has_bound(&proxies->budget) || has_floor(&proxies->fallback)) return true;
+    for (uint32_t i = 0; i < proxies->service_count; i++) {
+        if (has_bound(&proxies->services[i].budget) || has_floor(&proxies->services[i])) return true;
+    }
+    return false;
+}
+
+/* ---- what was offered ---- */
+
+static void add_load(void *self, const struct weir_control_load *load) {
+    struct weir_steer *steer = self;
+    if (steer->load_count == steer->load_capacity) {
+        uint32_t capacity = steer->load_capacity == 0 ? 256 : 2 * steer->load_capacity;
+        struct weir_control_load *more = realloc(steer->loads, capacity * sizeof *more);
+        if (more == NULL) return; /* one second's load of one operation */
+        steer->loads = more;
+        steer->load_capacity = capacity;
+    }
+    steer->loads[steer->load_count++] = *load;
+}
+
+static int by_operation(const void *a, const void *b) {
+    const struct weir_control_load *left = a, *right = b;
+    if (left->service != right->service) return left->service < right->service ? -1 : 1;
+    return left->operation < right->operation ? -1 : left->operation > right->operation;
+}
+
+static void add_up(struct weir_control_load *to, const struct weir_control_load *from) {
+    to->roots += from->roots;
+    to->traces += from->traces;
+    to->spans += from->spans;
+    to->bytes += from->bytes;
+    to->errors += from->errors;
+    to->seconds += from->seconds;
+    to->kept += from->kept;
+    to->decided += from->decided;
+}
+
+/* Of all lanes, each operation once. */
+static void gather_loads(struct weir_steer *steer) {
+    steer->load_count = 0;
+    for (uint32_t i = 0; i < steer->env.meter_count; i++)
+        weir_meter_take(steer->env.meters[i], add_load, steer);
+    if (steer->load_count == 0) return;
+    qsort(steer->loads, steer->load_count, sizeof *steer->loads, by_operation);
+    uint32_t last = 0;
+    for (uint32_t i = 1; i < steer->load_count; i++) {
+        if (by_operation(&steer->loads[last], &steer->loads[i]) == 0)
+            add_up(&steer->loads[last], &steer->loads[i]);
+        else
+            steer->loads[++last] = steer->loads[i];
+    }
+    steer->load_count = last + 1;
+}
+
+static void reckon_arriving(struct weir_steer *steer, double seconds) {
+    if (!(seconds > 0)) return;
+    double spans = 0, part = seconds < ARRIVING_SECONDS ? seconds / ARRIVING_SECONDS : 1;
+    for (uint32_t i = 0; i < steer->load_count; i++)
+        spans += steer->loads[i].spans;
+    steer->arriving += part * (spans / seconds - steer->arriving);
+}
+
+/* ---- one step ---- */
+
+static void adopt(void *self, uint32_t service, uint32_t operation, double rate) {
+    struct weir_steer *steer = self;
+    for (int s = 0; s < WEIR_SIDES; s++) {
+        if (proxies_of(&steer->sides[s]) != NULL) weir_control_adopt(steer->sides[s].control, service, operation, rate);
+    }
+}
+
+static void adopt_service(void *self, uint32_t service, double rate) {
+    adopt(self, service, WEIR_NAME_NONE, rate);
+}
+
+/* True: what this side tells is another thing now. */
+static bool step_side(struct weir_steer *steer, struct weir_steer_side *side, const struct weir_control_input *input) {
+    struct weir_plan *before = side->plan;
+    if (proxies_of(side) == NULL) {
+        side->plan = NULL;
+        weir_plan_unref(before);
+        return before != NULL;
+    }
+    struct weir_control_input own = *input;
+    own.share = side->share;
+    struct weir_plan *plan = weir_control_step(side->control, &own);
+    if (plan == NULL) {
+        static struct weir_log_limit limit;
+        weir_log_limited(&limit, WEIR_LOG_ERROR, "policy_step_failed reason=\"out of memory: rates stay\"");
+        return false;
+    }
+    side->plan = plan;
+    bool changed = before == NULL || before->version != plan->version || before->policy != plan->policy;
+    weir_plan_unref(before);
+    if (changed) steer->changes++;
+    return changed;
+}
+
+static void publish(struct weir_steer *steer) {
+    const struct weir_steer_side *policy = &steer->sides[WEIR_SIDE_POLICY], *canary = &steer->sides[WEIR_SIDE_CANARY];
+    const struct weir_proxies *proxies = proxies_of(policy);
+    weir_steering_publish(steer->env.steering, policy->plan, canary->plan, canary->share,
+                          proxies != NULL && proxies->trust_pollers, proxies);
+}
+
+/* Services that the file names: of others neither counter nor proxies are known by name. */
+static uint32_t describe_services(struct weir_steer *steer, struct weir_control_service **services) {
+    const struct weir_proxies *proxies = proxies_of(&steer->sides[WEIR_SIDE_POLICY]);
+    uint32_t count = proxies == NULL ? 0 : proxies->service_count;
+    *services = count == 0 ? NULL : calloc(count, sizeof **services);
+    if (*services == NULL) return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t service = proxies->services[i].rule.name;
+        (*services)[i] = (struct weir_control_service){
+            .service = service,
+            .exact = weir_estimates_grown(steer->estimates, service),
+            .senders = weir_steering_senders(steer->env.steering, service),
+        };
+    }
+    return count;
+}
+
+static void settle(struct weir_steer *steer, uint64_t now_ns) {
+    weir_steering_take_adopted(steer->env.steering, adopt_service, steer);
+    if (!steer->settling || now_ns - steer->begun_ns < SETTLE_NS) return;
+    steer->settling = false;
+    weir_steering_set_settling(steer->env.steering, false);
+}
+
+/* seconds 0: only the file has changed. */
+static void step(struct weir_steer *steer, double seconds) {
+    struct weir_control_service *services = NULL;
+    struct weir_control_input input = {
+        .seconds = seconds,
+        .now_unix_ns = weir_unix_ns(steer->env.clock),
+        .loads = steer->loads,
+        .load_count = seconds > 0 ? steer->load_count : 0,
+        .service_count = describe_services(steer, &services),
+    };
+    input.services = services;
+    bool changed = false;
+    for (int s = 0; s < WEIR_SIDES; s++)
+        changed |= step_side(steer, &steer->sides[s], &input);
+    free(services);
+    if (changed || seconds == 0) publish(steer);
+}
+
+static void turn(struct weir_steer *steer) {
+    uint64_t now_ns = weir_mono_ns(steer->env.clock);
+    double seconds = (double)(now_ns - steer->stepped_ns) / 1e9;
+    steer->stepped_ns = now_ns;
+    gather_loads(steer);
+    reckon_arriving(steer, seconds);
+    weir_estimates_look(steer->estimates, steer->env.aggregate, steer->env.names);
+    settle(steer, now_ns);
+    step(steer, seconds);
+}
+
+static void *run(void *self) {
+    struct weir_steer *steer = self;
+    pthread_setname_np(pthread_self(), "weir-steer");
+    pthread_mutex_lock(&steer->lock);
+    while (!steer->ending) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += STEP_SECONDS;
+        while (!steer->ending && pthread_cond_timedwait(&steer->wake, &steer->lock, &until) != ETIMEDOUT)
+            continue;
+        if (!steer->ending) turn(steer);
+    }
+    pthread_mutex_unlock(&steer->lock);
+    return NULL;
+}
+
+/* ---- policies ---- */
+
+static void take_side(struct weir_steer_side *side, struct weir_policy *policy, double share) {
+    struct weir_policy *before = side->policy;
+    side->policy = policy == NULL ? NULL : weir_policy_ref(policy);
+    side->share = share;
+    if (proxies_of(side) != NULL) weir_control_set(side->control, proxies_of(side), weir_policy_version(policy));
+    weir_policy_unref(before);
+}
+
+static void take(struct weir_steer *steer, const struct weir_steer_policies *policies) {
+    double share = policies->canary != NULL ? policies->share : 0;
+    take_side(&steer->sides[WEIR_SIDE_POLICY], policies->policy, 1 - share);
+    take_side(&steer->sides[WEIR_SIDE_CANARY], policies->canary, share);
+    if (!weir_estimates_set(steer->estimates, proxies_of(&steer->sides[WEIR_SIDE_POLICY])))
+        weir_log(WEIR_LOG_WARN, "policy_estimates_stale reason=\"out of memory\"");
+}
+
+void weir_steer_reload(struct weir_steer *steer, const struct weir_steer_policies *policies,
+                       const struct weir_config *config) {
+    (void)config;
+    pthread_mutex_lock(&steer->lock);
+    take(steer, policies);
+    step(steer, 0);
+    pthread_mutex_unlock(&steer->lock);
+}
+
+/* ---- life ---- */
+
+static void recall(struct weir_steer *steer) {
+    struct weir_error why = {0};
+    if (steer->rates_path[0] == 0) return;
+    if (weir_rates_load(steer->rates_path, steer->env.names, adopt, steer, &why) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "rates_lost reason=\"%s\"", why.text);
+}
+
+static void remember(const struct weir_steer *steer) {
+    struct weir_error why = {0};
+    const struct weir_plan *plan = steer->sides[WEIR_SIDE_POLICY].plan;
+    if (steer->rates_path[0] == 0 || plan == NULL) return;
+    if (weir_rates_save(steer->rates_path, plan, steer->env.names, &why) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "rates_not_saved reason=\"%s\"", why.text);
+}
+
+enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer_env *env,
+                                const struct weir_steer_policies *policies, struct weir_error *err) {
+    struct weir_steer *steer = calloc(1, sizeof *steer);
+    if (steer == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, false, "policy: out of memory");
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&steer->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&steer->lock, NULL);
+    steer->env = *env;
+    snprintf(steer->rates_path, sizeof steer->rates_path, "%s", env->rates_path);
+    steer->begun_ns = steer->stepped_ns = weir_mono_ns(env->clock);
+    steer->estimates = weir_estimates_new();
+    bool made = steer->estimates != NULL;
+    for (int s = 0; s < WEIR_SIDES; s++) {
+        steer->sides[s].control = weir_control_new(env->names);
+        made = made && steer->sides[s].control != NULL;
+    }
+    if (!made) {
+        weir_steer_free(steer);
+        return weir_fail(err, WEIR_FULL, ENOMEM, false, "policy: out of memory");
+    }
+    take(steer, policies);
+    recall(steer);
+    steer->settling = works_out(proxies_of(&steer->sides[WEIR_SIDE_POLICY]));
+    weir_steering_set_settling(env->steering, steer->settling);
+    step(steer, 0);
+    *out = steer;
+    return WEIR_OK;
+}
+
+enum weir_status weir_steer_start(struct weir_steer *steer, struct weir_error *err) {
+    int failed = pthread_create(&steer->thread, NULL, run, steer);
+    if (failed != 0) return weir_fail(err, WEIR_IO, failed, false, "policy: no thread");
+    steer->running = true;
+    return WEIR_OK;
+}
+
+void weir_steer_free(struct weir_steer *steer) {
+    if (steer == NULL) return;
+    if (steer->running) {
+        pthread_mutex_lock(&steer->lock);
+        steer->ending = true;
+        pthread_cond_signal(&steer->wake);
+        pthread_mutex_unlock(&steer->lock);
+        pthread_join(steer->thread, NULL);
+        remember(steer);
+    }
+    for (int s = 0; s < WEIR_SIDES; s++) {
+        weir_control_free(steer->sides[s].control);
+        weir_plan_unref(steer->sides[s].plan);
+        weir_policy_unref(steer->sides[s].policy);
+    }
+    weir_estimates_free(steer->estimates);
+    free(steer->loads);
+    pthread_cond_destroy(&steer->wake);
+    pthread_mutex_destroy(&steer->lock);
+    free(steer);
+}
