@@ -65,6 +65,8 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
         {"grpc", &config->grpc.listen, &config->grpc.tls, config->grpc.bearer_token_file},
         {"otlp_http", &config->otlp_http.listen, &config->otlp_http.tls, config->otlp_http.bearer_token_file},
         {"zipkin", &config->zipkin.listen, &config->zipkin.tls, config->zipkin.bearer_token_file},
+        {"sampling", &config->sampling_http.listen, &config->sampling_http.tls,
+         config->sampling_http.bearer_token_file},
         {"scribe", &config->scribe.listen, &config->scribe.tls, ""},
         {"admin", &config->admin.listen, &config->admin.tls, config->admin.bearer_token_file},
     };

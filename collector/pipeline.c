@@ -307,6 +307,7 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
         {&weir_receive_datagram, &config->datagram.listen, "receivers.datagram.listen", true},
         {&weir_receive_otlp_http, &config->otlp_http.listen, "receivers.otlp_http.listen", false},
         {&weir_receive_zipkin, &config->zipkin.listen, "receivers.zipkin.listen", false},
+        {&weir_receive_sampling, &config->sampling_http.listen, "receivers.sampling.listen", false},
         {&weir_receive_scribe, &config->scribe.listen, "receivers.scribe.listen", false},
         {&weir_receive_access_log, &config->access_log.listen, "receivers.access_log.listen", true},
     };
@@ -330,7 +331,9 @@ static enum weir_status open_admin(struct weir_pipeline *pipeline, struct weir_e
                                            .reload = reload,
                                            .explain = explain,
                                            .policy = write_policy,
-                                           .taps = pipeline->taps};
+                                           .taps = pipeline->taps,
+                                           .steering = pipeline->steering,
+                                           .names = pipeline->names};
     bool on;
     enum weir_status status = claim("admin.listen", listen, false, &on, err);
     if (status != WEIR_OK || !on) return status;

@@ -82,12 +82,13 @@ deps_test() {
     apt_have $APT_TEST
     command -v java >/dev/null || apt_have default-jre-headless
     if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ] || [ ! -d "$WEIR_PEERS/kafka/lib" ] ||
-        [ ! -s "$WEIR_PEERS/finagle/classes/Main.class" ]; then
+        [ ! -s "$WEIR_PEERS/finagle/classes/Main.class" ] || [ ! -s "$WEIR_PEERS/jaeger-java/jaeger-java-1.jar" ]; then
         command -v mvn >/dev/null || apt_have maven
         command -v javac >/dev/null || apt_have default-jdk-headless
     fi
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin kafka h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle
+    PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin kafka h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle \
+        jaeger_go jaeger_java otelcol_sampling
     # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')

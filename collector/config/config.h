@@ -34,9 +34,9 @@ struct weir_tls_config {
     enum weir_tls_version { WEIR_TLS_1_2, WEIR_TLS_1_3 } min_version;
 };
 
-/* receivers.otlp_http, receivers.zipkin */
+/* receivers.otlp_http, receivers.zipkin, receivers.sampling */
 struct weir_http_config {
-    struct weir_listen listen; /* 127.0.0.1:4318, :9411 */
+    struct weir_listen listen; /* 127.0.0.1:4318, :9411, :5778 */
     uint64_t max_body_bytes;   /* 16 MiB; also after inflating */
     uint32_t max_connections;  /* 1024 a lane */
     uint64_t idle_timeout_ns;  /* 60 s without a byte */
@@ -204,7 +204,7 @@ struct weir_config {
     uint32_t names_max;        /* memory.names: 65,536 distinct names */
     struct weir_statsd_config statsd;
     struct weir_grpc_config grpc;
-    struct weir_http_config otlp_http, zipkin;
+    struct weir_http_config otlp_http, zipkin, sampling_http;
     struct weir_scribe_config scribe;
     struct weir_datagram_config datagram;
     struct weir_access_log_config access_log;

@@ -271,6 +271,7 @@ static const struct tls_section {
     {"receivers.grpc", offsetof(struct weir_config, grpc.tls)},
     {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.tls)},
     {"receivers.zipkin", offsetof(struct weir_config, zipkin.tls)},
+    {"receivers.sampling", offsetof(struct weir_config, sampling_http.tls)},
     {"receivers.scribe", offsetof(struct weir_config, scribe.tls)},
     {"admin", offsetof(struct weir_config, admin.tls)},
 };

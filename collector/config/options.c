@@ -121,6 +121,15 @@ const struct weir_option weir_options[] = {
     TLS_ROWS("receivers.zipkin", zipkin.tls),
     BEARER_ROW("receivers.zipkin", zipkin.bearer_token_file),
 
+    {"receivers.sampling.listen", TOP(sampling_http.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":5778",
+     .help = "TCP address at which Jaeger's clients ask over HTTP what to sample (docs/policy.md)."},
+    {"receivers.sampling.max_connections", TOP(sampling_http.max_connections), .type = WEIR_OPTION_COUNT, .fallback = "1024", .min = 1,
+     .max = 65536, .help = "Open connections a lane; more are closed at once."},
+    {"receivers.sampling.idle_timeout", TOP(sampling_http.idle_timeout_ns), .type = WEIR_OPTION_DURATION, .fallback = "60s", .min = S,
+     .max = HOUR, .help = "A connection on which nothing moves for so long is closed."},
+    TLS_ROWS("receivers.sampling", sampling_http.tls),
+    BEARER_ROW("receivers.sampling", sampling_http.bearer_token_file),
+
     {"receivers.scribe.listen", TOP(scribe.listen), .type = WEIR_OPTION_LISTEN, .fallback = ":9410",
      .help = "TCP address for Scribe, as Linkerd 1 and Finagle send their spans."},
     {"receivers.scribe.max_frame_bytes", TOP(scribe.max_frame_bytes), .type = WEIR_OPTION_BYTES, .fallback = "16MiB", .min = 4 * KiB,
@@ -300,6 +309,7 @@ const struct weir_listen_option weir_listen_options[] = {
     {"receivers.grpc", offsetof(struct weir_config, grpc.listen)},
     {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.listen)},
     {"receivers.zipkin", offsetof(struct weir_config, zipkin.listen)},
+    {"receivers.sampling", offsetof(struct weir_config, sampling_http.listen)},
     {"receivers.scribe", offsetof(struct weir_config, scribe.listen)},
     {"receivers.datagram", offsetof(struct weir_config, datagram.listen)},
     {"receivers.access_log", offsetof(struct weir_config, access_log.listen)},

@@ -24,6 +24,7 @@ static const struct group groups[] = {
     {"receivers.grpc", WEIR_SCOPE_TOP, "receivers.grpc.", NULL},
     {"receivers.otlp_http", WEIR_SCOPE_TOP, "receivers.otlp_http.", NULL},
     {"receivers.zipkin", WEIR_SCOPE_TOP, "receivers.zipkin.", NULL},
+    {"receivers.sampling", WEIR_SCOPE_TOP, "receivers.sampling.", NULL},
     {"receivers.scribe", WEIR_SCOPE_TOP, "receivers.scribe.", NULL},
     {"receivers.datagram", WEIR_SCOPE_TOP, "receivers.datagram.", NULL},
     {"receivers.access_log", WEIR_SCOPE_TOP, "receivers.access_log.", NULL},

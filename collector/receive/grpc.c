@@ -52,6 +52,11 @@ struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call) {
     return &call->note;
 }
 
+void weir_grpc_peer(const struct weir_grpc_call *call, char out[WEIR_ADDRESS_BYTES]) {
+    const struct weir_http2 *connection = call->request.connection;
+    weir_address_of(connection != NULL ? weir_http2_fd(connection) : -1, out);
+}
+
 const char *weir_grpc_path(const struct weir_grpc_call *call) {
     return call->method->path;
 }

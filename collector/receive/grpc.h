@@ -6,6 +6,7 @@
 #define WEIR_RECEIVE_GRPC_H
 #include "collector/core/batch.h"
 #include "collector/core/receipt.h"
+#include "collector/receive/address.h"
 #include "collector/receive/http2.h"
 
 enum weir_grpc_code {
@@ -100,6 +101,8 @@ struct weir_grpc_note {
     bool counted; /* they say that the caller has counted its spans */
 };
 struct weir_grpc_note *weir_grpc_note(struct weir_grpc_call *call);
+/* Who calls; "" when the caller has left. */
+void weir_grpc_peer(const struct weir_grpc_call *call, char out[WEIR_ADDRESS_BYTES]);
 const char *weir_grpc_path(const struct weir_grpc_call *call); /* its method's; from `begun` on */
 /* What a streaming method keeps of the call; `release` frees it when the call is. */
 void weir_grpc_keep(struct weir_grpc_call *call, void *state, void (*release)(void *state));

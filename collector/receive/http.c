@@ -38,6 +38,7 @@ static const struct weir_metric metrics[METRICS] = {
 #define CODES(X)                                                                                                       \
     X(200)                                                                                                             \
     X(202)                                                                                                             \
+    X(304)                                                                                                             \
     X(400)                                                                                                             \
     X(401)                                                                                                             \
     X(404)                                                                                                             \
@@ -56,7 +57,7 @@ enum { CODES(ROW_NAME) ROWS };
 static const struct weir_metric requests_metrics[ROWS] = {CODES(ROW)};
 
 static unsigned row_of(unsigned status) {
-    static const uint16_t codes[ROWS] = {200, 202, 400, 401, 404, 405, 413, 415, 429, 499, 500, 503};
+    static const uint16_t codes[ROWS] = {200, 202, 304, 400, 401, 404, 405, 413, 415, 429, 499, 500, 503};
     for (unsigned row = 0; row < ROW_other; row++) {
         if (codes[row] == status) return row;
     }
@@ -186,7 +187,7 @@ static void completed(void *self, struct MHD_Connection *connection, void **stat
 
 /* ---- answers ---- */
 
-static void header_put(struct weir_http_call *call, const char *name, const char *value) {
+void weir_http_answer_header(struct weir_http_call *call, const char *name, const char *value) {
     if (call->response != NULL) MHD_add_response_header(call->response, name, value);
 }
 
@@ -198,11 +199,12 @@ void weir_http_answer(struct weir_http_call *call, unsigned status, const char *
     call->status = status;
     weir_count(call->http->requests, row_of(status), 1);
     call->response = MHD_create_response_from_buffer(size, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
-    if (content_type != NULL && content_type[0] != 0) header_put(call, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (content_type != NULL && content_type[0] != 0)
+        weir_http_answer_header(call, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     if (retry_after_s > 0) {
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%u", retry_after_s);
-        header_put(call, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+        weir_http_answer_header(call, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
     if (!call->suspended) return;
     call->suspended = false;
@@ -254,6 +256,14 @@ const char *weir_http_header(struct weir_http_call *call, const char *name) {
     return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
 }
 
+const char *weir_http_argument(struct weir_http_call *call, const char *name, uint32_t *count) {
+    return weir_http_peer_argument(call->connection, name, count);
+}
+
+void weir_http_peer(struct weir_http_call *call, char out[WEIR_ADDRESS_BYTES]) {
+    weir_http_peer_address(call->connection, out);
+}
+
 /* "Application/JSON; charset=utf-8" -> "application/json"; one that is too long is none that we know. */
 static void read_content_type(struct weir_http_call *call) {
     const char *value = weir_http_header(call, MHD_HTTP_HEADER_CONTENT_TYPE);
@@ -282,7 +292,7 @@ static void refuse_method(struct weir_http_call *call, const char *path) {
         refuse(call, MHD_HTTP_NOT_FOUND, 0, "no such path");
     } else {
         refuse(call, MHD_HTTP_METHOD_NOT_ALLOWED, 0, "another method is asked for here");
-        header_put(call, MHD_HTTP_HEADER_ALLOW, allow);
+        weir_http_answer_header(call, MHD_HTTP_HEADER_ALLOW, allow);
     }
 }
 
@@ -305,12 +315,12 @@ static void begin(struct weir_http_call *call, const char *method, const char *p
     }
     if (!is_allowed(call)) {
         refuse(call, MHD_HTTP_UNAUTHORIZED, 0, "a bearer token is asked for");
-        header_put(call, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"); /* RFC 6750 3 */
+        weir_http_answer_header(call, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"); /* RFC 6750 3 */
     } else if (call->route == NULL) {
         refuse_method(call, path);
     } else if (call->encoding == WEIR_ENCODING_OTHER) {
         refuse(call, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, 0, "Content-Encoding is none of gzip, zstd, identity");
-        header_put(call, MHD_HTTP_HEADER_ACCEPT_ENCODING, "gzip, zstd, identity"); /* RFC 9110 15.5.16 */
+        weir_http_answer_header(call, MHD_HTTP_HEADER_ACCEPT_ENCODING, "gzip, zstd, identity"); /* RFC 9110 15.5.16 */
     } else if (call->length_bytes > http->config.max_body_bytes) {
         size_text(http, "", text);
         refuse(call, MHD_HTTP_CONTENT_TOO_LARGE, 0, text);
@@ -468,8 +478,12 @@ static void connection_changed(void *self, struct MHD_Connection *connection, vo
 
 static void accepted(void *self, int fd) {
     struct weir_http *http = self;
+    struct sockaddr_storage peer = {0}; /* for weir_http_peer(): through a pump the socket is another */
+    socklen_t size = sizeof peer;
+    bool known = getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
     fd = weir_tls_pump(http->pumps, http->tls, fd);
-    if (fd >= 0) MHD_add_connection(http->daemon, fd, NULL, 0); /* owns it; beyond the limit it is closed at once */
+    /* It owns the socket; beyond the limit that is closed at once. */
+    if (fd >= 0) MHD_add_connection(http->daemon, fd, known ? (struct sockaddr *)&peer : NULL, known ? size : 0);
 }
 
 /* ---- the server ---- */

@@ -9,6 +9,7 @@
 #include "collector/core/loop.h"
 #include "collector/core/metrics.h"
 #include "collector/core/receipt.h"
+#include "collector/receive/address.h"
 
 struct weir_http;      /* the server on one lane */
 struct weir_http_call; /* one request and its answer */
@@ -45,10 +46,17 @@ uint16_t weir_http_port(const struct weir_http *http);
 
 /* Of the request; NULL: it has none. While its route is called, not later. */
 const char *weir_http_header(struct weir_http_call *call, const char *name);
+/* The first value of an argument behind the `?`, unescaped, and how often the argument is there. NULL: it is not, or
+ * has no value. While its route is called. */
+const char *weir_http_argument(struct weir_http_call *call, const char *name, uint32_t *count);
+void weir_http_peer(struct weir_http_call *call,
+                    char out[WEIR_ADDRESS_BYTES]); /* who calls; while its route is called */
 
 /* The answer; body is copied. retry_after_s: of 429 and 503, or 0. */
 void weir_http_answer(struct weir_http_call *call, unsigned status, const char *content_type, const void *body,
                       size_t size, unsigned retry_after_s);
+/* A header more of the answer: right behind weir_http_answer(), in the same call. */
+void weir_http_answer_header(struct weir_http_call *call, const char *name, const char *value);
 /* A receipt whose settlement calls `settled` (on the lane), which answers. The call stays until then, even when its
  * caller has left. */
 struct weir_receipt *weir_http_receipt(struct weir_http_call *call,

@@ -203,6 +203,10 @@ nghttp2_session *weir_http2_session(struct weir_http2 *connection) {
     return connection->session;
 }
 
+int weir_http2_fd(const struct weir_http2 *connection) {
+    return connection->stream->kind->fd(connection->stream);
+}
+
 /* ---- reading ---- */
 
 static void ready(struct weir_watch *watch, uint32_t events) {

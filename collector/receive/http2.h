@@ -64,4 +64,5 @@ void weir_http2_each(struct weir_http2_lane *lane, void (*visit)(struct weir_htt
 /* For answers: submit to the session, then have it written (at the end of the round, together with others). */
 nghttp2_session *weir_http2_session(struct weir_http2 *connection);
 void weir_http2_flush(struct weir_http2 *connection);
+int weir_http2_fd(const struct weir_http2 *connection); /* its socket, to be asked who is at the other end */
 #endif

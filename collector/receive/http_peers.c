@@ -1,6 +1,7 @@
 #include "collector/receive/http_peers.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum { LOOK_MS = 1000 };
@@ -71,4 +72,30 @@ void weir_http_peers_free(struct weir_http_peers *peers) {
     if (peers == NULL) return;
     weir_loop_unset(peers->loop, &peers->timer);
     free(peers);
+}
+
+/* ---- what a request says ---- */
+
+struct argument {
+    const char *name, *value;
+    uint32_t count;
+};
+
+static enum MHD_Result see_argument(void *self, enum MHD_ValueKind kind, const char *name, const char *value) {
+    struct argument *argument = self;
+    (void)kind;
+    if (strcmp(name, argument->name) == 0 && argument->count++ == 0) argument->value = value;
+    return MHD_YES;
+}
+
+const char *weir_http_peer_argument(struct MHD_Connection *connection, const char *name, uint32_t *count) {
+    struct argument argument = {.name = name};
+    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, see_argument, &argument);
+    *count = argument.count;
+    return argument.value;
+}
+
+void weir_http_peer_address(struct MHD_Connection *connection, char out[WEIR_ADDRESS_BYTES]) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    weir_address_text(info != NULL ? info->client_addr : NULL, out);
 }

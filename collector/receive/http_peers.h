@@ -4,6 +4,7 @@
 #ifndef WEIR_RECEIVE_HTTP_PEERS_H
 #define WEIR_RECEIVE_HTTP_PEERS_H
 #include "collector/core/loop.h"
+#include "collector/receive/address.h"
 
 #include <microhttpd.h>
 
@@ -15,5 +16,8 @@ void weir_http_peers_changed(struct weir_http_peers *peers, struct MHD_Connectio
                              enum MHD_ConnectionNotificationCode code);
 /* Is cut off in so long, unless told otherwise before; 0: takes all the time it likes. */
 void weir_http_peer_within(struct weir_http_peers *peers, struct MHD_Connection *connection, uint64_t ns);
+/* Who is at the other end, and what it asks for behind the `?`: as http.h has it. */
+void weir_http_peer_address(struct MHD_Connection *connection, char out[WEIR_ADDRESS_BYTES]);
+const char *weir_http_peer_argument(struct MHD_Connection *connection, const char *name, uint32_t *count);
 void weir_http_peers_free(struct weir_http_peers *peers); /* after the daemon was stopped; accepts NULL */
 #endif

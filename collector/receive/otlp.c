@@ -1,4 +1,5 @@
-/* otlp.c - the gRPC receiver: OTLP's TraceService and MetricsService, and health, on one port.
+/* otlp.c - the gRPC receiver: OTLP's TraceService and MetricsService, health, and what clients are told to sample, on
+ * one port.
  * Source: opentelemetry-proto docs/specification.md, "OTLP/gRPC": partial success, RetryInfo, INVALID_ARGUMENT. */
 #include "collector/decode/otlp.h"
 #include "collector/core/log.h"
@@ -10,6 +11,7 @@
 #include "collector/receive/otlp_answer.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/reflection.h"
+#include "collector/receive/sampling.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
 
@@ -31,12 +33,16 @@ struct otlp_receiver {
     struct weir_otlp *traces;
     struct weir_otlp_metrics *metrics;
     struct weir_metric_set *counted; /* upstream */
+    struct weir_steering *steering;
+    struct weir_names *names;
+    struct weir_metric_set *fetches; /* of what is told */
     bool count_marked;
     bool stopping;
 };
 
 static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService",
                                        "opentelemetry.proto.collector.metrics.v1.MetricsService",
+                                       "jaeger.api_v2.SamplingManager",
                                        "grpc.health.v1.Health",
                                        "grpc.reflection.v1.ServerReflection",
                                        "grpc.reflection.v1alpha.ServerReflection",
@@ -126,6 +132,11 @@ static void export_metrics(void *self, struct weir_grpc_call *call, struct weir_
     answer(call);
 }
 
+static void tell_sampling(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    struct otlp_receiver *receiver = self;
+    weir_sampling_called(receiver->steering, receiver->names, receiver->fetches, call, *message);
+}
+
 static void check_health(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
     weir_health_check(((struct otlp_receiver *)self)->health, call, *message);
 }
@@ -151,6 +162,7 @@ static void reflected(void *self, struct weir_grpc_call *call) {
 static const struct weir_grpc_method methods[] = {
     {.path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export", .called = export_traces},
     {.path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", .called = export_metrics},
+    {.path = "/jaeger.api_v2.SamplingManager/GetSamplingStrategy", .called = tell_sampling},
     {.path = "/grpc.health.v1.Health/Check", .called = check_health},
     {.path = "/grpc.health.v1.Health/Watch", .called = watch_health, .gone = watcher_gone},
     {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", .called = reflect, .half_closed = reflected},
@@ -210,6 +222,7 @@ static void close_all(void *self) {
     weir_otlp_free(receiver->traces);
     weir_otlp_metrics_free(receiver->metrics);
     weir_metrics_close(receiver->registry, receiver->counted);
+    weir_metrics_close(receiver->registry, receiver->fetches);
     free(receiver);
 }
 
@@ -221,6 +234,9 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     receiver->loop = env->loop;
     receiver->registry = env->metrics;
     receiver->counted = weir_counted_open(env->metrics, "grpc");
+    receiver->steering = env->steering;
+    receiver->names = env->names;
+    receiver->fetches = weir_sampling_counts_open(env->metrics, "grpc");
     receiver->count_marked = config->grpc.count_marked;
     receiver->health = weir_health_new(services);
     receiver->traces = weir_otlp_new(env->names);
@@ -234,7 +250,8 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
                                               .max_message_bytes = config->grpc.max_message_bytes};
     struct weir_http2_limits limits = limits_of(config);
     enum weir_status status = WEIR_OK;
-    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL || receiver->counted == NULL)
+    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL ||
+        receiver->counted == NULL || receiver->fetches == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     if (status == WEIR_OK) status = weir_tls_open(&receiver->tls, "grpc", &config->grpc.tls, "h2", env->metrics, err);
     if (status == WEIR_OK) status = weir_tokens_open(&receiver->tokens, "grpc", config->grpc.bearer_token_file, err);

@@ -42,4 +42,5 @@ extern const struct weir_receiver weir_receive_otlp_http;
 extern const struct weir_receiver weir_receive_zipkin;
 extern const struct weir_receiver weir_receive_access_log;
 extern const struct weir_receiver weir_receive_scribe;
+extern const struct weir_receiver weir_receive_sampling; /* brings nothing: it answers what clients are to sample */
 #endif

@@ -5,6 +5,7 @@
 #include "collector/core/openmetrics.h"
 #include "collector/receive/http_peers.h"
 #include "collector/receive/listener.h"
+#include "collector/receive/sampling.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
 #include "collector/serve/watch.h"
@@ -70,6 +71,7 @@ static const char index_page[] =
     "<li><code>/explain?trace_id=HEX</code> &mdash; rule by rule, why a trace was kept or not</li>"
     "<li><a href=\"/policy\">/policy</a> &mdash; what proxies are told to sample, at what cost, and who follows it; "
     "<code>weir policy show</code> draws it</li>"
+    "<li><code>/sampling?service=NAME</code> &mdash; what Jaeger's clients of a service are told</li>"
     "<li><code>POST /-/reload</code> &mdash; read the configuration again</li></ul></body></html>\n";
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -274,6 +276,26 @@ static enum MHD_Result answer_policy(struct weir_admin *admin, struct MHD_Connec
                   MHD_create_response_from_buffer(text.size, text.bytes, MHD_RESPMEM_MUST_FREE));
 }
 
+/* Whoever looks here follows nothing: clients ask the receiver `sampling`. */
+static enum MHD_Result answer_sampling(struct weir_admin *admin, struct MHD_Connection *connection) {
+    char address[WEIR_ADDRESS_BYTES], etag[WEIR_SAMPLING_ETAG_BYTES];
+    struct weir_sampling_question question = {
+        .address = address,
+        .if_none_match = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH)};
+    struct weir_buffer text = {.limit = PAGE_BYTES_MAX};
+    weir_http_peer_address(connection, address);
+    question.service = weir_http_peer_argument(connection, "service", &question.services);
+    unsigned status = weir_sampling_answer(admin->calls.steering, admin->calls.names, &question, false, &text, etag);
+    if (text.failed) {
+        weir_buffer_free(&text);
+        return answer_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
+    }
+    struct MHD_Response *response = MHD_create_response_from_buffer(text.size, text.bytes, MHD_RESPMEM_MUST_COPY);
+    weir_buffer_free(&text);
+    if (response != NULL && etag[0] != 0) MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, etag);
+    return answer(connection, status, status < 400 ? "application/json" : "text/plain; charset=utf-8", response);
+}
+
 static enum MHD_Result answer_unauthorized(struct MHD_Connection *connection) {
     static const char text[] = "a bearer token is asked for\n";
     struct MHD_Response *response =
@@ -317,6 +339,7 @@ static enum MHD_Result handle(void *self, struct MHD_Connection *connection, con
     if (strcmp(url, "/tail") == 0) return answer_tail(admin, connection);
     if (strcmp(url, "/explain") == 0) return answer_explain(admin, connection);
     if (strcmp(url, "/policy") == 0) return answer_policy(admin, connection);
+    if (strcmp(url, "/sampling") == 0) return answer_sampling(admin, connection);
     if (strcmp(url, "/") == 0) {
         return answer(connection, MHD_HTTP_OK, "text/html; charset=utf-8",
                       MHD_create_response_from_buffer(sizeof index_page - 1, (void *)(uintptr_t)index_page,

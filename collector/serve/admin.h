@@ -7,6 +7,7 @@
  *   GET  /tail                             decided traces as they are decided, newline-delimited JSON (watch.h)
  *   GET  /explain?trace_id=HEX             why a trace was, or would be, kept; 404 when no lane knows it
  *   GET  /policy                           what proxies are told, at what cost, and who follows it, as JSON
+ *   GET  /sampling?service=S               what Jaeger's clients of a service are told to sample, from where one asks
  *   GET  /                                 an index for people */
 #ifndef WEIR_SERVE_ADMIN_H
 #define WEIR_SERVE_ADMIN_H
@@ -16,6 +17,8 @@
 #include "collector/core/metrics.h"
 
 struct weir_admin;
+struct weir_names;
+struct weir_steering;
 struct weir_taps;
 
 struct weir_admin_calls {
@@ -27,6 +30,8 @@ struct weir_admin_calls {
     bool (*explain)(void *self, uint64_t trace_hi, uint64_t trace_lo, struct weir_buffer *out);
     void (*policy)(void *self, struct weir_buffer *out); /* what proxies are told, and follow: JSON */
     struct weir_taps *taps;                              /* for /tail; outlives the admin */
+    struct weir_steering *steering;                      /* for /sampling; NULL: nothing is told */
+    struct weir_names *names;
 };
 
 struct weir_admin_options {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
 #   tests/peers/install.sh PEER...     envoy zipkin kafka h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
-#                                    otlp_go otlp_java otlp_rust finagle
+#                                    otlp_go otlp_java otlp_rust finagle jaeger_go jaeger_java otelcol_sampling
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,6 +13,8 @@ ZIPKIN=3.6.1
 KAFKA=3.9.2
 OTELCOL=v0.158.0        # the newest of which every module below can be had
 OTELCOL_STABLE=v1.64.0  # its providers are numbered apart
+OTELCOL_SAMPLING=v0.145.0 # with the extension jaegerremotesampling
+OTELCOL_SAMPLING_STABLE=v1.51.0
 STATSD_EXPORTER=v0.31.0
 GRPC_GO=v1.83.2         # as in grpc/go.mod
 GRPCURL=v1.9.4
@@ -147,6 +149,28 @@ install_otlp_java() { # the same for Java; versions in clients/java/pom.xml
     done_with otlp-java "$version"
 }
 
+install_jaeger_go() { # a client that is told what to sample, over HTTP; modules pinned in clients/jaeger_go/go.mod
+    local version
+    version=$(sum_of "$HERE"/clients/jaeger_go/*)
+    here jaeger-go "$version" && [ -x "$BIN/jaeger-go" ] && return 0
+    printf 'peers: jaeger-go\n'
+    need_go
+    (cd "$HERE/clients/jaeger_go" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/jaeger-go" .)
+    done_with jaeger-go "$version"
+}
+
+install_jaeger_java() { # the same, over gRPC; versions in clients/jaeger_java/pom.xml
+    local version dir=$PEERS/jaeger-java
+    version=$(sum_of "$HERE"/clients/jaeger_java/pom.xml "$HERE"/clients/jaeger_java/src/main/java/*)
+    here jaeger-java "$version" && [ -s "$dir/jaeger-java-1.jar" ] && return 0
+    printf 'peers: jaeger-java\n'
+    rm -rf "$dir"; mkdir -p "$dir"
+    cp -r "$HERE/clients/jaeger_java" "$dir/build"
+    (cd "$dir/build" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
+    cp "$dir/build/target/jaeger-java-1.jar" "$dir/"
+    done_with jaeger-java "$version"
+}
+
 install_finagle() { # a Finagle router and app, as Linkerd 1 is one; versions in finagle/pom.xml
     local version dir=$PEERS/finagle
     version=$(sum_of "$HERE"/finagle/*)
@@ -187,6 +211,25 @@ MANIFEST
     CGO_ENABLED=0 "$BIN/builder" --config "$dir/manifest.yaml" --skip-compilation
     (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol" .)
     done_with otelcol $OTELCOL-kafka
+}
+
+install_otelcol_sampling() { # the Collector that answers Jaeger's clients, a build of its own: less than a minute
+    local dir=$PEERS/otelcol-sampling core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
+    here otelcol-sampling $OTELCOL_SAMPLING && [ -x "$BIN/otelcol-sampling" ] && return 0
+    printf 'peers: otelcol-sampling %s\n' $OTELCOL_SAMPLING
+    need_go
+    rm -rf "$dir"; mkdir -p "$dir"
+    GOBIN=$dir CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "$core/cmd/builder@$OTELCOL_SAMPLING"
+    cat >"$dir/manifest.yaml" <<MANIFEST
+dist: {name: otelcol-sampling, description: peer of Weir, output_path: $dir/build, version: ${OTELCOL_SAMPLING#v}}
+receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL_SAMPLING}]
+exporters: [{gomod: $core/exporter/nopexporter $OTELCOL_SAMPLING}]
+extensions: [{gomod: $contrib/extension/jaegerremotesampling $OTELCOL_SAMPLING}]
+providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_SAMPLING_STABLE}]
+MANIFEST
+    CGO_ENABLED=0 "$dir/builder" --config "$dir/manifest.yaml" --skip-compilation
+    (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol-sampling" .)
+    done_with otelcol-sampling $OTELCOL_SAMPLING
 }
 
 [ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }

@@ -326,7 +326,7 @@ static void test_refused(void **state) {
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "
-                                         "otlp_http, zipkin, scribe, datagram, access_log, statsd");
+                                         "otlp_http, zipkin, sampling, scribe, datagram, access_log, statsd");
     refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
                                     "memory, receivers, batch, aggregate, sampling, spool, admin, attributes, "
                                     "operations, success, exclude, exporters");
@@ -585,11 +585,12 @@ static void test_what_needs_a_restart(void **state) {
     weir_config_needs_restart(a, live, text, sizeof text);
     assert_string_equal(text, "");
     weir_config_needs_restart(a, other, text, sizeof text);
-    assert_string_equal(text, "lanes, receivers.grpc.listen, receivers.otlp_http.listen, "
-                              "receivers.zipkin.listen, receivers.scribe.listen, receivers.datagram.listen, "
-                              "receivers.access_log.listen, receivers.statsd.listen, aggregate.latency_buckets, "
-                              "exporters.file.max_file_age, "
-                              "exporters.zipkin.url, exporters.zipkin.headers, exporters.file/c, exporters.file/b");
+    assert_string_equal(
+        text, "lanes, receivers.grpc.listen, receivers.otlp_http.listen, "
+              "receivers.zipkin.listen, receivers.sampling.listen, receivers.scribe.listen, receivers.datagram.listen, "
+              "receivers.access_log.listen, receivers.statsd.listen, aggregate.latency_buckets, "
+              "exporters.file.max_file_age, "
+              "exporters.zipkin.url, exporters.zipkin.headers, exporters.file/c, exporters.file/b");
     char small[12];
     weir_config_needs_restart(a, other, small, sizeof small);
     assert_true(strlen(small) < sizeof small);

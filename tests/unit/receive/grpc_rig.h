@@ -6,6 +6,7 @@
 #include "collector/core/wire.h"
 #include "collector/receive/listener.h"
 #include "collector/receive/receiver.h"
+#include "collector/sample/steering.h"
 
 #include <arpa/inet.h>
 #include <nghttp2/nghttp2.h>
@@ -29,6 +30,7 @@ static struct {
     struct weir_loop *loop;
     struct weir_names *names;
     struct weir_metrics *metrics;
+    struct weir_steering *steering;
     struct weir_config config;
     struct weir_budget intake;
     void *receiver;
@@ -165,9 +167,15 @@ static int rig_open(void **state) {
     rig.intake.limit_bytes = 64 << 20;
     rig.names = weir_names_new(1024, 1 << 18);
     rig.metrics = weir_metrics_new();
+    rig.steering = weir_steering_new(rig.names, rig.metrics, &rig_clock);
+    assert_non_null(rig.steering);
     rig.loop = weir_loop_new(&rig_clock, &err);
-    struct weir_receiver_env env = {
-        .lanes = 1, .loop = rig.loop, .names = rig.names, .metrics = rig.metrics, .clock = &rig_clock};
+    struct weir_receiver_env env = {.lanes = 1,
+                                    .loop = rig.loop,
+                                    .names = rig.names,
+                                    .metrics = rig.metrics,
+                                    .clock = &rig_clock,
+                                    .steering = rig.steering};
     env.sink = (struct weir_sink){.budget = &rig.intake,
                                   .spans = take_spans,
                                   .spans_refused = count_skipped_spans,
@@ -191,6 +199,7 @@ static int rig_close(void **state) {
     weir_loop_stop(rig.loop);
     pthread_join(rig.thread, NULL);
     weir_loop_free(rig.loop);
+    weir_steering_free(rig.steering);
     weir_metrics_free(rig.metrics);
     weir_names_free(rig.names);
     assert_true(idle);
@@ -415,7 +424,7 @@ static size_t frame(uint8_t *out, const uint8_t *message, size_t size, uint8_t f
 }
 
 /* A request of `count` spans; those below `bad` have no trace id. */
-static size_t export_of(uint8_t *out, unsigned count, unsigned bad) {
+static inline size_t export_of(uint8_t *out, unsigned count, unsigned bad) {
     static uint8_t spans[64 * 1024], inner[64 * 1024];
     uint8_t *at = spans;
     for (unsigned i = 0; i < count; i++) {

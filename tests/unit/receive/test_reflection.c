@@ -76,6 +76,7 @@ static void files_by_name_and_symbol(void **state) {
         {4, "opentelemetry.proto.metrics.v1.NumberDataPoint.value", "opentelemetry/proto/metrics/v1/metrics.proto", 3},
         {4, "opentelemetry.proto.collector.trace.v1.TraceService.Export",
          "opentelemetry/proto/collector/trace/v1/trace_service.proto", 4},
+        {4, "jaeger.api_v2.SamplingManager.GetSamplingStrategy", "jaeger/api_v2/sampling.proto", 1},
         {4, "grpc.reflection.v1.ServerReflection", "grpc/reflection/v1/reflection.proto", 1},
         {4, "grpc.reflection.v1alpha.ServerReflection", "grpc/reflection/v1alpha/reflection.proto", 1},
     };
