@@ -2,6 +2,7 @@
 #include "collector/check.h"
 #include "collector/cli/explain.h"
 #include "collector/cli/import.h"
+#include "collector/cli/policy.h"
 #include "collector/cli/replay.h"
 #include "collector/cli/spool.h"
 #include "collector/cli/tail.h"
@@ -29,6 +30,7 @@ static const char main_usage[] =
     "  explain  why a trace was or would be kept, rule by rule\n"
     "  replay   try a sampling policy on trace files: what it keeps, saves, loses\n"
     "  import   turn rules of another tail sampler into a sampling.yaml\n"
+    "  policy   what proxies are told to sample: render it as a file, look at it, try another\n"
     "  spool    what waits on disk for back ends: look at it, check it, send it on\n"
     "  version  print the version\n"
     "\n"
@@ -160,6 +162,7 @@ int main(int argc, char **argv) {
         {"explain", weir_explain_main},
         {"replay", weir_replay_main},
         {"import", weir_import_main},
+        {"policy", weir_policy_main},
         {"spool", weir_spool_main},
         {"version", version},
         {"--version", version},

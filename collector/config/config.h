@@ -104,6 +104,26 @@ struct weir_judge_config {
     int line;
 };
 
+/* render: files for proxies that only read files. */
+enum weir_render_kind {
+    WEIR_RENDER_NGINX,
+    WEIR_RENDER_NGINX_OTEL, /* with nginx's own OpenTelemetry module */
+    WEIR_RENDER_LINKERD1,
+    WEIR_RENDER_ENVOY,
+    WEIR_RENDER_OTEL_ENV,
+    WEIR_RENDER_KINDS
+};
+enum { WEIR_RENDERS_MAX = 32 };
+struct weir_render_config {
+    enum weir_render_kind kind;
+    char service[WEIR_TEXT_MAX]; /* of proxies; "" = the default's rates */
+    char path[WEIR_TEXT_MAX];
+    char command[512];        /* for /bin/sh, when the file is another; "" = none */
+    uint64_t timeout_ns;      /* 10 s: a command that runs longer is killed */
+    uint64_t min_interval_ns; /* 10 s between two writes */
+    int line;
+};
+
 struct weir_grpc_config {
     struct weir_listen listen;       /* 127.0.0.1:4317 */
     uint64_t max_message_bytes;      /* 16 MiB; also after inflating */
@@ -238,7 +258,8 @@ struct weir_config {
     struct weir_attribute_config attributes[WEIR_RULES_MAX];
     struct weir_operation_config operations[WEIR_RULES_MAX];
     struct weir_judge_config success[WEIR_RULES_MAX], exclude[WEIR_RULES_MAX];
-    uint32_t attribute_count, operation_count, success_count, exclude_count;
+    struct weir_render_config renders[WEIR_RENDERS_MAX];
+    uint32_t attribute_count, operation_count, success_count, exclude_count, render_count;
     const struct weir_rules *rules; /* made of the above by attributes/rules.h; NULL until then */
 };
 

@@ -1,8 +1,12 @@
 #include "collector/config/lists.h"
 
+#include "collector/config/values.h"
+#include "collector/core/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char *const weir_action_names[WEIR_ACTIONS + 1] = {
     [WEIR_ACTION_DROP] = "drop",
@@ -31,7 +35,11 @@ const char *const weir_grpc_code_names[] = {"OK",
                                             "DATA_LOSS",
                                             "UNAUTHENTICATED",
                                             NULL};
-const char *const weir_list_sections[] = {"attributes", "operations", "success", "exclude", NULL};
+const char *const weir_render_names[WEIR_RENDER_KINDS + 1] = {
+    [WEIR_RENDER_NGINX] = "nginx", [WEIR_RENDER_NGINX_OTEL] = "nginx-otel", [WEIR_RENDER_LINKERD1] = "linkerd1",
+    [WEIR_RENDER_ENVOY] = "envoy", [WEIR_RENDER_OTEL_ENV] = "otel-env",
+};
+const char *const weir_list_sections[] = {"attributes", "operations", "success", "exclude", "render", NULL};
 
 bool weir_list_is(const char *section) {
     for (const char *const *name = weir_list_sections; *name != NULL; name++) {
@@ -267,6 +275,71 @@ static enum weir_status read_judge(const struct reader *reader, const struct wei
     return WEIR_OK;
 }
 
+/* ---- render ---- */
+
+/* Its folder has to be there now: a name with a slip in it would be found out only when a policy changes. */
+static enum weir_status check_place(const struct reader *reader, const struct weir_config *config,
+                                    const struct weir_render_config *render) {
+    char folder[WEIR_TEXT_MAX + 2];
+    struct stat about;
+    const char *slash = strrchr(render->path, '/');
+    size_t size = slash == NULL ? 0 : (size_t)(slash - render->path);
+    snprintf(folder, sizeof folder, "%.*s%s", (int)size, render->path, slash == NULL ? "." : size == 0 ? "/" : "");
+    if (stat(folder, &about) != 0 || !S_ISDIR(about.st_mode))
+        return weir_yaml_fail(reader->doc, render->line, reader->err, "%s.path: there is no folder %.120s",
+                              reader->path, folder);
+    if (stat(render->path, &about) == 0 && !S_ISREG(about.st_mode))
+        return weir_yaml_fail(reader->doc, render->line, reader->err, "%s.path: %.120s is no file", reader->path,
+                              render->path);
+    for (uint32_t i = 0; i < config->render_count; i++) {
+        if (strcmp(config->renders[i].path, render->path) == 0)
+            return weir_yaml_fail(reader->doc, render->line, reader->err, "%s.path: render[%u] writes there already",
+                                  reader->path, i);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_status read_duration(const struct reader *reader, const struct weir_yaml *node, uint64_t *out) {
+    if (node->kind == WEIR_YAML_TEXT && weir_value_duration(node->text, out) && *out >= 100 * WEIR_MS &&
+        *out <= 3600 * WEIR_S)
+        return WEIR_OK;
+    return fail(reader, node, "is no duration of 100ms to 1h, such as 10s");
+}
+
+static enum weir_status read_render(const struct reader *reader, const struct weir_yaml *map,
+                                    struct weir_config *config) {
+    static const char *const known[] = {"for", "service", "path", "command", "timeout", "min_interval", NULL};
+    struct weir_render_config *render = &config->renders[config->render_count];
+    enum weir_status status = WEIR_OK;
+    bool has_kind = false;
+    render->line = map->line;
+    render->timeout_ns = render->min_interval_ns = 10 * WEIR_S;
+    for (const struct weir_yaml *node = map->first; status == WEIR_OK && node != NULL; node = node->next) {
+        if (strcmp(node->key, "for") == 0) {
+            int kind;
+            status = read_word(reader, node, weir_render_names, &kind);
+            render->kind = (enum weir_render_kind)kind;
+            has_kind = true;
+        } else if (strcmp(node->key, "service") == 0) {
+            status = read_text(reader, node, render->service, sizeof render->service);
+        } else if (strcmp(node->key, "path") == 0) {
+            status = read_path(reader, node, render->path, sizeof render->path);
+        } else if (strcmp(node->key, "command") == 0) {
+            status = read_text(reader, node, render->command, sizeof render->command);
+        } else if (strcmp(node->key, "timeout") == 0) {
+            status = read_duration(reader, node, &render->timeout_ns);
+        } else if (strcmp(node->key, "min_interval") == 0) {
+            status = read_duration(reader, node, &render->min_interval_ns);
+        } else {
+            status = unknown(reader, node, known);
+        }
+    }
+    if (status != WEIR_OK) return status;
+    if (!has_kind || render->path[0] == 0)
+        return weir_yaml_fail(reader->doc, map->line, reader->err, "%s: for and path are needed", reader->path);
+    return check_place(reader, config, render);
+}
+
 /* ---- the sections ---- */
 
 enum weir_status weir_list_read(const struct weir_yaml_doc *doc, const struct weir_yaml *node, const char *folder,
@@ -275,6 +348,7 @@ enum weir_status weir_list_read(const struct weir_yaml_doc *doc, const struct we
     uint32_t *count = strcmp(node->key, "attributes") == 0   ? &config->attribute_count
                       : strcmp(node->key, "operations") == 0 ? &config->operation_count
                       : strcmp(node->key, "success") == 0    ? &config->success_count
+                      : strcmp(node->key, "render") == 0     ? &config->render_count
                                                              : &config->exclude_count;
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (node->kind != WEIR_YAML_LIST)
@@ -294,6 +368,8 @@ enum weir_status weir_list_read(const struct weir_yaml_doc *doc, const struct we
             status = read_operation(&reader, item, &config->operations[*count]);
         else if (count == &config->success_count)
             status = read_judge(&reader, item, true, &config->success[*count]);
+        else if (count == &config->render_count)
+            status = read_render(&reader, item, config);
         else
             status = read_judge(&reader, item, false, &config->exclude[*count]);
         if (status != WEIR_OK) return status;

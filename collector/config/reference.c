@@ -103,7 +103,18 @@ static const char lists[] =
     "| `success` | `service`, `operation`, `http_status` (`404`, `200-499`), `grpc_codes` (a list of names), "
     "`attribute: { key, "
     "equals }`; and `success` (`true`, `false`) |\n"
-    "| `exclude` | the same without `success` |\n";
+    "| `exclude` | the same without `success` |\n"
+    "\n## render\n\n"
+    "A list of maps, at most 32, live: files for proxies that only read files, kept as the policy in force says "
+    "(docs/policy.md, Files).\n\n"
+    "| key | default | |\n|---|---|---|\n"
+    "| `for` | needed | `nginx`, `nginx-otel`, `linkerd1`, `envoy`, `otel-env` |\n"
+    "| `path` | needed | The file; its folder has to be there. |\n"
+    "| `service` | none | Whose rates; without it, those of `default`. |\n"
+    "| `command` | none | Run by /bin/sh when the file is another, such as `nginx -s reload`; again, ever more seldom, "
+    "while it fails. |\n"
+    "| `timeout` | `10s` | A command that runs longer is killed, with all that it started. |\n"
+    "| `min_interval` | `10s` | Between two writes; of several plans in it the last is written. |\n";
 
 static void put_default(const struct weir_option *option, FILE *out) {
     if (option->type == WEIR_OPTION_LISTEN)

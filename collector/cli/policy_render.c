@@ -1,0 +1,124 @@
+#include "collector/cli/policy.h"
+
+#include "collector/cli/terminal.h"
+#include "collector/config/lists.h"
+#include "collector/core/replace.h"
+#include "collector/dialects/files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: weir policy render --for KIND [--policy FILE | -c FILE] [--service NAME] [--out FILE]\n"
+    "\n"
+    "Prints what a service is told, as a file for proxies that only read files:\n"
+    "  nginx       an include for http { }: decides by location, consistently with everybody else\n"
+    "  nginx-otel  the same for NGINX with its OpenTelemetry module\n"
+    "  linkerd1    Linkerd 1's telemeter io.l5d.zipkin\n"
+    "  envoy       the runtime of an Envoy, read again whenever another file is moved there\n"
+    "  otel-env    OTEL_TRACES_SAMPLER for OpenTelemetry SDKs\n"
+    "\n"
+    "  --policy FILE   the policy (sampling.yaml)\n"
+    "  -c FILE         the configuration that names one; without both, weir.yaml\n"
+    "  --service NAME  whose rates; without it, those of `default`\n"
+    "  --out FILE      replace FILE at once, where it is another; else to stdout\n"
+    "\n"
+    "Rates are those of the file: where it has a budget, what is told hangs on the load, and `render:` in weir.yaml\n"
+    "keeps files as it changes (docs/configuration.md).\n"
+    "Exit 0, or 1 and what is wrong on stderr, or 2 for wrong usage.\n";
+
+struct arguments {
+    int kind; /* -1 = not said */
+    const char *policy, *config, *service, *out;
+};
+
+static int wrong(const char *what, const char *argument) {
+    fprintf(stderr, "weir policy render: %s: %s\n\n%s", argument, what, usage);
+    return 2;
+}
+
+static int kind_of(const char *name) {
+    for (int i = 0; i < WEIR_RENDER_KINDS; i++) {
+        if (strcmp(name, weir_render_names[i]) == 0) return i;
+    }
+    return -1;
+}
+
+/* -1 to go on, or an exit status. */
+static int parse(int argc, char **argv, struct arguments *arguments) {
+    *arguments = (struct arguments){.kind = -1, .service = ""};
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value;
+        if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (name[0] != '-') return wrong("unknown argument", name);
+        if (!weir_terminal_option(argc, argv, &i, &value)) return wrong("a value has to follow", name);
+        if (weir_terminal_is(name, "--for")) {
+            arguments->kind = kind_of(value);
+            if (arguments->kind < 0) return wrong("neither nginx nor nginx-otel, linkerd1, envoy, otel-env", value);
+        } else if (weir_terminal_is(name, "--policy")) {
+            arguments->policy = value;
+        } else if (weir_terminal_is(name, "-c") || weir_terminal_is(name, "--config")) {
+            arguments->config = value;
+        } else if (weir_terminal_is(name, "--service")) {
+            arguments->service = value;
+        } else if (weir_terminal_is(name, "--out") || weir_terminal_is(name, "-o")) {
+            arguments->out = value;
+        } else {
+            return wrong("unknown argument", name);
+        }
+    }
+    if (arguments->kind < 0) return wrong("for whom? nginx, nginx-otel, linkerd1, envoy or otel-env", "--for");
+    if (arguments->policy != NULL && arguments->config != NULL) return wrong("one of the two", "--policy, -c");
+    if (arguments->config == NULL) arguments->config = "weir.yaml";
+    return -1;
+}
+
+static int write_out(const char *path, const struct weir_buffer *text) {
+    struct weir_error err = {0};
+    if (path == NULL) {
+        if (fwrite(text->bytes, 1, text->size, stdout) == text->size && fflush(stdout) == 0) return 0;
+        if (errno != EPIPE) fprintf(stderr, "weir policy render: stdout: %s\n", strerror(errno));
+        return 1;
+    }
+    if (weir_file_has(path, text->bytes, text->size) ||
+        weir_file_replace(path, text->bytes, text->size, &err) == WEIR_OK)
+        return 0;
+    fprintf(stderr, "weir policy render: %s\n", err.text);
+    return 1;
+}
+
+static int render(const struct arguments *arguments, const struct weir_policy_file *file) {
+    struct weir_buffer out = {0};
+    if (file->plan == NULL) {
+        fprintf(stderr, "weir policy render: %s: has no `proxies:`, so nobody is told anything\n", file->path);
+        return 1;
+    }
+    weir_file_render((enum weir_render_kind)arguments->kind, file->plan, file->names, arguments->service, &out);
+    int status = 1;
+    if (out.failed)
+        fputs("weir policy render: out of memory\n", stderr);
+    else
+        status = write_out(arguments->out, &out);
+    weir_buffer_free(&out);
+    return status;
+}
+
+int weir_policy_render_main(int argc, char **argv) {
+    struct arguments arguments;
+    struct weir_policy_file file = {0};
+    struct weir_error err = {0};
+    int status = parse(argc, argv, &arguments);
+    if (status >= 0) return status;
+    if (weir_policy_file_read(&file, arguments.policy, arguments.config, &err) != WEIR_OK) {
+        fprintf(stderr, "weir policy render: %s\n", err.text);
+        status = 1;
+    } else {
+        status = render(&arguments, &file);
+    }
+    weir_policy_file_free(&file);
+    return status;
+}
