@@ -180,7 +180,8 @@ const struct weir_taken *weir_followed_at(const struct weir_followed *followed, 
 void weir_followed_take(struct weir_followers *followers, struct weir_followed *followed,
                         const struct weir_taken *taken) {
     const struct weir_taken *has = weir_followed_has(followed);
-    if (has != NULL && has->version == taken->version) return;
+    if (has != NULL && has->version == taken->version && !(has->rate < taken->rate) && !(has->rate > taken->rate))
+        return;
     struct weir_taken entry = *taken;
     /* A clock that was set back must not hide what was in force before. */
     if (has != NULL && entry.since_unix_ns < has->since_unix_ns) entry.since_unix_ns = has->since_unix_ns;

@@ -22,6 +22,7 @@ struct weir_followed {
     uint32_t service;
     uint64_t hash, heard_unix_ns;
     bool connected, gone;
+    uint32_t connections;                           /* of those that say when they come */
     bool adopted;                                   /* it came with its first rate, which nobody has asked for yet */
     const struct weir_plan *told;                   /* handed over, not confirmed; a reference, or NULL */
     struct weir_taken taken[WEIR_FOLLOWER_HISTORY]; /* the newest last */

@@ -87,15 +87,19 @@ static uint32_t node_rules_of(const struct weir_proxies *proxies, struct node_ru
     return count;
 }
 
-/* Copies: the file may be gone before the next one is published. Without memory the rules before stay. */
-static void take_nodes(struct weir_steering *steering, const struct weir_proxies *proxies) {
+/* Copies: the file may be gone before the next one is published. Without memory the rules before stay. Whether any is
+ * another: a node may be of another service then. */
+static bool take_nodes(struct weir_steering *steering, const struct weir_proxies *proxies) {
     uint32_t count = proxies != NULL ? node_rules_of(proxies, NULL) : 0;
     struct node_rule *rules = count > 0 ? calloc(count, sizeof *rules) : NULL;
-    if (count > 0 && rules == NULL) return;
+    if (count > 0 && rules == NULL) return false;
     if (count > 0) node_rules_of(proxies, rules);
+    bool others =
+        count != steering->node_count || (count > 0 && memcmp(rules, steering->nodes, count * sizeof *rules) != 0);
     free(steering->nodes);
     steering->nodes = rules;
     steering->node_count = count;
+    return others;
 }
 
 /* Under the lock. */
@@ -131,7 +135,7 @@ void weir_steering_publish(struct weir_steering *steering, const struct weir_pla
     steering->share = share;
     steering->trust_pollers = trust_pollers;
     if (proxies != NULL && proxies->poll_ns > 0) steering->poll_ns = proxies->poll_ns;
-    take_nodes(steering, proxies);
+    if (take_nodes(steering, proxies)) news = true;
     say_whether_followed(steering);
     if (news) tell_ears(steering);
     pthread_rwlock_unlock(&steering->lock);
@@ -200,10 +204,11 @@ bool weir_steering_unlisten(struct weir_steering *steering, struct weir_steering
  * their own (dialects/envoy.h); a plan is kept where they may. */
 static struct weir_taken taken_of(const struct weir_followed *followed, const struct weir_plan *plan, uint64_t since) {
     const struct weir_plan_service *service = weir_plan_find(plan, followed->service);
+    bool envoy = followed->way == WEIR_FOLLOW_RTDS;
     return (struct weir_taken){.since_unix_ns = since,
                                .version = service->version,
-                               .plan = followed->way == WEIR_FOLLOW_RTDS ? NULL : plan,
-                               .rate = service->rate.rate};
+                               .plan = envoy ? NULL : plan,
+                               .rate = envoy ? weir_plan_round_envoy(service->rate.rate) : service->rate.rate};
 }
 
 static void take(struct weir_steering *steering, struct weir_followed *followed, const struct weir_taken *taken) {
@@ -314,11 +319,20 @@ bool weir_steering_follows(struct weir_steering *steering, const struct weir_fol
     return followed != NULL;
 }
 
+void weir_steering_came(struct weir_steering *steering, const struct weir_follower *follower) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
+    if (followed != NULL) followed->connections++;
+    pthread_rwlock_unlock(&steering->lock);
+}
+
 void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower) {
     pthread_rwlock_wrlock(&steering->lock);
     struct weir_followed *followed =
         weir_followers_find(&steering->followers, follower->way, follower->service, follower->id, strlen(follower->id));
-    if (followed != NULL) {
+    if (followed != NULL && followed->connections > 0) followed->connections--;
+    if (followed != NULL && followed->connections == 0) {
         followed->gone = true;
         followed->connected = false;
         weir_followed_tell(followed, NULL);

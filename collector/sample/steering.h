@@ -90,7 +90,10 @@ void weir_steering_take_adopted(struct weir_steering *steering,
 /* It says itself that it follows what has this version: a plan's, or that of what one service is told. False: no plan
  * of that version is remembered. */
 bool weir_steering_follows(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version);
-/* It is not there any more, or only its connection; what it had is remembered: spans of it are still on their way. */
+/* It has a connection more, and one less: a proxy that comes again may be there by its next one, on another lane,
+ * before the last is found to be broken. Without any it is gone, as is who never came; what it had is remembered: spans
+ * of it are still on their way. */
+void weir_steering_came(struct weir_steering *steering, const struct weir_follower *follower);
 void weir_steering_gone(struct weir_steering *steering, const struct weir_follower *follower);
 
 /* 1/p by which the sampler of the proxy that began this trace let it through; 0: no follower is known to have done so.

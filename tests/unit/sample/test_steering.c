@@ -151,6 +151,54 @@ static void what_was_refused_is_not_in_force(void **state) {
     tear_down(&board);
 }
 
+static void an_envoy_follows_in_its_own_steps(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "node-1", board.edge};
+    publish(&board, 0.00034, false);
+    weir_steering_answered(board.steering, &envoy, told(&board, &envoy), NULL);
+    assert_true(prior(&board, "node-1", 1000) == 1 / 0.0003);
+    publish(&board, 0.000001, false);
+    weir_steering_answered(board.steering, &envoy, told(&board, &envoy), NULL);
+    assert_true(prior(&board, "node-1", 1000) == 1 / 0.0001);
+    tear_down(&board);
+}
+
+/* A proxy comes again before its last connection is found to be broken. */
+static void who_came_twice_is_gone_once_both_are(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "node-1", board.edge};
+    publish(&board, 0.1, false);
+    weir_steering_came(board.steering, &envoy);
+    weir_steering_answered(board.steering, &envoy, told(&board, &envoy), NULL);
+    assert_int_equal(weir_steering_senders(board.steering, board.edge), 1);
+    weir_steering_came(board.steering, &envoy);
+    weir_steering_gone(board.steering, &envoy);
+    assert_int_equal(weir_steering_senders(board.steering, board.edge), 1);
+    weir_steering_gone(board.steering, &envoy);
+    assert_int_equal(weir_steering_senders(board.steering, board.edge), 0);
+    weir_steering_came(board.steering, &envoy);
+    assert_int_equal(weir_steering_senders(board.steering, board.edge), 1);
+    tear_down(&board);
+}
+
+/* What no version tells apart: a rate that came with none. */
+static void two_rates_of_unknown_versions_are_two(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "node-1", board.edge};
+    weir_steering_has(board.steering, &envoy, 0.25, 0);
+    board.now_ns = 1010 * WEIR_S;
+    weir_steering_has(board.steering, &envoy, 0.5, 0);
+    assert_true(prior(&board, "node-1", 1009) == 4);
+    assert_true(prior(&board, "node-1", 1010) == 2);
+    tear_down(&board);
+}
+
 static void a_rate_of_a_process_before_counts_since_always(void **state) {
     (void)state;
     struct board board;
@@ -207,7 +255,7 @@ static void history_is_bounded_and_does_not_guess(void **state) {
     }
     assert_true(prior(&board, "node-1", 2002) == 0);
     for (uint64_t i = 3; i < WEIR_FOLLOWER_HISTORY + 3; i++) {
-        double wanted = 1 / weir_plan_round(1.0 / (double)(2 + i));
+        double wanted = 1 / weir_plan_round_envoy(1.0 / (double)(2 + i));
         assert_true(prior(&board, "node-1", 2000 + i) == wanted);
     }
     tear_down(&board);
@@ -345,6 +393,18 @@ static void ears_hear_of_what_is_new_once(void **state) {
     publish(&board, 0.2, false); /* tells the same */
     weir_mailbox_read(weir_loop_mailbox(loop));
     assert_int_equal(deliveries, 1);
+    /* Nodes may be another service's now, though each is told the same. */
+    char nodes[1][128] = {"ingress-*"};
+    struct weir_proxies_service edge = {.rule.name = board.edge, .nodes = nodes, .node_count = 1};
+    struct weir_proxies proxies = {.services = &edge, .service_count = 1};
+    struct weir_plan *plan = plan_at(&board, 0.2, -1);
+    for (int i = 0; i < 2; i++) {
+        weir_steering_publish(board.steering, plan, NULL, 0, false, &proxies);
+        weir_mailbox_read(weir_loop_mailbox(loop));
+        assert_int_equal(deliveries, 2);
+    }
+    weir_plan_unref(plan);
+    deliveries = 1;
     publish(&board, 0.3, false);
     assert_false(weir_steering_unlisten(board.steering, &ear));
     weir_mailbox_read(weir_loop_mailbox(loop));
@@ -431,6 +491,9 @@ int main(void) {
         cmocka_unit_test(what_was_refused_is_not_in_force),
         cmocka_unit_test(a_rate_of_a_process_before_counts_since_always),
         cmocka_unit_test(rates_that_came_are_handed_on_once),
+        cmocka_unit_test(an_envoy_follows_in_its_own_steps),
+        cmocka_unit_test(who_came_twice_is_gone_once_both_are),
+        cmocka_unit_test(two_rates_of_unknown_versions_are_two),
         cmocka_unit_test(history_is_bounded_and_does_not_guess),
         cmocka_unit_test(pollers_answer_where_they_are_trusted),
         cmocka_unit_test(a_version_that_is_remembered_can_be_followed),
