@@ -11,6 +11,7 @@
 #include "collector/receive/otlp_answer.h"
 #include "collector/receive/receiver.h"
 #include "collector/receive/reflection.h"
+#include "collector/receive/rtds.h"
 #include "collector/receive/sampling.h"
 #include "collector/receive/tls.h"
 #include "collector/receive/tokens.h"
@@ -30,6 +31,7 @@ struct otlp_receiver {
     struct weir_tokens *tokens; /* NULL: anybody may call */
     struct weir_grpc *grpc;
     struct weir_health *health;
+    struct weir_rtds *rtds;
     struct weir_otlp *traces;
     struct weir_otlp_metrics *metrics;
     struct weir_metric_set *counted; /* upstream */
@@ -159,6 +161,28 @@ static void reflected(void *self, struct weir_grpc_call *call) {
     weir_grpc_end(call);
 }
 
+/* ---- Envoys that ask for their runtime ---- */
+
+static void ask_runtime(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    weir_rtds_asked(((struct otlp_receiver *)self)->rtds, call, *message, false);
+}
+
+static void ask_aggregated(void *self, struct weir_grpc_call *call, struct weir_batch **message) {
+    weir_rtds_asked(((struct otlp_receiver *)self)->rtds, call, *message, true);
+}
+
+static void asked_all(void *self, struct weir_grpc_call *call) {
+    weir_rtds_half_closed(((struct otlp_receiver *)self)->rtds, call);
+}
+
+static void proxy_reads(void *self, struct weir_grpc_call *call) {
+    weir_rtds_room(((struct otlp_receiver *)self)->rtds, call);
+}
+
+static void proxy_gone(void *self, struct weir_grpc_call *call) {
+    weir_rtds_gone(((struct otlp_receiver *)self)->rtds, call);
+}
+
 static const struct weir_grpc_method methods[] = {
     {.path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export", .called = export_traces},
     {.path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", .called = export_metrics},
@@ -169,6 +193,16 @@ static const struct weir_grpc_method methods[] = {
     {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
      .called = reflect,
      .half_closed = reflected},
+    {.path = "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
+     .called = ask_runtime,
+     .half_closed = asked_all,
+     .room = proxy_reads,
+     .gone = proxy_gone},
+    {.path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+     .called = ask_aggregated,
+     .half_closed = asked_all,
+     .room = proxy_reads,
+     .gone = proxy_gone},
     {.path = NULL},
 };
 
@@ -216,6 +250,7 @@ static void close_all(void *self) {
     if (receiver == NULL) return;
     weir_listener_close(receiver->listener);
     weir_grpc_free(receiver->grpc);
+    weir_rtds_free(receiver->rtds);
     weir_tls_close(receiver->tls);
     weir_tokens_close(receiver->tokens);
     weir_health_free(receiver->health);
@@ -239,6 +274,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     receiver->fetches = weir_sampling_counts_open(env->metrics, "grpc");
     receiver->count_marked = config->grpc.count_marked;
     receiver->health = weir_health_new(services);
+    receiver->rtds = weir_rtds_new(env);
     receiver->traces = weir_otlp_new(env->names);
     if (receiver->traces != NULL) weir_otlp_set_rules(receiver->traces, config->rules);
     receiver->metrics = weir_otlp_metrics_new(env->names, config->aggregate.label_value_bytes_max);
@@ -250,7 +286,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
                                               .max_message_bytes = config->grpc.max_message_bytes};
     struct weir_http2_limits limits = limits_of(config);
     enum weir_status status = WEIR_OK;
-    if (receiver->health == NULL || receiver->traces == NULL || receiver->metrics == NULL ||
+    if (receiver->health == NULL || receiver->rtds == NULL || receiver->traces == NULL || receiver->metrics == NULL ||
         receiver->counted == NULL || receiver->fetches == NULL)
         status = weir_fail(err, WEIR_FULL, 0, false, "grpc: out of memory");
     if (status == WEIR_OK) status = weir_tls_open(&receiver->tls, "grpc", &config->grpc.tls, "h2", env->metrics, err);
@@ -270,6 +306,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
 static enum weir_status start(void *self, struct weir_error *err) {
     struct otlp_receiver *receiver = self;
     weir_tls_watch(receiver->tls, receiver->loop);
+    weir_rtds_start(receiver->rtds);
     return weir_listener_start(receiver->listener, err);
 }
 
