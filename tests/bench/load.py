@@ -54,6 +54,15 @@ def post(folder: Path, form: str, port: int, path: str, *, spans: int, batch: in
     return {"spans": found["accepted"] * batch, "refused": found["refused"], "seconds": found["seconds"]}
 
 
+def get(port: int, path: str, requests: int) -> dict:
+    """seconds, of so many requests that were all answered 2xx"""
+    done = run([_compiled("post_blast"), "--port", port, "--path", path, "--requests", requests], 120)
+    assert done.returncode == 0, done.stderr[-1000:]
+    found = json.loads(done.stdout)
+    assert found["refused"] == 0, f"{found['refused']} of {requests} requests failed"
+    return found
+
+
 def still(read, every: float = 0.2, times: int = 3, timeout: float = 60):
     """Reads until the value has stayed the same so many times."""
     end, seen = time.monotonic() + timeout, [read()]

@@ -5,6 +5,7 @@ import platform
 import statistics
 from pathlib import Path
 
+import policy_rows
 import rows
 from harness.process import ROOT, run
 
@@ -43,6 +44,14 @@ is on disk: what they cost more than `zipkin-proto3` is the spool, files include
 whose cache was dropped before.
 On 2026-11-30, the day of these rows and of those into Kafka and out over OTLP, the host was slow: `series` cost 0.62 CPU-s a million there,
 and the commit of a week before the same, where it had cost 0.29. Halve what you compare with the other rows.
+"""
+
+ENVOY_NOTE = """
+CPU of a real Envoy 1.40 with one worker, for a request: {load}, on a processor of its own; load, Weir and nginx share the other. All
+cases are listeners of one process and measured by turns. `rate` and `batches raised` (`envoy: {{ min_flush_spans: 500, flush_interval: 1s }}`)
+are what Weir told it over RTDS, without a restart. A traced request is two spans, server and client. Per cent are medians over the runs.
+*Ends in itself*: the Envoy's own listener answers, so that it handles each request twice, as a sidecar does that is asked and asks; tracing
+is then less of the whole.
 """
 
 BUSY_LOAD = 2.0
@@ -140,6 +149,13 @@ def write(results: dict) -> str:
         spool += [("stored_bytes", "B a span", ".0f"), ("ready_s", "ready after, s", ".2f"), rss]
         text += "\n## Spool\n\n" + table("spool", known, spool) + "\n" + SPOOL_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
+    if "envoy" in known:
+        text += (
+            "\n## What tracing costs an Envoy\n\n"
+            + policy_rows.table(known["envoy"]["values"])
+            + "\n"
+            + ENVOY_NOTE.format(load=policy_rows.LOAD)
+        )
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     busy = [load for result in known.values() if (load := result.get("load", 0)) > BUSY_LOAD]
     return text + (BUSY_NOTE.format(low=min(busy), high=max(busy)) if busy else "")

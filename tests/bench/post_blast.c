@@ -116,8 +116,7 @@ static struct message *read_body(struct blast *blast, const char *name) {
 static struct message *without_body(struct blast *blast) {
     struct message *message = calloc(1, sizeof *message);
     if (message == NULL) die("memory");
-    int size =
-        asprintf(&message->bytes, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", blast->path, blast->port);
+    int size = asprintf(&message->bytes, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", blast->path, blast->port);
     if (size < 0) die("memory");
     message->size = (size_t)size;
     return message;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import load
 import peers
+import policy_rows
 import spool_rows
 import tail_rows
 from harness.kafka import Kafka
@@ -21,7 +22,7 @@ MILLION = 1_000_000
 class Row:
     name: str
     title: str
-    group: str  # spans, ways, tail, spool, statsd, idle
+    group: str  # spans, ways, tail, spool, statsd, envoy, idle
     run: Callable[[Path, float], dict]
     load: str = ""  # for people
     lanes: int | None = None
@@ -409,5 +410,6 @@ ROWS = [
     statsd_exporter_row("statsd_exporter-1", lines=1, buffer=4 << 20),
     statsd_exporter_row("statsd_exporter-1-small", lines=1, buffer=0),
     statsd_exporter_row("statsd_exporter-10", lines=10, rate=25_000, buffer=4 << 20),
+    Row("envoy", "what tracing costs an Envoy, by Weir's policy", "envoy", policy_rows.run, policy_rows.LOAD, lanes=1),
     Row("idle", "no load, file exporter", "idle", run_idle, lanes=2, goals={"rss_mib": 30}),
 ]

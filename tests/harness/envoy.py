@@ -159,18 +159,22 @@ class Envoy:
             },
             "static_resources": {
                 "listeners": listeners,
-                "clusters": [*(cluster_at(name, port) for name, port in targets.items()), cluster_at("weir", otlp_port, http2=True)],
+                "clusters": [
+                    *(cluster_at(name, port) for name, port in targets.items()),
+                    cluster_at("weir", otlp_port, http2=True),
+                ],
             },
         }
         self.process: Process | None = None
 
-    def start(self) -> "Envoy":
+    def start(self, *prefix) -> "Envoy":
+        """prefix: a program that becomes Envoy, as taskset does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self.service}.json"
         path.write_text(json.dumps(self.config, indent=1))
         self.process = Process(
             self.service,
-            [PEERS / "envoy" / "envoy", "-c", path, "-l", "warn", "--concurrency", "1", "--disable-hot-restart"],
+            [*prefix, PEERS / "envoy" / "envoy", "-c", path, "-l", "warn", "--concurrency", "1", "--disable-hot-restart"],
             self.folder / f"{self.service}.log",
         )
         self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.admin_port}/ready"))
@@ -181,10 +185,30 @@ class Envoy:
         text = ask(f"http://127.0.0.1:{self.admin_port}/stats").text
         return {name: int(value) for name, value in re.findall(r"^(\S+): (\d+)$", text, re.M) if re.search(pattern, name)}
 
-    def runtime(self, key: str):
+    def runtime(self, key: str) -> str | None:
         """The value in force of a runtime key, as its text; None: no layer has it."""
         entries = ask(f"http://127.0.0.1:{self.admin_port}/runtime").json()["entries"]
         return entries[key]["final_value"] if key in entries else None
+
+    def told_rate(self) -> float | None:
+        """The rate that its runtime says, a FractionalPercent; None: it says none."""
+        text = self.runtime("tracing.random_sampling")
+        if text is None:
+            return None
+        number = re.search(r"number_value: ([0-9.e+]+)", text)
+        of = re.search(r'string_value: "(\w+)"', text)
+        share = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}[of.group(1)]
+        return (float(number.group(1)) if number else 0.0) / share
+
+    def traced(self) -> int:
+        """Requests of which it decided itself, by its rate, that they are traced."""
+        return self.stats(rf"^http\.{self.service}\.tracing\.random_sampling").get(
+            f"http.{self.service}.tracing.random_sampling", 0
+        )
+
+    def requests(self) -> int:
+        name = f"http.{self.service}.downstream_rq_total"
+        return self.stats(f"^{re.escape(name)}")[name]
 
     def spans_sent(self) -> int:
         return self.stats(r"^tracing\.opentelemetry\.spans_sent").get("tracing.opentelemetry.spans_sent", 0)
