@@ -102,22 +102,20 @@ static size_t put_fraction(uint8_t *out, uint32_t ten_thousandths) {
     return (size_t)(weir_wire_put_bytes(out, 5, fields, (size_t)(at - fields)) - out);
 }
 
-static uint8_t *put_batching(uint8_t *out, const char *interval, const char *spans,
-                             const struct weir_envoy_told *told) {
+/* 0 = is left as it is. */
+static uint8_t *put_some(uint8_t *out, const char *key, double number) {
     uint8_t value[16];
-    if (told->flush_interval_ms > 0)
-        out = put_pair(out, interval, value, put_number(value, (double)told->flush_interval_ms));
-    if (told->min_flush_spans > 0) out = put_pair(out, spans, value, put_number(value, told->min_flush_spans));
-    return out;
+    return number > 0 ? put_pair(out, key, value, put_number(value, number)) : out;
 }
 
 /* In the order of their keys, as protobuf's own deterministic encoders have it. */
 static uint8_t *put_layer(uint8_t *out, const struct weir_envoy_told *told) {
     uint8_t rate[112];
     if (!told->anything) return out;
-    out = put_batching(out, "tracing.opentelemetry.flush_interval_ms", "tracing.opentelemetry.min_flush_spans", told);
+    out = put_some(out, "tracing.opentelemetry.flush_interval_ms", (double)told->flush_interval_ms);
+    out = put_some(out, "tracing.opentelemetry.min_flush_spans", told->min_flush_spans);
     out = put_pair(out, "tracing.random_sampling", rate, put_fraction(rate, told->ten_thousandths));
-    return put_batching(out, "tracing.zipkin.flush_interval_ms", "tracing.zipkin.min_flush_spans", told);
+    return put_some(out, "tracing.zipkin.flush_interval_ms", (double)told->flush_interval_ms);
 }
 
 static void put_field(struct weir_buffer *out, uint32_t number, const void *bytes, size_t size) {

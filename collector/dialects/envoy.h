@@ -4,13 +4,15 @@
  * source/common/runtime/runtime_impl.cc.
  *
  *   tracing.random_sampling                                       {numerator, denominator: "TEN_THOUSAND"}
- *   tracing.{opentelemetry,zipkin}.min_flush_spans                spans
+ *   tracing.opentelemetry.min_flush_spans                         spans
  *   tracing.{opentelemetry,zipkin}.flush_interval_ms              ms
  *
  * Two traps of the first. A bare number is a percentage of 100, and above that means always. And the number that is
  * drawn is the x-request-id modulo 10,000 whatever the denominator: {10000, MILLION} is 100 %, not 1 % (tried on Envoy
  * 1.40: 5,000 of 5,000). So TEN_THOUSAND it is, and a rate is told in steps of 0.01 %. One for each operation cannot be
- * told. */
+ * told.
+ * tracing.zipkin.min_flush_spans is not: the Zipkin tracer makes room for as many spans as the key says when it is
+ * made, and drops without counting what has no room (tried: raised from 5 to 500 live, 10 of 10,000 spans arrived). */
 #ifndef WEIR_DIALECTS_ENVOY_H
 #define WEIR_DIALECTS_ENVOY_H
 #include "collector/core/buffer.h"

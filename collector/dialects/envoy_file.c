@@ -6,7 +6,6 @@
 void weir_file_envoy(const struct weir_file_source *source, struct weir_buffer *out) {
     struct weir_envoy_told told = weir_envoy_told_of(source->plan);
     char version[WEIR_ENVOY_VERSION_BYTES];
-    static const char *const tracers[] = {"opentelemetry", "zipkin"};
     weir_envoy_version(&told, version);
     weir_buffer_printf(out,
                        "{\n"
@@ -16,13 +15,13 @@ void weir_file_envoy(const struct weir_file_source *source, struct weir_buffer *
                        "    \"name\": \"weir\",\n"
                        "    \"layer\": {\n",
                        version);
-    for (size_t i = 0; i < sizeof tracers / sizeof tracers[0]; i++) {
-        if (told.min_flush_spans > 0)
-            weir_buffer_printf(out, "      \"tracing.%s.min_flush_spans\": %u,\n", tracers[i], told.min_flush_spans);
-        if (told.flush_interval_ms > 0)
-            weir_buffer_printf(out, "      \"tracing.%s.flush_interval_ms\": %llu,\n", tracers[i],
-                               (unsigned long long)told.flush_interval_ms);
-    }
+    if (told.min_flush_spans > 0)
+        weir_buffer_printf(out, "      \"tracing.opentelemetry.min_flush_spans\": %u,\n", told.min_flush_spans);
+    if (told.flush_interval_ms > 0)
+        weir_buffer_printf(out,
+                           "      \"tracing.opentelemetry.flush_interval_ms\": %llu,\n"
+                           "      \"tracing.zipkin.flush_interval_ms\": %llu,\n",
+                           (unsigned long long)told.flush_interval_ms, (unsigned long long)told.flush_interval_ms);
     weir_buffer_printf(out,
                        "      \"tracing.random_sampling\": {\"numerator\": %u, \"denominator\": \"TEN_THOUSAND\"}\n"
                        "    }\n"

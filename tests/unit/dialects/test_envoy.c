@@ -126,14 +126,13 @@ static void runtimes(void **state) {
                               "denominator\x12\x0e\x1a\x0cTEN_THOUSAND\x0a\x16\x0a\x09numerator\x12\x09\x11"
                               "\0\0\0\0\0\0Y@";
     static const char all[] =
-        "\x0a\x01l\x12\x9c\x02\x0a"
+        "\x0a\x01l\x12\xef\x01\x0a"
         "4\x0a'tracing.opentelemetry.flush_interval_ms\x12\x09\x11\0\0\0\0\0\x88\xb3@\x0a"
         "2\x0a%tracing.opentelemetry.min_flush_spans\x12\x09\x11\0\0\0\0\0@\x7f@\x0a"
         "T\x0a\x17tracing.random_sampling\x12"
         "9*7\x0a\x1d\x0a\x0b"
         "denominator\x12\x0e\x1a\x0cTEN_THOUSAND\x0a\x16\x0a\x09numerator\x12\x09\x11\0\0\0\0\0\0\0\0\x0a"
-        "-\x0a tracing.zipkin.flush_interval_ms\x12\x09\x11\0\0\0\0\0\x88\xb3@\x0a"
-        "+\x0a\x1etracing.zipkin.min_flush_spans\x12\x09\x11\0\0\0\0\0@\x7f@";
+        "-\x0a tracing.zipkin.flush_interval_ms\x12\x09\x11\0\0\0\0\0\x88\xb3@";
     static const char nothing[] = "\x0a\x04weir\x12\0";
     static const struct {
         struct weir_envoy_told told;
