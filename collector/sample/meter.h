@@ -17,6 +17,8 @@ enum { WEIR_METER_TRACES = 1 << 15 /* remembered at a time */, WEIR_METER_OPERAT
 struct weir_meter *weir_meter_new(void); /* NULL: out of memory */
 /* A span as it was counted: weights are known. size: of its body. */
 void weir_meter_span(struct weir_meter *meter, const struct weir_span *span, uint64_t now_ns);
+/* Asks for the memory that weir_meter_span() will look at, for a span that comes a few later. */
+void weir_meter_prefetch(const struct weir_meter *meter, const struct weir_span *span);
 /* The tail's decision on a trace with this root. */
 void weir_meter_decided(struct weir_meter *meter, uint32_t service, uint32_t operation, bool kept);
 void weir_meter_tick(struct weir_meter *meter, uint64_t now_ns); /* about every 100 ms: traces that are quiet */
@@ -25,5 +27,7 @@ void weir_meter_tick(struct weir_meter *meter, uint64_t now_ns); /* about every 
  * WEIR_METER_OPERATIONS all others are one load of service and operation WEIR_NAME_OVERFLOW. */
 void weir_meter_take(struct weir_meter *meter, void (*load)(void *self, const struct weir_control_load *load),
                      void *self);
+/* Spans whose trace's root never came, since the beginning. Any thread. */
+uint64_t weir_meter_rootless(const struct weir_meter *meter);
 void weir_meter_free(struct weir_meter *meter); /* accepts NULL */
 #endif
