@@ -11,12 +11,18 @@ static struct weir_otlp_mark mark_of(const struct lane *lane, const struct weir_
     return mark;
 }
 
+static void meter_decided(const struct lane *lane, const struct weir_trace *trace, bool is_kept) {
+    if (lane->meter != NULL && (trace->flags & WEIR_TRACE_ROOT))
+        weir_meter_decided(lane->meter, trace->service, trace->operation, is_kept);
+}
+
 static void kept(void *self, struct weir_batch *spans, uint32_t mark, const struct weir_trace *trace,
                  const struct weir_verdict *verdict, enum weir_cause cause) {
     struct lane *lane = self;
     struct weir_otlp_mark said = mark_of(lane, verdict, &spans->spans[mark]);
     uint64_t unix_ns = weir_unix_ns(lane->all->env.clock);
     WEIR_TALLY("decided", lane->row.decided, spans->span_count);
+    meter_decided(lane, trace, true);
     for (uint32_t i = 0; i < spans->span_count; i++)
         weir_shard_exemplar(lane->shard, &spans->spans[i], unix_ns);
     for (uint32_t i = 0; i < spans->span_count; i++)
@@ -30,6 +36,7 @@ static void dropped(void *self, struct weir_batch *spans, const struct weir_trac
     struct lane *lane = self;
     WEIR_TALLY("decided", lane->row.decided, trace->span_count);
     WEIR_TALLY("sampled_out_tail", lane->row.sampled_out[WEIR_STAGE_TAIL], trace->span_count);
+    meter_decided(lane, trace, false);
     weir_taps_offer(lane->all->env.taps, spans, 0, trace, verdict, cause);
     lane->row_changed = true;
 }
@@ -79,9 +86,15 @@ static bool between(void *self) {
     return lane->ready_count > 0 && weir_lane_send_ready(lane);
 }
 
+static bool tells_proxies(const struct weir_policy *policy) {
+    return policy != NULL && weir_policy_proxies(policy) != NULL;
+}
+
 void weir_lane_follow_policy(struct lane *lane) {
     struct weir_policy *policy = lane->snapshot.policy, *shadow = lane->snapshot.shadow;
     uint64_t now_ns = weir_loop_now(lane->loop);
+    bool steers = tells_proxies(policy) || tells_proxies(lane->snapshot.canary);
+    lane->meter = steers && lane->all->env.meters != NULL ? lane->all->env.meters[lane->index] : NULL;
     if (lane->tail != NULL) {
         weir_tail_reload(lane->tail, policy, shadow, now_ns);
         weir_lane_send_ready(lane);

@@ -6,6 +6,7 @@
 #include "collector/lane/join.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/points.h"
+#include "collector/sample/meter.h"
 #include "collector/sample/tail.h"
 
 struct lane;
@@ -27,10 +28,11 @@ struct lane {
     bool running;
     struct weir_shard *shard;
     struct weir_snapshot snapshot;
-    struct weir_batch *open; /* kept spans on their way to the exporters */
-    struct weir_join *join;  /* NULL: no Scribe */
-    uint32_t exemplars_left; /* that may be looked up until the next tick, where no tail buffer decides */
-    struct weir_tail *tail;  /* NULL: no policy has had a `keep:` yet */
+    struct weir_batch *open;  /* kept spans on their way to the exporters */
+    struct weir_join *join;   /* NULL: no Scribe */
+    uint32_t exemplars_left;  /* that may be looked up until the next tick, where no tail buffer decides */
+    struct weir_tail *tail;   /* NULL: no policy has had a `keep:` yet */
+    struct weir_meter *meter; /* NULL: no policy tells proxies anything */
     struct weir_timer open_age, tick;
     struct weir_journal_lane *journal; /* NULL: not durable */
     struct weir_receipt **owed;        /* of requests whose spans are not on disk yet */

@@ -33,6 +33,7 @@ static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64
      * is counted. */
     if (weir_rules_judges(rules)) weir_rules_judge(rules, lane->all->env.names, batch->bytes + span->offset, span);
     weir_shard_span(lane->shard, span, now_ns);
+    if (lane->meter != NULL) weir_meter_span(lane->meter, span, now_ns);
     if (weir_policy_keeps_all(lane->snapshot.policy) || weir_policy_keep(lane->snapshot.policy, span)) {
         weir_lane_hold(lane, batch, i, now_ns);
     } else {
@@ -77,6 +78,7 @@ enum { PREFETCH_FAR = 12, PREFETCH_NEAR = 5 }; /* spans ahead */
 static inline void prefetch(const struct lane *lane, const struct weir_span *span, bool near) {
     weir_shard_edge_prefetch(lane->shard, span, near);
     if (lane->tail != NULL) weir_tail_prefetch(lane->tail, span, near);
+    if (lane->meter != NULL && !near) weir_meter_prefetch(lane->meter, span);
 }
 
 /* spans[first .. first+count) belong here. The views are this lane's alone. */
@@ -327,6 +329,7 @@ static void tick(struct weir_timer *timer) {
     struct lane *lane = (struct lane *)((char *)timer - offsetof(struct lane, tick));
     weir_shard_tick(lane->shard, weir_loop_now(lane->loop));
     weir_lane_tick_tail(lane);
+    if (lane->meter != NULL) weir_meter_tick(lane->meter, weir_loop_now(lane->loop));
     if (lane->join != NULL) weir_join_tick(lane->join, &lane->snapshot.config->scribe, weir_loop_now(lane->loop));
     weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
 }

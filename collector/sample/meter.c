@@ -39,7 +39,8 @@ struct operation {
 };
 
 struct weir_meter {
-    struct set *sets;
+    struct set *sets; /* in `memory`, on a cache line's border */
+    void *memory;
     struct operation *operations;
     uint32_t count;
     uint16_t *buckets; /* 1 + index; linear probing, at most half full */
@@ -57,13 +58,14 @@ struct weir_meter *weir_meter_new(void) {
     struct weir_meter *meter = calloc(1, sizeof *meter);
     if (meter == NULL) return NULL;
     pthread_mutex_init(&meter->lock, NULL);
-    meter->sets = aligned_alloc(64, SETS * sizeof *meter->sets);
-    if (meter->sets != NULL) memset(meter->sets, 0, SETS * sizeof *meter->sets);
+    /* By calloc, whose pages cost nothing until a span comes. */
+    meter->memory = calloc(SETS + 1, sizeof *meter->sets);
+    meter->sets = (struct set *)(((uintptr_t)meter->memory + 63) & ~(uintptr_t)63);
     meter->operations = calloc(COUNT, sizeof *meter->operations);
     meter->out = calloc(COUNT, sizeof *meter->out);
     meter->buckets = calloc(BUCKETS, sizeof *meter->buckets);
     meter->dirty = calloc(COUNT, sizeof *meter->dirty);
-    if (meter->sets == NULL || meter->operations == NULL || meter->out == NULL || meter->buckets == NULL ||
+    if (meter->memory == NULL || meter->operations == NULL || meter->out == NULL || meter->buckets == NULL ||
         meter->dirty == NULL) {
         weir_meter_free(meter);
         return NULL;
@@ -76,7 +78,7 @@ struct weir_meter *weir_meter_new(void) {
 void weir_meter_free(struct weir_meter *meter) {
     if (meter == NULL) return;
     pthread_mutex_destroy(&meter->lock);
-    free(meter->sets);
+    free(meter->memory);
     free(meter->operations);
     free(meter->out);
     free(meter->buckets);
