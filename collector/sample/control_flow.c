@@ -1,0 +1,83 @@
+/* control_flow.c - traces a second, estimated of traces that came and what they stand for.
+ *
+ * n roots of weight w say n w, give or take w sqrt(n). So the window is as long as that takes: `slow` remembers some
+ * 200 roots, of 10 to 300 seconds. Where the last step, or the last seconds (`fast`), cannot be chance, what was
+ * remembered before is of another load, and is forgotten. */
+#include "collector/sample/control_inside.h"
+
+#include <math.h>
+
+#define FAST_S          4.0
+#define SLOW_S_MIN      10.0
+#define SLOW_S_MAX      300.0
+#define SLOW_ROOTS      100.0 /* 1/10 of error alone; a decaying sum of time t is as good as a window of 2 t */
+#define STEP_SIGMAS     5.0   /* once in 3 million steps by chance */
+#define FAST_SIGMAS     4.0
+#define SPREAD_S        60.0
+#define SPREAD_STEP_MAX 400.0
+
+static void add(struct control_sums *sums, const struct control_sums *step, double memory_s) {
+    double left = exp(-step->seconds / memory_s);
+    sums->roots = sums->roots * left + step->roots;
+    sums->traces = sums->traces * left + step->traces;
+    sums->variance = sums->variance * left * left + step->variance;
+    sums->seconds = sums->seconds * left + step->seconds;
+}
+
+static double rate_of(const struct control_sums *sums) {
+    return sums->seconds > 0 ? sums->traces / sums->seconds : 0;
+}
+
+void weir_control_flow_start(struct control_flow *flow, double age) {
+    *flow = (struct control_flow){.weight = 1, .spread = 1};
+    flow->slow.seconds = age < SLOW_S_MIN ? age : SLOW_S_MIN;
+}
+
+/* Standard deviations between what `sums` says and the rate that was taken for true. */
+static double surprise(const struct control_flow *flow, const struct control_sums *sums, double rate, double error) {
+    double expected = rate * sums->seconds * flow->weight;
+    double variance = fmax(sums->variance, expected) * flow->spread + flow->weight * flow->weight;
+    double both = variance / (sums->seconds * sums->seconds) + error * error;
+    return both > 0 ? fabs(rate_of(sums) - rate) / sqrt(both) : 0;
+}
+
+static double error_of(const struct control_flow *flow, const struct control_sums *sums) {
+    return sums->seconds > 0 ? sqrt(sums->variance + flow->weight * flow->weight) / sums->seconds : 0;
+}
+
+/* Spans come in lumps where exporters send every few seconds. What varies by itself proves nothing. */
+static void learn_spread(struct control_flow *flow, const struct control_sums *step, double rate) {
+    double expected = rate * step->seconds * flow->weight;
+    if (!(expected > 0)) return;
+    double off = step->traces - rate * step->seconds, share = 1 - exp(-step->seconds / SPREAD_S);
+    flow->spread += share * (fmin(off * off / expected, SPREAD_STEP_MAX) - flow->spread);
+    if (flow->spread < 1) flow->spread = 1;
+}
+
+void weir_control_flow_add(struct control_flow *flow, double roots, double traces, double variance, double seconds) {
+    struct control_sums step = {roots, traces, variance, seconds};
+    if (roots > 0) flow->weight = traces / roots;
+    double rate = rate_of(&flow->slow), error = error_of(flow, &flow->slow);
+    bool begun = flow->slow.roots > 0;
+    double step_surprise = begun ? surprise(flow, &step, rate, error) : 0;
+    if (begun) learn_spread(flow, &step, rate);
+
+    double per_second = flow->slow.seconds > 0 ? flow->slow.roots / flow->slow.seconds : 0;
+    double memory_s = per_second > 0 ? SLOW_ROOTS / per_second : SLOW_S_MAX;
+    add(&flow->fast, &step, FAST_S);
+    add(&flow->slow, &step, fmin(fmax(memory_s, SLOW_S_MIN), SLOW_S_MAX));
+    if (step_surprise > STEP_SIGMAS) {
+        flow->fast = flow->slow = step;
+        return;
+    }
+    if (begun && flow->fast.seconds > FAST_S / 2 && surprise(flow, &flow->fast, rate, error) > FAST_SIGMAS)
+        flow->slow = flow->fast;
+}
+
+double weir_control_flow_rate(const struct control_flow *flow) {
+    return rate_of(&flow->slow);
+}
+
+double weir_control_flow_error(const struct control_flow *flow) {
+    return error_of(flow, &flow->slow);
+}

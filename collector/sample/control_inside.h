@@ -1,0 +1,195 @@
+/* control_inside.h - what the files of the controller share.
+ *
+ *   control.c            the table of operations; a step, from loads to a plan
+ *   control_file.c       the file, copied: what it says of a service and operation
+ *   control_flow.c       an estimate of traces a second that knows its own error, and jumps when it is proved wrong
+ *   control_trouble.c    incidents, and what the tail leaves of an operation
+ *   control_share.c      floors, levels, rates: the budget shared out
+ *   control_tell.c       what of it is worth telling, and the plan
+ *
+ * Times are seconds since the first step, rates are per second. */
+#ifndef WEIR_SAMPLE_CONTROL_INSIDE_H
+#define WEIR_SAMPLE_CONTROL_INSIDE_H
+#include "collector/sample/control.h"
+
+#define CONTROL_NONE UINT32_MAX
+
+enum {
+    CONTROL_SERVICES_MAX = 1000,
+    CONTROL_OPERATIONS_MAX = 200, /* rows of one service */
+    CONTROL_ROWS_MAX = 10000,     /* rows of all; of each some 500 bytes */
+};
+
+/* ---- the file ---- */
+
+struct control_rule {
+    uint32_t name, operation;
+    double rate, floor, weight; /* below 0: not said */
+};
+
+struct control_file_service {
+    struct control_rule rule;
+    double max_traces_per_second;
+    struct weir_proxies_batching batching;
+    struct weir_proxies_budget budget;
+    struct control_rule *operations;
+    uint32_t operation_count;
+};
+
+struct control_file {
+    struct control_file_service fallback, *services; /* by rising name */
+    uint32_t service_count;
+    struct weir_proxies_budget budget;
+    double cost_ns, factor, incident_s, errors, slower_times, poll_s;
+    bool incidents;
+    bool steered; /* it has floors, budgets or incidents: loads matter */
+};
+
+/* What the file wants of an operation, or of all that a service has no row for. */
+struct control_terms {
+    double rate, floor, weight;
+    bool budgeted;
+    bool pinned; /* under a budget, and its rate is 0 or 1 */
+};
+
+bool weir_control_file_copy(struct control_file *file, const struct weir_proxies *proxies);
+void weir_control_file_free(struct control_file *file);
+/* NULL: it has no row of its own. */
+const struct control_file_service *weir_control_file_find(const struct control_file *file, uint32_t service);
+const struct control_rule *weir_control_file_rule(const struct control_file_service *service, uint32_t operation);
+/* rule NULL: of the service. */
+struct control_terms weir_control_terms(const struct control_file *file, const struct control_file_service *service,
+                                        const struct control_rule *rule);
+
+/* ---- estimates ---- */
+
+struct control_sums {
+    double roots, traces, variance, seconds; /* variance: of `traces` */
+};
+
+struct control_flow {
+    struct control_sums fast, slow;
+    double weight; /* traces that a root stands for, lately */
+    double spread; /* variance of a step's traces, in that of Poisson arrivals; 1 or more */
+};
+
+/* age: seconds for which it was looked for already, and nothing came. */
+void weir_control_flow_start(struct control_flow *flow, double age);
+void weir_control_flow_add(struct control_flow *flow, double roots, double traces, double variance, double seconds);
+double weir_control_flow_rate(const struct control_flow *flow);
+double weir_control_flow_error(const struct control_flow *flow); /* standard error of the rate */
+
+/* ---- claims: what is shared out ---- */
+
+struct control_claim {
+    double load;         /* traces a second that are reckoned with, of those that follow this rate */
+    double fixed;        /* traces a second that come whatever is told */
+    double spans, bytes; /* a trace */
+    double ceiling, weight;
+    double floor;                 /* as a rate */
+    double level_max, floors_max; /* of its service's own budget */
+    bool budgeted, pinned, incident;
+    double rate; /* the answer */
+    enum weir_plan_why why;
+};
+
+struct control_told {
+    double rate, since;
+    uint64_t since_unix_ns;
+    enum weir_plan_why why;
+    bool known, row;
+};
+
+struct control_trouble {
+    struct control_health {
+        double roots, traces, errors, seconds;
+    } lately, usual;
+    double until; /* an incident until then */
+};
+
+struct control_operation {
+    uint32_t service; /* index */
+    uint32_t operation, name;
+    uint32_t next_of_hash, next_of_service;
+    struct control_terms terms;
+    bool filed; /* the file names it */
+    bool said;  /* and says its rate */
+    struct control_flow flow;
+    struct control_step {
+        struct weir_control_load sum;
+        double variance; /* of sum.traces */
+    } step;
+    double roots, spans, bytes; /* lately, for the size of its traces */
+    double kept, decided;
+    struct control_trouble trouble;
+    double held, held_at; /* the highest load, for a while */
+    double seen;          /* last, a root */
+    struct control_claim claim;
+    struct control_told told;
+};
+
+struct control_service {
+    uint32_t name, next_of_hash;
+    uint32_t first; /* operation */
+    uint32_t operation_count;
+    struct control_terms terms;
+    bool filed;
+    struct control_flow flow;
+    double exact; /* of this step; below 0: not known */
+    uint32_t senders;
+    double began, full_at;
+    struct weir_proxies_budget budget; /* its own */
+    struct control_claim claim;        /* of what follows the service's rate */
+    uint32_t from, to;                 /* its claims in weir_control.claims */
+    struct control_told told;
+};
+
+struct weir_control {
+    const struct weir_names *names;
+    struct control_file file;
+    uint64_t policy;
+    bool another; /* the file is another than at the step before */
+    double now, told_at;
+    uint64_t now_unix_ns;
+    struct control_operation *operations;
+    uint32_t operation_count, operation_end, operation_room, free_operation; /* free: a chain by next_of_hash */
+    struct control_service *services; /* [0]: of all that have no place; it is told the default */
+    uint32_t service_count, service_room;
+    uint32_t *operation_heads, *service_heads;
+    struct control_flow flow; /* spans a second at 100 %, of the fleet */
+    struct control_claim **claims;
+    uint32_t claim_count, claim_room;
+    struct weir_plan *plan;
+};
+
+#define CONTROL_EACH_OPERATION(control, service, op)                                                                   \
+    for (struct control_operation *op = weir_control_first(control, service); op != NULL;                              \
+         op = weir_control_next(control, op))
+static inline struct control_operation *weir_control_first(struct weir_control *control,
+                                                           const struct control_service *service) {
+    return service->first == CONTROL_NONE ? NULL : &control->operations[service->first];
+}
+static inline struct control_operation *weir_control_next(struct weir_control *control,
+                                                          const struct control_operation *op) {
+    return op->next_of_service == CONTROL_NONE ? NULL : &control->operations[op->next_of_service];
+}
+static inline double weir_control_spans_of(const struct control_operation *op) { /* a trace */
+    return op->roots > 0 && op->spans > op->roots ? op->spans / op->roots : 1;
+}
+/* What stands for all operations that have no place follows the service's rate. */
+static inline bool weir_control_is_rest(const struct control_operation *op) {
+    return op->operation == WEIR_NAME_OVERFLOW;
+}
+
+/* With what came in this step. */
+void weir_control_trouble(struct weir_control *control, struct control_operation *op, double seconds);
+double weir_control_kept_weight(const struct control_operation *op);
+void weir_control_share(struct weir_control *control, double seconds);
+/* Of a service's own budget, in whichever unit; 0: none. */
+double weir_control_spans_budget(const struct weir_control *control, const struct control_service *service);
+/* Of an operation; NULL: of the service. */
+double weir_control_told_rate(const struct weir_control *control, const struct control_service *service,
+                              const struct control_operation *op);
+/* NULL: out of memory. */
+struct weir_plan *weir_control_tell(struct weir_control *control);
+#endif
