@@ -13,6 +13,7 @@ enum { OPERATION_HEADS = 1 << 14, SERVICE_HEADS = 1 << 11 };
 #define TAIL_S       300.0
 #define TAIL_DECIDED 100.0
 #define NUMBER_MAX   1e15
+#define STEP_S_MAX   3600.0
 
 /* ---- tables ---- */
 
@@ -217,7 +218,9 @@ void weir_control_adopt(struct weir_control *control, uint32_t service, uint32_t
         if (op == NULL) return;
         told = &op->told;
     }
-    *told = (struct control_told){.rate = weir_plan_round(rate), .known = true, .row = true};
+    *told = (struct control_told){
+        .rate = weir_plan_round(rate), .since_unix_ns = control->now_unix_ns, .known = true, .row = true};
+    control->another = true;
 }
 
 /* ---- loads ---- */
@@ -325,13 +328,13 @@ struct weir_plan *weir_control_step(struct weir_control *control, const struct w
     uint32_t wanted = control->operation_end + input->load_count;
     if (wanted > 2 * CONTROL_ROWS_MAX) wanted = 2 * CONTROL_ROWS_MAX;
     if (!grow_operations(control, wanted)) return NULL;
-    double seconds = input->seconds > 1e-3 ? fmin(input->seconds, 3600) : 1e-3;
+    double seconds = input->seconds > 0 ? fmin(input->seconds, STEP_S_MAX) : 0;
     control->now += seconds;
     control->now_unix_ns = input->now_unix_ns;
     for (uint32_t i = 0; i < input->load_count; i++)
         add_load(control, &input->loads[i]);
     take_services(control, input);
-    end_steps(control, seconds);
+    if (seconds > 0) end_steps(control, seconds);
     weir_control_share(control, seconds);
     return weir_control_tell(control);
 }

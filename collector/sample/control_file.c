@@ -96,18 +96,16 @@ struct control_terms weir_control_terms(const struct control_file *file, const s
                                         const struct control_rule *rule) {
     const struct control_rule *levels[3] = {rule, &service->rule, &file->fallback.rule};
     struct control_terms terms = {.rate = -1, .floor = -1, .weight = -1};
-    bool zero = false; /* it says 0 before anybody says a floor: a probe's path is not traced for the sake of one */
     for (int i = 0; i < 3; i++) {
         if (levels[i] == NULL) continue;
-        if (terms.floor < 0 && !zero) terms.floor = levels[i]->floor;
+        if (terms.floor < 0) terms.floor = levels[i]->floor;
         if (terms.rate < 0) terms.rate = levels[i]->rate;
         if (terms.weight < 0) terms.weight = levels[i]->weight;
-        zero = zero || (terms.rate == 0 && terms.floor < 0);
     }
     terms.budgeted = has_budget(&file->budget) || has_budget(&service->budget);
     terms.pinned = terms.budgeted && (terms.rate == 0 || terms.rate == 1);
     if (terms.rate < 0) terms.rate = 1;
-    if (terms.floor < 0 || zero) terms.floor = 0;
+    if (terms.floor < 0 || terms.rate == 0) terms.floor = 0;
     if (!(terms.weight > 0)) terms.weight = terms.weight == 0 ? 1e-6 : 1;
     return terms;
 }
