@@ -32,14 +32,14 @@ static size_t character(const char *text, uint32_t *code, bool *plain) {
     return size;
 }
 
-void weir_import_quote(struct weir_buffer *out, const char *text) {
+static void quote(struct weir_buffer *out, const char *text, bool is_key) {
     weir_buffer_byte(out, '"');
     for (const char *p = text; *p != 0;) {
         uint32_t code;
         bool plain;
         size_t size = character(p, &code, &plain);
         if (*p == '"' || *p == '\\') weir_buffer_byte(out, '\\');
-        if (strncmp(p, "${", 2) == 0 && strncmp(p, "${env:", 6) != 0) weir_buffer_byte(out, '$');
+        if (!is_key && strncmp(p, "${", 2) == 0 && strncmp(p, "${env:", 6) != 0) weir_buffer_byte(out, '$');
         if (plain) {
             weir_buffer_put(out, p, size);
         } else {
@@ -48,6 +48,14 @@ void weir_import_quote(struct weir_buffer *out, const char *text) {
         p += size;
     }
     weir_buffer_byte(out, '"');
+}
+
+void weir_import_quote(struct weir_buffer *out, const char *text) {
+    quote(out, text, false);
+}
+
+void weir_import_quote_key(struct weir_buffer *out, const char *text) {
+    quote(out, text, true);
 }
 
 void weir_import_escape(struct weir_buffer *out, const char *text) {

@@ -52,6 +52,7 @@ void weir_import_write(struct import *import);
 
 /* "text", harmless to a YAML reader; variables of the environment stay variables. */
 void weir_import_quote(struct weir_buffer *out, const char *text);
+void weir_import_quote_key(struct weir_buffer *out, const char *text); /* keys know no variables */
 /* `text` as a pattern that matches just it, without quotes. */
 void weir_import_escape(struct weir_buffer *out, const char *text);
 /* ["a", "b"] of a list or of one scalar. */
