@@ -46,13 +46,13 @@ static uint64_t mix_rate(uint64_t hash, const struct weir_names *names, const st
 }
 
 static uint64_t version_of(const struct weir_names *names, const struct weir_plan_service *service) {
-    uint64_t hash = mix_rate(1, names, &service->rate);
-    hash = mix_number(hash, service->max_traces_per_second);
+    uint64_t hash = mix_rate(1, names, &service->rate), rows = 0;
+    hash = mix_number(hash, service->max_traces_per_second < 0 ? -1 : service->max_traces_per_second);
     hash = mix_number(hash, service->batching.min_flush_spans);
     hash = mix_number(hash, (double)service->batching.flush_interval_ns);
-    for (uint32_t i = 0; i < service->operation_count; i++)
-        hash = mix_rate(hash, names, &service->operations[i]);
-    return hash;
+    for (uint32_t i = 0; i < service->operation_count; i++) /* in whichever order they stand */
+        rows += mix_rate(2, names, &service->operations[i]);
+    return mix_bytes(hash, &rows, sizeof rows);
 }
 
 /* ---- making ---- */
@@ -132,7 +132,7 @@ static struct weir_plan_service service_of(const struct weir_proxies *proxies, c
     double rate = said(from->rule.rate, said(fallback->rule.rate, 1));
     struct weir_plan_service made = {
         .rate = {.name = from->rule.name, .rate = rate, .since_unix_ns = now_unix_ns, .why = WEIR_PLAN_RATE},
-        .max_traces_per_second = said(from->max_traces_per_second, fallback->max_traces_per_second),
+        .max_traces_per_second = from->max_traces_per_second,
         .batching = from->batching,
         .operations = rows};
     if (made.batching.min_flush_spans == 0) made.batching.min_flush_spans = fallback->batching.min_flush_spans;

@@ -32,6 +32,8 @@ static bool has_operation(const struct weir_proxies_service *service, uint32_t o
 }
 
 static bool inherit(struct weir_proxies_service *service, const struct weir_proxies_service *fallback) {
+    if (service->rule.rate < 0 && service->max_traces_per_second < 0)
+        service->max_traces_per_second = fallback->max_traces_per_second;
     if (fallback->operation_count == 0) return true;
     struct weir_proxies_rule *more =
         realloc(service->operations, (service->operation_count + fallback->operation_count) * sizeof *more);

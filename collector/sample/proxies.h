@@ -39,7 +39,9 @@ struct weir_proxies_rule {
 
 struct weir_proxies_service {
     struct weir_proxies_rule rule;
-    double max_traces_per_second; /* below 0 = not said. A rate limit of each client; only Jaeger's clients can */
+    /* A rate limit of each client, below 0: none. Only Jaeger's clients can; others have the rate. A service that says
+     * neither this nor a rate has the default's, filled in. */
+    double max_traces_per_second;
     struct weir_proxies_budget budget;
     struct weir_proxies_batching batching;
     /* What counts all its requests: a series by its name, and labels that it has to have; "" = nothing is known of */
