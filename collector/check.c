@@ -9,6 +9,7 @@
 #include "collector/receive/tokens.h"
 #include "collector/sample/keep.h"
 #include "collector/sample/policy.h"
+#include "collector/sample/proxies.h"
 #include "exporters/exporter.h"
 
 #include <stdio.h>
@@ -38,6 +39,58 @@ static void print_rule(const struct weir_keep_rule *rule) {
         snprintf(dynamic, sizeof dynamic, ", %g traces/s over keys", rule->dynamic->traces_per_second);
     printf("  %-10s   %-20s keeps %s%s%s%s\n", "", rule->name, rate, dynamic, limit,
            rule->dry_run ? " (dry run: only counts)" : "");
+}
+
+static void print_told(const char *name, const struct weir_proxies *proxies,
+                       const struct weir_proxies_service *service) {
+    double rate = service->rule.rate >= 0 ? service->rule.rate : proxies->fallback.rule.rate;
+    bool bounded = weir_proxies_bounds(&proxies->budget) || weir_proxies_bounds(&service->budget);
+    char said[48] = "what the budget leaves", limit[64] = "", floor[64] = "", rows[48] = "";
+    if (rate >= 0)
+        snprintf(said, sizeof said, "%s%.4g %%", bounded && rate > 0 && rate < 1 ? "at most " : "", 100 * rate);
+    if (service->max_traces_per_second >= 0)
+        snprintf(limit, sizeof limit, ", Jaeger's clients %g traces/s each", service->max_traces_per_second);
+    if (service->rule.floor > 0)
+        snprintf(floor, sizeof floor, ", at least %g traces/s of each operation", service->rule.floor);
+    if (service->operation_count > 0)
+        snprintf(rows, sizeof rows, ", %u operation%s apart", service->operation_count,
+                 service->operation_count == 1 ? "" : "s");
+    printf("  %-10s   %-20s begins %s%s%s%s\n", "", name, said, limit, floor, rows);
+}
+
+static void print_budget(const char *name, const struct weir_proxies_budget *budget) {
+    char spans[48] = "", bytes[48] = "", cpu[64] = "", size[32];
+    if (budget->spans_per_second > 0) snprintf(spans, sizeof spans, " %g spans/s", budget->spans_per_second);
+    if (budget->bytes_per_second > 0) {
+        weir_value_print_bytes((uint64_t)budget->bytes_per_second, size, sizeof size);
+        snprintf(bytes, sizeof bytes, "%s %s/s", spans[0] != 0 ? "," : "", size);
+    }
+    if (budget->proxy_cpu > 0)
+        snprintf(cpu, sizeof cpu, "%s %.4g %% of a core of each proxy", spans[0] != 0 || bytes[0] != 0 ? "," : "",
+                 100 * budget->proxy_cpu);
+    if (spans[0] != 0 || bytes[0] != 0 || cpu[0] != 0)
+        printf("  %-10s   %-20s may cost%s%s%s\n", "", name, spans, bytes, cpu);
+}
+
+enum { TOLD_LINES = 20 };
+
+/* What proxies would be told. */
+static void print_proxies(const struct weir_proxies *proxies, const struct weir_names *names) {
+    uint32_t shown = proxies->service_count < TOLD_LINES ? proxies->service_count : TOLD_LINES;
+    char length[32];
+    printf("  %-10s %u service%s; proxies and clients are told:\n", "proxies", proxies->service_count,
+           proxies->service_count == 1 ? "" : "s");
+    for (uint32_t i = 0; i < shown; i++)
+        print_told(weir_names_text(names, proxies->services[i].rule.name, NULL), proxies, &proxies->services[i]);
+    if (shown < proxies->service_count) printf("  %-10s   and %u more\n", "", proxies->service_count - shown);
+    print_told("default", proxies, &proxies->fallback);
+    for (uint32_t i = 0; i < shown; i++)
+        print_budget(weir_names_text(names, proxies->services[i].rule.name, NULL), &proxies->services[i].budget);
+    print_budget("all together", &proxies->budget);
+    if (!proxies->incident.on) return;
+    weir_value_print_duration(proxies->incident.for_ns, length, sizeof length);
+    printf("  %-10s   %-20s up to %g times its rate, until %s after its end\n", "", "in an incident",
+           proxies->incident.factor, length);
 }
 
 static void print_policy(const char *what, const char *path, const struct weir_policy *policy) {
@@ -156,6 +209,7 @@ int weir_check(const char *path) {
             printf("  %-10s %s\n", i == 0 ? "exporters" : "", config->exporters[i].name);
         print_spool(config);
         print_policy("sampling", config->sampling.policy, policy);
+        if (weir_policy_proxies(policy) != NULL) print_proxies(weir_policy_proxies(policy), names);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
         if (canary != NULL)
             printf("  %-10s %s, for %.4g %% of the proxies\n", "canary", config->sampling.canary_policy,

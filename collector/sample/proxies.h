@@ -82,6 +82,7 @@ enum weir_status weir_proxies_read(const struct weir_yaml_doc *doc, const struct
 void weir_proxies_free(struct weir_proxies *proxies); /* accepts NULL */
 /* Its own row; NULL: it has none, and the default is its. */
 const struct weir_proxies_service *weir_proxies_find(const struct weir_proxies *proxies, uint32_t service);
+bool weir_proxies_bounds(const struct weir_proxies_budget *budget); /* does it bound anything at all? */
 /* What can have no effect, as weir_policy_remarks(). */
 void weir_proxies_remarks(const struct weir_proxies *proxies, void (*say)(void *self, int line, const char *text),
                           void *self);

@@ -9,8 +9,6 @@ enum {
     PROXIES_NODES_MAX = 64
 };
 
-/* Does it bound anything at all? */
-bool weir_proxies_bounds(const struct weir_proxies_budget *budget);
 /* name{label="value", ...} into exact_family and exact_labels; only = is known. False: it is none, or does not fit. */
 bool weir_proxies_read_selector(const char *text, struct weir_proxies_service *service);
 /* What is worked out of what was read: the default's operations, which every service has that has no such row; the
