@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BODY_BYTES_MAX = 1 << 20, CONNECT_MS = 5000, WHOLE_MS = 30000, TOKEN_BYTES_MAX = 4096 };
+enum { BODY_BYTES_MAX = 16 << 20, CONNECT_MS = 5000, WHOLE_MS = 30000, TOKEN_BYTES_MAX = 4096 };
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *self) {
     struct weir_buffer *body = self;

@@ -9,6 +9,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"show", weir_policy_show_main, "what proxies are told, why, what it comes to, and who follows"},
     {"render", weir_policy_render_main, "as a file for proxies that only read files: nginx, Linkerd 1, Envoy, SDKs"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
