@@ -2,7 +2,7 @@
  * service, peer, status, error, weight and what is forced, for every dialect. Sources: OpenTelemetry semantic
  * conventions 1.27 and their older forms; Envoy source/common/tracing/http_tracer_impl.cc; linkerd/linkerd
  * TracingFilter.scala and ClassifiedTracing.scala; linkerd2-proxy; nginx-otel src/http_module.cpp; Finagle
- * ZipkinTracer; docs/attributes.md. */
+ * ZipkinTracer; opentelemetry-go-contrib samplers/jaegerremote; docs/attributes.md. */
 #ifndef WEIR_ATTRIBUTES_ALIASES_H
 #define WEIR_ATTRIBUTES_ALIASES_H
 #include <stdbool.h>
@@ -21,6 +21,8 @@ enum weir_role {
     WEIR_ROLE_PRIORITY,      /* above 0: forced */
     WEIR_ROLE_PRIOR,         /* the weight so far */
     WEIR_ROLE_SAMPLING_RATE, /* 1 / the weight */
+    WEIR_ROLE_SAMPLER_TYPE,  /* of Jaeger's clients, at the root: what decided the trace, "probabilistic" or another */
+    WEIR_ROLE_SAMPLER_PARAM, /* and with what: its rate */
     WEIR_ROLE_DEBUG,
     WEIR_ROLE_SHARED,
 };
@@ -42,7 +44,7 @@ extern const struct weir_alias weir_aliases[];                  /* by size; ends
 extern const uint8_t weir_alias_first[WEIR_ALIAS_SIZE_MAX + 1]; /* index of the first of that size */
 #define WEIR_ALIAS_SIZES                                                                                               \
     (1u << 5 | 1u << 9 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15 | 1u << 16 | 1u << 17 | 1u << 18 |       \
-     1u << 20 | 1u << 21 | 1u << 25)
+     1u << 19 | 1u << 20 | 1u << 21 | 1u << 25)
 
 /* memcmp() of a size that is not known before is a call. */
 static inline bool weir_alias_same(const char *a, const uint8_t *b, size_t size) {

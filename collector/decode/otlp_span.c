@@ -110,7 +110,9 @@ struct said {
     uint8_t peer_rank;
     int8_t grpc_status; /* -1 = not said */
     uint16_t http_status;
-    double prior, rate; /* 0 = not said */
+    double prior, rate;  /* 0 = not said */
+    bool by_probability; /* what decided the trace is a sampler of Jaeger's clients that draws */
+    double sampler_rate; /* at this rate; 0 = not said */
 };
 
 static void said_peer(struct said *said, uint8_t rank, const struct value *value) {
@@ -159,6 +161,11 @@ static bool is_error(const struct value *value) {
     return !(value->number == 1 && value->bits == 5 && memcmp(value->text, "false", 5) == 0);
 }
 
+static bool has_text(const struct value *value, const char *text) {
+    size_t size = strlen(text);
+    return value->number == 1 && value->bits == size && memcmp(value->text, text, size) == 0;
+}
+
 static void says(struct said *said, const struct weir_alias *alias, const struct value *value) {
     double number;
     switch ((enum weir_role)alias->role) {
@@ -182,6 +189,11 @@ static void says(struct said *said, const struct weir_alias *alias, const struct
     case WEIR_ROLE_SAMPLING_RATE:
         number = real(value);
         if (number > 0 && number <= 1) said->rate = number;
+        break;
+    case WEIR_ROLE_SAMPLER_TYPE: said->by_probability = has_text(value, "probabilistic"); break;
+    case WEIR_ROLE_SAMPLER_PARAM:
+        number = real(value);
+        if (number > 0 && number <= 1) said->sampler_rate = number;
         break;
     case WEIR_ROLE_DEBUG: said->debug = is_true(value); break;
     case WEIR_ROLE_SHARED: said->shared = is_true(value); break;
@@ -377,6 +389,10 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     span->randomness = span->trace_lo & (WEIR_THRESHOLD_MAX - 1);
     if (state_size > 0) read_tracestate(state, state_size, span);
     if (said.prior == 0 && said.rate != 0) said.prior = 1 / said.rate;
+    /* A rate limit and a lower bound have a number, too, which is none of a weight. Below the root nothing was drawn.
+     */
+    if (said.prior == 0 && said.by_probability && said.sampler_rate != 0 && span->parent_id == 0)
+        said.prior = 1 / said.sampler_rate;
     if (said.prior != 0) {
         span->prior = said.prior;
         span->flags |= WEIR_SPAN_PRIOR;

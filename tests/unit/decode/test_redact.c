@@ -537,6 +537,51 @@ static void weights_and_marks(void **state) {
     assert_int_equal(view()->flags, WEIR_SPAN_ROOT);
 }
 
+/* As the samplers of OpenTelemetry for Go and of Jaeger's own clients write it at the root. */
+static void weights_of_jaegers_clients(void **state) {
+    (void)state;
+    static const struct {
+        const char *type_key, *type, *param_key, *param; /* param NULL: `number` */
+        double number;
+        uint64_t parent;
+        double prior; /* 0: nothing is known */
+    } cases[] = {
+        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 0.1, 0, 10},
+        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 1, 0, 1},
+        {"sampler.type", "probabilistic", "sampler.param", NULL, 0.125, 0, 8},
+        {"sampler.type", "probabilistic", "sampler.param", "0.25", 0, 0, 4}, /* by way of Zipkin */
+        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 0.1, 7, 0},
+        {"jaeger.sampler.type", "ratelimiting", "jaeger.sampler.param", NULL, 0.5, 0, 0},
+        {"sampler.type", "lowerbound", "sampler.param", NULL, 0.1, 0, 0},
+        {"sampler.type", "const", "sampler.param", NULL, 1, 0, 0},
+        {"sampler.type", "probabilistic", "sampler.param", NULL, 0, 0, 0},
+        {"sampler.type", "probabilistic", "sampler.param", NULL, 1.5, 0, 0},
+        {"sampler.type", "probabilistic", "sampler.param", "half", 0, 0, 0},
+        {"sampler.type", "probabilistic", "a.sampler.param", NULL, 0.5, 0, 0},
+        {"sampler.kind", "probabilistic", "sampler.param", NULL, 0.5, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *type = cases[i].type_key, *param = cases[i].param_key, *text = cases[i].param;
+        weir_span_begin(&writer, batch);
+        weir_span_ids(&writer, 1, 2, 3, cases[i].parent);
+        weir_span_text(&writer, type, strlen(type), cases[i].type, strlen(cases[i].type));
+        if (text != NULL)
+            weir_span_text(&writer, param, strlen(param), text, strlen(text));
+        else
+            weir_span_double(&writer, param, strlen(param), cases[i].number);
+        done(end_as("shop"));
+        bool said = (view()->flags & WEIR_SPAN_PRIOR) != 0;
+        if (said != (cases[i].prior != 0) || view()->prior != (said ? cases[i].prior : 1))
+            fail_msg("case %zu: %g", i, view()->prior);
+    }
+    start(); /* what a Weir before this one wrote goes first */
+    weir_span_text(&writer, T("jaeger.sampler.type"), T("probabilistic"));
+    weir_span_double(&writer, T("jaeger.sampler.param"), 0.5);
+    weir_span_double(&writer, T("weir.prior_weight"), 8);
+    done(end_as("shop"));
+    assert_true(view()->prior == 8);
+}
+
 /* ---- errors ---- */
 
 static void errors_name_file_line_and_reason(void **state) {
@@ -589,6 +634,7 @@ int main(void) {
         TEST(judgement),
         TEST(statuses_of_every_dialect),
         TEST(weights_and_marks),
+        TEST(weights_of_jaegers_clients),
         TEST(errors_name_file_line_and_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
