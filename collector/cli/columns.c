@@ -47,11 +47,10 @@ void weir_column_bytes(struct weir_buffer *out, int columns, double bytes) {
 void weir_column_share(struct weir_buffer *out, int columns, double share) {
     char text[NUMBER_BYTES];
     double percent = 100 * share;
-    /* Three digits, but for what is nearly all: 99.96 is no 100. */
-    snprintf(text, sizeof text,
-             percent >= 99.95 && percent < 100 ? "%.6g %%"
-             : percent >= 1000                 ? "%.0f %%"
-                                               : "%.3g %%",
-             percent > 0 ? percent : 0.0);
+    if (percent >= 999.5)
+        snprintf(text, sizeof text, "%.0f %%", percent);
+    else /* three digits, but for what is nearly all: 99.96 is no 100 */
+        snprintf(text, sizeof text, percent >= 99.95 && percent < 100 ? "%.6g %%" : "%.3g %%",
+                 percent > 0 ? percent : 0.0);
     weir_column_text(out, columns, text);
 }
