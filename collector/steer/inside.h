@@ -2,6 +2,7 @@
 #ifndef WEIR_STEER_INSIDE_H
 #define WEIR_STEER_INSIDE_H
 #include "collector/steer/estimate.h"
+#include "collector/steer/files.h"
 #include "collector/steer/steer.h"
 
 #include <pthread.h>
@@ -22,6 +23,7 @@ struct weir_steer {
     bool running, ending;
     struct weir_steer_side sides[WEIR_SIDES];
     struct weir_estimates *estimates;
+    struct weir_files *files; /* has a lock of its own: writing takes as long as the disk does */
     uint64_t begun_ns, stepped_ns;   /* monotonic */
     struct weir_control_load *loads; /* of the step */
     uint32_t load_count, load_capacity;

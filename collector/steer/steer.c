@@ -200,7 +200,11 @@ static void *run(void *self) {
         until.tv_sec += STEP_SECONDS;
         while (!steer->ending && pthread_cond_timedwait(&steer->wake, &steer->lock, &until) != ETIMEDOUT)
             continue;
-        if (!steer->ending) turn(steer);
+        if (steer->ending) break;
+        turn(steer);
+        pthread_mutex_unlock(&steer->lock);
+        weir_files_tick(steer->files);
+        pthread_mutex_lock(&steer->lock);
     }
     pthread_mutex_unlock(&steer->lock);
     return NULL;
@@ -226,9 +230,10 @@ static void take(struct weir_steer *steer, const struct weir_steer_policies *pol
 
 void weir_steer_reload(struct weir_steer *steer, const struct weir_steer_policies *policies,
                        const struct weir_config *config) {
-    (void)config;
     pthread_mutex_lock(&steer->lock);
     take(steer, policies);
+    if (!weir_files_set(steer->files, config))
+        weir_log(WEIR_LOG_WARN, "policy_files_stale reason=\"out of memory\"");
     step(steer, 0);
     pthread_mutex_unlock(&steer->lock);
 }
@@ -264,7 +269,8 @@ enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer
     snprintf(steer->rates_path, sizeof steer->rates_path, "%s", env->rates_path);
     steer->begun_ns = steer->stepped_ns = weir_mono_ns(env->clock);
     steer->estimates = weir_estimates_new();
-    bool made = steer->estimates != NULL;
+    steer->files = weir_files_new(env->config, env->names, env->metrics, env->clock, env->steering);
+    bool made = steer->estimates != NULL && steer->files != NULL;
     for (int s = 0; s < WEIR_SIDES; s++) {
         steer->sides[s].control = weir_control_new(env->names);
         made = made && steer->sides[s].control != NULL;
@@ -304,6 +310,7 @@ void weir_steer_free(struct weir_steer *steer) {
         weir_plan_unref(steer->sides[s].plan);
         weir_policy_unref(steer->sides[s].policy);
     }
+    weir_files_free(steer->files);
     weir_estimates_free(steer->estimates);
     free(steer->loads);
     pthread_cond_destroy(&steer->wake);

@@ -322,14 +322,14 @@ static void test_refused(void **state) {
     /* unknown keys */
     refuses("lanes: 1\nlanez: 2\n", "weir.yaml:2: lanez: unknown key, did you mean lanes?");
     refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, "
-                      "aggregate, sampling, spool, admin, attributes, operations, success, exclude, exporters");
+                      "aggregate, sampling, spool, admin, attributes, operations, success, exclude, render, exporters");
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "
                                          "otlp_http, zipkin, sampling, scribe, datagram, access_log, statsd");
     refuses("batch.max_spans: 2\n", "weir.yaml:1: batch.max_spans: unknown key; known are lanes, drain_timeout, log, "
                                     "memory, receivers, batch, aggregate, sampling, spool, admin, attributes, "
-                                    "operations, success, exclude, exporters");
+                                    "operations, success, exclude, render, exporters");
     refuses("exporters: { pigeon: {} }\n",
             "weir.yaml:1: exporters.pigeon: unknown key; known are file, zipkin, kafka, otlp");
     refuses("exporters: { zipkn: {} }\n", "weir.yaml:1: exporters.zipkn: unknown key, did you mean zipkin?");
