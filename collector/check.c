@@ -1,6 +1,7 @@
 #include "collector/check.h"
 #include "collector/attributes/rules.h"
 #include "collector/config/limits.h"
+#include "collector/config/lists.h"
 #include "collector/config/options.h"
 #include "collector/config/values.h"
 #include "collector/core/ledger.h"
@@ -168,6 +169,18 @@ static void print_spool(const struct weir_config *config) {
                share);
 }
 
+static void print_renders(const struct weir_config *config, const struct weir_policy *policy) {
+    for (uint32_t i = 0; i < config->render_count; i++) {
+        const struct weir_render_config *one = &config->renders[i];
+        printf("  %-10s %s: %s for %s%s%s\n", i == 0 ? "render" : "", one->path, weir_render_names[one->kind],
+               one->service[0] != 0 ? one->service : "services by default", one->command[0] != 0 ? ", then " : "",
+               one->command);
+    }
+    if (config->render_count > 0 && weir_policy_proxies(policy) == NULL)
+        fprintf(stderr, "%s:%d: warning: render: no file is written: the policy has no `proxies:`\n", config->path,
+                config->renders[0].line);
+}
+
 static void warn(void *self, int line, const char *text) {
     fprintf(stderr, "%s:%d: warning: %s\n", (const char *)self, line, text);
 }
@@ -210,6 +223,7 @@ int weir_check(const char *path) {
         print_spool(config);
         print_policy("sampling", config->sampling.policy, policy);
         if (weir_policy_proxies(policy) != NULL) print_proxies(weir_policy_proxies(policy), names);
+        print_renders(config, policy);
         if (shadow != NULL) print_policy("shadow", config->sampling.shadow, shadow);
         if (canary != NULL)
             printf("  %-10s %s, for %.4g %% of the proxies\n", "canary", config->sampling.canary_policy,
