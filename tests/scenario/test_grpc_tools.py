@@ -50,6 +50,7 @@ def test_grpcurl_finds_and_calls_what_is_served(weir):
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "jaeger.api_v2.SamplingManager",
         METRICS,
         TRACES,
     ]

@@ -1,13 +1,16 @@
 // jaeger-go OTLP SAMPLING SERVICE SECONDS: begins traces as fast as one a millisecond, of three operations by turns, each with a
 // child; what is sampled is what the OpenTelemetry SDK's sampler for Jaeger's remote sampling makes of the answers at SAMPLING (a
-// URL, asked once a second). Prints what it begins, every 100 ms a line: `made N sampled N`.
+// URL, asked once a second). Prints what it has begun, an operation each, every 100 ms a line: `made N N N sampled N N N`. SIGTERM
+// ends it earlier; what is sampled is sent either way.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/contrib/samplers/jaegerremote"
@@ -39,22 +42,30 @@ func main() {
 		trace.WithSampler(trace.ParentBased(sampler)),
 		trace.WithResource(resource.NewSchemaless(attribute.String("service.name", os.Args[3]))))
 	tracer := provider.Tracer("weir")
-	made, sampled, said := 0, 0, time.Now()
-	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		inside, root := tracer.Start(ctx, operations[made%len(operations)])
-		made++
+	var made, sampled [3]int
+	say := func() {
+		fmt.Printf("made %d %d %d sampled %d %d %d\n", made[0], made[1], made[2], sampled[0], sampled[1], sampled[2])
+	}
+	said := time.Now()
+	running, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer cancel()
+	end := time.Now().Add(time.Duration(seconds) * time.Second)
+	for i := 0; time.Now().Before(end) && running.Err() == nil; i = (i + 1) % len(operations) {
+		inside, root := tracer.Start(ctx, operations[i])
+		made[i]++
 		if root.SpanContext().IsSampled() {
-			sampled++
+			sampled[i]++
 		}
 		_, child := tracer.Start(inside, "SELECT")
 		child.End()
 		root.End()
 		if time.Since(said) >= 100*time.Millisecond {
 			said = time.Now()
-			fmt.Printf("made %d sampled %d\n", made, sampled)
+			say()
 		}
+		time.Sleep(time.Millisecond)
 	}
 	sampler.Close()
 	check(provider.Shutdown(ctx))
-	fmt.Printf("made %d sampled %d\n", made, sampled)
+	say()
 }

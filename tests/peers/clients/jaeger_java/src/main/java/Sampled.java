@@ -15,6 +15,15 @@ import java.util.concurrent.TimeUnit;
 public final class Sampled {
     private static final String[] OPERATIONS = {"GET /carts", "GET /health", "POST /orders"};
 
+    private static final int[] made = new int[3], sampled = new int[3];
+    private static volatile boolean stopping;
+
+    private static void say() {
+        System.out.printf("made %d %d %d sampled %d %d %d%n",
+                made[0], made[1], made[2], sampled[0], sampled[1], sampled[2]);
+        System.out.flush();
+    }
+
     public static void main(String[] args) throws InterruptedException {
         JaegerRemoteSampler sampler = JaegerRemoteSampler.builder()
                 .setEndpoint(args[1])
@@ -33,23 +42,32 @@ public final class Sampled {
                 .setResource(resource)
                 .build();
         Tracer tracer = provider.get("weir");
-        int made = 0, sampled = 0;
+        Thread main = Thread.currentThread();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            stopping = true;
+            try {
+                main.join(30_000);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }));
         long said = System.nanoTime();
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(Long.parseLong(args[3]));
-        while (System.nanoTime() < end) {
-            Span root = tracer.spanBuilder(OPERATIONS[made++ % OPERATIONS.length]).startSpan();
-            if (root.getSpanContext().isSampled()) sampled++;
+        for (int i = 0; System.nanoTime() < end && !stopping; i = (i + 1) % OPERATIONS.length) {
+            Span root = tracer.spanBuilder(OPERATIONS[i]).startSpan();
+            made[i]++;
+            if (root.getSpanContext().isSampled()) sampled[i]++;
             tracer.spanBuilder("SELECT").setParent(Context.root().with(root)).startSpan().end();
             root.end();
             if (System.nanoTime() - said >= 100_000_000) {
                 said = System.nanoTime();
-                System.out.printf("made %d sampled %d%n", made, sampled);
+                say();
             }
             Thread.sleep(1);
         }
         sampler.close();
         provider.shutdown().join(30, TimeUnit.SECONDS);
-        System.out.printf("made %d sampled %d%n", made, sampled);
-        System.exit(0);
+        say();
+        if (!stopping) Runtime.getRuntime().halt(0); // exit() would wait for the hook, which waits for this thread
     }
 }
