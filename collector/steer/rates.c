@@ -80,8 +80,8 @@ static void read_operation(struct reading *reading, uint32_t service) {
     if (operation != WEIR_NAME_NONE) take_rate(reading, service, operation, rate);
 }
 
-/* weir_plan_write() has a service's name and rate before its operations. */
-static void read_service(struct reading *reading) {
+/* weir_plan_write() has a service's name and rate before its operations. The default is one without a name. */
+static void read_service(struct reading *reading, bool named) {
     struct weir_json_text key;
     uint32_t service = WEIR_NAME_NONE;
     double rate = -1;
@@ -99,20 +99,24 @@ static void read_service(struct reading *reading) {
             weir_json_skip(&reading->json);
         }
     }
-    if (service != WEIR_NAME_NONE) take_rate(reading, service, WEIR_NAME_NONE, rate);
+    if (named == (service != WEIR_NAME_NONE)) take_rate(reading, service, WEIR_NAME_NONE, rate);
 }
 
 static void read_plan(struct reading *reading) {
     struct weir_json_text key;
     weir_json_object(&reading->json);
     while (weir_json_key(&reading->json, &key)) {
+        if (weir_json_is(&key, "default")) {
+            read_service(reading, false);
+            continue;
+        }
         if (!weir_json_is(&key, "services")) {
             weir_json_skip(&reading->json);
             continue;
         }
         weir_json_array(&reading->json);
         while (weir_json_element(&reading->json))
-            read_service(reading);
+            read_service(reading, true);
     }
 }
 

@@ -73,6 +73,7 @@ static void rates_come_back_as_they_were_in_another_process(void **state) {
     assert_non_null(strstr(seen.text, "pay|GET \"/a\"\n|1\n"));
     assert_non_null(strstr(seen.text, "pay|GET /b|0\n"));
     assert_non_null(strstr(seen.text, "pay||0.125\n"));
+    assert_non_null(strstr(seen.text, "||0.01\n")); /* the default's */
     assert_non_null(strstr(seen.text, "caf\xc3\xa9||1e-06\n"));
     weir_names_free(seen.names);
 }
@@ -101,7 +102,8 @@ static void what_is_no_rate_is_passed_over(void **state) {
     (void)state;
     struct seen seen = {.names = weir_names_new(1000, 64000)};
     struct weir_error err = {0};
-    put("{\"version\":\"0\",\"more\":[1,{}],\"services\":[{\"service\":\"a\",\"rate\":2,\"operations\":[]},"
+    put("{\"version\":\"0\",\"more\":[1,{}],\"default\":{\"rate\":7},\"services\":[{\"service\":\"a\",\"rate\":2,"
+        "\"operations\":[]},"
         "{\"rate\":0.5},{\"service\":\"b\",\"rate\":0.25,\"why\":\"rate\",\"operations\":[{\"rate\":1},"
         "{\"operation\":\"x\",\"rate\":-1}]},{\"service\":\"overflow\",\"rate\":0.5}]}");
     assert_int_equal(weir_rates_load(path, seen.names, see, &seen, &err), WEIR_OK);

@@ -1,0 +1,203 @@
+/* The thread with everything real around it: board, meters, series, a policy of a file. */
+#include "collector/config/config.h"
+#include "collector/steer/steer.h"
+#include "tests/unit/aggregate/house.h"
+
+#include <time.h>
+#include <unistd.h>
+
+struct rig {
+    struct house *house;
+    struct weir_steering *board;
+    struct weir_meter *meters[2];
+    struct weir_steer *steer;
+    char folder[32], rates[64];
+    struct weir_config *config;
+};
+
+static struct weir_policy *policy_of(struct rig *rig, const char *text) {
+    struct weir_policy *policy = NULL;
+    struct weir_error err = {0};
+    if (weir_policy_parse("sampling.yaml", (const uint8_t *)text, strlen(text), rig->house->names, &policy, &err) !=
+        WEIR_OK)
+        fail_msg("%s", err.text);
+    return policy;
+}
+
+static struct weir_steer_policies policies_of(struct rig *rig, const char *text, const char *canary, double share) {
+    return (struct weir_steer_policies){policy_of(rig, text), canary == NULL ? NULL : policy_of(rig, canary),
+                                        canary == NULL ? 0 : share};
+}
+
+static void unref(struct weir_steer_policies *policies) {
+    weir_policy_unref(policies->policy);
+    weir_policy_unref(policies->canary);
+}
+
+static void rig_begin(struct rig *rig, const char *text, const char *canary, double share) {
+    struct weir_error err = {0};
+    const struct weir_steer_env env = {.names = rig->house->names,
+                                       .metrics = rig->house->metrics,
+                                       .clock = &weir_clock_system,
+                                       .aggregate = rig->house->aggregate,
+                                       .steering = rig->board,
+                                       .meters = rig->meters,
+                                       .meter_count = 2,
+                                       .config = rig->config,
+                                       .rates_path = rig->rates};
+    struct weir_steer_policies policies = policies_of(rig, text, canary, share);
+    assert_int_equal(weir_steer_new(&rig->steer, &env, &policies, &err), WEIR_OK);
+    assert_int_equal(weir_steer_start(rig->steer, &err), WEIR_OK);
+    unref(&policies);
+}
+
+static struct rig rig_open(void) {
+    struct weir_aggregate_config config = house_config();
+    struct weir_error err = {0};
+    struct rig rig = {.house = house_open(&config, 2), .folder = "/tmp/weir-steer-XXXXXX"};
+    rig.board = weir_steering_new(rig.house->names, rig.house->metrics, &weir_clock_system);
+    assert_non_null(rig.board);
+    assert_int_equal(weir_config_load("", &rig.config, &err), WEIR_OK);
+    for (int i = 0; i < 2; i++) {
+        rig.meters[i] = weir_meter_new();
+        assert_non_null(rig.meters[i]);
+    }
+    assert_non_null(mkdtemp(rig.folder));
+    snprintf(rig.rates, sizeof rig.rates, "%s/rates", rig.folder);
+    return rig;
+}
+
+static void rig_close(struct rig *rig) {
+    weir_steer_free(rig->steer);
+    weir_steering_free(rig->board);
+    for (int i = 0; i < 2; i++)
+        weir_meter_free(rig->meters[i]);
+    weir_config_free(rig->config);
+    house_close(rig->house);
+    unlink(rig->rates);
+    rmdir(rig->folder);
+}
+
+/* What `id` is told of a service; below 0: nothing is told. */
+static double told(struct rig *rig, const char *id, const char *service) {
+    const struct weir_plan *plan = weir_steering_plan(rig->board, id, strlen(id), NULL);
+    if (plan == NULL) return -1;
+    double rate = weir_plan_find(plan, house_name(rig->house, service))->rate.rate;
+    weir_plan_unref(plan);
+    return rate;
+}
+
+static bool page_has(struct rig *rig, const char *text) {
+    struct weir_buffer page = {0};
+    weir_steer_expose(rig->steer, &page);
+    weir_buffer_byte(&page, 0);
+    bool there = strstr((const char *)page.bytes, text) != NULL;
+    weir_buffer_free(&page);
+    return there;
+}
+
+static bool json_has(struct rig *rig, const char *text) {
+    struct weir_buffer page = {0};
+    weir_steer_write(rig->steer, &page);
+    weir_buffer_byte(&page, 0);
+    bool there = strstr((const char *)page.bytes, text) != NULL;
+    weir_buffer_free(&page);
+    return there;
+}
+
+/* Traces of a root and three more spans, that stand for ten each, on both lanes. */
+static void offer(struct rig *rig, const char *service, uint32_t traces) {
+    static uint64_t trace = 1;
+    for (uint32_t i = 0; i < traces; i++, trace++) {
+        struct weir_span span = {.trace_lo = trace,
+                                 .prior = 10,
+                                 .size = 500,
+                                 .duration_ns = WEIR_MS,
+                                 .service = house_name(rig->house, service),
+                                 .operation = house_name(rig->house, "GET /"),
+                                 .kind = WEIR_KIND_SERVER};
+        uint64_t now_ns = weir_mono_ns(&weir_clock_system);
+        for (uint64_t id = 1; id <= 4; id++) {
+            span.span_id = id;
+            span.parent_id = id == 4 ? 0 : 4;
+            span.flags = id == 4 ? WEIR_SPAN_ROOT : 0;
+            weir_meter_span(rig->meters[i % 2], &span, now_ns);
+        }
+    }
+}
+
+static void nap(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+}
+
+static void a_reload_is_told_when_it_returns(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig, "proxies: { default: { rate: 0.01 }, services: { pay: { rate: 0.5 } } }", NULL, 0);
+    assert_true(told(&rig, "a", "pay") == 0.5);
+    assert_true(told(&rig, "a", "other") == 0.01);
+    assert_true(page_has(&rig, "weir_policy_rate{service=\"pay\",side=\"policy\"} 0.5\n"));
+    assert_true(page_has(&rig, "weir_policy_rate{service=\"\",side=\"policy\"} 0.01\n"));
+    struct weir_steer_policies policies = policies_of(&rig, "proxies: { default: { rate: 0.25 } }", NULL, 0);
+    weir_steer_reload(rig.steer, &policies, rig.config);
+    unref(&policies);
+    assert_true(told(&rig, "a", "pay") == 0.25);
+    policies = policies_of(&rig, "collector: { rate: 0.5 }", NULL, 0);
+    weir_steer_reload(rig.steer, &policies, rig.config);
+    unref(&policies);
+    assert_true(told(&rig, "a", "pay") == -1);
+    assert_false(page_has(&rig, "weir_policy_rate{"));
+    assert_true(json_has(&rig, "\"sides\":[],"));
+    rig_close(&rig);
+}
+
+static void a_share_of_the_proxies_is_told_the_canary(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig, "proxies: { default: { rate: 0.01 } }", "proxies: { default: { rate: 0.02 } }", 0.3);
+    int canaries = 0;
+    for (int i = 0; i < 1000; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "node-%d", i);
+        double rate = told(&rig, id, "pay");
+        assert_true(rate == 0.01 || rate == 0.02);
+        canaries += rate == 0.02;
+    }
+    assert_in_range(canaries, 230, 370); /* 300, and five times its standard deviation */
+    assert_true(page_has(&rig, "weir_policy_rate{service=\"\",side=\"canary\"} 0.02\n"));
+    assert_true(json_has(&rig, "{\"side\":\"canary\",\"share\":0.3,"));
+    rig_close(&rig);
+}
+
+static void what_is_offered_moves_rates_to_the_budget(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig, "proxies: { default: { rate: 0.5 }, budget: { spans_per_second: 10 } }", NULL, 0);
+    double rate = told(&rig, "a", "pay");
+    for (int i = 0; i < 400 && rate > 0.005; i++) { /* 2,000 traces a second of four spans: 10 spans are 0.125 % */
+        offer(&rig, "pay", 10);
+        for (int m = 0; m < 2; m++)
+            weir_meter_tick(rig.meters[m], weir_mono_ns(&weir_clock_system) + 60 * WEIR_S);
+        nap();
+        rate = told(&rig, "a", "pay");
+    }
+    assert_true(rate > 0 && rate <= 0.005);
+    assert_true(page_has(&rig, "weir_policy_offered_traces_per_second{service=\"pay\",side=\"policy\"} "));
+    assert_true(page_has(&rig, "weir_policy_budget_spans_per_second{service=\"\",side=\"policy\"} 10\n"));
+    assert_true(json_has(&rig, "\"service\":\"pay\",\"operation\":\"GET /\",\"offered\":"));
+    /* Another process begins where this one ended. */
+    rate = told(&rig, "a", "pay");
+    weir_steer_free(rig.steer);
+    rig_begin(&rig, "proxies: { default: { rate: 0.5 }, budget: { spans_per_second: 10 } }", NULL, 0);
+    assert_true(told(&rig, "a", "pay") <= rate * 1.2);
+    rig_close(&rig);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reload_is_told_when_it_returns),
+        cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
+        cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
