@@ -4,10 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static double said(double own, double otherwise) {
-    return own >= 0 ? own : otherwise;
-}
-
 static struct control_rule copy_rule(const struct weir_proxies_rule *rule) {
     return (struct control_rule){rule->name, rule->operation, rule->rate, rule->floor, rule->weight};
 }
@@ -15,8 +11,7 @@ static struct control_rule copy_rule(const struct weir_proxies_rule *rule) {
 static bool copy_service(struct control_file_service *to, const struct weir_proxies_service *from,
                          const struct weir_proxies_service *fallback) {
     *to = (struct control_file_service){.rule = copy_rule(&from->rule),
-                                        .max_traces_per_second =
-                                            said(from->max_traces_per_second, fallback->max_traces_per_second),
+                                        .max_traces_per_second = from->max_traces_per_second,
                                         .batching = from->batching,
                                         .budget = from->budget};
     if (to->batching.min_flush_spans == 0) to->batching.min_flush_spans = fallback->batching.min_flush_spans;
@@ -36,12 +31,8 @@ static int by_name(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static bool has_budget(const struct weir_proxies_budget *budget) {
-    return budget->spans_per_second > 0 || budget->bytes_per_second > 0 || budget->proxy_cpu > 0;
-}
-
 static bool steers(const struct control_file_service *service) {
-    bool found = has_budget(&service->budget) || service->rule.floor > 0;
+    bool found = weir_proxies_bounds(&service->budget) || service->rule.floor > 0;
     for (uint32_t i = 0; i < service->operation_count; i++)
         found = found || service->operations[i].floor > 0;
     return found;
@@ -58,7 +49,7 @@ bool weir_control_file_copy(struct control_file *file, const struct weir_proxies
                                   .incidents = proxies->incident.on};
     file->services = calloc(proxies->service_count + 1u, sizeof *file->services);
     bool ok = file->services != NULL && copy_service(&file->fallback, &proxies->fallback, &proxies->fallback);
-    file->steered = has_budget(&file->budget) || file->incidents || steers(&file->fallback);
+    file->steered = weir_proxies_bounds(&file->budget) || file->incidents || steers(&file->fallback);
     for (uint32_t i = 0; ok && i < proxies->service_count; i++) {
         ok = copy_service(&file->services[file->service_count++], &proxies->services[i], &proxies->fallback);
         file->steered = file->steered || steers(&file->services[i]);
@@ -102,7 +93,7 @@ struct control_terms weir_control_terms(const struct control_file *file, const s
         if (terms.rate < 0) terms.rate = levels[i]->rate;
         if (terms.weight < 0) terms.weight = levels[i]->weight;
     }
-    terms.budgeted = has_budget(&file->budget) || has_budget(&service->budget);
+    terms.budgeted = weir_proxies_bounds(&file->budget) || weir_proxies_bounds(&service->budget);
     terms.pinned = terms.budgeted && (terms.rate == 0 || terms.rate == 1);
     if (terms.rate < 0) terms.rate = 1;
     if (terms.floor < 0 || terms.rate == 0) terms.floor = 0;
