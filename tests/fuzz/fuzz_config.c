@@ -1,11 +1,39 @@
 /* Any bytes as weir.yaml and as sampling.yaml: accepted, or refused with a place and a reason. */
 #include "collector/config/load.h"
+#include "collector/sample/plan.h"
 #include "collector/sample/policy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void ignore(void *self, int line, const char *text) {
+    (void)self;
+    if (line < 1 || *text == 0) abort();
+}
+
+static void check_told(const struct weir_plan_service *service) {
+    if (!(service->rate.rate >= 0 && service->rate.rate <= 1)) abort();
+    for (uint32_t i = 0; i < service->operation_count; i++) {
+        const struct weir_plan_rate *row = &service->operations[i];
+        if (!(row->rate >= 0 && row->rate <= 1) || row->name == WEIR_NAME_NONE) abort();
+        if (weir_plan_rate_of(service, row->operation) != row) abort();
+    }
+}
+
+static void check_proxies(const struct weir_proxies *proxies, const struct weir_names *names) {
+    struct weir_plan *plan = weir_plan_of(proxies, 1, names, 0);
+    if (plan == NULL) abort();
+    check_told(&plan->fallback);
+    for (uint32_t i = 0; i < proxies->service_count; i++) {
+        uint32_t name = proxies->services[i].rule.name;
+        if (weir_proxies_find(proxies, name) != &proxies->services[i]) abort();
+        if (weir_plan_find(plan, name)->rate.name != name) abort();
+        check_told(weir_plan_find(plan, name));
+    }
+    weir_plan_unref(plan);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct weir_machine machine = {
@@ -24,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         weir_policy_weigh(policy, "grpc", &span);
         weir_policy_keep(policy, &span);
         if (!(weir_span_weight(&span) >= 1)) abort();
+        weir_policy_remarks(policy, 0, ignore, NULL);
+        if (weir_policy_proxies(policy) != NULL) check_proxies(weir_policy_proxies(policy), names);
     } else if (strncmp(err.text, "/w/", 3) != 0) {
         abort();
     }
