@@ -4,6 +4,7 @@ another server of it, the OpenTelemetry Collector's extension jaegerremotesampli
 import json
 import pathlib
 import shutil
+from urllib.parse import quote
 
 from harness.net import answers, free_port, http, wait_until
 from harness.process import PEERS, Process
@@ -99,7 +100,7 @@ class SamplingCollector:
         return self
 
     def url(self, service: str) -> str:
-        return f"http://127.0.0.1:{self.http_port}/sampling?service={service}"
+        return f"http://127.0.0.1:{self.http_port}/sampling?service={quote(service)}"
 
     def ask(self, service: str) -> dict:
         answer = http(self.url(service))

@@ -215,7 +215,7 @@ MANIFEST
 
 install_otelcol_sampling() { # the Collector that answers Jaeger's clients, a build of its own: less than a minute
     local dir=$PEERS/otelcol-sampling core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
-    here otelcol-sampling $OTELCOL_SAMPLING && [ -x "$BIN/otelcol-sampling" ] && return 0
+    here otelcol-sampling $OTELCOL_SAMPLING-env && [ -x "$BIN/otelcol-sampling" ] && return 0
     printf 'peers: otelcol-sampling %s\n' $OTELCOL_SAMPLING
     need_go
     rm -rf "$dir"; mkdir -p "$dir"
@@ -225,11 +225,11 @@ dist: {name: otelcol-sampling, description: peer of Weir, output_path: $dir/buil
 receivers: [{gomod: $core/receiver/otlpreceiver $OTELCOL_SAMPLING}]
 exporters: [{gomod: $core/exporter/nopexporter $OTELCOL_SAMPLING}]
 extensions: [{gomod: $contrib/extension/jaegerremotesampling $OTELCOL_SAMPLING}]
-providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_SAMPLING_STABLE}]
+providers: [{gomod: $core/confmap/provider/fileprovider $OTELCOL_SAMPLING_STABLE}, {gomod: $core/confmap/provider/envprovider $OTELCOL_SAMPLING_STABLE}]
 MANIFEST
     CGO_ENABLED=0 "$dir/builder" --config "$dir/manifest.yaml" --skip-compilation
     (cd "$dir/build" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otelcol-sampling" .)
-    done_with otelcol-sampling $OTELCOL_SAMPLING
+    done_with otelcol-sampling $OTELCOL_SAMPLING-env
 }
 
 [ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
