@@ -89,6 +89,14 @@ static void remark_operations(const struct remarks *remarks, const struct weir_p
     }
 }
 
+/* A client that is told operations has a sampler for each, and looks at no limit (docs/policy.md, Jaeger clients). */
+static void remark_limit(const struct remarks *remarks, const struct weir_proxies_service *service) {
+    if (service->max_traces_per_second >= 0 && service->operation_count > 0)
+        say(remarks, service->rule.line,
+            "max_traces_per_second: has no effect: clients that are told operations, its own or the default's, go by "
+            "rates alone");
+}
+
 /* ---- nodes ---- */
 
 /* Is everything that fits `pattern` also fit for `wide`? */
@@ -128,9 +136,11 @@ void weir_proxies_remarks(const struct weir_proxies *proxies, void (*say_)(void 
     const struct remarks remarks = {proxies, say_, self};
     remark_budgets(&remarks);
     remark_rule(&remarks, &proxies->fallback.rule);
+    remark_limit(&remarks, &proxies->fallback);
     remark_operations(&remarks, &proxies->fallback);
     for (uint32_t i = 0; i < proxies->service_count; i++) {
         remark_rule(&remarks, &proxies->services[i].rule);
+        remark_limit(&remarks, &proxies->services[i]);
         remark_operations(&remarks, &proxies->services[i]);
         remark_nodes(&remarks, i);
     }

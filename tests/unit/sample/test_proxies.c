@@ -434,6 +434,22 @@ static void what_can_have_no_effect(void **state) {
                 "2: min_traces_per_second: has no effect: a rate of 0 is never raised\n"
                 "4: min_traces_per_second: has no effect: a rate of 0 is never raised\n"
                 "5: rate: is told as 0.000001, the least above 0 that every proxy can be told\n");
+    /* Limits. */
+    static const char limits[] = "proxies:\n"
+                                 "  default: { rate: 0.1%s }\n"
+                                 "  services:\n"
+                                 "    a: { max_traces_per_second: 5 }\n"
+                                 "    b: { max_traces_per_second: 5, operations: { GET /a: { rate: 1 } } }\n";
+    char limited[400];
+    snprintf(limited, sizeof limited, limits, "");
+    static const char by_rates[] = "max_traces_per_second: has no effect: clients that are told operations, its own or "
+                                   "the default's, go by rates alone\n";
+    char want[400];
+    snprintf(want, sizeof want, "5: %s", by_rates);
+    remarks_are(limited, want);
+    snprintf(limited, sizeof limited, limits, ", operations: { GET /: { rate: 0 } }");
+    snprintf(want, sizeof want, "4: %s5: %s", by_rates, by_rates);
+    remarks_are(limited, want);
     /* Pins. */
     static const char pinned[] = "proxies:\n"
                                  "  default: { rate: %s }\n"
