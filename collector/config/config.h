@@ -55,6 +55,12 @@ struct weir_scribe_config {
     struct weir_tls_config tls;
 };
 
+/* sampling.weight_wait, sampling.weight_memory */
+struct weir_weight_config {
+    uint64_t wait_ns;      /* 10 s: how long a span waits for its trace's root to say what it stands for */
+    uint64_t memory_bytes; /* 16 MiB a lane, of spans that wait and of what roots said */
+};
+
 struct weir_datagram_config {
     struct weir_listen listen; /* 127.0.0.1:4319 */
     uint64_t receive_buffer_bytes;
@@ -235,6 +241,7 @@ struct weir_config {
         char shadow[WEIR_TEXT_MAX];        /* of another one whose rules only count; "" = none */
         char canary_policy[WEIR_TEXT_MAX]; /* of one that a share of the proxies follows; "" = none */
         double canary_share;               /* 10%; 0 to 1 */
+        struct weir_weight_config weight;
         int line, canary_line;
     } sampling;
     struct {

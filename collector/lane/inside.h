@@ -1,8 +1,9 @@
-/* inside.h - what the files of this room share: lane.c (one lane), hold.c and out.c (what becomes of its spans),
- * lanes.c (all lanes). Of no concern to other rooms. */
+/* inside.h - what the files of this room share: lane.c (one lane), weigh.c (weights), hold.c and out.c (what becomes of
+ * its spans), lanes.c (all lanes). Of no concern to other rooms. */
 #ifndef WEIR_LANE_INSIDE_H
 #define WEIR_LANE_INSIDE_H
 #include "collector/decode/otlp_restate.h"
+#include "collector/lane/await.h"
 #include "collector/lane/join.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/points.h"
@@ -30,6 +31,7 @@ struct lane {
     struct weir_snapshot snapshot;
     struct weir_batch *open;  /* kept spans on their way to the exporters */
     struct weir_join *join;   /* NULL: no Scribe */
+    struct weir_await *await; /* NULL: proxies are told nothing */
     uint32_t exemplars_left;  /* that may be looked up until the next tick, where no tail buffer decides */
     struct weir_tail *tail;   /* NULL: no policy has had a `keep:` yet */
     struct weir_meter *meter; /* NULL: no policy tells proxies anything */
@@ -78,6 +80,27 @@ static inline struct crossing *crossing_of(const struct lane *from, uint32_t to)
 enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err);
 void weir_lane_close(struct lane *lane);
 struct weir_sink weir_lane_sink(struct lane *lane);
+
+/* Its weight is known: it is counted for good, and kept or left out. */
+void weir_lane_pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns);
+
+/* weigh.c */
+enum weir_status weir_lane_open_weights(struct lane *lane, struct weir_error *err);
+void weir_lane_close_weights(struct lane *lane);
+bool weir_lane_follows(const struct lane *lane); /* may a span be weighed by a policy that somebody follows? */
+/* On the lane that it came to: by what it carries and what is declared. `follows`: what remains unknown is left to its
+ * trace's lane (WEIR_SPAN_UNWEIGHED), and is not counted yet. */
+void weir_lane_weigh_early(struct lane *lane, const char *receiver, bool follows, struct weir_span *span);
+/* On the trace's lane, where somebody follows: first the roots, so that spans of the same batch need not wait. */
+void weir_lane_weigh_roots(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count,
+                           uint64_t now_ns);
+/* Of a span with WEIR_SPAN_UNWEIGHED. False: it was copied and waits. */
+bool weir_lane_weigh(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns);
+/* Is its weight, or the rest of it, perhaps another span's to say (join.h)? Then it is taken by take_joined(). */
+bool weir_lane_joins(const struct lane *lane, uint32_t receiver);
+void weir_lane_take_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns);
+void weir_lane_tick_weights(struct lane *lane);
+void weir_lane_drain_weights(struct lane *lane); /* all that wait go on */
 
 /* hold.c: a span that was counted and not thinned out; it waits for its trace's decision, or goes out at once. */
 void weir_lane_hold(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns);

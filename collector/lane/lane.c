@@ -14,19 +14,7 @@ static const struct weir_metric lane_metrics[LANE_METRICS] = {
     [LANE_SPANS_FOREIGN] = {"lane_foreign_spans_total", NULL, WEIR_COUNTER,
                             "Spans that arrived here and belong to another lane."},
 };
-static const struct weir_metric weight_metrics[WEIR_WEIGHT_SOURCES] = {
-    [WEIR_WEIGHT_CARRIED] = {"spans_weight_source_total", "source=\"carried\"", WEIR_COUNTER,
-                             "Where the weight of a span came from."},
-    [WEIR_WEIGHT_TRACE] = {"spans_weight_source_total", "source=\"trace\"", WEIR_COUNTER,
-                           "Where the weight of a span came from."},
-    [WEIR_WEIGHT_DECLARED] = {"spans_weight_source_total", "source=\"declared\"", WEIR_COUNTER,
-                              "Where the weight of a span came from."},
-    [WEIR_WEIGHT_UNKNOWN] = {"spans_weight_source_total", "source=\"unknown\"", WEIR_COUNTER,
-                             "Where the weight of a span came from."},
-};
-
-/* Counted for good, and kept or left out. */
-static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+void weir_lane_pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
     const struct weir_rules *rules = lane->snapshot.config->rules;
     /* Here, and once: parts of a span may have become one since it came. Tail rules ask for success also where nothing
@@ -38,38 +26,6 @@ static void pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64
         weir_lane_hold(lane, batch, i, now_ns);
     } else {
         WEIR_TALLY("sampled_out_collector", lane->row.sampled_out[WEIR_STAGE_COLLECTOR], 1);
-    }
-}
-
-/* Where the weight may hang on another span of the trace it is known only here: see join.h. */
-static bool joins(const struct lane *lane, uint32_t receiver) {
-    return lane->join != NULL && (receiver == WEIR_RECEIVER_SCRIBE || receiver == WEIR_RECEIVER_ZIPKIN);
-}
-
-static void pass_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
-    struct weir_span *span = &batch->spans[i];
-    enum weir_weight_source source = WEIR_WEIGHT_TRACE;
-    if ((span->flags & WEIR_SPAN_PRIOR_CHANGED) == 0)
-        source = weir_policy_weigh(lane->snapshot.policy, weir_receiver_names[span->receiver], span);
-    weir_count(lane->weights, source, 1);
-    pass(lane, batch, i, now_ns);
-}
-
-static void go_on(void *self, struct weir_batch *batch, uint32_t i) {
-    struct lane *lane = self;
-    WEIR_TALLY("released", lane->row.released, 1);
-    pass_joined(lane, batch, i, weir_loop_now(lane->loop));
-    lane->row_changed = true;
-}
-
-static void take_joined(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
-    switch (weir_join_offer(lane->join, &lane->snapshot.config->scribe, batch, i, now_ns)) {
-    case WEIR_JOIN_GOES_ON: pass_joined(lane, batch, i, now_ns); break;
-    case WEIR_JOIN_WAITS:
-        lane->past_journal = true;
-        WEIR_TALLY("joined", lane->row.joined, 1);
-        break;
-    case WEIR_JOIN_MERGED: WEIR_TALLY("dropped_merged", lane->row.dropped[WEIR_DROP_MERGED], 1); break;
     }
 }
 
@@ -85,6 +41,7 @@ static inline void prefetch(const struct lane *lane, const struct weir_span *spa
 static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count) {
     uint64_t now_ns = weir_loop_now(lane->loop);
     uint32_t end = first + count;
+    if (weir_lane_follows(lane)) weir_lane_weigh_roots(lane, batch, first, count, now_ns);
     for (uint32_t i = first; i < end && i < first + PREFETCH_FAR; i++)
         prefetch(lane, &batch->spans[i], false);
     for (uint32_t i = first; i < end && i < first + PREFETCH_NEAR; i++)
@@ -92,10 +49,12 @@ static void take(struct lane *lane, struct weir_batch *batch, uint32_t first, ui
     for (uint32_t i = first; i < end; i++) {
         if (i + PREFETCH_FAR < end) prefetch(lane, &batch->spans[i + PREFETCH_FAR], false);
         if (i + PREFETCH_NEAR < end) prefetch(lane, &batch->spans[i + PREFETCH_NEAR], true);
-        if (joins(lane, batch->spans[i].receiver)) {
-            take_joined(lane, batch, i, now_ns);
+        if (weir_lane_joins(lane, batch->spans[i].receiver)) {
+            weir_lane_take_joined(lane, batch, i, now_ns);
+        } else if ((batch->spans[i].flags & WEIR_SPAN_UNWEIGHED) && !weir_lane_weigh(lane, batch, i, now_ns)) {
+            lane->past_journal = true;
         } else {
-            pass(lane, batch, i, now_ns);
+            weir_lane_pass(lane, batch, i, now_ns);
         }
     }
     lane->row_changed = true;
@@ -200,10 +159,11 @@ static bool scratch_room(struct lane *lane, uint32_t count) {
 }
 
 /* Weight and overload: true = the span goes on. */
-static bool admit_span(struct lane *lane, const char *receiver, uint64_t overload, struct weir_span *span) {
-    if (!joins(lane, span->receiver))
-        weir_count(lane->weights, weir_policy_weigh(lane->snapshot.policy, receiver, span), 1);
-    return overload == 0 || weir_threshold_raise(span, overload);
+static bool admit_span(struct lane *lane, const char *receiver, bool follows, uint64_t overload,
+                       struct weir_span *span) {
+    bool goes_on = overload == 0 || weir_threshold_raise(span, overload);
+    if (!weir_lane_joins(lane, span->receiver)) weir_lane_weigh_early(lane, receiver, follows && goes_on, span);
+    return goes_on;
 }
 
 /* Sorts the request's views by the lane that they belong to; those that overload leaves out come last and are cut off.
@@ -211,9 +171,11 @@ static bool admit_span(struct lane *lane, const char *receiver, uint64_t overloa
 static void partition(struct lane *lane, const char *receiver, uint64_t overload, struct weir_batch *batch,
                       uint32_t *starts) {
     uint32_t lanes = lane->all->count, counts[WEIR_LANES_MAX + 1] = {0};
+    bool follows = weir_lane_follows(lane);
     for (uint32_t i = 0; i < batch->span_count; i++) {
         struct weir_span *span = &batch->spans[i];
-        uint32_t target = admit_span(lane, receiver, overload, span) ? weir_trace_lane(span->trace_lo, lanes) : lanes;
+        bool goes_on = admit_span(lane, receiver, follows, overload, span);
+        uint32_t target = goes_on ? weir_trace_lane(span->trace_lo, lanes) : lanes;
         lane->targets[i] = (uint8_t)target;
         counts[target]++;
     }
@@ -330,7 +292,7 @@ static void tick(struct weir_timer *timer) {
     weir_shard_tick(lane->shard, weir_loop_now(lane->loop));
     weir_lane_tick_tail(lane);
     if (lane->meter != NULL) weir_meter_tick(lane->meter, weir_loop_now(lane->loop));
-    if (lane->join != NULL) weir_join_tick(lane->join, &lane->snapshot.config->scribe, weir_loop_now(lane->loop));
+    weir_lane_tick_weights(lane);
     weir_loop_set(lane->loop, timer, weir_loop_now(lane->loop) + TICK_MS * WEIR_MS);
 }
 
@@ -348,15 +310,9 @@ enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
     if (lane->loop == NULL) return err != NULL ? err->status : WEIR_IO;
     lane->shard = weir_aggregate_shard(all->env.aggregate, lane->index);
     lane->metrics = weir_metrics_open(all->env.metrics, lane_metrics, LANE_METRICS, labels);
-    lane->weights = weir_metrics_open(all->env.metrics, weight_metrics, WEIR_WEIGHT_SOURCES, NULL);
-    if (lane->metrics == NULL || lane->weights == NULL)
-        return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
-    if (lane->snapshot.config->scribe.listen.on) {
-        lane->join = weir_join_new(&(struct weir_join_env){
-            .names = all->env.names, .metrics = all->env.metrics, .go_on = go_on, .self = lane});
-        if (lane->join == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
-    }
-    enum weir_status status = weir_lane_open_journal(lane, err);
+    if (lane->metrics == NULL) return weir_fail(err, WEIR_FULL, 0, false, "lane %u: out of memory", lane->index);
+    enum weir_status status = weir_lane_open_weights(lane, err);
+    if (status == WEIR_OK) status = weir_lane_open_journal(lane, err);
     if (status != WEIR_OK) return status;
     weir_lane_follow_policy(lane);
     weir_metrics_refresh(all->env.metrics, lane->metrics, read_busy, lane);
@@ -380,20 +336,19 @@ void weir_lane_take_rest(struct lane *lane) {
         while (crossing != NULL && weir_ring_pop(&crossing->ring, &parcel))
             take_parcel(lane, &parcel);
     }
-    if (lane->join != NULL) weir_join_drain(lane->join, weir_loop_now(lane->loop));
+    weir_lane_drain_weights(lane);
     weir_lane_drain_tail(lane);
     weir_lane_close_batch(lane);
 }
 
 void weir_lane_close(struct lane *lane) {
     weir_metrics_close(lane->all->env.metrics, lane->metrics);
-    weir_metrics_close(lane->all->env.metrics, lane->weights);
     weir_loop_free(lane->loop);
     if (lane->open != NULL) weir_batch_leave(lane->open); /* no queue takes it any more */
     weir_batch_unref(lane->open);
     weir_tail_free(lane->tail);
     weir_lane_close_journal(lane);
-    weir_join_free(lane->join);
+    weir_lane_close_weights(lane);
     scratch_free(lane);
 }
 

@@ -126,10 +126,12 @@ static double declared_prior(const struct weir_policy *policy, int receiver, uin
 enum weir_weight_source weir_policy_weigh(const struct weir_policy *policy, const char *receiver,
                                           struct weir_span *span) {
     if (span->flags & (WEIR_SPAN_TH | WEIR_SPAN_PRIOR)) return WEIR_WEIGHT_CARRIED;
-    if (!policy->declares) return WEIR_WEIGHT_UNKNOWN;
+    enum weir_weight_source otherwise = span->flags & WEIR_SPAN_BY_POLICY ? WEIR_WEIGHT_POLICY : WEIR_WEIGHT_UNKNOWN;
+    if (!policy->declares) return otherwise;
     int index = find_receiver(receiver);
     double prior = index < 0 ? 0 : declared_prior(policy, index, span->service);
-    if (prior == 0) return WEIR_WEIGHT_UNKNOWN;
+    if (prior == 0) return otherwise;
+    span->flags &= (uint16_t)~WEIR_SPAN_BY_POLICY;
     /* A forced trace passed the source's sampler by: it stands for itself alone. */
     if (prior != 1 && !(span->flags & WEIR_SPAN_FORCED)) {
         span->prior = prior;

@@ -38,11 +38,13 @@ void weir_policy_remarks(const struct weir_policy *policy, uint32_t receivers_on
                          void (*say)(void *self, int line, const char *text), void *self);
 
 /* Where a span's weight comes from, the first that is known: what it carries (th, prior), what `sources:` declares for
- * its receiver or service, else 1. A declared rate sets prior and WEIR_SPAN_PRIOR_CHANGED. */
+ * its receiver or service, the policy that its sender follows (WEIR_SPAN_BY_POLICY), else 1. A declared rate sets prior
+ * and WEIR_SPAN_PRIOR_CHANGED. */
 enum weir_weight_source {
     WEIR_WEIGHT_CARRIED,
     WEIR_WEIGHT_TRACE, /* carried by another span of its trace: the lane says it (lane/join.h) */
     WEIR_WEIGHT_DECLARED,
+    WEIR_WEIGHT_POLICY, /* of the proxy that began the trace, by the policy that it follows: lane/weigh.c */
     WEIR_WEIGHT_UNKNOWN,
     WEIR_WEIGHT_SOURCES
 };

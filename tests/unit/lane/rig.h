@@ -6,6 +6,8 @@
 #include "collector/core/wire.h"
 #include "collector/lane/lane.h"
 #include "collector/lane/overload.h"
+#include "collector/sample/meter.h"
+#include "collector/sample/steering.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,6 +39,7 @@ static struct rig {
     const struct weir_log_disk *disk; /* the journal's; NULL: the system's */
     const char *spool_folder;         /* NULL: the queue has memory only */
     bool no_exporter;
+    bool steers;                               /* there is a board, and a meter a lane */
     uint64_t max_spans, max_bytes, max_age_ns; /* of a batch; 0 = the default */
     uint64_t queue_bytes, queue_age_ns;        /* 0 = the default */
     size_t intake_bytes;                       /* 0 = the default */
@@ -53,6 +56,8 @@ static struct rig {
     struct weir_budget intake;
     struct weir_queue *queue;
     struct weir_journal *journal;
+    struct weir_steering *steering;
+    struct weir_meter *meters[RIG_LANES_MAX];
     struct weir_lanes *lanes;
     struct weir_mailbox home; /* receipts' */
     struct weir_receiver_env receivers[RIG_LANES_MAX];
@@ -257,6 +262,14 @@ static inline void rig_build(void) {
         if (weir_journal_open(&rig.journal, &journal, &err) != WEIR_OK) fail_msg("%s", err.text);
         if (weir_journal_start(rig.journal, &err) != WEIR_OK) fail_msg("%s", err.text);
     }
+    if (rig.steers) {
+        rig.steering = weir_steering_new(rig.names, rig.metrics, &rig_clock);
+        assert_non_null(rig.steering);
+        for (uint32_t lane = 0; lane < rig.lane_count; lane++) {
+            rig.meters[lane] = weir_meter_new();
+            assert_non_null(rig.meters[lane]);
+        }
+    }
     struct weir_lanes_env env = {.names = rig.names,
                                  .metrics = rig.metrics,
                                  .clock = &rig_clock,
@@ -264,6 +277,8 @@ static inline void rig_build(void) {
                                  .ledger = rig.ledger,
                                  .intake = &rig.intake,
                                  .journal = rig.journal,
+                                 .steering = rig.steering,
+                                 .meters = rig.steers ? rig.meters : NULL,
                                  .queues = &rig.queue,
                                  .queue_count = rig.no_exporter ? 0 : 1};
     struct weir_snapshot snapshot = {.config = rig.config, .policy = rig.policy};
@@ -297,6 +312,9 @@ static inline void rig_free(void) {
     weir_queue_free(queue);
     weir_journal_close(rig.journal);
     weir_aggregate_free(rig.aggregate);
+    for (uint32_t lane = 0; lane < rig.lane_count; lane++)
+        weir_meter_free(rig.meters[lane]);
+    weir_steering_free(rig.steering);
     weir_policy_unref(rig.policy);
     weir_metrics_free(rig.metrics);
     weir_names_free(rig.names);

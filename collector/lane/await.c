@@ -1,0 +1,194 @@
+#include "collector/lane/await.h"
+#include "collector/core/clock.h"
+#include "collector/lane/join_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum cause { COMPLETE, TIMEOUT, MEMORY, DRAIN, HELD_BYTES, METRICS };
+#define RELEASED(text)                                                                                                 \
+    {                                                                                                                  \
+        "weight_released_total", "cause=\"" text "\"", WEIR_COUNTER,                                                   \
+            "Spans that waited for their trace's root to say what they stand for, by why they went on."                \
+    }
+static const struct weir_metric metrics[METRICS] = {
+    [COMPLETE] = RELEASED("complete"),
+    [TIMEOUT] = RELEASED("timeout"),
+    [MEMORY] = RELEASED("memory"),
+    [DRAIN] = RELEASED("drain"),
+    [HELD_BYTES] = {"weight_held_bytes", NULL, WEIR_GAUGE,
+                    "Memory of spans that wait for their trace's root to say what they stand for."},
+};
+
+struct waiting {
+    struct waiting *older, *newer;
+    struct waiting *next, **slot; /* of one bucket */
+    uint64_t since_ns;
+    struct weir_origin *origin;
+    struct weir_span span; /* offset 0, origin 0 */
+    uint8_t bytes[];
+};
+
+enum {
+    MALLOC_BYTES = 16,
+    BUCKET_SPAN_BYTES = 512, /* a bucket for so much of what may wait */
+};
+
+struct weir_await {
+    struct weir_await_env env;
+    struct weir_metric_set *set;
+    uint64_t seed;
+    struct waiting *oldest, *newest, **buckets; /* NULL until the first span */
+    uint64_t bucket_mask;
+    size_t held_bytes, table_bytes;
+    struct weir_join_memory priors; /* of traces: bits of what their roots said */
+};
+
+struct weir_await *weir_await_new(const struct weir_await_env *env) {
+    struct weir_await *await = calloc(1, sizeof *await);
+    if (await == NULL) return NULL;
+    await->env = *env;
+    await->set = weir_metrics_open(env->metrics, metrics, METRICS, NULL);
+    if (await->set == NULL) {
+        free(await);
+        return NULL;
+    }
+    /* Without it who knows the function fills one bucket. */
+    if (getrandom(&await->seed, sizeof await->seed, GRND_NONBLOCK) != sizeof await->seed)
+        await->seed = (uint64_t)(uintptr_t)await;
+    return await;
+}
+
+/* The first span opens the tables: a quarter is for what roots said. */
+static bool open_tables(struct weir_await *await, const struct weir_weight_config *config) {
+    if (await->buckets != NULL) return true;
+    size_t buckets = 64;
+    while (buckets * 2 * BUCKET_SPAN_BYTES <= config->memory_bytes)
+        buckets *= 2;
+    if (await->priors.slots == NULL && !weir_join_memory_open(&await->priors, config->memory_bytes / 4)) return false;
+    await->buckets = calloc(buckets, sizeof(struct waiting *));
+    if (await->buckets == NULL) return false;
+    await->bucket_mask = buckets - 1;
+    await->table_bytes = weir_join_memory_bytes(&await->priors) + buckets * sizeof(struct waiting *);
+    return true;
+}
+
+/* Source: MurmurHash3's 64-bit finalizer; every bit of the id moves every bit of the key. */
+static uint64_t key_of(const struct weir_await *await, uint64_t trace_lo) {
+    uint64_t x = trace_lo ^ await->seed;
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
+    return x ^ x >> 33;
+}
+
+static size_t memory_of(const struct weir_span *span, const struct weir_origin *origin) {
+    return sizeof(struct waiting) + MALLOC_BYTES + span->size + weir_origin_memory(origin);
+}
+
+static void forget(struct weir_await *await, struct waiting *waiting) {
+    *(waiting->older != NULL ? &waiting->older->newer : &await->oldest) = waiting->newer;
+    *(waiting->newer != NULL ? &waiting->newer->older : &await->newest) = waiting->older;
+    *waiting->slot = waiting->next;
+    if (waiting->next != NULL) waiting->next->slot = waiting->slot;
+    await->held_bytes -= memory_of(&waiting->span, waiting->origin);
+    weir_gauge(await->set, HELD_BYTES, await->held_bytes);
+    weir_origin_unref(waiting->origin);
+    free(waiting);
+}
+
+static void go_on(struct weir_await *await, struct waiting *waiting, double prior, enum cause cause) {
+    struct weir_batch one = {.bytes = waiting->bytes,
+                             .size = waiting->span.size,
+                             .capacity = waiting->span.size,
+                             .spans = &waiting->span,
+                             .span_count = 1,
+                             .span_capacity = 1,
+                             .origins = &waiting->origin,
+                             .origin_count = 1,
+                             .origin_capacity = 1};
+    weir_count(await->set, cause, 1);
+    await->env.go_on(await->env.self, &one, 0, prior);
+    forget(await, waiting);
+}
+
+/* A copy waits. False: there is no room for it. */
+static bool hold(struct weir_await *await, const struct weir_weight_config *config, const struct weir_batch *batch,
+                 uint32_t i, uint64_t now_ns) {
+    const struct weir_span *span = &batch->spans[i];
+    struct weir_origin *origin = batch->origins[span->origin];
+    size_t more = memory_of(span, origin);
+    size_t limit = config->memory_bytes > await->table_bytes ? config->memory_bytes - await->table_bytes : 0;
+    if (more > limit) return false;
+    struct waiting *waiting = malloc(sizeof *waiting + span->size);
+    if (waiting == NULL) return false;
+    while (await->held_bytes + more > limit)
+        go_on(await, await->oldest, 0, MEMORY);
+    waiting->span = *span;
+    waiting->span.offset = 0;
+    waiting->span.origin = 0;
+    waiting->since_ns = now_ns;
+    waiting->origin = weir_origin_ref(origin);
+    memcpy(waiting->bytes, batch->bytes + span->offset, span->size);
+    waiting->slot = &await->buckets[key_of(await, span->trace_lo) & await->bucket_mask];
+    waiting->next = *waiting->slot;
+    if (waiting->next != NULL) waiting->next->slot = &waiting->next;
+    *waiting->slot = waiting;
+    waiting->older = await->newest;
+    waiting->newer = NULL;
+    *(await->newest != NULL ? &await->newest->newer : &await->oldest) = waiting;
+    await->newest = waiting;
+    await->held_bytes += more;
+    weir_gauge(await->set, HELD_BYTES, await->held_bytes);
+    return true;
+}
+
+/* A trace has one root. Where several say that they are (a client and a server that share an id), the one that knows
+ * counts. */
+void weir_await_tell(struct weir_await *await, const struct weir_weight_config *config, const struct weir_span *root,
+                     double prior, uint64_t now_ns) {
+    if (!open_tables(await, config)) return;
+    uint64_t bits, key = key_of(await, root->trace_lo);
+    memcpy(&bits, &prior, sizeof bits);
+    const struct weir_join_slot *known = weir_join_memory_find(&await->priors, key, now_ns);
+    if (known != NULL && prior <= 0) return;
+    weir_join_memory_set(&await->priors, key, bits, now_ns);
+    for (struct waiting *waiting = await->buckets[key & await->bucket_mask], *next; waiting != NULL; waiting = next) {
+        next = waiting->next;
+        if (waiting->span.trace_lo == root->trace_lo) go_on(await, waiting, prior, COMPLETE);
+    }
+}
+
+enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct weir_weight_config *config,
+                                         const struct weir_batch *batch, uint32_t i, uint64_t now_ns, double *prior) {
+    *prior = 0;
+    if (!open_tables(await, config)) return WEIR_AWAIT_KNOWN;
+    uint64_t key = key_of(await, batch->spans[i].trace_lo);
+    const struct weir_join_slot *known = weir_join_memory_find(&await->priors, key, now_ns);
+    if (known != NULL) {
+        memcpy(prior, &known->value, sizeof *prior);
+        return WEIR_AWAIT_KNOWN;
+    }
+    if (config->wait_ns == 0 || !hold(await, config, batch, i, now_ns)) return WEIR_AWAIT_KNOWN;
+    return WEIR_AWAIT_WAITS;
+}
+
+void weir_await_tick(struct weir_await *await, const struct weir_weight_config *config, uint64_t now_ns) {
+    while (await->oldest != NULL && now_ns - await->oldest->since_ns >= config->wait_ns)
+        go_on(await, await->oldest, 0, TIMEOUT);
+}
+
+void weir_await_drain(struct weir_await *await) {
+    while (await->oldest != NULL)
+        go_on(await, await->oldest, 0, DRAIN);
+}
+
+void weir_await_free(struct weir_await *await) {
+    if (await == NULL) return;
+    while (await->oldest != NULL)
+        forget(await, await->oldest);
+    weir_join_memory_close(&await->priors);
+    weir_metrics_close(await->env.metrics, await->set);
+    free((void *)await->buckets);
+    free(await);
+}
