@@ -62,10 +62,15 @@ def tracing_as(service: str, sample: float) -> dict:
     }
 
 
-def rtds_layer(cluster: str) -> dict:
-    source = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": cluster}}]}
+def discovery_at(cluster: str) -> dict:
+    return {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": cluster}}]}
+
+
+def rtds_layer(cluster: str | None) -> dict:
+    """Without a cluster it is asked for over the bootstrap's ads_config."""
+    source = {"api_config_source": discovery_at(cluster)} if cluster else {"ads": {}}
     # Without a timeout of its own a proxy waits 15 s for a Weir that is away before it serves anybody.
-    config = {"resource_api_version": "V3", "api_config_source": source, "initial_fetch_timeout": "1s"}
+    config = {"resource_api_version": "V3", "initial_fetch_timeout": "1s", **source}
     return {"name": "weir", "rtds_layer": {"name": "weir", "rtds_config": config}}
 
 
@@ -105,7 +110,10 @@ def _app_routes() -> list:
 class Envoy:
     """One Envoy that traces as `service`. targets: cluster -> port; a path goes to the cluster of its first segment.
 
-    rtds  its last runtime layer is what Weir tells it, so that it follows `proxies:` of sampling.yaml
+    rtds       its last runtime layer is what Weir tells it, so that it follows `proxies:` of sampling.yaml
+    ads        the same, over ADS
+    rtds_port  where it asks for that; otlp_port, unless a proxy stands between
+    node       its id and cluster; (service-1, service)
     """
 
     def __init__(
@@ -119,6 +127,9 @@ class Envoy:
         app: bool = False,
         sample: float = 100,
         rtds: bool = False,
+        ads: bool = False,
+        rtds_port: int | None = None,
+        node: tuple[str, str] | None = None,
     ):
         self.service, self.folder = service, folder
         self.port, self.admin_port, self.app_port = free_port(), free_port(), free_port()
@@ -137,7 +148,7 @@ class Envoy:
             listeners.append(listener_at("app", self.app_port, _app_routes(), filters=[fault]))
         self.config = {
             "admin": {"address": address_at(self.admin_port)},
-            "node": {"id": f"{service}-1", "cluster": service},
+            "node": dict(zip(("id", "cluster"), node or (f"{service}-1", service), strict=True)),
             "stats_flush_interval": "1s",
             # Envoy's statistics do not say whose they are; two proxies would write one series without this tag.
             "stats_config": {"stats_tags": [{"tag_name": "proxy", "fixed_value": service}]},
@@ -154,7 +165,7 @@ class Envoy:
             "layered_runtime": {
                 "layers": [
                     {"name": "static", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 200}},
-                    *([rtds_layer("weir")] if rtds else []),
+                    *([rtds_layer(None if ads else "policy")] if rtds or ads else []),
                 ]
             },
             "static_resources": {
@@ -162,9 +173,12 @@ class Envoy:
                 "clusters": [
                     *(cluster_at(name, port) for name, port in targets.items()),
                     cluster_at("weir", otlp_port, http2=True),
+                    cluster_at("policy", rtds_port or otlp_port, http2=True),
                 ],
             },
         }
+        if ads:
+            self.config["dynamic_resources"] = {"ads_config": discovery_at("policy")}
         self.process: Process | None = None
 
     def start(self, *prefix) -> "Envoy":

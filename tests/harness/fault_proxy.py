@@ -9,7 +9,8 @@ with http=True (one request after the other on a connection, each with Content-L
     cut_answer              the back end has the request; its answer breaks off in the middle of its body
     cut(n)                  both sides are closed after up to n bytes, drawn anew for each connection; what they carried counts
     slow(bytes_per_s)       each connection carries so much
-with http=False bytes are bytes: pass, refuse, hang, cut and slow.
+    garble(old, new)        what stands as `old` in a piece that passes becomes `new`, of the same length
+with http=False bytes are bytes: pass, refuse, hang, cut, slow and garble.
 A fault holds for requests (bytes) that come after it was set.
 """
 
@@ -31,6 +32,8 @@ class Fault:
     status: int = 0
     retry_after: str = ""
     bytes: int = 0
+    old: bytes = b""
+    new: bytes = b""
 
 
 PASS, REFUSE, HANG = Fault("pass"), Fault("refuse"), Fault("hang")
@@ -47,6 +50,11 @@ def cut(bytes_max: int) -> Fault:
 
 def slow(bytes_per_s: int) -> Fault:
     return Fault("slow", bytes=bytes_per_s)
+
+
+def garble(old: bytes, new: bytes) -> Fault:
+    assert len(old) == len(new)
+    return Fault("garble", old=old, new=new)
 
 
 class Broken(Exception):
@@ -146,6 +154,9 @@ class _Link:
         if fault.kind == "slow":
             self.proxy.counts["slow"] += 1
             await asyncio.sleep(len(data) / fault.bytes)
+        if fault.kind == "garble" and fault.old in data:
+            self.proxy.counts["garble"] += 1
+            data = data.replace(fault.old, fault.new)
         writer.write(data)
         await writer.drain()
 
