@@ -47,11 +47,16 @@ and the commit of a week before the same, where it had cost 0.29. Halve what you
 """
 
 ENVOY_NOTE = """
-CPU of a real Envoy 1.40 with one worker, for a request: {load}, on a processor of its own; load, Weir and nginx share the other. All
-cases are listeners of one process and measured by turns. `rate` and `batches raised` (`envoy: {{ min_flush_spans: 500, flush_interval: 1s }}`)
-are what Weir told it over RTDS, without a restart. A traced request is two spans, server and client. Per cent are medians over the runs.
-*Ends in itself*: the Envoy's own listener answers, so that it handles each request twice, as a sidecar does that is asked and asks; tracing
-is then less of the whole.
+CPU that a request costs a real Envoy 1.40 with one worker: {load}. It has a processor for itself; load, Weir and nginx share the other. All
+cases are listeners of one process and measured by turns. Rates and raised batches (`envoy: {{ min_flush_spans: 500, flush_interval: 1s }}`)
+are what Weir told it over RTDS, without a restart. A traced request is two spans, server and client, unless it says one. Per cent are medians
+over the runs. *Ends in itself*: a listener of the same Envoy answers, so that it handles each request twice; what tracing adds is then less
+of the whole. *Ends in nginx*: another program answers, which is not measured.
+
+{parts}
+
+What remains at rate 0 is Envoy's own: with a tracer configured it makes the objects of both spans, their ids and the `traceparent` of each
+request, kept or not. No runtime key changes that; `spawn_upstream_span: false` saves one of the two.
 """
 
 BUSY_LOAD = 2.0
@@ -150,12 +155,9 @@ def write(results: dict) -> str:
         text += "\n## Spool\n\n" + table("spool", known, spool) + "\n" + SPOOL_NOTE
     text += "\n## StatsD\n\n" + table("statsd", known, statsd) + "\n" + STATSD_NOTE
     if "envoy" in known:
-        text += (
-            "\n## What tracing costs an Envoy\n\n"
-            + policy_rows.table(known["envoy"]["values"])
-            + "\n"
-            + ENVOY_NOTE.format(load=policy_rows.LOAD)
-        )
+        values = known["envoy"]["values"]
+        note = ENVOY_NOTE.format(load=policy_rows.LOAD, parts=policy_rows.parts(values))
+        text += "\n## What tracing costs an Envoy\n\n" + policy_rows.table(values) + "\n" + note
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     busy = [load for result in known.values() if (load := result.get("load", 0)) > BUSY_LOAD]
     return text + (BUSY_NOTE.format(low=min(busy), high=max(busy)) if busy else "")
