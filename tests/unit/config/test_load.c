@@ -248,6 +248,45 @@ static void test_spool(void **state) {
     weir_config_free(config);
 }
 
+static void test_render(void **state) {
+    (void)state;
+    struct weir_config *config =
+        accepts("render:\n"
+                "  - { for: nginx, service: edge, path: /tmp/weir.conf, command: \"nginx -s reload\",\n"
+                "      timeout: 2s, min_interval: 1m }\n"
+                "  - { for: otel-env, path: otel.env }\n");
+    assert_int_equal(config->render_count, 2);
+    const struct weir_render_config *one = &config->renders[0], *other = &config->renders[1];
+    assert_int_equal(one->kind, WEIR_RENDER_NGINX);
+    assert_string_equal(one->service, "edge");
+    assert_string_equal(one->path, "/tmp/weir.conf");
+    assert_string_equal(one->command, "nginx -s reload");
+    assert_true(one->timeout_ns == 2000 * MS && one->min_interval_ns == 60000 * MS && one->line == 2);
+    assert_int_equal(other->kind, WEIR_RENDER_OTEL_ENV);
+    assert_string_equal(other->path, "otel.env"); /* beside the configuration */
+    assert_true(other->service[0] == 0 && other->command[0] == 0);
+    assert_true(other->timeout_ns == 10000 * MS && other->min_interval_ns == 10000 * MS);
+    weir_config_free(config);
+
+    refuses("render: [{ for: nginx }]", "weir.yaml:1: render[0]: for and path are needed");
+    refuses("render: [{ path: a }]", "weir.yaml:1: render[0]: for and path are needed");
+    refuses("render: { for: nginx }", "weir.yaml:1: render: is a map, a list is needed");
+    refuses("render: [{ for: apache, path: a }]",
+            "weir.yaml:1: render[0].for: is none of nginx, nginx-otel, linkerd1, envoy, otel-env");
+    refuses("render:\n- { for: nginx, path: /no/such/folder/a }",
+            "weir.yaml:2: render[0].path: there is no folder /no/such/folder");
+    refuses("render: [{ for: nginx, path: /tmp }]", "weir.yaml:1: render[0].path: /tmp is no file");
+    refuses("render: [{ for: nginx, path: /tmp/ }]", "weir.yaml:1: render[0].path: /tmp/ is no file");
+    refuses("render: [{ for: nginx, path: a }, { for: envoy, path: a }]",
+            "weir.yaml:1: render[1].path: render[0] writes there already");
+    refuses("render: [{ for: nginx, path: a, timeout: 10 }]",
+            "weir.yaml:1: render[0].timeout: is no duration of 100ms to 1h, such as 10s");
+    refuses("render: [{ for: nginx, path: a, min_interval: 2h }]",
+            "weir.yaml:1: render[0].min_interval: is no duration of 100ms to 1h, such as 10s");
+    refuses("render: [{ for: nginx, path: a, comand: x }]",
+            "weir.yaml:1: render[0].comand: unknown key, did you mean command?");
+}
+
 static void test_which_receivers_run(void **state) {
     (void)state;
     static const struct {
@@ -652,6 +691,7 @@ int main(void) {
         cmocka_unit_test(test_canary),
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_spool),
+        cmocka_unit_test(test_render),
         cmocka_unit_test(test_which_receivers_run),
         cmocka_unit_test(test_otlp_endpoints),
         cmocka_unit_test(test_refused),
