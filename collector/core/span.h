@@ -29,7 +29,7 @@ enum weir_span_flag {
     WEIR_SPAN_SHARED = 1 << 8,        /* Zipkin: a server span with its client's id; leaves as `shared` */
     WEIR_SPAN_UNCOUNTED = 1 << 9,     /* not for the series: a rule leaves it out, or it was counted before it came */
     WEIR_SPAN_UNWEIGHED = 1 << 10,    /* what it stands for hangs on its trace's root (lane/weigh.c); not past there */
-    WEIR_SPAN_BY_POLICY = 1 << 11,    /* `prior` is that of the policy that its sender says it follows */
+    WEIR_SPAN_BY_POLICY = 1 << 11,    /* `prior` is that of the policy that its sender says it follows: its trace's, too */
 };
 
 #define WEIR_THRESHOLD_MAX (1ull << 56) /* exclusive; T is in [0, 2^56) */

@@ -91,7 +91,8 @@ def test_a_client_follows_the_file(start, tmp_path, language):
 
 LIMITED = """
 proxies:
-  trust: none
+  trust: policy
+  poll_interval: 1s
   default: { rate: 0.25 }
   services:
     shop: { rate: 0.25, operations: { "GET /health": { rate: 0 }, "POST /orders": { rate: 1 } } }
@@ -100,12 +101,15 @@ proxies:
 
 
 def attributes(span: dict) -> dict:
-    return {one["key"]: next(iter(one["value"].values())) for one in span.get("attributes", [])}
+    """Those of its sender: weir.prior_weight is what Weir found out."""
+    pairs = {one["key"]: next(iter(one["value"].values())) for one in span.get("attributes", [])}
+    return {key: value for key, value in pairs.items() if key != "weir.prior_weight"}
 
 
 @pytest.mark.timeout(120)
 def test_what_roots_record_is_their_weight(start, tmp_path):
-    """Of what the samplers write (docs/policy.md), a probability is a weight, and nothing else is."""
+    """Of what the samplers write (docs/policy.md), a probability is a weight, of the whole trace; nothing else is. Where nothing is
+    written, what the client was told weighs."""
     one = start(Weir(tmp_path / "weir", receivers={"sampling": ""}, extra=policy(tmp_path, LIMITED)))
     sdks = [
         client(start, one, language, service, tmp_path, seconds=5)
@@ -133,6 +137,7 @@ def test_what_roots_record_is_their_weight(start, tmp_path):
     assert calls["shop", "GET /carts"] == 4 * drawn[0]  # each stands for as many as its rate says
     assert abs(4 * drawn[0] - made[0]) < 5 * 4 * math.sqrt(made[0] * 0.25 * 0.75)
     assert calls["shop", "POST /orders"] == drawn[2]
+    assert calls["shop", "SELECT"] == 4 * drawn[0] + drawn[2]
 
     # A rate limit is no probability: Go and Java record it under different names, and it weighs nothing.
     forms = {key[2:] for key in said if key[0] == "limited" and key[1] != "child"}
@@ -146,6 +151,9 @@ def test_what_roots_record_is_their_weight(start, tmp_path):
 
     # Java records no probability at all: only what it was told tells it.
     assert {key[2:] for key in said if key[0] == "plain"} == {()}
+    for i, operation in enumerate(OPERATIONS):
+        assert calls["plain", operation] == 4 * sampled["java", "plain"][1][i]
+    assert calls["plain", "SELECT"] == 4 * sum(sampled["java", "plain"][1])
 
 
 @pytest.mark.sanitized

@@ -96,6 +96,21 @@ static void a_sender_that_says_what_it_follows_is_believed(void **state) {
     steered_free();
 }
 
+static void a_rate_that_the_root_recorded_is_its_traces(void **state) {
+    (void)state;
+    steered_build(1);
+    steered_follow("sidecar-1", 0.125);
+    rig_start();
+    struct steered_span trace[] = {{.trace = 7},
+                                   {.trace = 7, .root = true, .carried = 3, .more_flags = WEIR_SPAN_BY_POLICY},
+                                   {.trace = 7, .carried = 5}};
+    steered_offer(0, trace, 3);
+    rig_rounds();
+    assert_true(steered_source("carried") == 2 && steered_source("policy") == 1);
+    assert_true(finish() == 3 + 3 + 5);
+    steered_free();
+}
+
 /* Spans of many lanes in one request: each waits on its trace's lane, and all go on. */
 static void many_lanes_wait_and_balance(void **state) {
     (void)state;
@@ -150,6 +165,7 @@ int main(void) {
         cmocka_unit_test(what_is_known_otherwise_does_not_wait),
         cmocka_unit_test(without_followers_nobody_waits),
         cmocka_unit_test(a_sender_that_says_what_it_follows_is_believed),
+        cmocka_unit_test(a_rate_that_the_root_recorded_is_its_traces),
         cmocka_unit_test(many_lanes_wait_and_balance),
         cmocka_unit_test(patience_is_over),
     };
