@@ -185,6 +185,13 @@ static void warn(void *self, int line, const char *text) {
     fprintf(stderr, "%s:%d: warning: %s\n", (const char *)self, line, text);
 }
 
+static void warn_of_shadow(const struct weir_policy *shadow, const char *path) {
+    const struct weir_proxies *proxies = weir_policy_proxies(shadow);
+    if (proxies != NULL)
+        fprintf(stderr, "%s:%d: warning: proxies: of a shadow tells nobody; see sampling.canary.policy\n", path,
+                proxies->line);
+}
+
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -230,6 +237,7 @@ int weir_check(const char *path) {
                    100 * config->sampling.canary_share);
         weir_policy_remarks(policy, receivers_on(config), warn, config->sampling.policy);
         if (shadow != NULL) weir_policy_remarks(shadow, receivers_on(config), warn, config->sampling.shadow);
+        if (shadow != NULL) warn_of_shadow(shadow, config->sampling.shadow);
         if (canary != NULL) weir_policy_remarks(canary, receivers_on(config), warn, config->sampling.canary_policy);
         const struct weir_keep *keep = weir_policy_keep_part(policy);
         print_bytes(weir_config_memory(config, lanes) + (keep != NULL ? keep->memory_bytes : 0), "all bounds together");

@@ -1,575 +1,67 @@
-/* keep_read.c - `keep:` of sampling.yaml into rules, conditions and tests. */
-#include "collector/config/values.h"
+/* keep_read.c - `keep:` of sampling.yaml into rules; their conditions are read by keep_when.c. */
+#include "collector/sample/keep_read.h"
 #include "collector/core/clock.h"
-#include "collector/core/operation.h"
-#include "collector/sample/keep_inside.h"
 #include "collector/sample/policy.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct reader {
-    const struct weir_yaml_doc *doc;
-    struct weir_names *names;
-    struct weir_keep *keep;
-    struct weir_error *err;
-    bool in_span; /* conditions are asked of one span */
-};
-
-static enum weir_status no_memory(const struct reader *reader) {
-    return weir_fail(reader->err, WEIR_FULL, ENOMEM, true, "%s", reader->doc->name);
+static enum weir_status read_positive(const struct weir_keep_reader *reader, const struct weir_yaml *from,
+                                      double *out) {
+    return weir_reading_number(&reader->file, from, 1e-9, 1e9, "a number above 0", out);
 }
 
-static enum weir_status wrong_kind(const struct reader *reader, const struct weir_yaml *node, const char *path,
-                                   const char *wanted) {
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: is %s, %s is needed", path,
-                          weir_yaml_kind_name(node->kind), wanted);
-}
-
-static enum weir_status not_a(const struct reader *reader, const struct weir_yaml *node, const char *path,
-                              const char *what) {
-    char shown[64];
-    if (node->kind != WEIR_YAML_TEXT) return wrong_kind(reader, node, path, what);
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: \"%s\" is not %s", path,
-                          weir_yaml_show(node->raw, shown, sizeof shown), what);
-}
-
-static bool is_text(const struct weir_yaml *node) {
-    return node->kind == WEIR_YAML_TEXT;
-}
-
-/* The node as it would stand on one line; equal texts ask the same. */
-// NOLINTNEXTLINE(misc-no-recursion): the file's depth is bounded
-static void write_flow(const struct weir_yaml *node, struct weir_buffer *out) {
-    bool map = node->kind == WEIR_YAML_MAP;
-    if (node->kind == WEIR_YAML_TEXT) weir_buffer_text(out, node->text);
-    if (!map && node->kind != WEIR_YAML_LIST) return;
-    weir_buffer_text(out, map ? "{" : "[");
-    for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
-        if (child != node->first) weir_buffer_text(out, ", ");
-        if (map) weir_buffer_printf(out, "%s: ", child->key);
-        write_flow(child, out);
-    }
-    weir_buffer_text(out, map ? "}" : "]");
-}
-
-static struct weir_node *new_node(struct reader *reader, enum weir_node_kind kind) {
-    struct weir_node *node = calloc(1, sizeof *node);
-    if (node == NULL) return NULL;
-    node->kind = kind;
-    node->want = true;
-    node->made_before = reader->keep->inside->made;
-    reader->keep->inside->made = node;
-    return node;
-}
-
-static void name_node(struct weir_node *node, const struct weir_yaml *from) {
-    struct weir_buffer text = {0};
-    weir_buffer_printf(&text, "%s: ", from->key);
-    write_flow(from, &text);
-    size_t size = text.failed ? 0 : text.size;
-    if (size >= sizeof node->text) {
-        size = sizeof node->text - 4;
-        memcpy(node->text + size, "...", 4);
-    }
-    if (size > 0) memcpy(node->text, text.bytes, size);
-    if (node->text[size] != '.') node->text[size] = 0;
-    weir_buffer_free(&text);
-}
-
-/* ---- values ---- */
-
-static bool read_ns(const char *text, double *out) {
-    uint64_t ns;
-    if (!weir_value_duration(text, &ns)) return false;
-    *out = (double)ns;
-    return true;
-}
-static bool read_count(const char *text, double *out) {
-    int64_t count;
-    if (!weir_value_integer(text, &count) || count < 0) return false;
-    *out = (double)count;
-    return true;
-}
-
-static const char *skip_blanks(const char *text) {
-    while (*text == ' ' || *text == '\t')
-        text++;
-    return text;
-}
-
-/* ">750ms", "<= 2s", "100ms..2s" (both ends in), "500" */
-static bool read_range(const char *text, bool (*read)(const char *text, double *out), struct weir_range *range) {
-    char low[64];
-    *range = (struct weir_range){.min = -1.0 / 0.0, .max = 1.0 / 0.0};
-    text = skip_blanks(text);
-    const char *dots = strstr(text, "..");
-    if (dots != NULL) {
-        size_t size = (size_t)(dots - text);
-        if (size >= sizeof low) return false;
-        memcpy(low, text, size);
-        while (size > 0 && low[size - 1] == ' ')
-            size--;
-        low[size] = 0;
-        return read(low, &range->min) && read(skip_blanks(dots + 2), &range->max) && range->min <= range->max;
-    }
-    bool above = *text == '>', below = *text == '<', open = text[0] != 0 && text[1] != '=';
-    if (!above && !below) {
-        if (!read(text, &range->min)) return false;
-        range->max = range->min;
-        return true;
-    }
-    text = skip_blanks(text + (open ? 1 : 2));
-    if (above) range->min_open = open;
-    if (below) range->max_open = open;
-    return read(text, above ? &range->min : &range->max);
-}
-
-enum { RANGES_MAX = 16 };
-
-static enum weir_status read_ranges(struct reader *reader, const struct weir_yaml *from, struct weir_node *node,
-                                    bool (*read)(const char *text, double *out), const char *what) {
-    const struct weir_yaml *one = from->kind == WEIR_YAML_LIST ? from->first : from;
-    uint32_t count = from->kind == WEIR_YAML_LIST ? from->count : 1;
-    if (count == 0 || count > RANGES_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: %s", from->key,
-                              count == 0 ? "an empty list" : "more than 16 entries");
-    node->ranges = calloc(count, sizeof *node->ranges);
-    if (node->ranges == NULL) return no_memory(reader);
-    for (node->count = 0; node->count < count; node->count++, one = one->next) {
-        if (!is_text(one) || !read_range(one->text, read, &node->ranges[node->count]))
-            return not_a(reader, one, from->key, what);
-    }
-    return WEIR_OK;
-}
-
-static bool is_names(enum weir_node_kind kind) {
-    return kind == WEIR_NODE_SERVICE || kind == WEIR_NODE_OPERATION;
-}
-
-static enum weir_status read_wanted(struct reader *reader, const struct weir_yaml *from, enum weir_node_kind kind,
-                                    const char *key, struct weir_wanted *wanted) {
-    char name[WEIR_NAME_BYTES_MAX * 5 / 2 + 8];
-    if (!is_text(from)) return wrong_kind(reader, from, key, "text");
-    const char *text = from->text;
-    size_t size = strlen(text);
-    if (size == 0 && is_names(kind)) return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: is empty", key);
-    wanted->prefix = size > 0 && text[size - 1] == '*';
-    if (is_names(kind)) {
-        if (size > WEIR_NAME_BYTES_MAX)
-            return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: a name is longer than %d bytes", key,
-                                  WEIR_NAME_BYTES_MAX);
-        if (!wanted->prefix && kind == WEIR_NODE_OPERATION) { /* spans carry templated names */
-            size = weir_operation_template((const uint8_t *)text, size, name, sizeof name);
-            text = name;
-        }
-        if (!wanted->prefix) {
-            wanted->id = weir_names_intern(reader->names, text, size);
-            if (wanted->id == WEIR_NAME_OVERFLOW)
-                return weir_yaml_fail(reader->doc, from->line, reader->err,
-                                      "no room for one more name (memory.names), or the name is `overflow`");
-        }
-    }
-    if (wanted->prefix) size--;
-    wanted->is_number = weir_value_number(from->text, &wanted->number);
-    wanted->text = malloc(size + 1);
-    if (wanted->text == NULL) return no_memory(reader);
-    memcpy(wanted->text, text, size);
-    wanted->text[size] = 0;
-    wanted->size = (uint32_t)size;
-    return WEIR_OK;
-}
-
-static enum weir_status read_texts(struct reader *reader, const struct weir_yaml *from, struct weir_node *node) {
-    const struct weir_yaml *one = from->kind == WEIR_YAML_LIST ? from->first : from;
-    uint32_t count = from->kind == WEIR_YAML_LIST ? from->count : 1;
-    if (count == 0 || count > KEEP_TEXTS_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: %s", from->key,
-                              count == 0 ? "an empty list" : "more than 64 entries");
-    node->wanted = calloc(count, sizeof *node->wanted);
-    if (node->wanted == NULL) return no_memory(reader);
-    for (node->count = 0; node->count < count; one = one->next) {
-        enum weir_status status = read_wanted(reader, one, node->kind, from->key, &node->wanted[node->count++]);
-        if (status != WEIR_OK) return status;
-    }
-    return WEIR_OK;
-}
-
-/* ---- attributes ---- */
-
-static enum weir_status attribute_index(struct reader *reader, const struct weir_yaml *from, const char *key,
-                                        uint8_t *index) {
-    struct weir_keep_inside *inside = reader->keep->inside;
-    size_t size = strlen(key);
-    for (uint32_t i = 0; i < inside->attribute_count; i++) {
-        if (strcmp(inside->attributes[i], key) != 0) continue;
-        *index = (uint8_t)i;
-        return WEIR_OK;
-    }
-    if (size == 0) return weir_yaml_fail(reader->doc, from->line, reader->err, "key: is empty");
-    if (inside->attribute_count == KEEP_ATTRIBUTES_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "more than %d different attributes in one policy",
-                              KEEP_ATTRIBUTES_MAX);
-    char *copy = strdup(key);
-    if (copy == NULL) return no_memory(reader);
-    *index = (uint8_t)inside->attribute_count;
-    inside->attributes[inside->attribute_count++] = copy;
-    inside->ends[(uint8_t)key[size - 1]] |= 1ull << (size & 63);
-    reader->keep->asks_attributes = true;
-    return WEIR_OK;
-}
-
-static enum weir_status compile(struct reader *reader, const struct weir_yaml *from, struct weir_node *node) {
-    int code;
-    PCRE2_SIZE at;
-    if (!is_text(from)) return wrong_kind(reader, from, "matches", "a regular expression");
-    node->code = pcre2_compile((PCRE2_SPTR)from->text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C,
-                               &code, &at, NULL);
-    if (node->code == NULL) {
-        PCRE2_UCHAR why[120];
-        pcre2_get_error_message(code, why, sizeof why);
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "matches: at character %zu: %s", (size_t)at,
-                              (const char *)why);
-    }
-    pcre2_jit_compile(node->code, PCRE2_JIT_COMPLETE); /* without it, it is only slower */
-    return WEIR_OK;
-}
-
-static bool read_any_number(const char *text, double *out) {
-    return weir_value_number(text, out);
-}
-
-/* range: ">= 500", or { min: 1, max: 2 } */
-static enum weir_status read_attribute_range(struct reader *reader, const struct weir_yaml *from,
-                                             struct weir_node *node) {
-    static const char *const known[] = {"min", "max"};
-    if (from->kind != WEIR_YAML_MAP) return read_ranges(reader, from, node, read_any_number, "a range of numbers");
-    node->ranges = calloc(1, sizeof *node->ranges);
-    if (node->ranges == NULL) return no_memory(reader);
-    node->count = 1;
-    node->ranges[0] = (struct weir_range){.min = -1.0 / 0.0, .max = 1.0 / 0.0};
-    for (const struct weir_yaml *child = from->first; child != NULL; child = child->next) {
-        bool min = strcmp(child->key, "min") == 0;
-        if (!min && strcmp(child->key, "max") != 0)
-            return weir_yaml_unknown(reader->doc, child, "range", known, 2, reader->err);
-        if (!is_text(child) || !weir_value_number(child->text, min ? &node->ranges[0].min : &node->ranges[0].max))
-            return not_a(reader, child, child->key, "a number");
-    }
-    if (from->first == NULL || node->ranges[0].min > node->ranges[0].max)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "range: has no number in it");
-    return WEIR_OK;
-}
-
-static enum weir_status read_attribute(struct reader *reader, const struct weir_yaml *from, struct weir_node **out) {
-    static const char *const known[] = {"key", "equals", "matches", "range", "exists"};
-    if (from->kind != WEIR_YAML_MAP)
-        return wrong_kind(reader, from, "attribute", "{ key: ..., equals | matches | range | exists: ... }");
-    const struct weir_yaml *key = weir_yaml_get(from, "key"), *how = NULL;
-    for (const struct weir_yaml *child = from->first; child != NULL; child = child->next) {
-        if (child == key) continue;
-        bool is_known = false;
-        for (size_t i = 1; i < 5; i++)
-            is_known = is_known || strcmp(child->key, known[i]) == 0;
-        if (!is_known) return weir_yaml_unknown(reader->doc, child, "attribute", known, 5, reader->err);
-        if (how != NULL)
-            return weir_yaml_fail(reader->doc, child->line, reader->err, "attribute: %s and %s; one is needed",
-                                  how->key, child->key);
-        how = child;
-    }
-    if (key == NULL || !is_text(key))
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "attribute: has no key");
-    if (how == NULL)
-        return weir_yaml_fail(reader->doc, from->line, reader->err,
-                              "attribute: says neither equals nor matches, range or exists");
-    struct weir_node *node = *out = new_node(reader, WEIR_NODE_EXISTS);
-    if (node == NULL) return no_memory(reader);
-    enum weir_status status = attribute_index(reader, key, key->text, &node->attribute);
-    if (status != WEIR_OK) return status;
-    switch (how->key[1]) {
-    case 'q': node->kind = WEIR_NODE_EQUALS; return read_texts(reader, how, node);
-    case 'a':
-        node->kind = how->key[0] == 'm' ? WEIR_NODE_MATCHES : WEIR_NODE_RANGE;
-        return how->key[0] == 'm' ? compile(reader, how, node) : read_attribute_range(reader, how, node);
-    default: break;
-    }
-    if (!is_text(how) || !weir_value_bool(how->text, &node->want)) return not_a(reader, how, "exists", "true or false");
-    return WEIR_OK;
-}
-
-/* ---- conditions ---- */
-
-static enum weir_status read_conditions(struct reader *reader, const struct weir_yaml *from, const char *path,
-                                        struct weir_node **out);
-
-static void append(struct weir_node *parent, struct weir_node *child) {
-    struct weir_node **last = &parent->first;
-    while (*last != NULL)
-        last = &(*last)->next;
-    *last = child;
-}
-
-/* A list of which each entry is a map of conditions, or of attributes. */
-// NOLINTNEXTLINE(misc-no-recursion)
-static enum weir_status read_list(struct reader *reader, const struct weir_yaml *from, struct weir_node *node,
-                                  bool attributes) {
-    if (from->kind != WEIR_YAML_LIST) return wrong_kind(reader, from, from->key, "a list of conditions");
-    if (from->count == 0) return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: an empty list", from->key);
-    for (const struct weir_yaml *one = from->first; one != NULL; one = one->next) {
-        struct weir_node *child = NULL;
-        enum weir_status status =
-            attributes ? read_attribute(reader, one, &child) : read_conditions(reader, one, from->key, &child);
-        if (status != WEIR_OK) return status;
-        append(node, child);
-    }
-    return WEIR_OK;
-}
-
-static enum weir_status read_kinds(struct reader *reader, const struct weir_yaml *from, struct weir_node *node) {
-    static const char *const kinds[] = {"unspecified", "internal", "server", "client", "producer", "consumer"};
-    const struct weir_yaml *one = from->kind == WEIR_YAML_LIST ? from->first : from;
-    if (one == NULL) return weir_yaml_fail(reader->doc, from->line, reader->err, "kind: an empty list");
-    for (; one != NULL; one = from->kind == WEIR_YAML_LIST ? one->next : NULL) {
-        uint32_t found = 0;
-        for (uint32_t i = 0; is_text(one) && i < 6; i++) {
-            if (strcmp(one->text, kinds[i]) == 0) found = 1u << i;
-        }
-        if (found == 0)
-            return not_a(reader, one, "kind", "one of server, client, producer, consumer, internal, unspecified");
-        node->kinds |= found;
-    }
-    return WEIR_OK;
-}
-
-/* What one span can be asked. NULL in *out: it is none of these. */
-// NOLINTNEXTLINE(misc-no-recursion)
-static enum weir_status read_leaf(struct reader *reader, const struct weir_yaml *from, struct weir_node **out) {
-    static const struct {
-        const char *key;
-        enum weir_node_kind kind;
-    } leaves[] = {
-        {"error", WEIR_NODE_ERROR},   {"service", WEIR_NODE_SERVICE},   {"operation", WEIR_NODE_OPERATION},
-        {"kind", WEIR_NODE_KIND},     {"sampled", WEIR_NODE_SAMPLED},   {"http_status", WEIR_NODE_HTTP_STATUS},
-        {"attribute", WEIR_NODE_ALL}, {"duration", WEIR_NODE_DURATION},
-    };
-    *out = NULL;
-    for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
-        if (strcmp(from->key, leaves[i].key) != 0) continue;
-        if (leaves[i].kind == WEIR_NODE_ALL && from->kind != WEIR_YAML_LIST) {
-            enum weir_status status = read_attribute(reader, from, out);
-            if (status == WEIR_OK) name_node(*out, from);
-            return status;
-        }
-        struct weir_node *node = *out = new_node(reader, leaves[i].kind);
-        if (node == NULL) return no_memory(reader);
-        name_node(node, from);
-        switch (node->kind) {
-        case WEIR_NODE_ALL: return read_list(reader, from, node, true);
-        case WEIR_NODE_SAMPLED:
-        case WEIR_NODE_ERROR:
-            if (node->kind == WEIR_NODE_SAMPLED) reader->keep->asks_attributes = true; /* the bit is in the body */
-            if (!is_text(from) || !weir_value_bool(from->text, &node->want))
-                return not_a(reader, from, from->key, "true or false");
-            return WEIR_OK;
-        case WEIR_NODE_KIND: return read_kinds(reader, from, node);
-        case WEIR_NODE_DURATION:
-            return read_ranges(reader, from, node, read_ns, "a range of durations, as \">750ms\" or \"100ms..2s\"");
-        case WEIR_NODE_HTTP_STATUS:
-            return read_ranges(reader, from, node, read_count, "a range of status codes, as 500 or \"500..599\"");
-        default: return read_texts(reader, from, node);
-        }
-    }
-    return WEIR_OK;
-}
-
-/* The bit of a test that asks `node` of each span; `source` says what it asks. */
-static enum weir_status add_test(struct reader *reader, const struct weir_yaml *from, const struct weir_node *node,
-                                 struct weir_buffer *source, uint8_t *bit) {
-    struct weir_keep *keep = reader->keep;
-    struct weir_keep_inside *inside = keep->inside;
-    weir_buffer_byte(source, 0);
-    if (source->failed) return no_memory(reader);
-    for (uint32_t i = 0; i < keep->test_count; i++) {
-        if (strcmp(inside->tests[i].source, (const char *)source->bytes) != 0) continue;
-        *bit = (uint8_t)i;
-        return WEIR_OK;
-    }
-    if (keep->test_count == WEIR_KEEP_TESTS_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err,
-                              "more than %d different tests of spans in one policy", WEIR_KEEP_TESTS_MAX);
-    char *copy = strdup((const char *)source->bytes);
-    if (copy == NULL) return no_memory(reader);
-    *bit = (uint8_t)keep->test_count;
-    inside->tests[keep->test_count++] = (struct weir_keep_test){.node = node, .source = copy};
-    return WEIR_OK;
-}
-
-/* A condition of a trace that asks its spans: one of them is so. */
-static enum weir_status read_test(struct reader *reader, const struct weir_yaml *from, struct weir_node *asked,
-                                  struct weir_node **out) {
-    struct weir_buffer source = {0};
-    struct weir_node *node = *out = new_node(reader, WEIR_NODE_TEST);
-    if (node == NULL) return no_memory(reader);
-    name_node(node, from);
-    if (asked->kind == WEIR_NODE_ERROR || asked->kind == WEIR_NODE_SAMPLED) {
-        node->want = asked->want; /* none of them is: the same bit, the other way round */
-        asked->want = true;
-        weir_buffer_text(&source, from->key);
-    } else {
-        weir_buffer_printf(&source, "%s: ", from->key);
-        write_flow(from, &source);
-    }
-    enum weir_status status = add_test(reader, from, asked, &source, &node->bit);
-    weir_buffer_free(&source);
+static enum weir_status read_count_in(const struct weir_keep_reader *reader, const struct weir_yaml *from, int64_t min,
+                                      int64_t max, uint32_t *out) {
+    int64_t value = 0;
+    char what[64];
+    snprintf(what, sizeof what, "a number of %lld to %lld", (long long)min, (long long)max);
+    enum weir_status status = weir_reading_whole(&reader->file, from, min, max, what, &value);
+    if (status == WEIR_OK) *out = (uint32_t)value;
     return status;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion)
-static enum weir_status read_one(struct reader *reader, const struct weir_yaml *from, const char *path,
-                                 struct weir_node **out) {
-    static const char *const of_trace[] = {"error",       "duration", "service", "operation", "attribute",
-                                           "http_status", "kind",     "spans",   "sampled",   "span",
-                                           "root",        "all",      "any",     "not"};
-    static const char *const of_span[] = {"error", "duration", "service", "operation", "attribute", "http_status",
-                                          "kind",  "sampled",  "all",     "any",       "not"};
-    enum weir_status status;
-    if (strcmp(from->key, "all") == 0 || strcmp(from->key, "any") == 0) {
-        *out = new_node(reader, from->key[1] == 'l' ? WEIR_NODE_ALL : WEIR_NODE_ANY);
-        return *out == NULL ? no_memory(reader) : read_list(reader, from, *out, false);
-    }
-    if (strcmp(from->key, "not") == 0) {
-        status = read_conditions(reader, from, "not", out);
-        if (status == WEIR_OK) (*out)->kind = WEIR_NODE_NOT;
-        return status;
-    }
-    bool is_root = strcmp(from->key, "root") == 0;
-    if (!reader->in_span && (is_root || strcmp(from->key, "span") == 0)) {
-        struct weir_node *asked = NULL;
-        reader->in_span = true;
-        status = read_conditions(reader, from, from->key, &asked);
-        reader->in_span = false;
-        if (status != WEIR_OK) return status;
-        struct weir_node *root = is_root ? new_node(reader, WEIR_NODE_ROOT) : NULL;
-        if (is_root && root == NULL) return no_memory(reader);
-        if (is_root) append(asked, root);
-        return read_test(reader, from, asked, out);
-    }
-    if (!reader->in_span && (strcmp(from->key, "duration") == 0 || strcmp(from->key, "spans") == 0)) {
-        bool duration = from->key[0] == 'd';
-        *out = new_node(reader, duration ? WEIR_NODE_TRACE_DURATION : WEIR_NODE_SPAN_COUNT);
-        if (*out == NULL) return no_memory(reader);
-        name_node(*out, from);
-        return read_ranges(reader, from, *out, duration ? read_ns : read_count,
-                           duration ? "a range of durations, as \">750ms\" or \"100ms..2s\""
-                                    : "a range of counts, as \">100\"");
-    }
-    struct weir_node *leaf = NULL;
-    status = read_leaf(reader, from, &leaf);
-    if (status != WEIR_OK) return status;
-    if (leaf == NULL) {
-        return reader->in_span
-                   ? weir_yaml_unknown(reader->doc, from, path, of_span, sizeof of_span / sizeof *of_span, reader->err)
-                   : weir_yaml_unknown(reader->doc, from, path, of_trace, sizeof of_trace / sizeof *of_trace,
-                                       reader->err);
-    }
-    if (!reader->in_span) return read_test(reader, from, leaf, out);
-    *out = leaf;
-    return WEIR_OK;
-}
-
-/* A map of conditions, all of which have to hold: an ALL node. */
-// NOLINTNEXTLINE(misc-no-recursion)
-static enum weir_status read_conditions(struct reader *reader, const struct weir_yaml *from, const char *path,
-                                        struct weir_node **out) {
-    if (from->kind != WEIR_YAML_MAP) return wrong_kind(reader, from, path, "a map of conditions");
-    if (from->count == 0) return weir_yaml_fail(reader->doc, from->line, reader->err, "%s: has no condition", path);
-    struct weir_node *all = *out = new_node(reader, WEIR_NODE_ALL);
-    if (all == NULL) return no_memory(reader);
-    for (const struct weir_yaml *child = from->first; child != NULL; child = child->next) {
-        struct weir_node *one = NULL;
-        enum weir_status status = read_one(reader, child, path, &one);
-        if (status != WEIR_OK) return status;
-        append(all, one);
-    }
-    return WEIR_OK;
-}
-
-/* ---- rules ---- */
-
-static enum weir_status read_ratio(const struct reader *reader, const struct weir_yaml *from, double *out) {
-    if (!is_text(from) || !weir_value_ratio(from->text, out))
-        return not_a(reader, from, from->key, "a rate of 0 to 1 or \"0%\" to \"100%\"");
-    return WEIR_OK;
-}
-
-static enum weir_status read_positive(const struct reader *reader, const struct weir_yaml *from, double *out) {
-    double value;
-    if (!is_text(from) || !weir_value_number(from->text, &value) || !(value > 0) || value > 1e9)
-        return not_a(reader, from, from->key, "a number above 0");
-    *out = value;
-    return WEIR_OK;
-}
-
-static enum weir_status read_count_in(const struct reader *reader, const struct weir_yaml *from, int64_t min,
-                                      int64_t max, uint32_t *out) {
-    int64_t value;
-    char what[64];
-    snprintf(what, sizeof what, "a number of %lld to %lld", (long long)min, (long long)max);
-    if (!is_text(from) || !weir_value_integer(from->text, &value) || value < min || value > max)
-        return not_a(reader, from, from->key, what);
-    *out = (uint32_t)value;
-    return WEIR_OK;
-}
-
-static enum weir_status read_duration_in(const struct reader *reader, const struct weir_yaml *from, uint64_t min_ns,
-                                         uint64_t max_ns, uint64_t *out) {
-    char what[96], low[24], high[24];
-    weir_value_print_duration(min_ns, low, sizeof low);
-    weir_value_print_duration(max_ns, high, sizeof high);
-    snprintf(what, sizeof what, "a duration of %s to %s", low, high);
-    uint64_t ns;
-    if (!is_text(from) || !weir_value_duration(from->text, &ns) || ns < min_ns || ns > max_ns)
-        return not_a(reader, from, from->key, what);
-    *out = ns;
-    return WEIR_OK;
-}
-
-static enum weir_status read_key(struct reader *reader, const struct weir_yaml *from, enum weir_dynamic_field *field) {
+static enum weir_status read_key(struct weir_keep_reader *reader, const struct weir_yaml *from,
+                                 enum weir_dynamic_field *field) {
     static const char *const fields[] = {"service", "operation", "status", "http_status"};
     static const char *const known[] = {"attribute"};
     struct weir_keep_inside *inside = reader->keep->inside;
-    for (uint32_t i = 0; is_text(from) && i < 4; i++) {
+    for (uint32_t i = 0; weir_reading_is_text(from) && i < 4; i++) {
         if (strcmp(from->text, fields[i]) != 0) continue;
         *field = (enum weir_dynamic_field)i;
         return WEIR_OK;
     }
     if (from->kind != WEIR_YAML_MAP)
-        return not_a(reader, from, "keys", "one of service, operation, status, http_status, { attribute: KEY }");
+        return weir_reading_not_a(&reader->file, from, "keys",
+                                  "one of service, operation, status, http_status, { attribute: KEY }");
     const struct weir_yaml *key = weir_yaml_get(from, "attribute");
     for (const struct weir_yaml *child = from->first; child != NULL; child = child->next) {
-        if (child != key) return weir_yaml_unknown(reader->doc, child, "keys", known, 1, reader->err);
+        if (child != key) return weir_yaml_unknown(reader->file.doc, child, "keys", known, 1, reader->file.err);
     }
-    if (key == NULL || !is_text(key)) return wrong_kind(reader, from, "keys", "{ attribute: KEY }");
+    if (key == NULL || !weir_reading_is_text(key))
+        return weir_reading_wrong_kind(&reader->file, from, "keys", "{ attribute: KEY }");
     uint8_t index;
-    enum weir_status status = attribute_index(reader, key, key->text, &index);
+    enum weir_status status = weir_keep_attribute(reader, key, key->text, &index);
     if (status != WEIR_OK) return status;
     uint32_t value = 0;
     while (value < inside->value_count && inside->values[value] != index)
         value++;
     if (value == WEIR_TRACE_VALUES_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err,
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
                               "keys: more than %d different attributes in one policy", WEIR_TRACE_VALUES_MAX);
     if (value == inside->value_count) inside->values[inside->value_count++] = index;
     *field = value == 0 ? WEIR_DYNAMIC_VALUE_0 : WEIR_DYNAMIC_VALUE_1;
     return WEIR_OK;
 }
 
-static enum weir_status read_dynamic(struct reader *reader, const struct weir_yaml *from, struct weir_keep_rule *rule) {
+static enum weir_status read_dynamic(struct weir_keep_reader *reader, const struct weir_yaml *from,
+                                     struct weir_keep_rule *rule) {
     static const char *const known[] = {"keys", "traces_per_second", "share", "window", "max_keys"};
-    if (from->kind != WEIR_YAML_MAP) return wrong_kind(reader, from, "dynamic", "{ keys: [...], share: ... }");
+    if (from->kind != WEIR_YAML_MAP)
+        return weir_reading_wrong_kind(&reader->file, from, "dynamic", "{ keys: [...], share: ... }");
     struct weir_dynamic_config *dynamic = rule->dynamic = calloc(1, sizeof *dynamic);
-    if (dynamic == NULL) return no_memory(reader);
+    if (dynamic == NULL) return weir_reading_no_memory(&reader->file);
     dynamic->window_ns = 30 * WEIR_S;
     dynamic->keys_max = 500;
     enum weir_status status = WEIR_OK;
@@ -577,52 +69,58 @@ static enum weir_status read_dynamic(struct reader *reader, const struct weir_ya
         if (strcmp(child->key, "traces_per_second") == 0) {
             status = read_positive(reader, child, &dynamic->traces_per_second);
         } else if (strcmp(child->key, "share") == 0) {
-            status = read_ratio(reader, child, &dynamic->share);
-            if (status == WEIR_OK && dynamic->share == 0) status = not_a(reader, child, "share", "above 0");
+            status = weir_reading_ratio(&reader->file, child, &dynamic->share);
+            if (status == WEIR_OK && dynamic->share == 0)
+                status = weir_reading_not_a(&reader->file, child, "share", "above 0");
         } else if (strcmp(child->key, "window") == 0) {
-            status = read_duration_in(reader, child, WEIR_S, 3600 * WEIR_S, &dynamic->window_ns);
+            status = weir_reading_duration(&reader->file, child, WEIR_S, 3600 * WEIR_S, &dynamic->window_ns);
         } else if (strcmp(child->key, "max_keys") == 0) {
             status = read_count_in(reader, child, 1, 100000, &dynamic->keys_max);
         } else if (strcmp(child->key, "keys") == 0) {
             if (child->kind != WEIR_YAML_LIST || child->count == 0 || child->count > WEIR_DYNAMIC_KEYS_MAX)
-                return wrong_kind(reader, child, "keys", "a list of 1 to 4 fields");
+                return weir_reading_wrong_kind(&reader->file, child, "keys", "a list of 1 to 4 fields");
             for (const struct weir_yaml *one = child->first; status == WEIR_OK && one != NULL; one = one->next)
                 status = read_key(reader, one, &dynamic->fields[dynamic->field_count++]);
         } else {
-            return weir_yaml_unknown(reader->doc, child, "dynamic", known, 5, reader->err);
+            return weir_yaml_unknown(reader->file.doc, child, "dynamic", known, 5, reader->file.err);
         }
     }
     if (status != WEIR_OK) return status;
-    if (dynamic->field_count == 0) return weir_yaml_fail(reader->doc, from->line, reader->err, "dynamic: has no keys");
+    if (dynamic->field_count == 0)
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err, "dynamic: has no keys");
     if ((dynamic->traces_per_second > 0) == (dynamic->share > 0))
-        return weir_yaml_fail(reader->doc, from->line, reader->err,
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
                               "dynamic: one goal is needed, traces_per_second or share");
     return WEIR_OK;
 }
 
-static enum weir_status read_name(struct reader *reader, const struct weir_yaml *from, struct weir_keep_rule *rule) {
-    if (!is_text(from) || *from->text == 0 || strlen(from->text) > 64)
-        return not_a(reader, from, "name", "a name of 1 to 64 bytes");
+static enum weir_status read_name(struct weir_keep_reader *reader, const struct weir_yaml *from,
+                                  struct weir_keep_rule *rule) {
+    if (!weir_reading_is_text(from) || *from->text == 0 || strlen(from->text) > 64)
+        return weir_reading_not_a(&reader->file, from, "name", "a name of 1 to 64 bytes");
     if (strcmp(from->text, "none") == 0 || strcmp(from->text, "forced") == 0)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "name: %s is what Weir calls traces that %s",
-                              from->text, from->text[0] == 'n' ? "no rule matches" : "are kept before any rule");
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
+                              "name: %s is what Weir calls traces that %s", from->text,
+                              from->text[0] == 'n' ? "no rule matches" : "are kept before any rule");
     for (const struct weir_keep_rule *other = reader->keep->rules; other < rule; other++) {
         if (strcmp(other->name, from->text) == 0)
-            return weir_yaml_fail(reader->doc, from->line, reader->err, "name: %s is the name of the rule in line %d",
-                                  from->text, other->line);
+            return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
+                                  "name: %s is the name of the rule in line %d", from->text, other->line);
     }
     rule->name = strdup(from->text);
-    if (rule->name == NULL) return no_memory(reader);
-    rule->name_id = weir_names_intern(reader->names, from->text, strlen(from->text));
+    if (rule->name == NULL) return weir_reading_no_memory(&reader->file);
+    rule->name_id = weir_names_intern(reader->file.names, from->text, strlen(from->text));
     if (rule->name_id == WEIR_NAME_OVERFLOW)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "no room for one more name (memory.names)");
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
+                              "no room for one more name (memory.names)");
     return WEIR_OK;
 }
 
-static enum weir_status read_rule(struct reader *reader, const struct weir_yaml *from, uint32_t r) {
+static enum weir_status read_rule(struct weir_keep_reader *reader, const struct weir_yaml *from, uint32_t r) {
     static const char *const known[] = {"name", "when", "rate", "max_traces_per_second", "dynamic", "dry_run"};
     struct weir_keep_rule *rule = &reader->keep->rules[r];
-    if (from->kind != WEIR_YAML_MAP) return wrong_kind(reader, from, "rules", "{ name: ..., when: ... } in each entry");
+    if (from->kind != WEIR_YAML_MAP)
+        return weir_reading_wrong_kind(&reader->file, from, "rules", "{ name: ..., when: ... } in each entry");
     rule->line = from->line;
     rule->rate = 1;
     enum weir_status status = WEIR_OK;
@@ -631,76 +129,76 @@ static enum weir_status read_rule(struct reader *reader, const struct weir_yaml 
             status = read_name(reader, child, rule);
         } else if (strcmp(child->key, "when") == 0) {
             struct weir_node *when = NULL;
-            status = read_conditions(reader, child, "when", &when);
+            status = weir_keep_read_when(reader, child, "when", &when);
             reader->keep->inside->when[r] = when;
         } else if (strcmp(child->key, "rate") == 0) {
-            status = read_ratio(reader, child, &rule->rate);
+            status = weir_reading_ratio(&reader->file, child, &rule->rate);
         } else if (strcmp(child->key, "max_traces_per_second") == 0) {
             status = read_positive(reader, child, &rule->max_traces_per_second);
         } else if (strcmp(child->key, "dynamic") == 0) {
             status = read_dynamic(reader, child, rule);
         } else if (strcmp(child->key, "dry_run") == 0) {
-            if (!is_text(child) || !weir_value_bool(child->text, &rule->dry_run))
-                status = not_a(reader, child, "dry_run", "true or false");
+            status = weir_reading_flag(&reader->file, child, &rule->dry_run);
         } else {
-            status = weir_yaml_unknown(reader->doc, child, "rules", known, sizeof known / sizeof *known, reader->err);
+            status = weir_yaml_unknown(reader->file.doc, child, "rules", known, sizeof known / sizeof *known,
+                                       reader->file.err);
         }
     }
     if (status != WEIR_OK) return status;
-    if (rule->name == NULL) return weir_yaml_fail(reader->doc, from->line, reader->err, "rules: an entry has no name");
+    if (rule->name == NULL)
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err, "rules: an entry has no name");
     if (rule->rate == 0 && (rule->max_traces_per_second > 0 || rule->dynamic != NULL))
-        return weir_yaml_fail(reader->doc, from->line, reader->err,
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err,
                               "rule %s: a rate of 0 keeps nothing; its limit has no effect", rule->name);
     rule->threshold = weir_threshold_of(rule->rate);
     return WEIR_OK;
 }
 
-static enum weir_status read_rules(struct reader *reader, const struct weir_yaml *from) {
+static enum weir_status read_rules(struct weir_keep_reader *reader, const struct weir_yaml *from) {
     uint32_t dynamic = 0;
     if (from->kind == WEIR_YAML_NULL) return WEIR_OK;
-    if (from->kind != WEIR_YAML_LIST) return wrong_kind(reader, from, "rules", "a list of rules");
+    if (from->kind != WEIR_YAML_LIST) return weir_reading_wrong_kind(&reader->file, from, "rules", "a list of rules");
     if (from->count > WEIR_KEEP_RULES_MAX)
-        return weir_yaml_fail(reader->doc, from->line, reader->err, "rules: more than %d", WEIR_KEEP_RULES_MAX);
+        return weir_yaml_fail(reader->file.doc, from->line, reader->file.err, "rules: more than %d",
+                              WEIR_KEEP_RULES_MAX);
     for (const struct weir_yaml *one = from->first; one != NULL; one = one->next) {
         enum weir_status status = read_rule(reader, one, reader->keep->rule_count);
         if (status != WEIR_OK) return status;
         dynamic += reader->keep->rules[reader->keep->rule_count++].dynamic != NULL;
         if (dynamic > WEIR_KEEP_DYNAMIC_MAX)
-            return weir_yaml_fail(reader->doc, one->line, reader->err, "rules: more than %d with dynamic",
+            return weir_yaml_fail(reader->file.doc, one->line, reader->file.err, "rules: more than %d with dynamic",
                                   WEIR_KEEP_DYNAMIC_MAX);
     }
     return WEIR_OK;
 }
 
-static enum weir_status read_top(struct reader *reader, const struct weir_yaml *from) {
+static enum weir_status read_top(struct weir_keep_reader *reader, const struct weir_yaml *from) {
     static const char *const known[] = {"wait",     "quiet", "memory", "max_trace_spans", "max_trace_bytes",
                                         "compress", "rules"};
     struct weir_keep *keep = reader->keep;
     if (from->kind == WEIR_YAML_NULL) return WEIR_OK;
-    if (from->kind != WEIR_YAML_MAP) return wrong_kind(reader, from, "keep", "a map");
+    if (from->kind != WEIR_YAML_MAP) return weir_reading_wrong_kind(&reader->file, from, "keep", "a map");
     enum weir_status status = WEIR_OK;
     for (const struct weir_yaml *child = from->first; status == WEIR_OK && child != NULL; child = child->next) {
         if (strcmp(child->key, "wait") == 0) {
-            status = read_duration_in(reader, child, 100 * WEIR_MS, 3600 * WEIR_S, &keep->wait_ns);
+            status = weir_reading_duration(&reader->file, child, 100 * WEIR_MS, 3600 * WEIR_S, &keep->wait_ns);
         } else if (strcmp(child->key, "quiet") == 0) {
-            status = read_duration_in(reader, child, 0, 3600 * WEIR_S, &keep->quiet_ns);
+            status = weir_reading_duration(&reader->file, child, 0, 3600 * WEIR_S, &keep->quiet_ns);
         } else if (strcmp(child->key, "memory") == 0) {
-            if (!is_text(child) || !weir_value_bytes(child->text, &keep->memory_bytes) ||
-                keep->memory_bytes < 4ull << 20 || keep->memory_bytes > 1ull << 40)
-                status = not_a(reader, child, "memory", "a size of 4MiB to 1TiB");
+            status = weir_reading_bytes(&reader->file, child, 4 << 20, 1ull << 40, "a size of 4MiB to 1TiB",
+                                        &keep->memory_bytes);
         } else if (strcmp(child->key, "max_trace_spans") == 0) {
             status = read_count_in(reader, child, 1, 1000000, &keep->trace_spans_max);
         } else if (strcmp(child->key, "max_trace_bytes") == 0) {
-            if (!is_text(child) || !weir_value_bytes(child->text, &keep->trace_bytes_max) ||
-                keep->trace_bytes_max < 64 << 10 || keep->trace_bytes_max > 256 << 20)
-                status = not_a(reader, child, "max_trace_bytes", "a size of 64KiB to 256MiB");
+            status = weir_reading_bytes(&reader->file, child, 64 << 10, 256 << 20, "a size of 64KiB to 256MiB",
+                                        &keep->trace_bytes_max);
         } else if (strcmp(child->key, "compress") == 0) {
-            if (!is_text(child) || !weir_value_bool(child->text, &keep->compress))
-                status = not_a(reader, child, "compress", "true or false");
+            status = weir_reading_flag(&reader->file, child, &keep->compress);
         } else if (strcmp(child->key, "rules") == 0) {
             status = read_rules(reader, child);
         } else {
-            status = weir_yaml_unknown(reader->doc, child, "keep", known, sizeof known / sizeof *known, reader->err);
+            status = weir_yaml_unknown(reader->file.doc, child, "keep", known, sizeof known / sizeof *known,
+                                       reader->file.err);
         }
     }
     return status;
@@ -709,8 +207,8 @@ static enum weir_status read_top(struct reader *reader, const struct weir_yaml *
 enum weir_status weir_keep_read(const struct weir_yaml_doc *doc, const struct weir_yaml *node, struct weir_names *names,
                                 struct weir_keep **keep, struct weir_error *err) {
     struct weir_keep *made = calloc(1, sizeof *made);
-    struct reader reader = {.doc = doc, .names = names, .keep = made, .err = err};
-    if (made == NULL) return no_memory(&reader);
+    struct weir_keep_reader reader = {.file = {doc, names, err}, .keep = made};
+    if (made == NULL) return weir_reading_no_memory(&reader.file);
     made->wait_ns = 10 * WEIR_S;
     made->quiet_ns = WEIR_S;
     made->memory_bytes = 256ull << 20;
@@ -723,7 +221,7 @@ enum weir_status weir_keep_read(const struct weir_yaml_doc *doc, const struct we
     if (made->inside != NULL) made->inside->match = pcre2_match_context_create(NULL);
     enum weir_status status = WEIR_OK;
     if (made->inside == NULL || made->inside->match == NULL) {
-        status = no_memory(&reader);
+        status = weir_reading_no_memory(&reader.file);
     } else {
         /* No text may cost more: a span is asked when it arrives. */
         pcre2_set_match_limit(made->inside->match, 20000);

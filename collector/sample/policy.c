@@ -7,9 +7,9 @@
 #include "collector/config/values.h"
 #include "collector/config/yaml.h"
 #include "collector/core/ledger.h"
-#include "collector/core/operation.h"
 #include "collector/sample/keep.h"
 #include "collector/sample/proxies.h"
+#include "collector/sample/reading.h"
 
 #include <errno.h>
 #include <math.h>
@@ -62,10 +62,8 @@ struct weir_policy {
 };
 
 struct reader {
-    const struct weir_yaml_doc *doc;
-    struct weir_names *names;
+    struct weir_reading file;
     struct weir_policy *policy;
-    struct weir_error *err;
 };
 
 /* ---- one span ---- */
@@ -150,36 +148,6 @@ uint64_t weir_threshold_of(double probability) {
 
 /* ---- the file ---- */
 
-static enum weir_status no_memory(const struct reader *reader) {
-    return weir_fail(reader->err, WEIR_FULL, ENOMEM, true, "%s", reader->doc->name);
-}
-
-static enum weir_status wrong_kind(const struct reader *reader, const struct weir_yaml *node, const char *path,
-                                   const char *wanted) {
-    return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: is %s, %s is needed", path,
-                          weir_yaml_kind_name(node->kind), wanted);
-}
-
-static enum weir_status read_ratio(const struct reader *reader, const struct weir_yaml *node, const char *path,
-                                   double *out) {
-    char shown[64];
-    if (node->kind != WEIR_YAML_TEXT) return wrong_kind(reader, node, path, "a rate");
-    if (weir_value_ratio(node->text, out)) return WEIR_OK;
-    return weir_yaml_fail(reader->doc, node->line, reader->err,
-                          "%s: \"%s\" is not a rate of 0 to 1 or \"0%%\" to \"100%%\"", path,
-                          weir_yaml_show(node->raw, shown, sizeof shown));
-}
-
-static enum weir_status intern(const struct reader *reader, const struct weir_yaml *node, const char *text, size_t size,
-                               uint32_t *id) {
-    *id = weir_names_intern(reader->names, text, size);
-    if (*id == WEIR_NAME_NONE) return weir_yaml_fail(reader->doc, node->line, reader->err, "an empty name");
-    if (*id != WEIR_NAME_OVERFLOW) return WEIR_OK;
-    /* A row for `overflow` would speak for every name that found no room. */
-    return weir_yaml_fail(reader->doc, node->line, reader->err,
-                          "no room for one more name (memory.names), or the name is `overflow`");
-}
-
 static bool grow_rates(struct rates *rates) {
     struct rates more = {.capacity = rates->capacity == 0 ? 16 : 2 * rates->capacity, .count = rates->count};
     more.shift = 64 - (uint64_t)__builtin_ctz(more.capacity);
@@ -213,10 +181,11 @@ static bool put_rate(struct rates *rates, uint64_t key, double rate, bool has_op
 static enum weir_status add_rate(struct reader *reader, const struct weir_yaml *node, uint64_t key, double rate,
                                  bool has_operations) {
     bool twice;
-    if (!put_rate(&reader->policy->rates, key, rate, has_operations, &twice)) return no_memory(reader);
+    if (!put_rate(&reader->policy->rates, key, rate, has_operations, &twice))
+        return weir_reading_no_memory(&reader->file);
     char shown[64];
     if (twice) {
-        return weir_yaml_fail(reader->doc, node->line, reader->err,
+        return weir_yaml_fail(reader->file.doc, node->line, reader->file.err,
                               "%s: is the same operation as one above, once its ids are templated",
                               weir_yaml_show(node->key, shown, sizeof shown));
     }
@@ -229,23 +198,17 @@ static enum weir_status read_operation(struct reader *reader, const struct weir_
     const struct weir_yaml *rate = weir_yaml_get(node, "rate");
     char path[80], shown[64];
     snprintf(path, sizeof path, "operation %s", weir_yaml_show(node->key, shown, sizeof shown));
-    if (node->kind != WEIR_YAML_MAP) return wrong_kind(reader, node, path, "{ rate: ... }");
+    if (node->kind != WEIR_YAML_MAP) return weir_reading_wrong_kind(&reader->file, node, path, "{ rate: ... }");
     for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
-        if (strcmp(child->key, "rate") != 0) return weir_yaml_unknown(reader->doc, child, path, known, 1, reader->err);
+        if (strcmp(child->key, "rate") != 0)
+            return weir_yaml_unknown(reader->file.doc, child, path, known, 1, reader->file.err);
     }
-    if (rate == NULL) return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: has no rate", path);
+    if (rate == NULL) return weir_yaml_fail(reader->file.doc, node->line, reader->file.err, "%s: has no rate", path);
     double share = 0;
-    enum weir_status status = read_ratio(reader, rate, "rate", &share);
+    enum weir_status status = weir_reading_ratio(&reader->file, rate, &share);
     if (status != WEIR_OK) return status;
-    /* Spans carry templated names: "GET /users/42" is "GET /users/{id}" there, so it is here. */
-    char name[WEIR_NAME_BYTES_MAX + 8];
-    size_t size = strlen(node->key);
-    if (size > WEIR_NAME_BYTES_MAX)
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path,
-                              WEIR_NAME_BYTES_MAX);
-    size = weir_operation_template((const uint8_t *)node->key, size, name, sizeof name);
     uint32_t operation;
-    status = intern(reader, node, name, size, &operation);
+    status = weir_reading_operation(&reader->file, node, path, &operation);
     if (status != WEIR_OK) return status;
     return add_rate(reader, node, (uint64_t)service << 32 | operation, share, false);
 }
@@ -254,26 +217,23 @@ static enum weir_status read_service(struct reader *reader, const struct weir_ya
     static const char *const known[] = {"rate", "operations"};
     char path[80], shown[64];
     snprintf(path, sizeof path, "service %s", weir_yaml_show(node->key, shown, sizeof shown));
-    if (node->kind != WEIR_YAML_MAP) return wrong_kind(reader, node, path, "{ rate: ... }");
+    if (node->kind != WEIR_YAML_MAP) return weir_reading_wrong_kind(&reader->file, node, path, "{ rate: ... }");
     double share = inherited;
     const struct weir_yaml *operations = NULL;
     enum weir_status status = WEIR_OK;
     for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) {
         if (strcmp(child->key, "rate") == 0)
-            status = read_ratio(reader, child, "rate", &share);
+            status = weir_reading_ratio(&reader->file, child, &share);
         else if (strcmp(child->key, "operations") == 0)
             operations = child->kind == WEIR_YAML_NULL ? NULL : child;
         else
-            return weir_yaml_unknown(reader->doc, child, path, known, 2, reader->err);
+            return weir_yaml_unknown(reader->file.doc, child, path, known, 2, reader->file.err);
     }
     uint32_t service = WEIR_NAME_NONE;
-    if (strlen(node->key) > WEIR_NAME_BYTES_MAX)
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "%s: a name is longer than %d bytes", path,
-                              WEIR_NAME_BYTES_MAX);
-    if (status == WEIR_OK) status = intern(reader, node, node->key, strlen(node->key), &service);
+    if (status == WEIR_OK) status = weir_reading_name(&reader->file, node, path, &service);
     if (status != WEIR_OK) return status;
     if (operations != NULL && operations->kind != WEIR_YAML_MAP)
-        return wrong_kind(reader, operations, "operations", "a map of operations");
+        return weir_reading_wrong_kind(&reader->file, operations, "operations", "a map of operations");
     status = add_rate(reader, node, (uint64_t)service << 32, share, operations != NULL);
     if (operations == NULL) return status;
     for (const struct weir_yaml *child = operations->first; status == WEIR_OK && child != NULL; child = child->next) {
@@ -288,20 +248,21 @@ static enum weir_status read_collector(struct reader *reader, const struct weir_
     const struct weir_yaml *services = NULL;
     enum weir_status status = WEIR_OK;
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
-    if (node->kind != WEIR_YAML_MAP) return wrong_kind(reader, node, "collector", "a map");
+    if (node->kind != WEIR_YAML_MAP) return weir_reading_wrong_kind(&reader->file, node, "collector", "a map");
     for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) {
         if (strcmp(child->key, "rate") == 0)
-            status = read_ratio(reader, child, "rate", &share);
+            status = weir_reading_ratio(&reader->file, child, &share);
         else if (strcmp(child->key, "services") == 0)
             services = child->kind == WEIR_YAML_NULL ? NULL : child;
         else
-            return weir_yaml_unknown(reader->doc, child, "collector", known, 2, reader->err);
+            return weir_yaml_unknown(reader->file.doc, child, "collector", known, 2, reader->file.err);
     }
     if (status != WEIR_OK) return status;
     reader->policy->threshold = weir_threshold_of(share);
     if (share < 1) reader->policy->keeps_all = false;
     if (services == NULL) return WEIR_OK;
-    if (services->kind != WEIR_YAML_MAP) return wrong_kind(reader, services, "services", "a map of services");
+    if (services->kind != WEIR_YAML_MAP)
+        return weir_reading_wrong_kind(&reader->file, services, "services", "a map of services");
     for (const struct weir_yaml *child = services->first; status == WEIR_OK && child != NULL; child = child->next) {
         status = read_service(reader, child, share);
     }
@@ -311,18 +272,19 @@ static enum weir_status read_collector(struct reader *reader, const struct weir_
 static enum weir_status read_match(struct reader *reader, const struct weir_yaml *match, struct source_row *row) {
     static const char *const known[] = {"receiver", "service"};
     char shown[64];
-    if (match->kind != WEIR_YAML_MAP) return wrong_kind(reader, match, "match", "{ receiver: ..., service: ... }");
+    if (match->kind != WEIR_YAML_MAP)
+        return weir_reading_wrong_kind(&reader->file, match, "match", "{ receiver: ..., service: ... }");
     for (const struct weir_yaml *child = match->first; child != NULL; child = child->next) {
         bool is_receiver = strcmp(child->key, "receiver") == 0;
         if (!is_receiver && strcmp(child->key, "service") != 0)
-            return weir_yaml_unknown(reader->doc, child, "match", known, 2, reader->err);
-        if (child->kind != WEIR_YAML_TEXT) return wrong_kind(reader, child, child->key, "a name");
+            return weir_yaml_unknown(reader->file.doc, child, "match", known, 2, reader->file.err);
+        if (child->kind != WEIR_YAML_TEXT) return weir_reading_wrong_kind(&reader->file, child, child->key, "a name");
         if (!is_receiver) {
             size_t size = strlen(child->text);
             if (size > WEIR_NAME_BYTES_MAX)
-                return weir_yaml_fail(reader->doc, child->line, reader->err, "service: longer than %d bytes",
+                return weir_yaml_fail(reader->file.doc, child->line, reader->file.err, "service: longer than %d bytes",
                                       WEIR_NAME_BYTES_MAX);
-            enum weir_status status = intern(reader, child, child->text, size, &row->service);
+            enum weir_status status = weir_reading_intern(&reader->file, child, child->text, size, &row->service);
             if (status != WEIR_OK) return status;
             continue;
         }
@@ -330,21 +292,22 @@ static enum weir_status read_match(struct reader *reader, const struct weir_yaml
         /* StatsD lines are points: there is no span to weigh. */
         if (row->receiver < 0 || row->receiver == WEIR_RECEIVER_STATSD) {
             return weir_yaml_fail(
-                reader->doc, child->line, reader->err,
+                reader->file.doc, child->line, reader->file.err,
                 "receiver: \"%s\" is not one that brings spans; known are grpc, otlp_http, zipkin, scribe, datagram, "
                 "access_log",
                 weir_yaml_show(child->raw, shown, sizeof shown));
         }
     }
     if (match->first == NULL)
-        return weir_yaml_fail(reader->doc, match->line, reader->err, "match: names neither receiver nor service");
+        return weir_yaml_fail(reader->file.doc, match->line, reader->file.err,
+                              "match: names neither receiver nor service");
     return WEIR_OK;
 }
 
 static enum weir_status read_source(struct reader *reader, const struct weir_yaml *node, struct source_row *row) {
     static const char *const known[] = {"match", "sampled_at"};
     if (node->kind != WEIR_YAML_MAP)
-        return wrong_kind(reader, node, "sources", "{ match: ..., sampled_at: ... } in each entry");
+        return weir_reading_wrong_kind(&reader->file, node, "sources", "{ match: ..., sampled_at: ... } in each entry");
     *row = (struct source_row){.receiver = -1, .line = node->line};
     for (const struct weir_yaml *child = node->first; child != NULL; child = child->next) {
         enum weir_status status;
@@ -352,22 +315,22 @@ static enum weir_status read_source(struct reader *reader, const struct weir_yam
             status = read_match(reader, child, row);
         } else if (strcmp(child->key, "sampled_at") == 0) {
             double share = 0;
-            status = read_ratio(reader, child, "sampled_at", &share);
+            status = weir_reading_ratio(&reader->file, child, &share);
             /* 2^-56 is the least that a threshold can say; it also keeps 1/p finite. */
             if (status == WEIR_OK && share < 0x1p-56) {
-                status = weir_yaml_fail(reader->doc, child->line, reader->err,
+                status = weir_yaml_fail(reader->file.doc, child->line, reader->file.err,
                                         "sampled_at: has to be above 0: nothing would have come");
             }
             if (status == WEIR_OK) row->prior = 1 / share;
         } else {
-            status = weir_yaml_unknown(reader->doc, child, "sources", known, 2, reader->err);
+            status = weir_yaml_unknown(reader->file.doc, child, "sources", known, 2, reader->file.err);
         }
         if (status != WEIR_OK) return status;
     }
     if (weir_yaml_get(node, "match") == NULL)
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no match");
+        return weir_yaml_fail(reader->file.doc, node->line, reader->file.err, "sources: an entry has no match");
     if (row->prior == 0)
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: an entry has no sampled_at");
+        return weir_yaml_fail(reader->file.doc, node->line, reader->file.err, "sources: an entry has no sampled_at");
     return WEIR_OK;
 }
 
@@ -388,7 +351,7 @@ static enum weir_status lay_sources(struct reader *reader, const struct source_r
         bits++;
     policy->source_shift = 64 - bits;
     policy->sources = calloc(1ull << bits, sizeof *policy->sources);
-    if (policy->sources == NULL) return no_memory(reader);
+    if (policy->sources == NULL) return weir_reading_no_memory(&reader->file);
     for (uint32_t i = 0; i < count; i++) {
         if (rows[i].service != WEIR_NAME_NONE) source_slot(policy, rows[i].service)->service = rows[i].service;
     }
@@ -412,12 +375,13 @@ enum { SOURCES_MAX = 4096 }; /* laying down is rows that name no service times s
 
 static enum weir_status read_sources(struct reader *reader, const struct weir_yaml *node) {
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
-    if (node->kind != WEIR_YAML_LIST) return wrong_kind(reader, node, "sources", "a list");
+    if (node->kind != WEIR_YAML_LIST) return weir_reading_wrong_kind(&reader->file, node, "sources", "a list");
     if (node->count > SOURCES_MAX)
-        return weir_yaml_fail(reader->doc, node->line, reader->err, "sources: more than %d entries", SOURCES_MAX);
+        return weir_yaml_fail(reader->file.doc, node->line, reader->file.err, "sources: more than %d entries",
+                              SOURCES_MAX);
     if (node->count == 0) return WEIR_OK;
     struct source_row *rows = calloc(node->count, sizeof *rows);
-    if (rows == NULL) return no_memory(reader);
+    if (rows == NULL) return weir_reading_no_memory(&reader->file);
     enum weir_status status = WEIR_OK;
     uint32_t count = 0;
     for (const struct weir_yaml *child = node->first; status == WEIR_OK && child != NULL; child = child->next) {
@@ -432,14 +396,14 @@ static enum weir_status read_sources(struct reader *reader, const struct weir_ya
 
 static enum weir_status read_proxies(struct reader *reader, const struct weir_yaml *node) {
     if (node->kind == WEIR_YAML_NULL) return WEIR_OK;
-    return weir_proxies_read(reader->doc, node, reader->names, &reader->policy->proxies, reader->err);
+    return weir_proxies_read(reader->file.doc, node, reader->file.names, &reader->policy->proxies, reader->file.err);
 }
 
 static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
     static const char *const known[] = {"proxies", "collector", "sources", "keep"};
     if (root->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (root->kind != WEIR_YAML_MAP)
-        return weir_yaml_fail(reader->doc, root->line, reader->err, "is %s, a map of keys is needed",
+        return weir_yaml_fail(reader->file.doc, root->line, reader->file.err, "is %s, a map of keys is needed",
                               weir_yaml_kind_name(root->kind));
     for (const struct weir_yaml *node = root->first; node != NULL; node = node->next) {
         enum weir_status status;
@@ -448,11 +412,12 @@ static enum weir_status read_top(struct reader *reader, const struct weir_yaml *
         else if (strcmp(node->key, "sources") == 0)
             status = read_sources(reader, node);
         else if (strcmp(node->key, "keep") == 0)
-            status = weir_keep_read(reader->doc, node, reader->names, &reader->policy->keep, reader->err);
+            status =
+                weir_keep_read(reader->file.doc, node, reader->file.names, &reader->policy->keep, reader->file.err);
         else if (strcmp(node->key, "proxies") == 0)
             status = read_proxies(reader, node);
         else
-            status = weir_yaml_unknown(reader->doc, node, "", known, 4, reader->err);
+            status = weir_yaml_unknown(reader->file.doc, node, "", known, 4, reader->file.err);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;
@@ -468,7 +433,7 @@ enum weir_status weir_policy_parse(const char *name, const uint8_t *bytes, size_
     struct weir_yaml_doc *doc = NULL;
     enum weir_status status = weir_yaml_parse(name, bytes, size, &doc, err);
     if (status == WEIR_OK) {
-        struct reader reader = {doc, names, made, err};
+        struct reader reader = {{doc, names, err}, made};
         status = read_top(&reader, doc->root);
         weir_yaml_free(doc);
     }

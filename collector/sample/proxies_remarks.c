@@ -91,6 +91,10 @@ static void remark_operations(const struct remarks *remarks, const struct weir_p
 
 /* A client that is told operations has a sampler for each, and looks at no limit (docs/policy.md, Jaeger clients). */
 static void remark_limit(const struct remarks *remarks, const struct weir_proxies_service *service) {
+    const struct weir_proxies_service *fallback = &remarks->proxies->fallback;
+    bool is_inherited = service != fallback && service->rule.rate < 0 && fallback->max_traces_per_second >= 0 &&
+                        service->max_traces_per_second == fallback->max_traces_per_second;
+    if (is_inherited && fallback->operation_count > 0) return; /* said of the default */
     if (service->max_traces_per_second >= 0 && service->operation_count > 0)
         say(remarks, service->rule.line,
             "max_traces_per_second: has no effect: clients that are told operations, its own or the default's, go by "
@@ -118,6 +122,13 @@ static const struct weir_proxies_service *caught_by(const struct weir_proxies *p
     return NULL;
 }
 
+/* Envoy has one rate for all (dialects/envoy.h). */
+static void remark_envoys(const struct remarks *remarks, const struct weir_proxies_service *service) {
+    if (service->node_count > 0 && service->own_operation_count > 0)
+        say(remarks, service->operations[0].line,
+            "operations: have no effect on the Envoys that `nodes` names, which can be told one rate alone");
+}
+
 static void remark_nodes(const struct remarks *remarks, uint32_t place) {
     const struct weir_proxies *proxies = remarks->proxies;
     const struct weir_proxies_service *service = &proxies->services[place];
@@ -142,6 +153,7 @@ void weir_proxies_remarks(const struct weir_proxies *proxies, void (*say_)(void 
         remark_rule(&remarks, &proxies->services[i].rule);
         remark_limit(&remarks, &proxies->services[i]);
         remark_operations(&remarks, &proxies->services[i]);
+        remark_envoys(&remarks, &proxies->services[i]);
         remark_nodes(&remarks, i);
     }
 }

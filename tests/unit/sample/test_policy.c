@@ -347,7 +347,8 @@ static void test_refused(void **state) {
     refuses("collector: { rate: 10 }\n", "sampling.yaml:1: rate: \"10\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("collector: { rate: -0.1 }\n",
             "sampling.yaml:1: rate: \"-0.1\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
-    refuses("collector: { rate: }\n", "sampling.yaml:1: rate: is nothing, a rate is needed");
+    refuses("collector: { rate: }\n",
+            "sampling.yaml:1: rate: is nothing, a rate of 0 to 1 or \"0%\" to \"100%\" is needed");
     refuses("collector:\n  rates: 1\n", "sampling.yaml:2: collector.rates: unknown key, did you mean rate?");
     refuses("collector:\n  services: [a]\n", "sampling.yaml:2: services: is a list, a map of services is needed");
     refuses("collector:\n  services:\n    a: 0.1\n",

@@ -499,6 +499,17 @@ static void what_can_have_no_effect(void **state) {
                 "      operations: { GET /a: { rate: 0.1 } }\n",
                 "7: rate: is its service's anyway\n"
                 "11: rate: is its service's anyway\n");
+    remarks_are("proxies:\n"
+                "  default: { rate: 0.1, max_traces_per_second: 5, operations: { GET /: { rate: 0 } } }\n"
+                "  services:\n"
+                "    a: {}\n"
+                "    b:\n"
+                "      nodes: [b]\n"
+                "      operations:\n"
+                "        GET /a: { rate: 1 }\n",
+                "2: max_traces_per_second: has no effect: clients that are told operations, its own or the default's, "
+                "go by rates alone\n"
+                "8: operations: have no effect on the Envoys that `nodes` names, which can be told one rate alone\n");
     /* Nodes. */
     remarks_are("proxies:\n"
                 "  default: { rate: 0.1 }\n"
