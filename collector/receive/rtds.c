@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    STREAMS_MAX = 4096,     /* of a lane; some 500 bytes each, with what a gRPC call costs 2 KiB */
+    STREAMS_MAX = 4096,     /* of a lane; 3.6 KB each, with all that a call costs */
     REASON_BYTES_MAX = 200, /* of a refusal's, that are passed on */
     RETRY_MS = 5000,
 };

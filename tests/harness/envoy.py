@@ -184,8 +184,9 @@ class Envoy:
     def start(self, *prefix) -> "Envoy":
         """prefix: a program that becomes Envoy, as taskset does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{self.service}.json"
-        path.write_text(json.dumps(self.config, indent=1))
+        whole = isinstance(self.config, str)  # a YAML file instead
+        path = self.folder / f"{self.service}.{'yaml' if whole else 'json'}"
+        path.write_text(self.config if whole else json.dumps(self.config, indent=1))
         self.process = Process(
             self.service,
             [*prefix, PEERS / "envoy" / "envoy", "-c", path, "-l", "warn", "--concurrency", "1", "--disable-hot-restart"],

@@ -2,6 +2,7 @@
 
 import http.client
 import math
+import re
 import socket
 
 import grpc
@@ -9,6 +10,7 @@ import pytest
 from harness.envoy import Envoy
 from harness.fault_proxy import PASS, FaultProxy, garble
 from harness.net import get_json, wait_until
+from harness.process import ROOT
 from harness.weir import Weir
 from harness.xds import RUNTIME, STREAM_AGGREGATED, Proxy, layers_of, open_and_leave
 
@@ -249,6 +251,28 @@ def test_weir_ends_with_proxies_connected(policy, start, tmp_path):
         follows(start(envoy_of(one, tmp_path / name, name)), 1)
     assert streams(one) == 2
     assert one.stop(timeout=8) == 0  # drain_timeout, which would end all, is 10 s
+
+
+def test_the_example(policy, start, tmp_path):
+    """The bootstrap that docs/policy.md tells to paste from, on other ports."""
+    one = policy.weir("collector: { rate: 1 }\n")
+    envoy = envoy_of(one, tmp_path, "ingress")
+    text = (ROOT / "examples" / "envoy" / "envoy-policy.yaml").read_text()
+    for told, port in ((9901, envoy.admin_port), (10000, envoy.port), (8080, one.admin_port), (4317, one.grpc_port)):
+        text, count = re.subn(rf"port_value: {told}\b", f"port_value: {port}", text)
+        assert count == 1
+    envoy.config = text
+    start(envoy)
+    assert envoy.told_rate() == 0.01  # what its own layer says
+    policy(rate_of(1))
+    follows(envoy, 1)
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=10)
+    connection.request("GET", "/-/healthy")
+    assert connection.getresponse().status == 200
+    assert envoy.traced() == 1
+    settled_at(one, SPANS)
+    assert follower(one, "payments-sidecar-1")["state"] == "current"
+    assert 'service="payments"' in one.page("traces_spanmetrics_calls_total").text
 
 
 # ---- a proxy by hand ----
