@@ -42,7 +42,7 @@ struct weir_await {
     struct waiting *oldest, *newest, **buckets; /* NULL until the first span */
     uint64_t bucket_mask;
     size_t held_bytes, table_bytes;
-    struct weir_join_memory priors; /* of traces: bits of what their roots said */
+    struct weir_join_memory priors; /* of traces: what their roots said, as bits_of() has it */
 };
 
 struct weir_await *weir_await_new(const struct weir_await_env *env) {
@@ -97,7 +97,10 @@ static void forget(struct weir_await *await, struct waiting *waiting) {
     free(waiting);
 }
 
-static void go_on(struct weir_await *await, struct waiting *waiting, double prior, enum cause cause) {
+static const struct weir_said_weight nothing = {.source = WEIR_WEIGHT_UNKNOWN};
+
+static void go_on(struct weir_await *await, struct waiting *waiting, const struct weir_said_weight *said,
+                  enum cause cause) {
     struct weir_batch one = {.bytes = waiting->bytes,
                              .size = waiting->span.size,
                              .capacity = waiting->span.size,
@@ -108,7 +111,7 @@ static void go_on(struct weir_await *await, struct waiting *waiting, double prio
                              .origin_count = 1,
                              .origin_capacity = 1};
     weir_count(await->set, cause, 1);
-    await->env.go_on(await->env.self, &one, 0, prior);
+    await->env.go_on(await->env.self, &one, 0, said);
     forget(await, waiting);
 }
 
@@ -123,7 +126,7 @@ static bool hold(struct weir_await *await, const struct weir_weight_config *conf
     struct waiting *waiting = malloc(sizeof *waiting + span->size);
     if (waiting == NULL) return false;
     while (await->held_bytes + more > limit)
-        go_on(await, await->oldest, 0, MEMORY);
+        go_on(await, await->oldest, &nothing, MEMORY);
     waiting->span = *span;
     waiting->span.offset = 0;
     waiting->span.origin = 0;
@@ -143,30 +146,44 @@ static bool hold(struct weir_await *await, const struct weir_weight_config *conf
     return true;
 }
 
+/* The lowest bit of the number says which source it is: one part in 2^52 less of what a trace carries. */
+static uint64_t bits_of(const struct weir_said_weight *said) {
+    uint64_t bits;
+    memcpy(&bits, &said->prior, sizeof bits);
+    return (bits & ~1ull) | (said->source == WEIR_WEIGHT_TRACE);
+}
+
+static struct weir_said_weight said_by(uint64_t value) {
+    struct weir_said_weight said = {.source = value & 1 ? WEIR_WEIGHT_TRACE : WEIR_WEIGHT_POLICY};
+    value &= ~1ull;
+    memcpy(&said.prior, &value, sizeof value);
+    return said.prior > 0 ? said : nothing;
+}
+
 /* A trace has one root. Where several say that they are (a client and a server that share an id), the one that knows
  * counts. */
 void weir_await_tell(struct weir_await *await, const struct weir_weight_config *config, const struct weir_span *root,
-                     double prior, uint64_t now_ns) {
+                     const struct weir_said_weight *said, uint64_t now_ns) {
     if (!open_tables(await, config)) return;
-    uint64_t bits, key = key_of(await, root->trace_lo);
-    memcpy(&bits, &prior, sizeof bits);
+    uint64_t key = key_of(await, root->trace_lo);
     const struct weir_join_slot *known = weir_join_memory_find(&await->priors, key, now_ns);
-    if (known != NULL && prior <= 0) return;
-    weir_join_memory_set(&await->priors, key, bits, now_ns);
+    if (known != NULL && said->source == WEIR_WEIGHT_UNKNOWN) return;
+    weir_join_memory_set(&await->priors, key, bits_of(said), now_ns);
     for (struct waiting *waiting = await->buckets[key & await->bucket_mask], *next; waiting != NULL; waiting = next) {
         next = waiting->next;
-        if (waiting->span.trace_lo == root->trace_lo) go_on(await, waiting, prior, COMPLETE);
+        if (waiting->span.trace_lo == root->trace_lo) go_on(await, waiting, said, COMPLETE);
     }
 }
 
 enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct weir_weight_config *config,
-                                         const struct weir_batch *batch, uint32_t i, uint64_t now_ns, double *prior) {
-    *prior = 0;
+                                         const struct weir_batch *batch, uint32_t i, uint64_t now_ns,
+                                         struct weir_said_weight *said) {
+    *said = nothing;
     if (!open_tables(await, config)) return WEIR_AWAIT_KNOWN;
     uint64_t key = key_of(await, batch->spans[i].trace_lo);
     const struct weir_join_slot *known = weir_join_memory_find(&await->priors, key, now_ns);
     if (known != NULL) {
-        memcpy(prior, &known->value, sizeof *prior);
+        *said = said_by(known->value);
         return WEIR_AWAIT_KNOWN;
     }
     if (config->wait_ns == 0 || !hold(await, config, batch, i, now_ns)) return WEIR_AWAIT_KNOWN;
@@ -175,12 +192,12 @@ enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct 
 
 void weir_await_tick(struct weir_await *await, const struct weir_weight_config *config, uint64_t now_ns) {
     while (await->oldest != NULL && now_ns - await->oldest->since_ns >= config->wait_ns)
-        go_on(await, await->oldest, 0, TIMEOUT);
+        go_on(await, await->oldest, &nothing, TIMEOUT);
 }
 
 void weir_await_drain(struct weir_await *await) {
     while (await->oldest != NULL)
-        go_on(await, await->oldest, 0, DRAIN);
+        go_on(await, await->oldest, &nothing, DRAIN);
 }
 
 void weir_await_free(struct weir_await *await) {

@@ -41,11 +41,11 @@ void weir_lane_weigh_early(struct lane *lane, const char *receiver, bool follows
 
 /* ---- by the policy ---- */
 
-static void settle(struct lane *lane, struct weir_span *span, double prior) {
+static void settle(struct lane *lane, struct weir_span *span, const struct weir_said_weight *said) {
     span->flags &= (uint16_t)~WEIR_SPAN_UNWEIGHED;
-    weir_count(lane->weights, prior > 0 ? WEIR_WEIGHT_POLICY : WEIR_WEIGHT_UNKNOWN, 1);
-    if (!(prior > 1)) return;
-    span->prior = prior;
+    weir_count(lane->weights, said->source, 1);
+    if (!(said->prior > 1)) return;
+    span->prior = said->prior;
     span->flags |= WEIR_SPAN_PRIOR_CHANGED;
 }
 
@@ -63,14 +63,18 @@ static double prior_of_root(const struct lane *lane, const struct weir_batch *ba
 /* The root is weighed, and those of its trace that waited for it go on. */
 static void weigh_root(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
-    double prior = 0; /* one that carries its weight says nothing of spans that do not */
-    if (span->flags & WEIR_SPAN_BY_POLICY) {
-        prior = span->prior;
+    /* What was declared is of its service, and a threshold of its tracestate: they say nothing of other spans. */
+    struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
+    if (span->flags & WEIR_SPAN_PRIOR) {
+        said = (struct weir_said_weight){span->prior, WEIR_WEIGHT_TRACE};
+    } else if (span->flags & WEIR_SPAN_BY_POLICY) {
+        said = (struct weir_said_weight){span->prior, WEIR_WEIGHT_POLICY};
     } else if (span->flags & WEIR_SPAN_UNWEIGHED) {
-        prior = prior_of_root(lane, batch, i);
-        settle(lane, span, prior);
+        double prior = prior_of_root(lane, batch, i);
+        if (prior > 0) said = (struct weir_said_weight){prior, WEIR_WEIGHT_POLICY};
+        settle(lane, span, &said);
     }
-    weir_await_tell(lane->await, &lane->snapshot.config->sampling.weight, span, prior, now_ns);
+    weir_await_tell(lane->await, &lane->snapshot.config->sampling.weight, span, &said, now_ns);
 }
 
 void weir_lane_weigh_roots(struct lane *lane, struct weir_batch *batch, uint32_t first, uint32_t count,
@@ -84,20 +88,20 @@ void weir_lane_weigh_roots(struct lane *lane, struct weir_batch *batch, uint32_t
 
 bool weir_lane_weigh(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
-    double prior = 0;
+    struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
     if (weir_lane_follows(lane) && weir_await_offer(lane->await, &lane->snapshot.config->sampling.weight, batch, i,
-                                                    now_ns, &prior) == WEIR_AWAIT_WAITS) {
+                                                    now_ns, &said) == WEIR_AWAIT_WAITS) {
         WEIR_TALLY("awaited", lane->row.joined, 1);
         return false;
     }
-    settle(lane, span, prior);
+    settle(lane, span, &said);
     return true;
 }
 
-static void told(void *self, struct weir_batch *batch, uint32_t i, double prior) {
+static void told(void *self, struct weir_batch *batch, uint32_t i, const struct weir_said_weight *said) {
     struct lane *lane = self;
     WEIR_TALLY("told", lane->row.released, 1);
-    settle(lane, &batch->spans[i], prior);
+    settle(lane, &batch->spans[i], said);
     weir_lane_pass(lane, batch, i, weir_loop_now(lane->loop));
     lane->row_changed = true;
 }

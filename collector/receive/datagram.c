@@ -6,9 +6,11 @@
 #include "collector/core/signature.h"
 #include "collector/receive/senders.h"
 #include "collector/receive/udp.h"
+#include "collector/sample/steering.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +66,7 @@ struct datagram_receiver {
     struct weir_loop *loop;
     struct weir_sink sink;
     struct weir_metrics *metrics;
+    struct weir_steering *steering; /* NULL: proxies are told nothing */
     struct weir_metric_set *set;
     struct weir_otlp *otlp;
     struct weir_datagrams *decoder;
@@ -124,6 +127,27 @@ static bool genuine(struct datagram_receiver *receiver, const struct weir_datagr
            weir_signer_verify(receiver->signer, datagram->bytes, datagram->signed_size, datagram->hmac);
 }
 
+/* Its sender says by which plan these were decided: only of roots, whose decisions are its own. */
+static void weigh_by_version(struct datagram_receiver *receiver, const struct weir_datagram *datagram, uint64_t count) {
+    struct weir_steering *steering = receiver->steering;
+    struct weir_batch *batch = receiver->batch;
+    if (steering == NULL || datagram->policy_version == 0 || count == 0) return;
+    uint32_t first = batch->span_count - (uint32_t)count;
+    for (uint32_t i = first; i < batch->span_count; i++) {
+        struct weir_span *span = &batch->spans[i];
+        unsigned known = WEIR_SPAN_TH | WEIR_SPAN_PRIOR | WEIR_SPAN_FORCED;
+        if ((span->flags & WEIR_SPAN_ROOT) == 0 || (span->flags & known) != 0) continue;
+        double prior = weir_steering_prior_of(steering, datagram->policy_version, span->service, span->operation);
+        if (!(prior > 0)) continue;
+        span->prior = prior;
+        span->flags |= WEIR_SPAN_PRIOR_CHANGED | WEIR_SPAN_BY_POLICY;
+    }
+    char id[17];
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)datagram->sender);
+    struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, batch->spans[first].service};
+    weir_steering_follows(steering, &sender, datagram->policy_version);
+}
+
 static enum weir_status take_spans(struct datagram_receiver *receiver, const struct weir_datagram *datagram,
                                    struct weir_error *err) {
     if (datagram->spans == 0) return WEIR_OK;
@@ -145,6 +169,7 @@ static enum weir_status take_spans(struct datagram_receiver *receiver, const str
     if (status == WEIR_OK) {
         refuse_spans(receiver, WEIR_REFUSED_INVALID, counts.skipped);
         if (counts.repaired > 0) weir_count(receiver->set, REPAIRED, counts.repaired);
+        weigh_by_version(receiver, datagram, counts.spans);
     } else {
         refuse_spans(receiver, status == WEIR_FULL ? WEIR_REFUSED_MEMORY : WEIR_REFUSED_INVALID, datagram->spans);
     }
@@ -269,6 +294,7 @@ static enum weir_status open_one(void **self, const struct weir_receiver_env *en
     receiver->loop = env->loop;
     receiver->sink = env->sink;
     receiver->metrics = env->metrics;
+    receiver->steering = env->steering;
     const struct weir_udp_options options = {.name = "datagram",
                                              .listen = &config->datagram.listen,
                                              .receive_buffer_bytes = config->datagram.receive_buffer_bytes,

@@ -105,8 +105,8 @@ static bool take_nodes(struct weir_steering *steering, const struct weir_proxies
 /* Under the lock. */
 static void say_whether_followed(struct weir_steering *steering) {
     const uint32_t *taken = steering->followers.taken_count;
-    uint32_t count = taken[WEIR_FOLLOW_RTDS] + taken[WEIR_FOLLOW_DATAGRAM];
-    if (steering->trust_pollers) count += taken[WEIR_FOLLOW_POLL] + taken[WEIR_FOLLOW_FILE];
+    uint32_t count = taken[WEIR_FOLLOW_RTDS] + taken[WEIR_FOLLOW_DATAGRAM] + taken[WEIR_FOLLOW_POLL];
+    if (steering->trust_pollers) count += taken[WEIR_FOLLOW_FILE];
     atomic_store_explicit(&steering->followed, count > 0, memory_order_relaxed);
 }
 
@@ -394,6 +394,15 @@ double weir_steering_prior(struct weir_steering *steering, uint32_t service, uin
         prior = prior_of_pollers(steering, service, operation, start_ns);
     pthread_rwlock_unlock(&steering->lock);
     return prior;
+}
+
+double weir_steering_prior_of(struct weir_steering *steering, uint64_t version, uint32_t service, uint32_t operation) {
+    double rate = 0;
+    pthread_rwlock_rdlock(&steering->lock);
+    const struct weir_plan *plan = remembered(steering, service, version);
+    if (plan != NULL) rate = rate_of(&(struct weir_taken){.plan = plan}, service, operation);
+    pthread_rwlock_unlock(&steering->lock);
+    return rate > 0 ? 1 / rate : 0;
 }
 
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service) {

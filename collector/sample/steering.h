@@ -102,7 +102,10 @@ void weir_steering_gone(struct weir_steering *steering, const struct weir_follow
  *   start_ns   when its root began, Unix: the rate that was in force then counts */
 double weir_steering_prior(struct weir_steering *steering, uint32_t service, uint32_t operation, const char *node,
                            size_t node_size, uint64_t start_ns);
-/* Could weir_steering_prior() answer anything at all? One load; asked for each batch. */
+/* The same by what its sender says that it follows: of the plan, or of what one service is told, with this version. */
+double weir_steering_prior_of(struct weir_steering *steering, uint64_t version, uint32_t service, uint32_t operation);
+/* May there be spans of somebody that follows? Then they may be weighed by weir_steering_prior(), or by what clients
+ * that were told a rate write into their roots. One load; asked for each batch. */
 bool weir_steering_followed(const struct weir_steering *steering);
 /* Live proxies of a service that follow, of those ways that are proxies one by one; the sum over ways. */
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service);

@@ -56,13 +56,26 @@ static void what_is_known_otherwise_does_not_wait(void **state) {
     rig_start();
     steered_offer(0, &(struct steered_span){.trace = 7, .carried = 4}, 1);
     steered_offer(0, &(struct steered_span){.trace = 8, .more_flags = WEIR_SPAN_FORCED}, 1);
-    /* Its root carries its weight: nobody else says what its children stand for. */
-    struct steered_span whole[] = {{.trace = 9}, {.trace = 9, .root = true, .node = "sidecar-1", .carried = 2}};
+    rig_rounds();
+    assert_int_equal(rig_value("weir_spans_held{exporter=\"\",where=\"join\"} "), 0);
+    assert_true(steered_source("carried") == 1 && steered_source("unknown") == 1);
+    assert_true(finish() == 4 + 1);
+    steered_free();
+}
+
+/* As roots of Jaeger's clients do: whoever they call does not say it again. */
+static void what_a_root_carries_is_of_its_trace(void **state) {
+    (void)state;
+    steered_build(1);
+    steered_follow("sidecar-1", 0.125);
+    rig_start();
+    steered_offer(0, &(struct steered_span){.trace = 9}, 1);
+    struct steered_span whole[] = {{.trace = 9}, {.trace = 9, .root = true, .node = "sidecar-1", .carried = 2.5}};
     steered_offer(0, whole, 2);
     rig_rounds();
     assert_int_equal(rig_value("weir_spans_held{exporter=\"\",where=\"join\"} "), 0);
-    assert_true(steered_source("carried") == 2 && steered_source("unknown") == 2 && steered_source("policy") == 0);
-    assert_true(finish() == 4 + 1 + 1 + 2);
+    assert_true(steered_source("carried") == 1 && steered_source("trace") == 2 && steered_source("policy") == 0);
+    assert_true(finish() == 7.5);
     steered_free();
 }
 
@@ -163,6 +176,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_stands_for_what_its_root_says),
         cmocka_unit_test(what_is_known_otherwise_does_not_wait),
+        cmocka_unit_test(what_a_root_carries_is_of_its_trace),
         cmocka_unit_test(without_followers_nobody_waits),
         cmocka_unit_test(a_sender_that_says_what_it_follows_is_believed),
         cmocka_unit_test(a_rate_that_the_root_recorded_is_its_traces),

@@ -268,8 +268,9 @@ static void pollers_answer_where_they_are_trusted(void **state) {
     struct weir_follower one = {WEIR_FOLLOW_POLL, "10.0.0.1", board.edge},
                          other = {WEIR_FOLLOW_POLL, "10.0.0.2", board.edge};
     publish(&board, 0.1, false);
-    told(&board, &one);
     assert_false(weir_steering_followed(board.steering));
+    told(&board, &one);
+    assert_true(weir_steering_followed(board.steering)); /* its roots may say by which rate they came */
     assert_true(prior(&board, NULL, 1001) == 0);
     publish(&board, 0.1, true);
     assert_true(weir_steering_followed(board.steering));
@@ -310,6 +311,10 @@ static void a_version_that_is_remembered_can_be_followed(void **state) {
     assert_true(weir_steering_follows(board.steering, &sender, plan->version));
     assert_true(weir_steering_followed(board.steering));
     assert_int_equal(weir_steering_senders(board.steering, board.edge), 1);
+    uint32_t operation = id_of(&board, "GET /a"), other = id_of(&board, "GET /b");
+    assert_true(weir_steering_prior_of(board.steering, plan->version, board.edge, operation) == 4);
+    assert_true(weir_steering_prior_of(board.steering, plan->version, board.edge, other) == 8);
+    assert_true(weir_steering_prior_of(board.steering, plan->version + 1, board.edge, other) == 0);
     weir_plan_unref(plan);
     tear_down(&board);
 }
