@@ -1,7 +1,7 @@
 /* Is the ledger a check, or only a page? In this build (WEIR_MUTANTS) the environment takes one of its increments away.
  * Each row runs a small pipeline twice: whole, and then nothing may be off; mutated, and then something must be. What
  * is off is the imbalance, or, for counters beside the balance, the difference from what the sender was told. */
-#include "tests/unit/lane/rig.h"
+#include "tests/unit/lane/steered.h"
 
 #include <fcntl.h>
 
@@ -261,6 +261,18 @@ static void reads_back(void) {
 static void is_damaged(void) {
     spool_scenario(flip_a_byte, false);
 }
+static void awaits(void) { /* one waits and goes on, one waits still */
+    steered_build(1);
+    steered_follow("sidecar-1", 0.25);
+    rig_start();
+    steered_offer(0, (struct steered_span[]){{.trace = 7}, {.trace = 8}}, 2);
+    steered_offer(0, &(struct steered_span){.trace = 7, .root = true, .node = "sidecar-1"}, 1);
+    rig_rounds();
+    rig_rounds();
+    off_by = rig_imbalance();
+    rig_stop();
+    steered_free();
+}
 static unsigned points_taken;
 static void give_gauges(struct weir_sink *sink, void *argument) {
     (void)argument;
@@ -340,6 +352,8 @@ static const struct row {
     {"dropped_memory", "dropped_memory", no_memory_for_a_batch},
     {"joined", "joined", joins},
     {"released", "released", joins},
+    {"awaited", "joined", awaits},
+    {"told", "released", awaits},
     {"dropped_merged", "dropped_merged", joins},
     {"refused", "refused", refuses},
     {"points_received", "points_received", points_are_received},

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "collector/core/wire.h"
 #include "collector/receive/udp.h"
+#include "collector/sample/steering.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -34,7 +35,9 @@ static struct {
     bool full; /* the sink refuses */
     _Atomic uint32_t batches, spans, refused[WEIR_REFUSALS];
     size_t batch_bytes_max; /* lane's thread */
-    uint64_t sequence;
+    uint64_t sequence, policy_version;
+    struct weir_steering *steering;
+    _Atomic double weight;
 } t;
 
 static void on_refused(void *self, enum weir_receiver_id receiver, enum weir_refusal reason, uint64_t count) {
@@ -49,6 +52,8 @@ static enum weir_status on_spans(void *self, enum weir_receiver_id receiver, str
     }
     if ((*batch)->size > t.batch_bytes_max) t.batch_bytes_max = (*batch)->size;
     t.batches++;
+    for (uint32_t i = 0; i < (*batch)->span_count; i++)
+        t.weight = t.weight + weir_span_weight(&(*batch)->spans[i]);
     t.spans += (*batch)->span_count;
     weir_batch_unref(*batch);
     *batch = NULL;
@@ -72,12 +77,15 @@ static void open_receiver(size_t budget_bytes) {
     t.names = weir_names_new(64, 4096);
     t.metrics = weir_metrics_new();
     t.budget.limit_bytes = budget_bytes;
+    t.steering = weir_steering_new(t.names, t.metrics, &weir_clock_system);
+    assert_non_null(t.steering);
     t.env = (struct weir_receiver_env){
         .lanes = 1,
         .loop = t.loop,
         .names = t.names,
         .metrics = t.metrics,
         .clock = &weir_clock_system,
+        .steering = t.steering,
         .sink = {.budget = &t.budget, .spans = on_spans, .spans_refused = on_refused},
     };
     t.config.aggregate.label_value_bytes_max = 128;
@@ -103,6 +111,7 @@ static void close_receiver(bool running) {
     weir_receive_datagram.close(t.receiver);
     assert_int_equal(t.budget.used_bytes, 0);
     weir_loop_free(t.loop);
+    weir_steering_free(t.steering);
     weir_metrics_free(t.metrics);
     weir_names_free(t.names);
     close(t.fd);
@@ -118,8 +127,10 @@ static void make(uint8_t *out, size_t size, uint32_t spans) {
     for (uint32_t i = 0; i < spans; i++) {
         uint8_t *end = weir_wire_put_bytes(body, 1, "a trace's id ...", 16);
         end = weir_wire_put_bytes(end, 2, &t.sequence, 8);
+        if (i % 2 == 1) end = weir_wire_put_bytes(end, 4, "a parent", 8);
         at = weir_wire_put_bytes(at, 6, body, (size_t)(end - body));
     }
+    if (t.policy_version != 0) at = weir_wire_put_uint(at, 9, t.policy_version);
     size_t left = size - (size_t)(at - out) - 3;
     *at++ = 14 << 3 | WEIR_WIRE_BYTES;
     *at++ = (uint8_t)(left | 0x80);
@@ -175,6 +186,28 @@ static void test_a_bulk_is_a_batch(void **state) {
     assert_int_equal(metric("weir_datagrams_received_total{receiver=\"datagram\"} "), 800);
     assert_int_equal(metric("weir_datagrams_lost_total{receiver=\"datagram\",reason=\"sequence\"} "), 0);
     assert_int_equal(metric("weir_datagram_senders{receiver=\"datagram\"} "), 1);
+    close_receiver(true);
+}
+
+static void test_whoever_follows_a_plan_is_weighed_by_it(void **state) {
+    (void)state;
+    open_receiver(64 << 20);
+    struct weir_plan_service fallback = {.rate.rate = 0.25, .max_traces_per_second = -1};
+    struct weir_plan *plan = weir_plan_new(t.names, 1, &fallback, NULL, 0);
+    weir_steering_publish(t.steering, plan, NULL, 0, false, NULL);
+    run_lane();
+    t.policy_version = plan->version;
+    send_segments(1000, 1, 4); /* two roots of four, and two whose roots are elsewhere */
+    wait_for(&t.spans, 4);
+    assert_true(t.weight == 2 * 4 + 2);
+    assert_true(weir_steering_followed(t.steering));
+    uint32_t service = weir_names_find(t.names, "unknown_service", 15); /* no resource says one */
+    assert_int_equal(weir_steering_senders(t.steering, service), 1);
+    t.policy_version = plan->version + 1; /* nobody knows that one */
+    send_segments(1000, 1, 4);
+    wait_for(&t.spans, 8);
+    assert_true(t.weight == 10 + 4);
+    weir_plan_unref(plan);
     close_receiver(true);
 }
 
@@ -235,11 +268,9 @@ static void test_the_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_bulk_is_a_batch),
-        cmocka_unit_test(test_a_batch_has_a_bound),
-        cmocka_unit_test(test_a_sink_that_is_full),
-        cmocka_unit_test(test_a_short_budget),
-        cmocka_unit_test(test_the_end),
+        cmocka_unit_test(test_a_bulk_is_a_batch),   cmocka_unit_test(test_whoever_follows_a_plan_is_weighed_by_it),
+        cmocka_unit_test(test_a_batch_has_a_bound), cmocka_unit_test(test_a_sink_that_is_full),
+        cmocka_unit_test(test_a_short_budget),      cmocka_unit_test(test_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
