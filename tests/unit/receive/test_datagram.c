@@ -127,7 +127,7 @@ static void make(uint8_t *out, size_t size, uint32_t spans) {
     for (uint32_t i = 0; i < spans; i++) {
         uint8_t *end = weir_wire_put_bytes(body, 1, "a trace's id ...", 16);
         end = weir_wire_put_bytes(end, 2, &t.sequence, 8);
-        if (i % 2 == 1) end = weir_wire_put_bytes(end, 4, "a parent", 8);
+        if (t.policy_version != 0 && i % 2 == 1) end = weir_wire_put_bytes(end, 4, "a parent", 8);
         at = weir_wire_put_bytes(at, 6, body, (size_t)(end - body));
     }
     if (t.policy_version != 0) at = weir_wire_put_uint(at, 9, t.policy_version);
