@@ -392,7 +392,6 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
     /* A rate limit and a lower bound have a number, too, that weighs nothing. Below the root nothing was drawn. */
     bool recorded = said.by_probability && said.sampler_rate != 0 && span->parent_id == 0;
     if (said.prior == 0 && recorded) said.prior = 1 / said.sampler_rate;
-    if (recorded) span->flags |= WEIR_SPAN_BY_POLICY; /* and so do the spans of its trace, which do not say it */
     if (said.prior != 0) {
         span->prior = said.prior;
         span->flags |= WEIR_SPAN_PRIOR;

@@ -70,12 +70,13 @@ static void what_a_root_carries_is_of_its_trace(void **state) {
     steered_follow("sidecar-1", 0.125);
     rig_start();
     steered_offer(0, &(struct steered_span){.trace = 9}, 1);
-    struct steered_span whole[] = {{.trace = 9}, {.trace = 9, .root = true, .node = "sidecar-1", .carried = 2.5}};
-    steered_offer(0, whole, 2);
+    struct steered_span whole[] = {
+        {.trace = 9}, {.trace = 9, .root = true, .node = "sidecar-1", .carried = 2.5}, {.trace = 9, .carried = 5}};
+    steered_offer(0, whole, 3);
     rig_rounds();
     assert_int_equal(rig_value("weir_spans_held{exporter=\"\",where=\"join\"} "), 0);
-    assert_true(steered_source("carried") == 1 && steered_source("trace") == 2 && steered_source("policy") == 0);
-    assert_true(finish() == 7.5);
+    assert_true(steered_source("carried") == 2 && steered_source("trace") == 2 && steered_source("policy") == 0);
+    assert_true(finish() == 3 * 2.5 + 5);
     steered_free();
 }
 
@@ -106,21 +107,6 @@ static void a_sender_that_says_what_it_follows_is_believed(void **state) {
     rig_rounds();
     assert_true(steered_source("policy") == 2);
     assert_true(finish() == 6);
-    steered_free();
-}
-
-static void a_rate_that_the_root_recorded_is_its_traces(void **state) {
-    (void)state;
-    steered_build(1);
-    steered_follow("sidecar-1", 0.125);
-    rig_start();
-    struct steered_span trace[] = {{.trace = 7},
-                                   {.trace = 7, .root = true, .carried = 3, .more_flags = WEIR_SPAN_BY_POLICY},
-                                   {.trace = 7, .carried = 5}};
-    steered_offer(0, trace, 3);
-    rig_rounds();
-    assert_true(steered_source("carried") == 2 && steered_source("policy") == 1);
-    assert_true(finish() == 3 + 3 + 5);
     steered_free();
 }
 
@@ -179,7 +165,6 @@ int main(void) {
         cmocka_unit_test(what_a_root_carries_is_of_its_trace),
         cmocka_unit_test(without_followers_nobody_waits),
         cmocka_unit_test(a_sender_that_says_what_it_follows_is_believed),
-        cmocka_unit_test(a_rate_that_the_root_recorded_is_its_traces),
         cmocka_unit_test(many_lanes_wait_and_balance),
         cmocka_unit_test(patience_is_over),
     };
