@@ -10,6 +10,7 @@ int weir_policy_main(int argc, char **argv); /* argv[0] is "policy"; the exit st
 /* argv[0] is the command's name; 0, 1 when something is wrong (told on stderr), 2 for wrong usage. */
 int weir_policy_render_main(int argc, char **argv);
 int weir_policy_show_main(int argc, char **argv);
+int weir_policy_simulate_main(int argc, char **argv);
 int weir_policy_diff_main(int argc, char **argv); /* as diff: 0 the same, 1 different, 2 an error */
 
 /* A policy that was read from a file, its names, and what proxies are told by it. Zero it first; it may be freed

@@ -11,6 +11,7 @@ static const struct command {
 } commands[] = {
     {"show", weir_policy_show_main, "what proxies are told, why, what it comes to, and who follows"},
     {"diff", weir_policy_diff_main, "what another file would tell them differently"},
+    {"simulate", weir_policy_simulate_main, "what a file would do to cost and accuracy, on recorded traffic"},
     {"render", weir_policy_render_main, "as a file for proxies that only read files: nginx, Linkerd 1, Envoy, SDKs"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

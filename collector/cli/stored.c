@@ -38,7 +38,7 @@ struct run {
 };
 
 static void complain(struct run *run, const char *path, const char *why) {
-    fprintf(stderr, "weir %s: %s: %s\n", run->stored->command, path, why);
+    if (!run->stored->quiet) fprintf(stderr, "weir %s: %s: %s\n", run->stored->command, path, why);
     run->counts->broken = true;
 }
 
@@ -127,6 +127,8 @@ static void add_span(struct run *run, uint32_t i) {
         trace->threshold = span->threshold < WEIR_THRESHOLD_MAX ? span->threshold : WEIR_THRESHOLD_MAX - 1;
     }
     if (root) trace->has_root = true;
+    if (root) trace->root_ns = span->duration_ns;
+    trace->forced = trace->forced || (span->flags & WEIR_SPAN_FORCED) != 0;
     if (trace->trace_hi == 0) trace->trace_hi = span->trace_hi;
     if (span->status == WEIR_STATUS_ERROR && trace->errors++ == 0) {
         trace->error_service = span->service;

@@ -36,7 +36,8 @@ struct weir_stored_trace {
     uint32_t service, operation;             /* of the root; until it came, of the first span */
     uint32_t error_service, error_operation; /* of the first span that is an error */
     uint32_t errors;                         /* spans */
-    bool has_root, has_mark;
+    uint64_t root_ns;                        /* how long the root took */
+    bool has_root, has_mark, forced;
     char rule[WEIR_STORED_RULE_BYTES]; /* weir.rule and weir.weight of the root, when it has_mark */
     double mark_weight;
 };
@@ -56,6 +57,7 @@ struct weir_stored {
     void (*gap)(void *self, uint64_t now_ns);  /* time begins anew behind it; may be NULL */
     void (*progress)(void *self, uint64_t done_bytes, uint64_t all_bytes); /* of the files; may be NULL */
     const char *command;                                                   /* "explain", for complaints on stderr */
+    bool quiet;                                                            /* no complaints: it is read again */
 };
 
 struct weir_stored_counts {

@@ -22,6 +22,20 @@ const struct weir_proxies_service *weir_proxies_find(const struct weir_proxies *
     return NULL;
 }
 
+static bool has_floor(const struct weir_proxies_service *service) {
+    bool found = service->rule.floor > 0;
+    for (uint32_t i = 0; i < service->operation_count; i++)
+        found = found || service->operations[i].floor > 0;
+    return found;
+}
+
+bool weir_proxies_work_out(const struct weir_proxies *proxies) {
+    bool found = proxies->incident.on || weir_proxies_bounds(&proxies->budget) || has_floor(&proxies->fallback);
+    for (uint32_t i = 0; i < proxies->service_count; i++)
+        found = found || weir_proxies_bounds(&proxies->services[i].budget) || has_floor(&proxies->services[i]);
+    return found;
+}
+
 /* ---- completing ---- */
 
 static bool has_operation(const struct weir_proxies_service *service, uint32_t operation) {

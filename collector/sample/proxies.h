@@ -83,6 +83,8 @@ void weir_proxies_free(struct weir_proxies *proxies); /* accepts NULL */
 /* Its own row; NULL: it has none, and the default is its. */
 const struct weir_proxies_service *weir_proxies_find(const struct weir_proxies *proxies, uint32_t service);
 bool weir_proxies_bounds(const struct weir_proxies_budget *budget); /* does it bound anything at all? */
+/* Does what is told hang on what is offered (budgets, floors, incidents), or is it the file's rates as they stand? */
+bool weir_proxies_work_out(const struct weir_proxies *proxies);
 /* What can have no effect, as weir_policy_remarks(). */
 void weir_proxies_remarks(const struct weir_proxies *proxies, void (*say)(void *self, int line, const char *text),
                           void *self);

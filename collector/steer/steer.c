@@ -17,25 +17,9 @@ static const struct weir_proxies *proxies_of(const struct weir_steer_side *side)
     return side->policy == NULL ? NULL : weir_policy_proxies(side->policy);
 }
 
-static bool has_bound(const struct weir_proxies_budget *budget) {
-    return budget->spans_per_second > 0 || budget->bytes_per_second > 0 || budget->proxy_cpu > 0;
-}
-
-static bool has_floor(const struct weir_proxies_service *service) {
-    for (uint32_t i = 0; i < service->operation_count; i++) {
-        if (service->operations[i].floor > 0) return true;
-    }
-    return service->rule.floor > 0;
-}
-
 /* Are rates worked out here, or are they the file's? */
 static bool works_out(const struct weir_proxies *proxies) {
-    if (proxies == NULL) return false;
-    if (proxies->incident.on || has_bound(&proxies->budget) || has_floor(&proxies->fallback)) return true;
-    for (uint32_t i = 0; i < proxies->service_count; i++) {
-        if (has_bound(&proxies->services[i].budget) || has_floor(&proxies->services[i])) return true;
-    }
-    return false;
+    return proxies != NULL && weir_proxies_work_out(proxies);
 }
 
 /* ---- what was offered ---- */
@@ -232,8 +216,7 @@ void weir_steer_reload(struct weir_steer *steer, const struct weir_steer_policie
                        const struct weir_config *config) {
     pthread_mutex_lock(&steer->lock);
     take(steer, policies);
-    if (!weir_files_set(steer->files, config))
-        weir_log(WEIR_LOG_WARN, "policy_files_stale reason=\"out of memory\"");
+    if (!weir_files_set(steer->files, config)) weir_log(WEIR_LOG_WARN, "policy_files_stale reason=\"out of memory\"");
     step(steer, 0);
     pthread_mutex_unlock(&steer->lock);
 }
