@@ -1,0 +1,97 @@
+"""What spans of proxies that follow the policy stand for: the sum of their weights is the number of requests, at one rate, while it
+changes, and at another."""
+
+import math
+import threading
+
+import pytest
+from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths
+from harness.net import wait_until
+
+CALLS = "traces_spanmetrics_calls_total"
+VARIANCE = "weir_spanmetrics_calls_variance_total"
+
+
+@pytest.fixture
+def policy(weir, tmp_path):
+    """policy(rate) writes sampling.yaml, and has it read again by policy.weir, which is started with the first."""
+
+    class Policy:
+        path = tmp_path / "weir" / "sampling.yaml"
+        weir = None
+
+        def __call__(self, rate):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(f"proxies: {{ default: {{ rate: {rate} }} }}\n")
+            if self.weir:
+                answer = self.weir.reload()
+                assert answer.status == 200, answer.text
+            else:
+                self.weir = weir(extra=f"sampling: {{ policy: {self.path} }}")
+
+    return Policy()
+
+
+def follow(mesh: Mesh, rate: float):
+    for envoy in (mesh.front, mesh.middle):
+        wait_until(lambda envoy=envoy: envoy.told_rate() == rate, lambda envoy=envoy: f"{rate}; it has {envoy.told_rate()}")
+
+
+def settled(policy, mesh: Mesh):
+    sent = mesh.spans_sent()
+    return policy.weir.balance(received=sent)
+
+
+def stand_for_requests(policy, mesh: Mesh, service: str, requests: int) -> tuple[float, float]:
+    """Its server spans, by weight, and their variance; within four standard errors of what its own counter says."""
+    page = policy.weir.page()
+    of = {"service": service, "span_kind": "SPAN_KIND_SERVER"}
+    estimate, variance = page.sum(CALLS, **of), page.sum(VARIANCE, **of)
+    assert abs(estimate - requests) <= 4 * math.sqrt(variance) + 1e-6, (
+        f"{service}: {estimate} +- {math.sqrt(variance):.1f} for {requests} requests"
+    )
+    return estimate, variance
+
+
+def test_totals_hold_over_a_change(policy, start, tmp_path):
+    policy(0.5)
+    mesh = start(Mesh(tmp_path / "mesh", otlp_port=policy.weir.grpc_port, statsd_port=policy.weir.statsd_port, rtds=True))
+    follow(mesh, 0.5)
+
+    # Before.
+    mesh.drive(shop_paths(600))
+    settled(policy, mesh)
+    requests = mesh.front.requests()
+    assert requests == 600
+    _, variance = stand_for_requests(policy, mesh, "front", requests)
+    assert variance > 0
+    stand_for_requests(policy, mesh, "middle", requests)
+
+    # While the rate falls and rises again.
+    driving = threading.Thread(target=mesh.drive, args=(shop_paths(4000),))
+    driving.start()
+    for rate in (0.1, 1, 0.25):
+        before = mesh.front.requests()
+        policy(rate)
+        follow(mesh, rate)
+        wait_until(lambda before=before: mesh.front.requests() >= before + 500 or not driving.is_alive(), "500 requests more")
+    driving.join()
+    settled(policy, mesh)
+    requests = mesh.front.requests()
+    assert requests == 4600
+    stand_for_requests(policy, mesh, "front", requests)
+    stand_for_requests(policy, mesh, "middle", requests)
+
+    # After.
+    mesh.drive(shop_paths(1000))
+    ledger = settled(policy, mesh)
+    requests = mesh.front.requests()
+    front, _ = stand_for_requests(policy, mesh, "front", requests)
+    middle, _ = stand_for_requests(policy, mesh, "middle", requests)
+    assert front == pytest.approx(middle)  # they are of the same traces, and stand for the same
+
+    # All of them were weighed by what their root's proxy had: it says so of each span, and so does what is stored.
+    page = policy.weir.own()
+    assert page.sum("weir_spans_weight_source_total", source="policy") == ledger.received
+    assert page.sum("weir_spans_weight_source_total") == ledger.received
+    assert ledger.received % SPANS_PER_REQUEST == 0
