@@ -2,6 +2,7 @@
  * command is a file policy_COMMAND.c with one function, and a row in policy_main.c. */
 #ifndef WEIR_CLI_POLICY_H
 #define WEIR_CLI_POLICY_H
+#include "collector/cli/ask.h"
 #include "collector/sample/plan.h"
 #include "collector/sample/policy.h"
 
@@ -24,5 +25,8 @@ struct weir_policy_file {
 /* `policy` is a sampling.yaml; or NULL, and `config` is a weir.yaml that names one. err->text is for stderr. */
 enum weir_status weir_policy_file_read(struct weir_policy_file *file, const char *policy, const char *config,
                                        struct weir_error *err);
+/* The same of a Weir that runs: what it tells now, budgets and all. `policy` stays NULL. */
+enum weir_status weir_policy_file_fetch(struct weir_policy_file *file, const struct weir_ask *ask,
+                                        struct weir_error *err);
 void weir_policy_file_free(struct weir_policy_file *file);
 #endif

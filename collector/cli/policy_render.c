@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: weir policy render --for KIND [--policy FILE | -c FILE] [--service NAME] [--out FILE]\n"
+    "usage: weir policy render --for KIND [--policy FILE | -c FILE | --from URL] [OPTION...]\n"
     "\n"
     "Prints what a service is told, as a file for proxies that only read files:\n"
     "  nginx       an include for http { }: decides by location, consistently with everybody else\n"
@@ -19,18 +19,22 @@ static const char usage[] =
     "  envoy       the runtime of an Envoy, read again whenever another file is moved there\n"
     "  otel-env    OTEL_TRACES_SAMPLER for OpenTelemetry SDKs\n"
     "\n"
-    "  --policy FILE   the policy (sampling.yaml)\n"
-    "  -c FILE         the configuration that names one; without both, weir.yaml\n"
-    "  --service NAME  whose rates; without it, those of `default`\n"
-    "  --out FILE      replace FILE at once, where it is another; else to stdout\n"
+    "  --policy FILE      the policy (sampling.yaml)\n"
+    "  -c FILE            the configuration that names one; without any of the three, weir.yaml\n"
+    "  --from URL         the admin port of a Weir that runs: what it tells now\n"
+    "  --service NAME     whose rates; without it, those of `default`\n"
+    "  --out FILE         replace FILE at once, where it is another; else to stdout\n"
+    "  --token-file FILE  with the token that the admin port asks for\n"
+    "  --ca FILE          authorities to check an https:// address by\n"
     "\n"
-    "Rates are those of the file: where it has a budget, what is told hangs on the load, and `render:` in weir.yaml\n"
-    "keeps files as it changes (docs/configuration.md).\n"
+    "Where a policy has a budget, what is told hangs on the load: a file alone does not know it, --from does, and\n"
+    "`render:` in weir.yaml keeps files as it changes (docs/configuration.md).\n"
     "Exit 0, or 1 and what is wrong on stderr, or 2 for wrong usage.\n";
 
 struct arguments {
-    int kind; /* -1 = not said */
+    int kind;
     const char *policy, *config, *service, *out;
+    struct weir_ask ask; /* admin NULL: not asked for */
 };
 
 static int wrong(const char *what, const char *argument) {
@@ -47,32 +51,39 @@ static int kind_of(const char *name) {
 
 /* -1 to go on, or an exit status. */
 static int parse(int argc, char **argv, struct arguments *arguments) {
-    *arguments = (struct arguments){.kind = -1, .service = ""};
+    *arguments = (struct arguments){.service = ""};
+    const char *kind = NULL;
+    const struct {
+        const char *name;
+        const char **value;
+    } options[] = {{"--for", &kind},
+                   {"--policy", &arguments->policy},
+                   {"-c", &arguments->config},
+                   {"--config", &arguments->config},
+                   {"--from", &arguments->ask.admin},
+                   {"--service", &arguments->service},
+                   {"--out", &arguments->out},
+                   {"-o", &arguments->out},
+                   {"--token-file", &arguments->ask.token_file},
+                   {"--ca", &arguments->ask.ca}};
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value;
         if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
             fputs(usage, stdout);
             return 0;
         }
-        if (name[0] != '-') return wrong("unknown argument", name);
+        size_t option = 0, count = sizeof options / sizeof *options;
+        while (option < count && !weir_terminal_is(name, options[option].name))
+            option++;
+        if (option == count) return wrong("unknown argument", name);
         if (!weir_terminal_option(argc, argv, &i, &value)) return wrong("a value has to follow", name);
-        if (weir_terminal_is(name, "--for")) {
-            arguments->kind = kind_of(value);
-            if (arguments->kind < 0) return wrong("neither nginx nor nginx-otel, linkerd1, envoy, otel-env", value);
-        } else if (weir_terminal_is(name, "--policy")) {
-            arguments->policy = value;
-        } else if (weir_terminal_is(name, "-c") || weir_terminal_is(name, "--config")) {
-            arguments->config = value;
-        } else if (weir_terminal_is(name, "--service")) {
-            arguments->service = value;
-        } else if (weir_terminal_is(name, "--out") || weir_terminal_is(name, "-o")) {
-            arguments->out = value;
-        } else {
-            return wrong("unknown argument", name);
-        }
+        *options[option].value = value;
     }
-    if (arguments->kind < 0) return wrong("for whom? nginx, nginx-otel, linkerd1, envoy or otel-env", "--for");
-    if (arguments->policy != NULL && arguments->config != NULL) return wrong("one of the two", "--policy, -c");
+    if (kind == NULL) return wrong("for whom? nginx, nginx-otel, linkerd1, envoy or otel-env", "--for");
+    arguments->kind = kind_of(kind);
+    if (arguments->kind < 0) return wrong("neither nginx nor nginx-otel, linkerd1, envoy, otel-env", kind);
+    if ((arguments->policy != NULL) + (arguments->config != NULL) + (arguments->ask.admin != NULL) > 1)
+        return wrong("one of them is enough", "--from, -c, --policy");
     if (arguments->config == NULL) arguments->config = "weir.yaml";
     return -1;
 }
@@ -113,7 +124,10 @@ int weir_policy_render_main(int argc, char **argv) {
     struct weir_error err = {0};
     int status = parse(argc, argv, &arguments);
     if (status >= 0) return status;
-    if (weir_policy_file_read(&file, arguments.policy, arguments.config, &err) != WEIR_OK) {
+    enum weir_status got = arguments.ask.admin != NULL
+                               ? weir_policy_file_fetch(&file, &arguments.ask, &err)
+                               : weir_policy_file_read(&file, arguments.policy, arguments.config, &err);
+    if (got != WEIR_OK) {
         fprintf(stderr, "weir policy render: %s\n", err.text);
         status = 1;
     } else {

@@ -1,7 +1,9 @@
+#define _GNU_SOURCE /* qsort_r */
 #include "collector/dialects/files_inside.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void weir_file_name(const char *text, size_t size, struct weir_buffer *out) {
@@ -51,21 +53,35 @@ void weir_file_untold(const struct weir_file_source *source, struct weir_buffer 
     }
 }
 
-bool weir_file_needs_restart(enum weir_render_kind kind) {
-    return kind == WEIR_RENDER_LINKERD1 || kind == WEIR_RENDER_OTEL_ENV;
+static int by_name(const void *a, const void *b, void *names) {
+    const struct weir_plan_rate *left = a, *right = b;
+    return strcmp(weir_names_text(names, left->name, NULL), weir_names_text(names, right->name, NULL));
+}
+
+static void put_kind(enum weir_render_kind kind, const struct weir_file_source *source, struct weir_buffer *out) {
+    switch (kind) {
+    case WEIR_RENDER_NGINX:
+    case WEIR_RENDER_NGINX_OTEL: weir_file_nginx(source, kind == WEIR_RENDER_NGINX_OTEL, out); break;
+    case WEIR_RENDER_LINKERD1: weir_file_linkerd1(source, out); break;
+    case WEIR_RENDER_ENVOY: weir_file_envoy(source, out); break;
+    case WEIR_RENDER_OTEL_ENV: weir_file_otel_env(source, out); break;
+    case WEIR_RENDER_KINDS: break;
+    }
 }
 
 void weir_file_render(enum weir_render_kind kind, const struct weir_plan *plan, const struct weir_names *names,
                       const char *service, struct weir_buffer *out) {
     uint32_t name = weir_names_find(names, service, strlen(service));
-    struct weir_file_source source = {name == WEIR_NAME_NONE ? &plan->fallback : weir_plan_find(plan, name), names,
-                                      service};
-    switch (kind) {
-    case WEIR_RENDER_NGINX:
-    case WEIR_RENDER_NGINX_OTEL: weir_file_nginx(&source, kind == WEIR_RENDER_NGINX_OTEL, out); break;
-    case WEIR_RENDER_LINKERD1: weir_file_linkerd1(&source, out); break;
-    case WEIR_RENDER_ENVOY: weir_file_envoy(&source, out); break;
-    case WEIR_RENDER_OTEL_ENV: weir_file_otel_env(&source, out); break;
-    case WEIR_RENDER_KINDS: break;
+    struct weir_plan_service sorted = *(name == WEIR_NAME_NONE ? &plan->fallback : weir_plan_find(plan, name));
+    size_t size = sorted.operation_count * sizeof *sorted.operations;
+    struct weir_plan_rate *rows = malloc(size + 1);
+    if (rows == NULL) {
+        out->failed = true;
+        return;
     }
+    if (size > 0) memcpy(rows, sorted.operations, size);
+    qsort_r(rows, sorted.operation_count, sizeof *rows, by_name, (void *)(uintptr_t)names);
+    sorted.operations = rows;
+    put_kind(kind, &(struct weir_file_source){&sorted, names, service}, out);
+    free(rows);
 }

@@ -21,9 +21,8 @@
 #include "collector/core/buffer.h"
 #include "collector/sample/plan.h"
 
-/* Of the default where the plan has no row for `service` ("": always). Appends; out->failed: out of memory. */
+/* The same rates are the same bytes, in whichever order a plan has them. Of the default where the plan has no row for
+ * `service` ("": always). Appends; out->failed: out of memory. */
 void weir_file_render(enum weir_render_kind kind, const struct weir_plan *plan, const struct weir_names *names,
                       const char *service, struct weir_buffer *out);
-/* Not read before the program starts again? For notes and docs. */
-bool weir_file_needs_restart(enum weir_render_kind kind);
 #endif

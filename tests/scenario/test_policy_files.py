@@ -154,6 +154,9 @@ def test_nginx_follows_the_policy_and_envoy_behind_follows_nginx(tmp_path, start
     edge = started(Edge(tmp_path / "edge", rates, envoy.port, weir.ports["access_log"]))
     wait_until(lambda: command_count(weir, "ok") >= 1, "the command, now that there is an nginx")
 
+    argv = [binary(), "policy", "render", "--for", "nginx", "--service", "edge-nginx", "--from", weir.url("")]
+    assert run(argv).stdout == rates.read_text()
+
     orders, checkouts = 400, 40
     requests = [("GET", f"/orders/{number}?q=1") for number in range(orders)]
     requests += [("POST", "/v2/checkout")] * checkouts + [("GET", "/healthz")] * 40 + [("GET", "/other")] * 40
