@@ -23,6 +23,7 @@ static const char usage[] =
     "  -c FILE            the configuration that names one; without any of the three, weir.yaml\n"
     "  --from URL         the admin port of a Weir that runs: what it tells now\n"
     "  --service NAME     whose rates; without it, those of `default`\n"
+    "  --incoming ignore  of nginx: callers are strangers, and must not decide what is traced\n"
     "  --out FILE         replace FILE at once, where it is another; else to stdout\n"
     "  --token-file FILE  with the token that the admin port asks for\n"
     "  --ca FILE          authorities to check an https:// address by\n"
@@ -32,8 +33,8 @@ static const char usage[] =
     "Exit 0, or 1 and what is wrong on stderr, or 2 for wrong usage.\n";
 
 struct arguments {
-    int kind;
-    const char *policy, *config, *service, *out;
+    struct weir_render_config render; /* kind, service, incoming */
+    const char *policy, *config, *out;
     struct weir_ask ask; /* admin NULL: not asked for */
 };
 
@@ -42,17 +43,19 @@ static int wrong(const char *what, const char *argument) {
     return 2;
 }
 
-static int kind_of(const char *name) {
+static bool kind_of(const char *name, enum weir_render_kind *kind) {
     for (int i = 0; i < WEIR_RENDER_KINDS; i++) {
-        if (strcmp(name, weir_render_names[i]) == 0) return i;
+        if (strcmp(name, weir_render_names[i]) != 0) continue;
+        *kind = (enum weir_render_kind)i;
+        return true;
     }
-    return -1;
+    return false;
 }
 
 /* -1 to go on, or an exit status. */
 static int parse(int argc, char **argv, struct arguments *arguments) {
-    *arguments = (struct arguments){.service = ""};
-    const char *kind = NULL;
+    *arguments = (struct arguments){0};
+    const char *kind = NULL, *service = "", *incoming = "honour";
     const struct {
         const char *name;
         const char **value;
@@ -61,7 +64,8 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
                    {"-c", &arguments->config},
                    {"--config", &arguments->config},
                    {"--from", &arguments->ask.admin},
-                   {"--service", &arguments->service},
+                   {"--service", &service},
+                   {"--incoming", &incoming},
                    {"--out", &arguments->out},
                    {"-o", &arguments->out},
                    {"--token-file", &arguments->ask.token_file},
@@ -80,8 +84,16 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
         *options[option].value = value;
     }
     if (kind == NULL) return wrong("for whom? nginx, nginx-otel, linkerd1, envoy or otel-env", "--for");
-    arguments->kind = kind_of(kind);
-    if (arguments->kind < 0) return wrong("neither nginx nor nginx-otel, linkerd1, envoy, otel-env", kind);
+    if (!kind_of(kind, &arguments->render.kind))
+        return wrong("neither nginx nor nginx-otel, linkerd1, envoy, otel-env", kind);
+    arguments->render.ignore_incoming = strcmp(incoming, "ignore") == 0;
+    if (!arguments->render.ignore_incoming && strcmp(incoming, "honour") != 0)
+        return wrong("neither honour nor ignore", incoming);
+    if (arguments->render.ignore_incoming && arguments->render.kind != WEIR_RENDER_NGINX)
+        return wrong("is for nginx only", "--incoming");
+    if ((size_t)snprintf(arguments->render.service, sizeof arguments->render.service, "%s", service) >=
+        sizeof arguments->render.service)
+        return wrong("longer than a name is", "--service");
     if ((arguments->policy != NULL) + (arguments->config != NULL) + (arguments->ask.admin != NULL) > 1)
         return wrong("one of them is enough", "--from, -c, --policy");
     if (arguments->config == NULL) arguments->config = "weir.yaml";
@@ -108,7 +120,7 @@ static int render(const struct arguments *arguments, const struct weir_policy_fi
         fprintf(stderr, "weir policy render: %s: has no `proxies:`, so nobody is told anything\n", file->path);
         return 1;
     }
-    weir_file_render((enum weir_render_kind)arguments->kind, file->plan, file->names, arguments->service, &out);
+    weir_file_render(&arguments->render, file->plan, file->names, &out);
     int status = 1;
     if (out.failed)
         fputs("weir policy render: out of memory\n", stderr);

@@ -123,6 +123,7 @@ enum { WEIR_RENDERS_MAX = 32 };
 struct weir_render_config {
     enum weir_render_kind kind;
     char service[WEIR_TEXT_MAX]; /* of proxies; "" = the default's rates */
+    bool ignore_incoming;        /* nginx: callers are strangers, what they decided counts for nothing */
     char path[WEIR_TEXT_MAX];
     char command[512];        /* for /bin/sh, when the file is another; "" = none */
     uint64_t timeout_ns;      /* 10 s: a command that runs longer is killed */

@@ -308,7 +308,8 @@ static enum weir_status read_duration(const struct reader *reader, const struct 
 
 static enum weir_status read_render(const struct reader *reader, const struct weir_yaml *map,
                                     struct weir_config *config) {
-    static const char *const known[] = {"for", "service", "path", "command", "timeout", "min_interval", NULL};
+    static const char *const known[] = {"for",     "service",      "path",     "command",
+                                        "timeout", "min_interval", "incoming", NULL};
     struct weir_render_config *render = &config->renders[config->render_count];
     enum weir_status status = WEIR_OK;
     bool has_kind = false;
@@ -330,6 +331,11 @@ static enum weir_status read_render(const struct reader *reader, const struct we
             status = read_duration(reader, node, &render->timeout_ns);
         } else if (strcmp(node->key, "min_interval") == 0) {
             status = read_duration(reader, node, &render->min_interval_ns);
+        } else if (strcmp(node->key, "incoming") == 0) {
+            static const char *const words[] = {"honour", "ignore", NULL};
+            int word;
+            status = read_word(reader, node, words, &word);
+            render->ignore_incoming = word == 1;
         } else {
             status = unknown(reader, node, known);
         }
@@ -337,6 +343,8 @@ static enum weir_status read_render(const struct reader *reader, const struct we
     if (status != WEIR_OK) return status;
     if (!has_kind || render->path[0] == 0)
         return weir_yaml_fail(reader->doc, map->line, reader->err, "%s: for and path are needed", reader->path);
+    if (render->ignore_incoming && render->kind != WEIR_RENDER_NGINX)
+        return weir_yaml_fail(reader->doc, map->line, reader->err, "%s.incoming: is for nginx only", reader->path);
     return check_place(reader, config, render);
 }
 

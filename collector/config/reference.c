@@ -111,6 +111,8 @@ static const char lists[] =
     "| `for` | needed | `nginx`, `nginx-otel`, `linkerd1`, `envoy`, `otel-env` |\n"
     "| `path` | needed | The file; its folder has to be there. |\n"
     "| `service` | none | Whose rates; without it, those of `default`. |\n"
+    "| `incoming` | `honour` | Of `nginx`: `ignore` where callers are strangers, who must not decide what is traced. "
+    "|\n"
     "| `command` | none | Run by /bin/sh when the file is another, such as `nginx -s reload`; again, ever more seldom, "
     "while it fails. |\n"
     "| `timeout` | `10s` | A command that runs longer is killed, with all that it started. |\n"

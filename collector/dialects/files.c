@@ -69,9 +69,9 @@ static void put_kind(enum weir_render_kind kind, const struct weir_file_source *
     }
 }
 
-void weir_file_render(enum weir_render_kind kind, const struct weir_plan *plan, const struct weir_names *names,
-                      const char *service, struct weir_buffer *out) {
-    uint32_t name = weir_names_find(names, service, strlen(service));
+void weir_file_render(const struct weir_render_config *render, const struct weir_plan *plan,
+                      const struct weir_names *names, struct weir_buffer *out) {
+    uint32_t name = weir_names_find(names, render->service, strlen(render->service));
     struct weir_plan_service sorted = *(name == WEIR_NAME_NONE ? &plan->fallback : weir_plan_find(plan, name));
     size_t size = sorted.operation_count * sizeof *sorted.operations;
     struct weir_plan_rate *rows = malloc(size + 1);
@@ -82,6 +82,6 @@ void weir_file_render(enum weir_render_kind kind, const struct weir_plan *plan, 
     if (size > 0) memcpy(rows, sorted.operations, size);
     qsort_r(rows, sorted.operation_count, sizeof *rows, by_name, (void *)(uintptr_t)names);
     sorted.operations = rows;
-    put_kind(kind, &(struct weir_file_source){&sorted, names, service}, out);
+    put_kind(render->kind, &(struct weir_file_source){&sorted, names, render->service, render->ignore_incoming}, out);
     free(rows);
 }

@@ -21,8 +21,8 @@
 #include "collector/core/buffer.h"
 #include "collector/sample/plan.h"
 
-/* The same rates are the same bytes, in whichever order a plan has them. Of the default where the plan has no row for
- * `service` ("": always). Appends; out->failed: out of memory. */
-void weir_file_render(enum weir_render_kind kind, const struct weir_plan *plan, const struct weir_names *names,
-                      const char *service, struct weir_buffer *out);
+/* Of `render`: kind, service and incoming. The same rates are the same bytes, in whichever order a plan has them. Of
+ * the default where the plan has no row for the service ("": always). Appends; out->failed: out of memory. */
+void weir_file_render(const struct weir_render_config *render, const struct weir_plan *plan,
+                      const struct weir_names *names, struct weir_buffer *out);
 #endif

@@ -7,6 +7,7 @@ struct weir_file_source {
     const struct weir_plan_service *plan;
     const struct weir_names *names;
     const char *service; /* as asked for */
+    bool ignore_incoming;
 };
 
 void weir_file_nginx(const struct weir_file_source *source, bool otel, struct weir_buffer *out);

@@ -47,6 +47,33 @@ static const char traces[] =
     "    default \"00-$weir_trace32-$weir_span-0$weir_sampled\";\n"
     "}\n";
 
+/* Strangers: whoever picks an id picks whether it is kept. */
+static const char own_traces[] = "\n"
+                                 "# Each request begins a trace: what came with it counts for nothing.\n"
+                                 "map $request_id $weir_trace {\n"
+                                 "    default $request_id;\n"
+                                 "}\n"
+                                 "map $request_id $weir_trace32 {\n"
+                                 "    default $request_id;\n"
+                                 "}\n"
+                                 "map \"\" $weir_parent {\n"
+                                 "    default \"-\";\n"
+                                 "}\n"
+                                 "map $request_id $weir_span {\n"
+                                 "    \"~^(?<weir_own>[0-9a-f]{16})\" $weir_own;\n"
+                                 "}\n"
+                                 "map \"\" $weir_traceparent {\n"
+                                 "    default \"00-$weir_trace32-$weir_span-0$weir_sampled\";\n"
+                                 "}\n";
+static const char own_decisions[] = "\n"
+                                    "map \"\" $weir_sampled {\n"
+                                    "    default $weir_own_sampled;\n"
+                                    "}\n"
+                                    "map $weir_sampled $weir_tracestate {\n"
+                                    "    1 \"ot=th:$weir_threshold\";\n"
+                                    "    default \"\";\n"
+                                    "}\n";
+
 static const char decisions[] =
     "\n"
     "# What came with the request is honoured: 1, 0, or nothing.\n"
@@ -323,9 +350,9 @@ void weir_file_nginx(const struct weir_file_source *source, bool otel, struct we
     if (otel)
         weir_buffer_text(out, "\nmap $otel_trace_id $weir_trace32 {\n    default $otel_trace_id;\n}\n");
     else
-        weir_buffer_text(out, traces);
+        weir_buffer_text(out, source->ignore_incoming ? own_traces : traces);
     put_rows(source, out);
     put_thresholds(rates, count, out);
-    weir_buffer_text(out, decisions);
+    weir_buffer_text(out, source->ignore_incoming ? own_decisions : decisions);
     free(rates);
 }

@@ -84,8 +84,8 @@ static void close_entry(struct weir_files *files, struct entry *entry) {
 
 static bool same(const struct weir_render_config *a, const struct weir_render_config *b) {
     return a->kind == b->kind && strcmp(a->service, b->service) == 0 && strcmp(a->path, b->path) == 0 &&
-           strcmp(a->command, b->command) == 0 && a->timeout_ns == b->timeout_ns &&
-           a->min_interval_ns == b->min_interval_ns;
+           strcmp(a->command, b->command) == 0 && a->ignore_incoming == b->ignore_incoming &&
+           a->timeout_ns == b->timeout_ns && a->min_interval_ns == b->min_interval_ns;
 }
 
 static struct entry *find(struct weir_files *files, const struct weir_render_config *config) {
@@ -146,7 +146,7 @@ static void render(struct weir_files *files, struct entry *entry) {
         return;
     }
     weir_buffer_clear(&entry->text);
-    weir_file_render(entry->config.kind, plan, files->names, entry->config.service, &entry->text);
+    weir_file_render(&entry->config, plan, files->names, &entry->text);
     if (entry->text.failed) {
         weir_log_limited(&limit, WEIR_LOG_ERROR, "policy_file_failed path=\"%s\" reason=\"out of memory\"", path);
         weir_plan_unref(plan);

@@ -218,6 +218,22 @@ def test_nginx_follows_the_policy_and_envoy_behind_follows_nginx(tmp_path, start
         assert int(trace[-14:], 16) >= int(th.ljust(14, "0"), 16)  # so the claim is true
 
 
+def test_strangers_decide_nothing(tmp_path, started):
+    render = "{ for: nginx, service: edge-nginx, path: rates.conf, incoming: ignore }"
+    weir = started(weir_with(tmp_path / "weir", policy(rate=0, orders=0), render))
+    rates = tmp_path / "weir" / "rates.conf"
+    wait_until(rates.exists, "the file")
+    edge = started(Edge(tmp_path / "edge", rates, free_port(), weir.ports["access_log"]))
+    trace = "f" * 32
+    for headers in (
+        {"traceparent": f"00-{trace}-1112131415161718-01", "tracestate": "ot=th:0"},
+        {"x_b3_traceid": trace, "x_b3_spanid": "1112131415161718", "x_b3_sampled": "1"},
+        {"x_b3_traceid": trace, "x_b3_flags": "1"},
+    ):
+        rate, sampled, parent, state = edge.says(**headers)
+        assert (rate, sampled, state) == ("0", "0", "") and trace not in parent, headers
+
+
 def test_nginx_decides_by_the_trace(tmp_path, started):
     """With ids that come without a decision: at, below and above the threshold; and who decided already is honoured."""
     weir = started(

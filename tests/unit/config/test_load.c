@@ -253,7 +253,7 @@ static void test_render(void **state) {
     struct weir_config *config =
         accepts("render:\n"
                 "  - { for: nginx, service: edge, path: /tmp/weir.conf, command: \"nginx -s reload\",\n"
-                "      timeout: 2s, min_interval: 1m }\n"
+                "      timeout: 2s, min_interval: 1m, incoming: ignore }\n"
                 "  - { for: otel-env, path: otel.env }\n");
     assert_int_equal(config->render_count, 2);
     const struct weir_render_config *one = &config->renders[0], *other = &config->renders[1];
@@ -264,6 +264,7 @@ static void test_render(void **state) {
     assert_true(one->timeout_ns == 2000 * MS && one->min_interval_ns == 60000 * MS && one->line == 2);
     assert_int_equal(other->kind, WEIR_RENDER_OTEL_ENV);
     assert_string_equal(other->path, "otel.env"); /* beside the configuration */
+    assert_true(one->ignore_incoming && !other->ignore_incoming);
     assert_true(other->service[0] == 0 && other->command[0] == 0);
     assert_true(other->timeout_ns == 10000 * MS && other->min_interval_ns == 10000 * MS);
     weir_config_free(config);
@@ -283,6 +284,8 @@ static void test_render(void **state) {
             "weir.yaml:1: render[0].timeout: is no duration of 100ms to 1h, such as 10s");
     refuses("render: [{ for: nginx, path: a, min_interval: 2h }]",
             "weir.yaml:1: render[0].min_interval: is no duration of 100ms to 1h, such as 10s");
+    refuses("render: [{ for: envoy, path: a, incoming: ignore }]",
+            "weir.yaml:1: render[0].incoming: is for nginx only");
     refuses("render: [{ for: nginx, path: a, comand: x }]",
             "weir.yaml:1: render[0].comand: unknown key, did you mean command?");
 }

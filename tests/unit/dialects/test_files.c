@@ -48,8 +48,10 @@ static void operation(struct rig *rig, const char *name, double rate) {
 static const char *render(struct rig *rig, enum weir_render_kind kind, const char *service) {
     struct weir_plan_service fallback = {.rate = {.rate = 0.05}, .max_traces_per_second = -1};
     if (rig->plan == NULL) rig->plan = weir_plan_new(rig->names, 1, &fallback, &rig->service, 1);
+    struct weir_render_config config = {.kind = kind};
+    snprintf(config.service, sizeof config.service, "%s", service);
     weir_buffer_clear(&rig->text);
-    weir_file_render(kind, rig->plan, rig->names, service, &rig->text);
+    weir_file_render(&config, rig->plan, rig->names, &rig->text);
     weir_buffer_byte(&rig->text, 0);
     assert_false(rig->text.failed);
     return (const char *)rig->text.bytes;
