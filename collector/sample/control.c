@@ -10,6 +10,7 @@ enum { OPERATION_HEADS = 1 << 14, SERVICE_HEADS = 1 << 11 };
 #define FORGET_S     3600.0 /* then nothing is known any more */
 #define SIZE_S       60.0
 #define SIZE_ROOTS   20.0 /* of so many at least the size of traces is remembered */
+#define SIZE_VARIES  2.0  /* of traces of one operation: E[n^2] / E[n]^2, of a geometric distribution */
 #define TAIL_S       300.0
 #define TAIL_DECIDED 100.0
 #define NUMBER_MAX   1e15
@@ -42,22 +43,21 @@ static struct control_operation *find_operation(struct weir_control *control, ui
     return NULL;
 }
 
-static bool grow(void **array, uint32_t *room, uint32_t wanted, size_t size) {
-    if (wanted <= *room) return true;
+/* The array, for `wanted` and more; NULL: out of memory, and it is as it was. */
+static void *grow(void *array, uint32_t *room, uint32_t wanted, size_t size) {
+    if (wanted <= *room) return array;
     uint32_t more = *room < 32 ? 64 : *room * 2;
     if (more < wanted) more = wanted;
-    void *grown = realloc(*array, more * size);
-    if (grown == NULL) return false;
-    *array = grown;
-    *room = more;
-    return true;
+    void *grown = realloc(array, more * size);
+    if (grown != NULL) *room = more;
+    return grown;
 }
 
 static bool grow_operations(struct weir_control *control, uint32_t wanted) {
-    uint32_t room = control->claim_room;
-    if (!grow((void **)&control->claims, &room, wanted, sizeof *control->claims)) return false;
-    control->claim_room = room;
-    return grow((void **)&control->operations, &control->operation_room, wanted, sizeof *control->operations);
+    struct control_operation *grown =
+        grow(control->operations, &control->operation_room, wanted, sizeof *control->operations);
+    if (grown != NULL) control->operations = grown;
+    return grown != NULL || wanted == 0;
 }
 
 static const struct control_file_service *file_of(const struct weir_control *control, uint32_t name) {
@@ -99,6 +99,7 @@ static struct control_operation *add_operation(struct weir_control *control, uin
                                      .operation = operation,
                                      .next_of_hash = *head,
                                      .next_of_service = service->first,
+                                     .follow.range = control->services[service_index].range,
                                      .seen = control->now};
     *head = index;
     service->first = index;
@@ -138,14 +139,17 @@ static bool add_filed(struct weir_control *control, uint32_t service_index) {
 }
 
 static bool add_service(struct weir_control *control, uint32_t name, uint32_t *index) {
-    if (!grow((void **)&control->services, &control->service_room, control->service_count + 1,
-              sizeof *control->services))
-        return false;
+    struct control_service *grown =
+        grow(control->services, &control->service_room, control->service_count + 1, sizeof *control->services);
+    if (grown == NULL) return false;
+    control->services = grown;
     *index = control->service_count++;
     uint32_t *head = &control->service_heads[mix(name, 0) % SERVICE_HEADS];
     struct control_service *service = &control->services[*index];
-    *service = (struct control_service){
-        .name = name, .next_of_hash = *head, .first = CONTROL_NONE, .exact = -1, .began = control->now};
+    *service =
+        (struct control_service){.name = name, .next_of_hash = *head, .first = CONTROL_NONE, .began = control->now};
+    service->exact = (struct control_exact){.now = -1, .scale = 1};
+    service->range = weir_control_range();
     *head = *index;
     service->filed = weir_control_file_find(&control->file, name) != NULL;
     service->budget = file_of(control, name)->budget;
@@ -292,34 +296,46 @@ static void end_step(struct weir_control *control, struct control_operation *op,
     weir_control_trouble(control, op, seconds);
 }
 
+static struct control_sums sum_up(struct weir_control *control, const struct control_service *service, double *spans,
+                                  double *spans_variance) {
+    struct control_sums all = {0};
+    CONTROL_EACH_OPERATION(control, service, op) {
+        const struct control_step *step = &op->step;
+        double size = weir_control_spans_of(op);
+        all.roots += step->sum.roots, all.traces += step->sum.traces, all.variance += step->variance;
+        *spans += step->sum.traces * size;
+        *spans_variance += step->variance * size * size * SIZE_VARIES;
+    }
+    return all;
+}
+
 static void end_steps(struct weir_control *control, double seconds) {
-    struct control_sums fleet = {0};
+    double roots = 0, spans = 0, variance = 0;
     for (uint32_t i = 0; i < control->service_count; i++) {
         struct control_service *service = &control->services[i];
-        struct control_sums all = {0};
+        struct control_sums all = sum_up(control, service, &spans, &variance);
+        roots += all.roots;
+        weir_control_flow_add(&service->flow, all.roots, all.traces, all.variance, seconds);
+        weir_control_exact(control, service, &all, seconds);
         for (uint32_t at = service->first, next; at != CONTROL_NONE; at = next) {
             struct control_operation *op = &control->operations[at];
             next = op->next_of_service;
+            weir_control_follow(control, service, op, seconds);
             end_step(control, op, seconds);
-            double spans = weir_control_spans_of(op);
-            all.roots += op->step.sum.roots, all.traces += op->step.sum.traces, all.variance += op->step.variance;
-            fleet.traces += op->step.sum.traces * spans, fleet.variance += op->step.variance * spans * spans * 2;
             op->step = (struct control_step){0};
             if (!op->filed && control->now - op->seen > FORGET_S) remove_operation(control, op);
         }
-        fleet.roots += all.roots;
-        weir_control_flow_add(&service->flow, all.roots, all.traces, all.variance, seconds);
     }
-    weir_control_flow_add(&control->flow, fleet.roots, fleet.traces, fleet.variance, seconds);
+    weir_control_flow_add(&control->flow, roots, spans, variance, seconds);
 }
 
 static void take_services(struct weir_control *control, const struct weir_control_input *input) {
     for (uint32_t i = 0; i < control->service_count; i++)
-        control->services[i].exact = -1;
+        control->services[i].exact.now = -1;
     for (uint32_t i = 0; i < input->service_count; i++) {
         struct control_service *service = find_service(control, input->services[i].service);
         if (service == NULL) continue;
-        service->exact = sound(input->services[i].exact) ? input->services[i].exact : -1;
+        service->exact.now = sound(input->services[i].exact) ? input->services[i].exact : -1;
         service->senders = input->services[i].senders;
     }
 }
@@ -328,6 +344,7 @@ struct weir_plan *weir_control_step(struct weir_control *control, const struct w
     uint32_t wanted = control->operation_end + input->load_count;
     if (wanted > 2 * CONTROL_ROWS_MAX) wanted = 2 * CONTROL_ROWS_MAX;
     if (!grow_operations(control, wanted)) return NULL;
+    control->share = input->share;
     double seconds = input->seconds > 0 ? fmin(input->seconds, STEP_S_MAX) : 0;
     control->now += seconds;
     control->now_unix_ns = input->now_unix_ns;
@@ -335,8 +352,14 @@ struct weir_plan *weir_control_step(struct weir_control *control, const struct w
         add_load(control, &input->loads[i]);
     take_services(control, input);
     if (seconds > 0) end_steps(control, seconds);
+    struct control_claim **claims = grow((void *)control->claims, &control->claim_room,
+                                         control->operation_count + control->service_count, sizeof *claims);
+    if (claims == NULL) return NULL;
+    control->claims = claims;
     weir_control_share(control, seconds);
-    return weir_control_tell(control);
+    struct weir_plan *plan = weir_control_tell(control);
+    weir_control_ranges(control);
+    return plan;
 }
 
 /* ---- view ---- */

@@ -10,7 +10,7 @@
 #define FAST_S          4.0
 #define SLOW_S_MIN      10.0
 #define SLOW_S_MAX      300.0
-#define SLOW_ROOTS      100.0 /* 1/10 of error alone; a decaying sum of time t is as good as a window of 2 t */
+#define SLOW_ROOTS      200.0 /* an error of 5 %: a sum that decays in t is as good as a window of 2 t */
 #define STEP_SIGMAS     5.0   /* once in 3 million steps by chance */
 #define FAST_SIGMAS     4.0
 #define SPREAD_S        60.0

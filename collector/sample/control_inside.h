@@ -3,6 +3,7 @@
  *   control.c            the table of operations; a step, from loads to a plan
  *   control_file.c       the file, copied: what it says of a service and operation
  *   control_flow.c       an estimate of traces a second that knows its own error, and jumps when it is proved wrong
+ *   control_follow.c     which rates are really in force, seen by what arrives
  *   control_trouble.c    incidents, and what the tail leaves of an operation
  *   control_share.c      floors, levels, rates: the budget shared out
  *   control_tell.c       what of it is worth telling, and the plan
@@ -82,22 +83,41 @@ double weir_control_flow_error(const struct control_flow *flow); /* standard err
 /* ---- claims: what is shared out ---- */
 
 struct control_claim {
-    double load;         /* traces a second that are reckoned with, of those that follow this rate */
-    double fixed;        /* traces a second that come whatever is told */
+    double load;         /* traces a second that are reckoned with */
+    double part;         /* share of them that follows this rate */
+    double least;        /* of them come so many at any rate, as long as nothing else is seen */
+    double fixed;        /* traces a second that come besides, whatever is told */
     double spans, bytes; /* a trace */
     double ceiling, weight;
     double floor;                 /* as a rate */
+    double step;                  /* whole ones of it are followed; 0: any */
     double level_max, floors_max; /* of its service's own budget */
     bool budgeted, pinned, incident;
-    double rate; /* the answer */
+    double rate;  /* the answer */
+    double error; /* standard error of the load, relative */
     enum weir_plan_why why;
 };
 
 struct control_told {
-    double rate, since;
+    double rate;
     uint64_t since_unix_ns;
     enum weir_plan_why why;
     bool known, row;
+    double explored; /* while nothing came yet: how far it may be raised */
+};
+
+/* Rates told within the last one to two times that everybody needs to hear of them. */
+struct control_range {
+    double low[2], high[2]; /* [0]: still growing */
+};
+
+struct control_follow {
+    double roots, traces; /* lately; the rate in force is their ratio */
+    double by_service;    /* share of the load that follows the service's rate, as far as it is learnt, */
+    double learnt;        /* 0 to 1; the rest is as in the whole service */
+    double extra;         /* share of the roots that no rate explains */
+    bool unweighted;      /* they stand for themselves only: who says nothing of his rate may well follow */
+    struct control_range range;
 };
 
 struct control_trouble {
@@ -121,6 +141,7 @@ struct control_operation {
     } step;
     double roots, spans, bytes; /* lately, for the size of its traces */
     double kept, decided;
+    struct control_follow follow;
     struct control_trouble trouble;
     double held, held_at; /* the highest load, for a while */
     double seen;          /* last, a root */
@@ -135,12 +156,20 @@ struct control_service {
     struct control_terms terms;
     bool filed;
     struct control_flow flow;
-    double exact; /* of this step; below 0: not known */
+    struct control_exact {
+        double now;                                  /* requests, of this step; below 0: not known */
+        double roots, traces;                        /* since its counter last moved: it comes in lumps */
+        double all, all_roots, all_traces, variance; /* lately */
+        double scale;                                /* what weights say, times this, is what it says */
+    } exact;
     uint32_t senders;
+    struct control_range range;
     double began, full_at;
     struct weir_proxies_budget budget; /* its own */
     struct control_claim claim;        /* of what follows the service's rate */
-    uint32_t from, to;                 /* its claims in weir_control.claims */
+    double by_service;                 /* as in control_follow, of all its operations */
+    double lift;                       /* its rate, if it followed those of its operations */
+    uint32_t from, to;                 /* its claims in weir_control.claims, its own last */
     struct control_told told;
 };
 
@@ -148,8 +177,9 @@ struct weir_control {
     const struct weir_names *names;
     struct control_file file;
     uint64_t policy;
-    bool another; /* the file is another than at the step before */
-    double now, told_at;
+    bool another;                   /* the file is another than at the step before */
+    double now, told_at, turned_at; /* turned: ranges */
+    double share;
     uint64_t now_unix_ns;
     struct control_operation *operations;
     uint32_t operation_count, operation_end, operation_room, free_operation; /* free: a chain by next_of_hash */
@@ -182,9 +212,27 @@ static inline bool weir_control_is_rest(const struct control_operation *op) {
 }
 
 /* With what came in this step. */
+void weir_control_exact(struct weir_control *control, struct control_service *service, const struct control_sums *came,
+                        double seconds);
+/* What its operations have learnt, on average. */
+void weir_control_follow_service(struct weir_control *control, struct control_service *service);
+void weir_control_follow(struct weir_control *control, const struct control_service *service,
+                         struct control_operation *op, double seconds);
+struct control_range weir_control_range(void);          /* of nothing told yet */
+void weir_control_ranges(struct weir_control *control); /* what is told now is added */
+
+/* Share of its load that follows the service's rate. */
+static inline double weir_control_by_service(const struct control_service *service,
+                                             const struct control_operation *op) {
+    if (weir_control_is_rest(op)) return 1;
+    double share = op->follow.by_service + (1 - op->follow.learnt) * service->by_service;
+    return share < 0.1 ? 0 : share > 0.9 ? 1 : share;
+}
 void weir_control_trouble(struct weir_control *control, struct control_operation *op, double seconds);
 double weir_control_kept_weight(const struct control_operation *op);
 void weir_control_share(struct weir_control *control, double seconds);
+/* A second, at a rate that is told. */
+double weir_control_traces(const struct control_claim *claim, double rate);
 /* Of a service's own budget, in whichever unit; 0: none. */
 double weir_control_spans_budget(const struct weir_control *control, const struct control_service *service);
 /* Of an operation; NULL: of the service. */

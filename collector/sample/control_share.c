@@ -11,10 +11,14 @@
 
 #define LEAST_RATE  1e-6 /* the finest that can be told: less would be nothing, and nothing would be seen again */
 #define HOLD_S_MIN  30.0
-#define RISE        1.5 /* a polling interval */
+#define RISE        2.0 /* a polling interval */
 #define START_RATE  0.01
 #define EXPLORE_S   5.0 /* a rate that nothing came at is doubled so often */
 #define LOAD_FACTOR 10.0
+#define LEAST_LOAD  1e-9
+#define AIM         0.98 /* of a budget: chance takes a little more at times */
+#define LIFT        10.0
+#define ENVOY_STEP  1e-4 /* weir_plan_round_envoy() */
 
 enum unit { SPANS, BYTES, UNITS };
 
@@ -26,7 +30,8 @@ static double unit_of(const struct control_claim *claim, enum unit unit) {
 
 static double rate_at(const struct control_claim *claim, double level) {
     if (claim->pinned || !claim->budgeted) return claim->ceiling;
-    double wanted = claim->weight * fmin(level, claim->level_max) / (sqrt(claim->spans) * fmax(claim->load, 1e-9));
+    double wanted =
+        claim->weight * fmin(level, claim->level_max) / (sqrt(claim->spans) * fmax(claim->load, LEAST_LOAD));
     return fmin(wanted, claim->ceiling);
 }
 
@@ -34,14 +39,19 @@ static double rate_of(const struct control_claim *claim, double level, double fl
     double rate = rate_at(claim, level);
     if (claim->pinned) return rate;
     double floor = claim->floor * (claim->budgeted ? floors * claim->floors_max : 1);
-    return fmin(fmax(rate, floor), 1);
+    return fmin(fmax(fmax(rate, floor), claim->step), 1);
+}
+
+/* Traces a second, at a rate that is told. */
+double weir_control_traces(const struct control_claim *claim, double rate) {
+    return fmax(claim->load * claim->part * rate, claim->least) + claim->fixed;
 }
 
 static double cost(const struct control_claim *const *claims, uint32_t count, enum unit unit, double level,
                    double floors) {
     double sum = 0;
     for (uint32_t i = 0; i < count; i++)
-        sum += unit_of(claims[i], unit) * (claims[i]->load * rate_of(claims[i], level, floors) + claims[i]->fixed);
+        sum += unit_of(claims[i], unit) * weir_control_traces(claims[i], rate_of(claims[i], level, floors));
     return sum;
 }
 
@@ -50,16 +60,6 @@ static double cost(const struct control_claim *const *claims, uint32_t count, en
 struct bound {
     double level, floors; /* floors: how much of each can be met */
 };
-
-static double what_cannot_be_turned(const struct control_claim *const *claims, uint32_t count, enum unit unit) {
-    double sum = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        bool stands = claims[i]->pinned || !claims[i]->budgeted;
-        double turned = stands ? claims[i]->load * rate_of(claims[i], INFINITY, 1) : 0;
-        sum += unit_of(claims[i], unit) * (turned + claims[i]->fixed);
-    }
-    return sum;
-}
 
 /* Above it nobody asks for more. */
 static double level_of_all(const struct control_claim *const *claims, uint32_t count) {
@@ -73,11 +73,8 @@ static double level_of_all(const struct control_claim *const *claims, uint32_t c
 
 static struct bound bound_of(const struct control_claim *const *claims, uint32_t count, enum unit unit, double budget) {
     if (cost(claims, count, unit, INFINITY, 1) <= budget) return (struct bound){INFINITY, 1};
-    double stands = what_cannot_be_turned(claims, count, unit), floors = cost(claims, count, unit, 0, 1) - stands;
-    if (stands + floors >= budget) {
-        double room = fmax(budget - stands, 0);
-        return (struct bound){0, floors > 0 ? fmin(room / floors, 1) : 1};
-    }
+    double stands = cost(claims, count, unit, 0, 0), floors = cost(claims, count, unit, 0, 1) - stands;
+    if (stands + floors >= budget) return (struct bound){0, floors > 0 ? fmax(budget - stands, 0) / floors : 1};
     /* Cost rises with the level; levels span many powers of ten, so their logarithm is halved. */
     double high = log(level_of_all(claims, count) + 1e-9), low = high - 60;
     for (int i = 0; i < 60; i++) {
@@ -94,7 +91,7 @@ static struct bound bound_of_budget(const struct control_claim *const *claims, u
                                     double bytes) {
     struct bound bound = {INFINITY, 1};
     for (int unit = 0; unit < UNITS; unit++) {
-        double budget = unit == SPANS ? spans : bytes;
+        double budget = AIM * (unit == SPANS ? spans : bytes);
         if (!(budget > 0)) continue;
         struct bound one = bound_of(claims, count, (enum unit)unit, budget);
         bound.level = fmin(bound.level, one.level);
@@ -140,22 +137,66 @@ static void size_of(const struct control_operation *op, struct control_claim *cl
     claim->bytes = op->roots > 0 ? fmax(op->bytes / op->roots, 0) : 0;
 }
 
-static void claim_of(struct weir_control *control, struct control_operation *op, double seconds) {
-    double rate = weir_control_flow_rate(&op->flow), error = weir_control_flow_error(&op->flow);
-    bool incident = op->trouble.until > control->now;
+static void claim_of(struct weir_control *control, const struct control_service *service, struct control_operation *op,
+                     double seconds) {
+    double scale = service->exact.scale, rate = weir_control_flow_rate(&op->flow) * scale;
+    double error = weir_control_flow_error(&op->flow) * scale;
+    const struct control_follow *follow = &op->follow;
+    double roots = follow->traces > 0 ? rate / scale * follow->roots / follow->traces : 0;
+    double unsaid = follow->unweighted ? 1 / fmax(1 - follow->extra, LEAST_RATE) : 1;
+    rate *= unsaid, error *= unsaid;
     hold(control, op, rate, error, seconds);
-    struct control_claim *claim = &op->claim;
-    *claim = (struct control_claim){.load = fmax(rate, op->held),
-                                    .ceiling = fmin(op->terms.rate * (incident ? control->file.factor : 1), 1),
-                                    .weight = op->terms.weight * weir_control_kept_weight(op) *
-                                              (incident ? control->file.factor : 1),
-                                    .floor = op->terms.floor > 0 ? fmin(op->terms.floor / fmax(rate, 1e-9), 1) : 0,
-                                    .budgeted = op->terms.budgeted,
-                                    .pinned = op->terms.pinned,
-                                    .incident = incident,
+    bool incident = op->trouble.until > control->now;
+    double factor = incident ? control->file.factor : 1;
+    op->claim =
+        (struct control_claim){.load = fmax(rate, op->held - 2 * error),
+                               .least = follow->unweighted ? follow->extra * roots : 0,
+                               .fixed = follow->unweighted ? 0 : follow->extra * roots,
+                               .ceiling = fmin(op->terms.rate * factor, 1),
+                               .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
+                               .floor = op->terms.floor > 0 ? fmin(op->terms.floor / fmax(rate, LEAST_LOAD), 1) : 0,
+                               .budgeted = op->terms.budgeted,
+                               .pinned = op->terms.pinned,
+                               .incident = incident,
+                               .level_max = INFINITY,
+                               .floors_max = 1};
+    size_of(op, &op->claim);
+}
+
+/* A part of the load follows the service's rate: all of what has no row, and what an Envoy began. What those operations
+ * would get of the level, their common rate gets; where it has to be raised for the floor of one of them, all others
+ * are raised with it, so not beyond LIFT times what it was otherwise. */
+static void claim_of_service(struct weir_control *control, struct control_service *service) {
+    const struct control_terms *terms = &service->terms;
+    struct control_claim *claim = &service->claim;
+    weir_control_follow_service(control, service);
+    *claim = (struct control_claim){.ceiling = terms->rate,
+                                    .part = 1,
+                                    .budgeted = terms->budgeted,
+                                    .pinned = terms->pinned,
+                                    .spans = 1,
                                     .level_max = INFINITY,
                                     .floors_max = 1};
-    size_of(op, claim);
+    double all = 0, spans = 0, bytes = 0, floor = 0, factor = 1, weight = 0;
+    CONTROL_EACH_OPERATION(control, service, op) {
+        double part = weir_control_by_service(service, op), load = op->claim.load * part;
+        all += op->claim.load;
+        op->claim.part = 1 - part;
+        claim->load += load;
+        spans += load * op->claim.spans, bytes += load * op->claim.bytes;
+        weight += part * op->claim.weight / sqrt(op->claim.spans);
+        if (part > 0.5 && op->claim.incident) factor = control->file.factor;
+        if (part < 0.5 || weir_control_is_rest(op)) continue;
+        floor = fmax(floor, op->claim.floor);
+        claim->step = ENVOY_STEP;
+    }
+    if (claim->load > 0) claim->spans = spans / claim->load, claim->bytes = bytes / claim->load;
+    claim->weight = fmax(weight * sqrt(claim->spans), 1e-9);
+    claim->ceiling = fmin(terms->rate * factor, 1);
+    claim->incident = factor > 1;
+    double common = terms->floor > 0 && all > 0 ? fmin(terms->floor / all, 1) : 0;
+    claim->floor = fmin(floor, fmax(common, LIFT * fmax(common, terms->budgeted ? service->lift : terms->rate)));
+    claim->floor = terms->rate > 0 ? fmax(claim->floor, common) : 0;
 }
 
 /* Sums are better known than their parts: where they say more, there is more. */
@@ -165,23 +206,30 @@ static void raise_to(struct control_claim **claims, uint32_t count, double sum, 
         claims[i]->load *= factor;
 }
 
-static void collect(struct weir_control *control, double seconds) {
-    control->claim_count = 0;
-    double spans = 0;
-    for (uint32_t i = 0; i < control->service_count; i++) {
-        struct control_service *service = &control->services[i];
-        double sum = 0;
-        service->from = control->claim_count;
-        CONTROL_EACH_OPERATION(control, service, op) {
-            claim_of(control, op, seconds);
-            sum += op->claim.load;
-            control->claims[control->claim_count++] = &op->claim;
-        }
-        service->to = control->claim_count;
-        raise_to(control->claims + service->from, service->to - service->from, sum,
-                 weir_control_flow_rate(&service->flow));
-        CONTROL_EACH_OPERATION(control, service, op) spans += op->claim.load * op->claim.spans;
+static double collect_service(struct weir_control *control, struct control_service *service, double seconds) {
+    double sum = 0, spans = 0;
+    struct control_claim **claims = control->claims + control->claim_count;
+    uint32_t count = 0;
+    CONTROL_EACH_OPERATION(control, service, op) {
+        claim_of(control, service, op, seconds);
+        sum += op->claim.load;
+        claims[count++] = &op->claim;
     }
+    raise_to(claims, count, sum, weir_control_flow_rate(&service->flow) * service->exact.scale);
+    for (uint32_t i = 0; i < count; i++)
+        spans += claims[i]->load * claims[i]->spans;
+    claim_of_service(control, service);
+    claims[count++] = &service->claim;
+    service->from = control->claim_count;
+    service->to = control->claim_count += count;
+    return spans;
+}
+
+static void collect(struct weir_control *control, double seconds) {
+    double spans = 0;
+    control->claim_count = 0;
+    for (uint32_t i = 0; i < control->service_count; i++)
+        spans += collect_service(control, &control->services[i], seconds);
     raise_to(control->claims, control->claim_count, spans, weir_control_flow_rate(&control->flow));
 }
 
@@ -196,9 +244,33 @@ static enum weir_plan_why why_of(const struct control_claim *claim, double unhin
 
 static void answer(struct control_claim *claim, struct bound bound) {
     claim->rate = rate_of(claim, bound.level, bound.floors);
+    /* Downwards: half a step more is much of a rate of one. */
+    if (claim->step > 0 && claim->budgeted && !claim->pinned)
+        claim->rate = fmax(floor(claim->rate / claim->step + 1e-6), 1) * claim->step;
     if (claim->ceiling > 0 && claim->rate < LEAST_RATE) claim->rate = LEAST_RATE;
     claim->why = why_of(claim, rate_of(claim, INFINITY, 1));
     if (claim->why == WEIR_PLAN_BUDGET && claim->rate == claim->floor) claim->why = WEIR_PLAN_FLOOR;
+}
+
+/* Nothing came yet: whether there is nothing, or the rate is too low for it. From what it has it is doubled now and
+ * then to where it would be. */
+static void explore(struct control_claim *claim, struct control_told *told, double start, double seconds) {
+    if (!(told->explored > 0)) told->explored = told->known ? told->rate : start;
+    told->explored = fmin(told->explored * exp2(seconds / EXPLORE_S), 1);
+    if (claim->pinned) return;
+    claim->rate = fmin(claim->rate, fmax(told->explored, LEAST_RATE));
+}
+
+static double start_of(const struct control_terms *terms) {
+    return terms->budgeted ? fmin(terms->rate, START_RATE) : terms->rate;
+}
+
+static void answer_operation(struct control_operation *op, struct bound bound, double seconds) {
+    answer(&op->claim, bound);
+    if (op->flow.slow.roots > 0)
+        op->told.explored = 0;
+    else
+        explore(&op->claim, &op->told, start_of(&op->terms), seconds);
 }
 
 /* What a service's own rate has to be for the same spans, whoever follows it instead of those of its operations. */
@@ -208,42 +280,28 @@ static double mean_rate(const struct control_claim *const *claims, uint32_t coun
         told += claims[i]->load * claims[i]->spans * claims[i]->rate;
         all += claims[i]->load * claims[i]->spans;
     }
-    return all > 1e-9 ? told / all : -1;
+    return all > 0 ? told / all : -1;
 }
 
-/* Nothing came: whether there is nothing, or the rate is too low for it. */
-static double explore(const struct weir_control *control, const struct control_service *service, double target,
-                      double seconds) {
-    double from = service->told.known ? service->told.rate : START_RATE;
-    (void)control;
-    return fmin(target, from * exp2(seconds / EXPLORE_S));
-}
-
-static void answer_service(struct weir_control *control, struct control_service *service, double seconds) {
-    const struct control_claim *const *claims =
-        (const struct control_claim *const *)control->claims + (service->name == WEIR_NAME_NONE ? 0 : service->from);
-    uint32_t count = service->name == WEIR_NAME_NONE ? control->claim_count : service->to - service->from;
-    const struct control_terms *terms = &service->terms;
+static void answer_service(struct weir_control *control, struct control_service *service, struct bound bound,
+                           double seconds) {
     struct control_claim *claim = &service->claim;
-    double load = weir_control_flow_rate(&service->flow);
-    double floor = terms->floor > 0 && service->name != WEIR_NAME_NONE ? fmin(terms->floor / fmax(load, 1e-9), 1) : 0;
-    *claim = (struct control_claim){.ceiling = terms->rate,
-                                    .floor = floor,
-                                    .budgeted = terms->budgeted,
-                                    .pinned = terms->pinned,
-                                    .load = load,
-                                    .level_max = INFINITY,
-                                    .floors_max = 1};
-    double most = fmax(terms->rate, floor), mean = mean_rate(claims, count);
-    if (terms->pinned || (!terms->budgeted && load > 0))
-        claim->rate = terms->pinned ? terms->rate : most;
-    else if (mean < 0 && (terms->budgeted || most > terms->rate))
-        claim->rate = explore(control, service, most, seconds);
+    bool others = service == &control->services[0];
+    const struct control_claim *const *claims = (const struct control_claim *const *)control->claims;
+    claims += others ? 0 : service->from;
+    /* Its own claim is the last: it is worked out here. */
+    double mean = mean_rate(claims, others ? control->claim_count : service->to - service->from - 1);
+    service->lift = mean > 0 ? mean : 0;
+    bool silent = mean < 0 && !(claim->load > 0);
+    answer(claim, bound);
+    if (!claim->pinned && claim->budgeted && !(claim->load > 0) && mean >= 0) {
+        claim->rate = fmax(fmin(mean, fmax(claim->ceiling, claim->floor)), LEAST_RATE);
+        claim->why = why_of(claim, fmax(claim->ceiling, claim->floor));
+    }
+    if (silent)
+        explore(claim, &service->told, start_of(&service->terms), seconds);
     else
-        claim->rate = terms->budgeted ? fmin(mean, most) : most;
-    if (!terms->budgeted) claim->rate = fmax(claim->rate, terms->rate);
-    if (claim->ceiling > 0 && claim->rate < LEAST_RATE) claim->rate = LEAST_RATE;
-    claim->why = why_of(claim, most);
+        service->told.explored = 0;
 }
 
 void weir_control_share(struct weir_control *control, double seconds) {
@@ -251,18 +309,19 @@ void weir_control_share(struct weir_control *control, double seconds) {
     const struct control_claim *const *claims = (const struct control_claim *const *)control->claims;
     for (uint32_t i = 0; i < control->service_count; i++) {
         struct control_service *service = &control->services[i];
-        struct bound bound =
+        struct bound own =
             bound_of_budget(claims + service->from, service->to - service->from,
                             weir_control_spans_budget(control, service), service->budget.bytes_per_second);
         for (uint32_t k = service->from; k < service->to; k++) {
-            control->claims[k]->level_max = bound.level;
-            control->claims[k]->floors_max = bound.floors;
+            control->claims[k]->level_max = own.level;
+            control->claims[k]->floors_max = own.floors;
         }
     }
     struct bound bound = bound_of_budget(claims, control->claim_count, control->file.budget.spans_per_second,
                                          control->file.budget.bytes_per_second);
-    for (uint32_t i = 0; i < control->claim_count; i++)
-        answer(control->claims[i], bound);
-    for (uint32_t i = 0; i < control->service_count; i++)
-        answer_service(control, &control->services[i], seconds);
+    for (uint32_t i = 0; i < control->service_count; i++) {
+        struct control_service *service = &control->services[i];
+        CONTROL_EACH_OPERATION(control, service, op) answer_operation(op, bound, seconds);
+        answer_service(control, service, bound, seconds);
+    }
 }

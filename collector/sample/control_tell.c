@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define BAND         0.05
+#define ERRORS       1.5  /* of its estimate */
 #define ROW_BAND     0.02 /* a row that is there stays until it says what the service's rate says */
 #define PERIOD_S     10.0
 #define OVER_URGENT  1.02
@@ -26,32 +27,42 @@ struct spent {
     double spans, bytes;
 };
 
-static struct spent spent_of(struct weir_control *control, const struct control_service *service) {
+static void spend(struct spent *sum, const struct control_claim *claim, double rate) {
+    double traces = weir_control_traces(claim, rate);
+    sum->spans += traces * claim->spans;
+    sum->bytes += traces * claim->bytes;
+}
+
+/* At what is told; or at what was worked out. */
+static struct spent spent_of(struct weir_control *control, const struct control_service *service, bool told) {
     struct spent sum = {0};
-    CONTROL_EACH_OPERATION(control, service, op) {
-        const struct control_claim *claim = &op->claim;
-        double traces = claim->load * weir_control_told_rate(control, service, op) + claim->fixed;
-        sum.spans += traces * claim->spans;
-        sum.bytes += traces * claim->bytes;
-    }
+    CONTROL_EACH_OPERATION(control, service, op)
+    spend(&sum, &op->claim, told ? weir_control_told_rate(control, service, op) : op->claim.rate);
+    spend(&sum, &service->claim, told ? weir_control_told_rate(control, service, NULL) : service->claim.rate);
     return sum;
 }
 
-static bool above(struct spent spent, double spans, double bytes, double times) {
-    return (spans > 0 && spent.spans > spans * times) || (bytes > 0 && spent.bytes > bytes * times);
+/* Pins, and what comes whatever is told, may be more than a budget: telling it anew would change nothing. */
+static bool above(double told, double wanted, double budget, double times) {
+    return budget > 0 && told > times * fmax(budget, wanted);
+}
+
+static bool breaks(const struct spent *told, const struct spent *wanted, double spans, double bytes, double times) {
+    return above(told->spans, wanted->spans, spans, times) || above(told->bytes, wanted->bytes, bytes, times);
 }
 
 static bool breaks_budget(struct weir_control *control, double times) {
-    struct spent fleet = {0};
+    struct spent fleet = {0}, fleet_wanted = {0};
     for (uint32_t i = 0; i < control->service_count; i++) {
         const struct control_service *service = &control->services[i];
-        struct spent own = spent_of(control, service);
-        if (above(own, weir_control_spans_budget(control, service), service->budget.bytes_per_second, times))
+        struct spent own = spent_of(control, service, true), wanted = spent_of(control, service, false);
+        if (breaks(&own, &wanted, weir_control_spans_budget(control, service), service->budget.bytes_per_second, times))
             return true;
-        fleet.spans += own.spans;
-        fleet.bytes += own.bytes;
+        fleet.spans += own.spans, fleet.bytes += own.bytes;
+        fleet_wanted.spans += wanted.spans, fleet_wanted.bytes += wanted.bytes;
     }
-    return above(fleet, control->file.budget.spans_per_second, control->file.budget.bytes_per_second, times);
+    const struct weir_proxies_budget *budget = &control->file.budget;
+    return breaks(&fleet, &fleet_wanted, budget->spans_per_second, budget->bytes_per_second, times);
 }
 
 static bool misses_floor(struct weir_control *control) {
@@ -76,6 +87,7 @@ static bool off(double told, double rate, double band) {
 static void tell(struct weir_control *control, struct control_told *told, const struct control_claim *claim,
                  double band) {
     double rate = weir_plan_round(claim->rate);
+    if (band > 0) band = fmax(band, ERRORS * claim->error);
     if (told->known && !off(told->rate, rate, band)) return;
     if (!told->known || told->rate != rate) told->since_unix_ns = control->now_unix_ns;
     told->rate = rate;
