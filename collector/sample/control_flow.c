@@ -7,14 +7,18 @@
 
 #include <math.h>
 
-#define FAST_S          4.0
-#define SLOW_S_MIN      10.0
-#define SLOW_S_MAX      300.0
-#define SLOW_ROOTS      200.0 /* an error of 5 %: a sum that decays in t is as good as a window of 2 t */
-#define STEP_SIGMAS     5.0   /* once in 3 million steps by chance */
-#define FAST_SIGMAS     4.0
-#define SPREAD_S        60.0
-#define SPREAD_STEP_MAX 400.0
+#define FAST_S        4.0
+#define SLOW_S_MIN    10.0
+#define SLOW_S_MAX    300.0
+#define SLOW_ROOTS    200.0 /* an error of 5 %: a sum that decays in t is as good as a window of 2 t */
+#define STEP_SIGMAS   5.0   /* once in 3 million steps by chance */
+#define FAST_SIGMAS   4.0
+#define TREND_S       15.0
+#define TREND_SIGMAS  2.0
+#define TREND_JUMP    0.5 /* what jumps further begins anew */
+#define SPREAD_LEARN  0.2 /* a step */
+#define SPREAD_MAX    1000.0
+#define UPPER_QUARTER 1.32 /* of the square of a normal number */
 
 static void add(struct control_sums *sums, const struct control_sums *step, double memory_s) {
     double left = exp(-step->seconds / memory_s);
@@ -45,13 +49,24 @@ static double error_of(const struct control_flow *flow, const struct control_sum
     return sums->seconds > 0 ? sqrt(sums->variance + flow->weight * flow->weight) / sums->seconds : 0;
 }
 
-/* Spans come in lumps where exporters send every few seconds. What varies by itself proves nothing. */
-static void learn_spread(struct control_flow *flow, const struct control_sums *step, double rate) {
-    double expected = rate * step->seconds * flow->weight;
-    if (!(expected > 0)) return;
-    double off = step->traces - rate * step->seconds, share = 1 - exp(-step->seconds / SPREAD_S);
-    flow->spread += share * (fmin(off * off / expected, SPREAD_STEP_MAX) - flow->spread);
-    if (flow->spread < 1) flow->spread = 1;
+/* Spans come in lumps where exporters send every few seconds: what varies from step to step proves nothing. A quarter
+ * of all differences may be larger without being lumps, so that a load that comes and goes is no noise. */
+static void learn_spread(struct control_flow *flow, const struct control_sums *step) {
+    double rate = rate_of(step), mean = (rate + flow->last) / 2, variance = mean * flow->weight / step->seconds;
+    double off = rate - flow->last;
+    flow->last = rate;
+    if (!(variance > 0)) return;
+    bool larger = off * off / (2 * variance) > flow->spread * UPPER_QUARTER;
+    flow->spread *= exp(SPREAD_LEARN * (larger ? 0.75 : -0.25));
+    flow->spread = fmin(fmax(flow->spread, 1), SPREAD_MAX);
+}
+
+static void learn_trend(struct control_flow *flow, const struct control_sums *step) {
+    if (flow->trend.seconds == 0) flow->trailing = flow->trailing_s = 0;
+    add(&flow->trend, step, TREND_S);
+    double left = exp(-step->seconds / TREND_S), sum = flow->trailing * flow->trailing_s * left;
+    flow->trailing_s = flow->trailing_s * left + step->seconds;
+    flow->trailing = (sum + rate_of(&flow->trend) * step->seconds) / flow->trailing_s;
 }
 
 void weir_control_flow_add(struct control_flow *flow, double roots, double traces, double variance, double seconds) {
@@ -60,7 +75,7 @@ void weir_control_flow_add(struct control_flow *flow, double roots, double trace
     double rate = rate_of(&flow->slow), error = error_of(flow, &flow->slow);
     bool begun = flow->slow.roots > 0;
     double step_surprise = begun ? surprise(flow, &step, rate, error) : 0;
-    if (begun) learn_spread(flow, &step, rate);
+    if (begun) learn_spread(flow, &step);
 
     double per_second = flow->slow.seconds > 0 ? flow->slow.roots / flow->slow.seconds : 0;
     double memory_s = per_second > 0 ? SLOW_ROOTS / per_second : SLOW_S_MAX;
@@ -68,9 +83,11 @@ void weir_control_flow_add(struct control_flow *flow, double roots, double trace
     add(&flow->slow, &step, fmin(fmax(memory_s, SLOW_S_MIN), SLOW_S_MAX));
     if (step_surprise > STEP_SIGMAS) {
         flow->fast = flow->slow = step;
-        return;
+        if (fabs(rate_of(&step) - rate) > TREND_JUMP * rate) flow->trend = (struct control_sums){0};
     }
-    if (begun && flow->fast.seconds > FAST_S / 2 && surprise(flow, &flow->fast, rate, error) > FAST_SIGMAS)
+    learn_trend(flow, &step);
+    if (step_surprise <= STEP_SIGMAS && begun && flow->fast.seconds > FAST_S / 2 &&
+        surprise(flow, &flow->fast, rate, error) > FAST_SIGMAS)
         flow->slow = flow->fast;
 }
 
@@ -80,4 +97,16 @@ double weir_control_flow_rate(const struct control_flow *flow) {
 
 double weir_control_flow_error(const struct control_flow *flow) {
     return error_of(flow, &flow->slow);
+}
+
+/* Two means of which the second follows the first: under a steady growth it is TREND_S of it behind. */
+double weir_control_flow_ahead(const struct control_flow *flow, double ahead_s) {
+    double rate = rate_of(&flow->slow), level = rate_of(&flow->trend);
+    if (!(level > 0) || flow->trailing_s < TREND_S * 0.75) return rate;
+    double growth = (level - flow->trailing) / (TREND_S * level);
+    double error = sqrt(flow->trend.variance) / flow->trend.seconds / level / TREND_S;
+    double sure = growth - TREND_SIGMAS * error;
+    if (!(sure > 0)) return rate;
+    /* `slow` itself is behind by as long as it remembers. */
+    return fmax(rate, level * exp(fmin(growth * (TREND_S + ahead_s), 2)));
 }

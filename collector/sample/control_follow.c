@@ -135,6 +135,8 @@ void weir_control_follow(struct weir_control *control, const struct control_serv
     double most = fmax(highest(&follow->range), highest(&service->range));
     double extra = in_force > UNEXPLAINED * most ? 1 - most / in_force : 0;
     follow->extra += part * (extra - follow->extra);
+    double least = fmin(lowest(&follow->range), lowest(&service->range));
+    follow->shy += part * (fmax(1 - UNEXPLAINED * in_force / fmax(least, 1e-6), 0) - follow->shy);
     if (extra > 0) follow->unweighted = ratio > ITSELF;
     if (extra == 0) learn_service_share(service, follow, in_force, part);
 }

@@ -70,14 +70,19 @@ struct control_sums {
 
 struct control_flow {
     struct control_sums fast, slow;
-    double weight; /* traces that a root stands for, lately */
-    double spread; /* variance of a step's traces, in that of Poisson arrivals; 1 or more */
+    struct control_sums trend;   /* of some seconds between */
+    double trailing, trailing_s; /* a mean of what `trend` said, of so many seconds */
+    double weight;               /* traces that a root stands for, lately */
+    double spread;               /* variance of a step's traces, in that of Poisson arrivals; 1 or more */
+    double last;                 /* rate of the last step */
 };
 
 /* age: seconds for which it was looked for already, and nothing came. */
 void weir_control_flow_start(struct control_flow *flow, double age);
 void weir_control_flow_add(struct control_flow *flow, double roots, double traces, double variance, double seconds);
 double weir_control_flow_rate(const struct control_flow *flow);
+/* In so many seconds, if it rises as it does now; never less than it is now. */
+double weir_control_flow_ahead(const struct control_flow *flow, double ahead_s);
 double weir_control_flow_error(const struct control_flow *flow); /* standard error of the rate */
 
 /* ---- claims: what is shared out ---- */
@@ -116,6 +121,7 @@ struct control_follow {
     double by_service;    /* share of the load that follows the service's rate, as far as it is learnt, */
     double learnt;        /* 0 to 1; the rest is as in the whole service */
     double extra;         /* share of the roots that no rate explains */
+    double shy;           /* share of what is told that is not done, though nothing less was told lately */
     bool unweighted;      /* they stand for themselves only: who says nothing of his rate may well follow */
     struct control_range range;
 };
@@ -143,8 +149,11 @@ struct control_operation {
     double kept, decided;
     struct control_follow follow;
     struct control_trouble trouble;
-    double held, held_at; /* the highest load, for a while */
-    double seen;          /* last, a root */
+    struct control_hold {
+        double load, at;    /* the highest, for a while; when it was last so high */
+        double peak, times; /* it once was so high; and came back so often that it is held longer */
+    } hold;
+    double seen; /* last, a root */
     struct control_claim claim;
     struct control_told told;
 };

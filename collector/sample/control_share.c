@@ -10,11 +10,15 @@
 #include <math.h>
 
 #define LEAST_RATE  1e-6 /* the finest that can be told: less would be nothing, and nothing would be seen again */
-#define HOLD_S_MIN  30.0
+#define HOLD_S      45.0
+#define RISE_S      30.0
+#define HOLD_TIMES  16.0
+#define CALM_S      900.0
 #define RISE        2.0 /* a polling interval */
 #define START_RATE  0.01
 #define EXPLORE_S   5.0 /* a rate that nothing came at is doubled so often */
 #define LOAD_FACTOR 10.0
+#define WAY_S       4.0
 #define LEAST_LOAD  1e-9
 #define AIM         0.98 /* of a budget: chance takes a little more at times */
 #define LIFT        10.0
@@ -120,16 +124,23 @@ double weir_control_spans_budget(const struct weir_control *control, const struc
 /* ---- claims ---- */
 
 /* A load that fell is reckoned with for a while, and then less of it from second to second: so rates rise steadily, and
- * not at all while a load comes and goes. What is within the error of an estimate is no rise and no fall. */
-static void hold(struct weir_control *control, struct control_operation *op, double rate, double error,
-                 double seconds) {
-    double sure = rate - 2 * error, hold_s = fmax(control->file.poll_s, HOLD_S_MIN);
-    if (sure >= 0.95 * op->held) {
-        op->held = fmax(op->held, sure);
-        op->held_at = control->now;
-    } else if (control->now - op->held_at > hold_s) {
-        op->held *= exp(-seconds * log(RISE) / hold_s);
+ * not at all while a load comes and goes. One that came back is held for longer the next time. What is within the error
+ * of an estimate is no fall. */
+static double hold(const struct weir_control *control, struct control_hold *hold, double rate, double error,
+                   double seconds) {
+    double hold_s = fmax(control->file.poll_s, HOLD_S), sure = rate - error, since = control->now - hold->at;
+    hold->times = fmax(hold->times * exp(-seconds / CALM_S), 1);
+    if (sure >= 0.95 * hold->load) {
+        bool back = hold->load < 0.7 * hold->peak && sure > 0.7 * hold->peak;
+        if (back) hold->times = fmin(hold->times * 2, HOLD_TIMES);
+        hold->load = fmax(hold->load, sure);
+        hold->peak = fmax(hold->peak, hold->load);
+        hold->at = control->now;
+    } else if (since > hold_s * hold->times) {
+        hold->load *= exp(-seconds * log(RISE) / fmax(control->file.poll_s, RISE_S));
     }
+    if (since > CALM_S) hold->peak = hold->load;
+    return rate > hold->load - 3 * error ? rate : hold->load;
 }
 
 static void size_of(const struct control_operation *op, struct control_claim *claim) {
@@ -145,11 +156,10 @@ static void claim_of(struct weir_control *control, const struct control_service 
     double roots = follow->traces > 0 ? rate / scale * follow->roots / follow->traces : 0;
     double unsaid = follow->unweighted ? 1 / fmax(1 - follow->extra, LEAST_RATE) : 1;
     rate *= unsaid, error *= unsaid;
-    hold(control, op, rate, error, seconds);
     bool incident = op->trouble.until > control->now;
     double factor = incident ? control->file.factor : 1;
     op->claim =
-        (struct control_claim){.load = fmax(rate, op->held - 2 * error),
+        (struct control_claim){.load = hold(control, &op->hold, rate, error, seconds),
                                .least = follow->unweighted ? follow->extra * roots : 0,
                                .fixed = follow->unweighted ? 0 : follow->extra * roots,
                                .ceiling = fmin(op->terms.rate * factor, 1),
@@ -181,7 +191,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
     CONTROL_EACH_OPERATION(control, service, op) {
         double part = weir_control_by_service(service, op), load = op->claim.load * part;
         all += op->claim.load;
-        op->claim.part = 1 - part;
+        op->claim.part = (1 - part) * (1 - op->follow.shy);
         claim->load += load;
         spans += load * op->claim.spans, bytes += load * op->claim.bytes;
         weight += part * op->claim.weight / sqrt(op->claim.spans);
@@ -206,6 +216,11 @@ static void raise_to(struct control_claim **claims, uint32_t count, double sum, 
         claims[i]->load *= factor;
 }
 
+/* Until what is told now is in force: a span's way, and of those that ask the mean of what is left until they do. */
+static double ahead_of(const struct weir_control *control, const struct control_service *service) {
+    return WAY_S + (1 - service->by_service) * control->file.poll_s / 2;
+}
+
 static double collect_service(struct weir_control *control, struct control_service *service, double seconds) {
     double sum = 0, spans = 0;
     struct control_claim **claims = control->claims + control->claim_count;
@@ -215,7 +230,8 @@ static double collect_service(struct weir_control *control, struct control_servi
         sum += op->claim.load;
         claims[count++] = &op->claim;
     }
-    raise_to(claims, count, sum, weir_control_flow_rate(&service->flow) * service->exact.scale);
+    raise_to(claims, count, sum,
+             weir_control_flow_ahead(&service->flow, ahead_of(control, service)) * service->exact.scale);
     for (uint32_t i = 0; i < count; i++)
         spans += claims[i]->load * claims[i]->spans;
     claim_of_service(control, service);
@@ -226,11 +242,15 @@ static double collect_service(struct weir_control *control, struct control_servi
 }
 
 static void collect(struct weir_control *control, double seconds) {
-    double spans = 0;
+    double spans = 0, ahead = 0;
     control->claim_count = 0;
-    for (uint32_t i = 0; i < control->service_count; i++)
-        spans += collect_service(control, &control->services[i], seconds);
-    raise_to(control->claims, control->claim_count, spans, weir_control_flow_rate(&control->flow));
+    for (uint32_t i = 0; i < control->service_count; i++) {
+        double more = collect_service(control, &control->services[i], seconds);
+        ahead += more * ahead_of(control, &control->services[i]);
+        spans += more;
+    }
+    ahead = spans > 0 ? ahead / spans : 0;
+    raise_to(control->claims, control->claim_count, spans, weir_control_flow_ahead(&control->flow, ahead));
 }
 
 /* ---- answers ---- */

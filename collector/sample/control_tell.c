@@ -1,7 +1,8 @@
 /* control_tell.c - what of the rates that were worked out is worth telling, and the plan that tells it.
  *
  * Estimates waver by a few percent, and proxies need not hear of it. So a plan stands until it would break a budget, or
- * a floor, or until PERIOD_S is over; and then it changes those rates that are off by more than BAND. */
+ * a floor, or a rate has moved by more than chance has it, or PERIOD_S are over; and then it changes those rates that
+ * are off by more than BAND. */
 #include "collector/sample/control_inside.h"
 
 #include <math.h>
@@ -10,7 +11,9 @@
 #define BAND         0.05
 #define ERRORS       1.5  /* of its estimate */
 #define ROW_BAND     0.02 /* a row that is there stays until it says what the service's rate says */
-#define PERIOD_S     10.0
+#define PERIOD_S     60.0
+#define MOVED_S      10.0
+#define WIDE         0.25
 #define OVER_URGENT  1.02
 #define OVER_CHANGED 1.01
 #define FLOOR_MISSED 0.8
@@ -73,6 +76,22 @@ static bool misses_floor(struct weir_control *control) {
             if (is && !was) return true;
             double told = weir_control_told_rate(control, service, op);
             if (op->claim.why == WEIR_PLAN_FLOOR && told < FLOOR_MISSED * op->claim.rate) return true;
+        }
+    }
+    return false;
+}
+
+/* By so much that it is no chance. */
+static bool moved(double rate, const struct control_claim *claim) {
+    return fabs(claim->rate - rate) > fmax(WIDE, 2 * ERRORS * claim->error) * rate;
+}
+
+static bool anything_moved(struct weir_control *control) {
+    for (uint32_t i = 0; i < control->service_count; i++) {
+        const struct control_service *service = &control->services[i];
+        if (moved(weir_control_told_rate(control, service, NULL), &service->claim)) return true;
+        CONTROL_EACH_OPERATION(control, service, op) {
+            if (moved(weir_control_told_rate(control, service, op), &op->claim)) return true;
         }
     }
     return false;
@@ -197,10 +216,11 @@ static struct weir_plan *make_plan(struct weir_control *control) {
 
 struct weir_plan *weir_control_tell(struct weir_control *control) {
     bool first = control->plan == NULL || control->another;
+    double since = control->now - control->told_at;
     bool urgent = first || breaks_budget(control, OVER_URGENT) || misses_floor(control);
     if (!control->file.steered) {
         if (first) tell_file(control);
-    } else if (urgent || control->now - control->told_at >= PERIOD_S) {
+    } else if (urgent || since >= PERIOD_S || (since >= MOVED_S && anything_moved(control))) {
         tell_all(control, BAND);
         if (breaks_budget(control, OVER_CHANGED)) tell_all(control, 0);
     } else {
