@@ -107,6 +107,7 @@ static struct control_operation *add_operation(struct weir_control *control, uin
     control->operation_count++;
     weir_control_flow_start(&op->flow, control->now - service->began);
     terms_of(control, service, op);
+    op->follow.told = weir_control_told_rate(control, service, NULL);
     return op;
 }
 

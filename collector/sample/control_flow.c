@@ -15,6 +15,7 @@
 #define FAST_SIGMAS   4.0
 #define TREND_S       15.0
 #define TREND_SIGMAS  2.0
+#define UNFALLEN_S    45.0
 #define TREND_JUMP    0.5 /* what jumps further begins anew */
 #define SPREAD_LEARN  0.2 /* a step */
 #define SPREAD_MAX    1000.0
@@ -67,6 +68,9 @@ static void learn_trend(struct control_flow *flow, const struct control_sums *st
     double left = exp(-step->seconds / TREND_S), sum = flow->trailing * flow->trailing_s * left;
     flow->trailing_s = flow->trailing_s * left + step->seconds;
     flow->trailing = (sum + rate_of(&flow->trend) * step->seconds) / flow->trailing_s;
+    bool falls =
+        flow->trailing - rate_of(&flow->trend) > TREND_SIGMAS * sqrt(flow->trend.variance) / flow->trend.seconds;
+    flow->unfallen_s = falls ? 0 : flow->unfallen_s + step->seconds;
 }
 
 void weir_control_flow_add(struct control_flow *flow, double roots, double traces, double variance, double seconds) {
@@ -99,10 +103,11 @@ double weir_control_flow_error(const struct control_flow *flow) {
     return error_of(flow, &flow->slow);
 }
 
-/* Two means of which the second follows the first: under a steady growth it is TREND_S of it behind. */
+/* Two means of which the second follows the first: under a steady growth it is TREND_S of it behind. What fell a moment
+ * ago comes and goes, and grows no further than it was. */
 double weir_control_flow_ahead(const struct control_flow *flow, double ahead_s) {
     double rate = rate_of(&flow->slow), level = rate_of(&flow->trend);
-    if (!(level > 0) || flow->trailing_s < TREND_S * 0.75) return rate;
+    if (!(level > 0) || flow->trailing_s < TREND_S * 0.75 || flow->unfallen_s < UNFALLEN_S) return rate;
     double growth = (level - flow->trailing) / (TREND_S * level);
     double error = sqrt(flow->trend.variance) / flow->trend.seconds / level / TREND_S;
     double sure = growth - TREND_SIGMAS * error;

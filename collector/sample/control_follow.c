@@ -64,23 +64,26 @@ void weir_control_ranges(struct weir_control *control) {
 static double told_of_roots(struct weir_control *control, const struct control_service *service) {
     double roots = 0, traces = 0;
     CONTROL_EACH_OPERATION(control, service, op) {
-        double rate = weir_control_told_rate(control, service, op);
-        if (!(rate > 0)) continue;
+        if (!(op->follow.told > 0)) continue;
         roots += op->follow.roots;
-        traces += op->follow.roots / rate;
+        traces += op->follow.roots / op->follow.told;
     }
     return traces > 0 ? roots / traces : 1;
 }
 
-/* A counter of requests counts the same as weights do, or what weights would say if they were known; or else something
- * that is none of ours, as requests of a service that seldom begins a trace. */
-static bool plausible(struct weir_control *control, const struct control_service *service) {
-    const struct control_exact *exact = &service->exact;
-    if (exact->all_roots < EXACT_ROOTS || exact->all < exact->all_roots) return false;
-    if (fabs(exact->all - exact->all_traces) <= EXACT_NEAR * exact->all + 3 * sqrt(exact->variance)) return true;
-    if (exact->all_traces * ITSELF > exact->all_roots) return false;
+/* A counter of requests counts the same as weights do: then it knows better. Or it counts what they would say if they
+ * were known: then all follow and do not say so. Or else it is none of ours, as the requests of a service that seldom
+ * begins a trace. */
+static void compare(struct weir_control *control, const struct control_service *service, struct control_exact *exact) {
+    exact->scale = 1;
+    exact->follows = false;
+    if (exact->all_roots < EXACT_ROOTS || exact->all < exact->all_roots) return;
+    if (fabs(exact->all - exact->all_traces) <= EXACT_NEAR * exact->all + 3 * sqrt(exact->variance)) {
+        exact->scale = exact->all / exact->all_traces;
+        return;
+    }
     double ratio = exact->all_roots / exact->all / told_of_roots(control, service);
-    return ratio < EXACT_FOLLOW && ratio > 1 / EXACT_FOLLOW;
+    exact->follows = exact->all_roots > ITSELF * exact->all_traces && ratio < EXACT_FOLLOW && ratio > 1 / EXACT_FOLLOW;
 }
 
 void weir_control_exact(struct weir_control *control, struct control_service *service, const struct control_sums *came,
@@ -94,7 +97,7 @@ void weir_control_exact(struct weir_control *control, struct control_service *se
         exact->all += exact->now, exact->all_roots += exact->roots, exact->all_traces += exact->traces;
         exact->roots = exact->traces = 0;
     }
-    exact->scale = plausible(control, service) ? exact->all / exact->all_traces : 1;
+    compare(control, service, exact);
 }
 
 /* ---- operations ---- */
@@ -129,14 +132,20 @@ void weir_control_follow(struct weir_control *control, const struct control_serv
     double left = exp(-seconds / RATIO_S), part = 1 - exp(-seconds / LEARN_S);
     follow->roots = follow->roots * left + op->step.sum.roots;
     follow->traces = follow->traces * left + op->step.sum.traces;
+    double by_service = weir_control_by_service(service, op);
+    double told = weir_control_told_rate(control, service, op) * (1 - by_service) +
+                  weir_control_told_rate(control, service, NULL) * by_service;
+    follow->told += (1 - exp(-seconds / (control->file.poll_s / 2 + HEAR_S))) * (told - follow->told);
     /* With a canary two plans are in force at a time, and which of them a root followed is not said. */
     if (control->share < 1 || follow->roots < RATIO_ROOTS) return;
-    double ratio = follow->roots / follow->traces, in_force = ratio / fmax(service->exact.scale, 1e-6);
+    double ratio = follow->roots / follow->traces, in_force = ratio / service->exact.scale;
     double most = fmax(highest(&follow->range), highest(&service->range));
-    double extra = in_force > UNEXPLAINED * most ? 1 - most / in_force : 0;
+    bool unsaid = in_force > UNEXPLAINED * most || (service->exact.follows && ratio > ITSELF);
+    double extra = unsaid && follow->told < in_force ? 1 - follow->told / in_force : 0;
     follow->extra += part * (extra - follow->extra);
     double least = fmin(lowest(&follow->range), lowest(&service->range));
-    follow->shy += part * (fmax(1 - UNEXPLAINED * in_force / fmax(least, 1e-6), 0) - follow->shy);
+    double shy = UNEXPLAINED * in_force < least ? fmax(1 - in_force / follow->told, 0) : 0;
+    follow->shy += part * (shy - follow->shy);
     if (extra > 0) follow->unweighted = ratio > ITSELF;
     if (extra == 0) learn_service_share(service, follow, in_force, part);
 }

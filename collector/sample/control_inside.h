@@ -70,7 +70,8 @@ struct control_sums {
 
 struct control_flow {
     struct control_sums fast, slow;
-    struct control_sums trend;   /* of some seconds between */
+    struct control_sums trend; /* of some seconds between */
+    double unfallen_s;
     double trailing, trailing_s; /* a mean of what `trend` said, of so many seconds */
     double weight;               /* traces that a root stands for, lately */
     double spread;               /* variance of a step's traces, in that of Poisson arrivals; 1 or more */
@@ -118,6 +119,7 @@ struct control_range {
 
 struct control_follow {
     double roots, traces; /* lately; the rate in force is their ratio */
+    double told;          /* as most will have heard */
     double by_service;    /* share of the load that follows the service's rate, as far as it is learnt, */
     double learnt;        /* 0 to 1; the rest is as in the whole service */
     double extra;         /* share of the roots that no rate explains */
@@ -170,6 +172,7 @@ struct control_service {
         double roots, traces;                        /* since its counter last moved: it comes in lumps */
         double all, all_roots, all_traces, variance; /* lately */
         double scale;                                /* what weights say, times this, is what it says */
+        bool follows;                                /* what weights do not say, it says */
     } exact;
     uint32_t senders;
     struct control_range range;
