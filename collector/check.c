@@ -51,7 +51,7 @@ static void print_told(const char *name, const struct weir_proxies *proxies,
         snprintf(said, sizeof said, "%s%.4g %%", bounded && rate > 0 && rate < 1 ? "at most " : "", 100 * rate);
     if (service->max_traces_per_second >= 0)
         snprintf(limit, sizeof limit, ", Jaeger's clients %g traces/s each", service->max_traces_per_second);
-    if (service->rule.floor > 0)
+    if (service->rule.floor > 0 && rate != 0)
         snprintf(floor, sizeof floor, ", at least %g traces/s of each operation", service->rule.floor);
     if (service->operation_count > 0)
         snprintf(rows, sizeof rows, ", %u operation%s apart", service->operation_count,

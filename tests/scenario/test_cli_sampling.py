@@ -286,7 +286,8 @@ def test_on_a_terminal(files, tmp_path):
             ["--from", "refinery"],
             0,
         ),
-        ('{ "default_strategy": { "type": "probabilistic", "param": 0.5 } }', [], 1),
+        ('{ "default_strategy": { "type": "probabilistic", "param": 0.5 } }', [], 0),
+        ('{ "default_strategy": { "type": "probabilistic", "param": 0.5 }, "adaptive": {} }', [], 1),
     ],
 )
 def test_what_is_imported_passes_check(tmp_path, text, options, left_out):
@@ -300,6 +301,31 @@ def test_what_is_imported_passes_check(tmp_path, text, options, left_out):
     cli("import", there, "-o", policy, status=1)  # it is there: nothing is overwritten
     strict = cli("import", there, "-o", policy, "--force", "--strict", status=3 if left_out else 0)
     assert strict.stderr == done.stderr
+
+
+def test_check_says_what_proxies_would_be_told(tmp_path):
+    policy, config = tmp_path / "sampling.yaml", tmp_path / "weir.yaml"
+    config.write_text("sampling: { policy: sampling.yaml }\n")
+    policy.write_text(
+        "proxies:\n"
+        "  default: { rate: 1%, min_traces_per_second: 0.1 }\n"
+        "  services:\n"
+        "    payments: { rate: 10%, operations: { GET /healthz: { rate: 0 } } }\n"
+        "    probes: { rate: 0, min_traces_per_second: 1 }\n"
+        "  budget: { spans_per_second: 2000, proxy_cpu: 1% }\n"
+    )
+    done = cli("check", "-c", config)
+    told = [line.split(maxsplit=1) for line in done.stdout.splitlines() if "begins" in line or "may cost" in line]
+    assert told == [
+        ["payments", "begins at most 10 %, 1 operation apart"],
+        ["probes", "begins 0 %"],
+        ["default", "begins at most 1 %, at least 0.1 traces/s of each operation"],
+        ["all", "together         may cost 2000 spans/s, 1 % of a core of each proxy"],
+    ]
+    assert done.stderr == (f"{policy}:5: warning: min_traces_per_second: has no effect: a rate of 0 is never raised\n")
+    policy.write_text("proxies:\n  default: { min_traces_per_second: 1 }\n")
+    done = cli("check", "-c", config, status=1)
+    assert done.stderr == (f"{policy}:2: default: has no rate, and there is no budget that would work one out\n")
 
 
 def test_errors_name_the_place(tmp_path):
