@@ -3,14 +3,18 @@
 Rates are judged by what clients drew, in bands of five standard deviations.
 """
 
+import http.client
 import json
 import math
 import signal
+import ssl
 from urllib.parse import quote
 
 import pytest
+from harness.certificates import TOKEN, Certificates
 from harness.jaeger import OPERATIONS, Client
-from harness.net import http, wait_until
+from harness.net import http as ask_http
+from harness.net import wait_until
 from harness.process import PEERS, run
 from harness.weir import Weir
 
@@ -38,7 +42,7 @@ def fits(drawn: list[tuple[int, int]], rates: list[float]):
 
 
 def ask(one: Weir, service: str, **options):
-    return http(f"http://127.0.0.1:{one.ports['sampling']}/sampling?service={quote(service)}", **options)
+    return ask_http(f"http://127.0.0.1:{one.ports['sampling']}/sampling?service={quote(service)}", **options)
 
 
 SHOP = """
@@ -171,10 +175,10 @@ def test_an_answer_has_a_tag_and_a_head(weir, tmp_path):
     head = ask(one, "shop", method="HEAD")
     assert (head.status, head.body, head.headers["ETag"]) == (200, b"", tag)
     assert int(head.headers["Content-Length"]) == len(answer.body)
-    assert http(f"http://127.0.0.1:{one.ports['sampling']}/").status == 400
-    assert http(one.url("/sampling?service=shop")).body == answer.body
-    assert http(one.url("/sampling?service=shop"), headers={"If-None-Match": tag}).status == 304
-    assert http(one.url("/sampling")).status == 400
+    assert ask_http(f"http://127.0.0.1:{one.ports['sampling']}/").status == 400
+    assert ask_http(one.url("/sampling?service=shop")).body == answer.body
+    assert ask_http(one.url("/sampling?service=shop"), headers={"If-None-Match": tag}).status == 304
+    assert ask_http(one.url("/sampling")).status == 400
     assert fetches(one, way="http") == 4, "whoever looks at the admin's page follows nothing"
 
     policy(tmp_path, SHOP.replace("0.2", "0.3"))
@@ -192,5 +196,29 @@ def test_an_answer_has_a_tag_and_a_head(weir, tmp_path):
     called = run([PEERS / "bin" / "grpcurl", "-plaintext", "-d", json.dumps({"serviceName": "shop"}), one.endpoint,
                   "jaeger.api_v2.SamplingManager/GetSamplingStrategy"])  # fmt: skip
     assert called.returncode != 0 and "NotFound" in called.stderr, called.stderr
-    assert http(one.url("/sampling?service=shop")).status == 404
+    assert ask_http(one.url("/sampling?service=shop")).status == 404
     assert [fetches(one, way="http", code=code) for code in ("200", "304", "400", "404")] == [3, 2, 1, 1]
+
+
+@pytest.mark.sanitized
+def test_who_asks_over_tls_is_known_by_its_address(weir, tmp_path):
+    certificates = Certificates(tmp_path / "certificates")
+    options = f"{certificates.server()}, {certificates.tokens()}"
+    one = weir(receivers={"sampling": options}, extra=policy(tmp_path, SHOP))
+
+    def fetch(token: str) -> int:
+        context = ssl.create_default_context(cafile=str(certificates.path("ca.pem")))
+        connection = http.client.HTTPSConnection("127.0.0.1", one.ports["sampling"], timeout=10, context=context)
+        connection.request("GET", "/sampling?service=shop", headers={"Authorization": f"Bearer {token}"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def followers() -> list[tuple]:
+        found = ask_http(one.url("/policy")).json()["followers"]
+        return [(follower["way"], follower["id"], follower["service"]) for follower in found]
+
+    assert fetch("guess") == 401
+    assert followers() == []
+    assert fetch(TOKEN) == 200
+    assert followers() == [("poll", "127.0.0.1", "shop")]
