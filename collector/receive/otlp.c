@@ -45,6 +45,8 @@ struct otlp_receiver {
 static const char *const services[] = {"opentelemetry.proto.collector.trace.v1.TraceService",
                                        "opentelemetry.proto.collector.metrics.v1.MetricsService",
                                        "jaeger.api_v2.SamplingManager",
+                                       "envoy.service.runtime.v3.RuntimeDiscoveryService",
+                                       "envoy.service.discovery.v3.AggregatedDiscoveryService",
                                        "grpc.health.v1.Health",
                                        "grpc.reflection.v1.ServerReflection",
                                        "grpc.reflection.v1alpha.ServerReflection",

@@ -47,6 +47,8 @@ def test_grpcurl_finds_and_calls_what_is_served(weir):
     listed = grpcurl(one, "list")
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.split() == [
+        "envoy.service.discovery.v3.AggregatedDiscoveryService",
+        "envoy.service.runtime.v3.RuntimeDiscoveryService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -1,6 +1,7 @@
 """Envoys follow `proxies:` of sampling.yaml over RTDS: real ones, and where those have no reason to a proxy by hand."""
 
 import http.client
+import json
 import math
 import re
 import socket
@@ -10,7 +11,7 @@ import pytest
 from harness.envoy import Envoy
 from harness.fault_proxy import PASS, FaultProxy, garble
 from harness.net import get_json, wait_until
-from harness.process import ROOT
+from harness.process import PEERS, ROOT, run
 from harness.weir import Weir
 from harness.xds import RUNTIME, STREAM_AGGREGATED, Proxy, layers_of, open_and_leave
 
@@ -305,6 +306,18 @@ def test_what_is_told_reads_as_protobuf(policy, proxy):
     assert layers_of(big.told())["only"]["tracing.random_sampling"] == {"numerator": 1.0, "denominator": "TEN_THOUSAND"}
     big.take("only")
     wait_until(lambda: (follower(one, "big-1") or {}).get("rate") == 0.0001, "what it makes of it")  # not 0.000123
+
+
+def test_what_would_be_told(policy):
+    """The line of docs/policy.md: grpcurl knows by reflection what is in a response."""
+    one = policy.weir(rate_of(0.5))
+    ask = {"node": {"id": "look", "cluster": "payments"}, "resource_names": ["weir"]}
+    method = "envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime"
+    done = run([PEERS / "bin" / "grpcurl", "-plaintext", "-d", json.dumps(ask), one.endpoint, method], timeout=60)
+    assert done.returncode == 0, done.stderr
+    (resource,) = json.loads(done.stdout)["resources"]
+    fraction = {"numerator": 5000, "denominator": "TEN_THOUSAND"}
+    assert resource == {"@type": RUNTIME, "name": "weir", "layer": {"tracing.random_sampling": fraction}}
 
 
 def test_refusals_and_second_streams(policy, proxy):

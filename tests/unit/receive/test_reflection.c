@@ -77,6 +77,8 @@ static void files_by_name_and_symbol(void **state) {
         {4, "opentelemetry.proto.collector.trace.v1.TraceService.Export",
          "opentelemetry/proto/collector/trace/v1/trace_service.proto", 4},
         {4, "jaeger.api_v2.SamplingManager.GetSamplingStrategy", "jaeger/api_v2/sampling.proto", 1},
+        {4, "envoy.service.runtime.v3.RuntimeDiscoveryService", "envoy/service/runtime/v3/rtds.proto", 6},
+        {4, "google.protobuf.Value", "google/protobuf/struct.proto", 1},
         {4, "grpc.reflection.v1.ServerReflection", "grpc/reflection/v1/reflection.proto", 1},
         {4, "grpc.reflection.v1alpha.ServerReflection", "grpc/reflection/v1alpha/reflection.proto", 1},
     };
