@@ -273,12 +273,13 @@ static void answer(struct control_claim *claim, struct bound bound) {
 }
 
 /* Nothing came yet: whether there is nothing, or the rate is too low for it. From what it has it is doubled now and
- * then to where it would be. */
+ * then to where it would be. Where no budget can be broken the file's rate is told at once, and only what a floor adds
+ * to it is felt for. */
 static void explore(struct control_claim *claim, struct control_told *told, double start, double seconds) {
     if (!(told->explored > 0)) told->explored = told->known ? told->rate : start;
     told->explored = fmin(told->explored * exp2(seconds / EXPLORE_S), 1);
     if (claim->pinned) return;
-    claim->rate = fmin(claim->rate, fmax(told->explored, LEAST_RATE));
+    claim->rate = fmin(claim->rate, fmax(told->explored, claim->budgeted ? LEAST_RATE : claim->ceiling));
 }
 
 static double start_of(const struct control_terms *terms) {

@@ -35,6 +35,29 @@ static void a_floor_is_a_probability(void **state) {
     rig_free(&rig);
 }
 
+/* Somebody writes another rate: no budget could be broken, so nothing is felt for, whether anything came or not. */
+static void another_rate_is_told_at_once(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t pay = rig_name(&rig, "pay"), busy = rig_name(&rig, "busy"), any = rig_name(&rig, "GET /");
+    struct weir_proxies_service services[] = {rig_service(pay, 0.1, -1), rig_service(busy, 0.1, -1)};
+    struct weir_proxies file = rig_file(0.01, 0.5);
+    file.services = services, file.service_count = 2;
+    rig_set(&rig, &file);
+    struct weir_control_load offered[] = {rig_load(busy, any, 1000, 10, 1)};
+    rig_run(&rig, offered, 1, 1);
+    assert_float_equal(rig_rate(&rig, pay, any), 0.1, 1e-9); /* nothing came of it, so nothing is raised yet */
+    rig_run(&rig, offered, 1, 2);
+    services[0].rule.rate = services[1].rule.rate = 0.9;
+    file.fallback.rule.rate = 0.8;
+    rig_set(&rig, &file);
+    rig_run(&rig, offered, 1, 1);
+    assert_true(rig_rate(&rig, pay, any) >= 0.9);
+    assert_float_equal(rig_rate(&rig, busy, any), 0.9, 1e-9);
+    assert_true(rig_rate(&rig, rig_name(&rig, "another"), any) >= 0.8);
+    rig_free(&rig);
+}
+
 static void a_budget_is_held(void **state) {
     (void)state;
     struct rig rig = rig_new();
@@ -54,6 +77,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_file_alone_is_the_plan),
         cmocka_unit_test(a_floor_is_a_probability),
+        cmocka_unit_test(another_rate_is_told_at_once),
         cmocka_unit_test(a_budget_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
