@@ -106,7 +106,6 @@ static bool take_nodes(struct weir_steering *steering, const struct weir_proxies
 static void say_whether_followed(struct weir_steering *steering) {
     const uint32_t *taken = steering->followers.taken_count;
     uint32_t count = taken[WEIR_FOLLOW_RTDS] + taken[WEIR_FOLLOW_DATAGRAM] + taken[WEIR_FOLLOW_POLL];
-    if (steering->trust_pollers) count += taken[WEIR_FOLLOW_FILE];
     atomic_store_explicit(&steering->followed, count > 0, memory_order_relaxed);
 }
 
@@ -366,7 +365,8 @@ static double prior_of_pollers(const struct weir_steering *steering, uint32_t se
     uint32_t count = 0, asked = 0;
     for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service);
          followed != NULL && asked < POLLERS_ASKED; followed = weir_followers_next(followed)) {
-        if (followed->way != WEIR_FOLLOW_POLL && followed->way != WEIR_FOLLOW_FILE) continue;
+        /* A file says nothing: who reads it may have to be restarted first, and most of them have one rate for all. */
+        if (followed->way != WEIR_FOLLOW_POLL) continue;
         asked++;
         const struct weir_taken *taken = weir_followed_at(followed, unix_ns);
         if (taken == NULL || weir_steering_is_gone(steering, followed, unix_ns)) continue;

@@ -75,6 +75,13 @@ static bool open_entry(struct weir_files *files, struct entry *entry, const stru
     return entry->metrics != NULL;
 }
 
+static struct weir_follower follower_of(struct weir_files *files, const struct entry *entry) {
+    const char *service = entry->config.service;
+    return (struct weir_follower){.way = WEIR_FOLLOW_FILE,
+                                  .id = entry->config.path,
+                                  .service = weir_names_intern(files->names, service, strlen(service))};
+}
+
 static void close_entry(struct weir_files *files, struct entry *entry) {
     weir_command_kill(&entry->command);
     weir_metrics_close(files->metrics, entry->metrics);
@@ -111,7 +118,10 @@ bool weir_files_set(struct weir_files *files, const struct weir_config *config) 
         before->metrics = NULL; /* it has moved */
     }
     for (uint32_t i = 0; ok && i < files->count; i++) {
-        if (files->entries[i].metrics != NULL) close_entry(files, &files->entries[i]);
+        if (files->entries[i].metrics == NULL) continue;
+        struct weir_follower follower = follower_of(files, &files->entries[i]);
+        weir_steering_gone(files->steering, &follower);
+        close_entry(files, &files->entries[i]);
     }
     if (ok) {
         struct entry *before = files->entries;
@@ -125,13 +135,6 @@ bool weir_files_set(struct weir_files *files, const struct weir_config *config) 
 }
 
 /* ---- a tick ---- */
-
-static struct weir_follower follower_of(struct weir_files *files, const struct entry *entry) {
-    const char *service = entry->config.service;
-    return (struct weir_follower){.way = WEIR_FOLLOW_FILE,
-                                  .id = entry->config.path,
-                                  .service = weir_names_intern(files->names, service, strlen(service))};
-}
 
 /* The text of the plan in force, where that is another one. */
 static void render(struct weir_files *files, struct entry *entry) {

@@ -299,6 +299,19 @@ static void pollers_answer_where_they_are_trusted(void **state) {
     tear_down(&board);
 }
 
+static void a_file_is_no_follower_to_weigh_by(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower file = {WEIR_FOLLOW_FILE, "/etc/weir/edge.env", board.edge};
+    publish(&board, 0.1, true);
+    told(&board, &file);
+    assert_false(weir_steering_followed(board.steering));
+    assert_true(prior(&board, NULL, 1001) == 0);
+    assert_true(series(&board, "weir_policy_followers{way=\"file\",state=\"current\"}") == 1);
+    tear_down(&board);
+}
+
 static void a_version_that_is_remembered_can_be_followed(void **state) {
     (void)state;
     struct board board;
@@ -501,6 +514,7 @@ int main(void) {
         cmocka_unit_test(two_rates_of_unknown_versions_are_two),
         cmocka_unit_test(history_is_bounded_and_does_not_guess),
         cmocka_unit_test(pollers_answer_where_they_are_trusted),
+        cmocka_unit_test(a_file_is_no_follower_to_weigh_by),
         cmocka_unit_test(a_version_that_is_remembered_can_be_followed),
         cmocka_unit_test(nodes_belong_to_services),
         cmocka_unit_test(a_canary_grows_and_keeps_whom_it_has),

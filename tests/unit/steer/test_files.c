@@ -104,6 +104,7 @@ static bool says(const char *name, const char *rate) {
     return size > 0 && strstr(text, line) != NULL;
 }
 
+/* By name and `result` or `state`. */
 static double metric(const char *row) {
     struct weir_buffer page = {0};
     weir_metrics_expose(rig.metrics, &page);
@@ -113,8 +114,8 @@ static double metric(const char *row) {
         const char *brace = strchr(line, '{');
         char name[128], result[64] = "";
         if (line[0] == '#' || brace == NULL) continue;
-        const char *label = strstr(line, "result=\"");
-        if (label != NULL) sscanf(label, "result=\"%63[a-z]", result);
+        const char *label = strstr(line, "result=\"") != NULL ? strstr(line, "result=\"") : strstr(line, "state=\"");
+        if (label != NULL) sscanf(strchr(label, '"'), "\"%63[a-z]", result);
         snprintf(name, sizeof name, "%.*s%s%s", (int)(brace - line), line, result[0] != 0 ? " " : "", result);
         if (strcmp(name, row) == 0) sum += atof(strrchr(line, ' '));
     }
@@ -293,7 +294,9 @@ static void a_reload(void **state) {
     assert_true(metric("weir_policy_files_total written") == 2);
     rig.config.render_count = 1; /* b goes, c comes, a stays */
     entry("c.env", "");
+    assert_true(metric("weir_policy_followers gone") == 0);
     assert_true(weir_files_set(rig.files, &rig.config));
+    assert_true(metric("weir_policy_followers gone") == 1);
     publish(0.25);
     tick(1);
     assert_true(says("a.env", "0.5")); /* its ten seconds are not over */
