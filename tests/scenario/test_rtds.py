@@ -254,6 +254,20 @@ def test_weir_ends_with_proxies_connected(policy, start, tmp_path):
     assert one.stop(timeout=8) == 0  # drain_timeout, which would end all, is 10 s
 
 
+def test_a_token_is_asked_of_envoys_too(policy, start, tmp_path):
+    (tmp_path / "token").write_text("open-sesame\n")
+    one = policy.weir(rate_of(0.5), grpc=f"bearer_token_file: {tmp_path / 'token'}")
+    stranger = start(envoy_of(one, tmp_path / "stranger", "stranger"))
+    known = envoy_of(one, tmp_path / "known", "known")
+    source = known.config["layered_runtime"]["layers"][-1]["rtds_layer"]["rtds_config"]["api_config_source"]
+    source["grpc_services"][0]["initial_metadata"] = [{"key": "authorization", "value": "Bearer open-sesame"}]
+    follows(start(known), 0.5)
+    assert stranger.told_rate() is None
+    method = "envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime"
+    assert one.own().value("weir_grpc_requests_total", method=method, code="UNAUTHENTICATED") >= 1
+    assert streams(one) == 1
+
+
 def test_the_example(policy, start, tmp_path):
     """The bootstrap that docs/policy.md tells to paste from, on other ports."""
     one = policy.weir("collector: { rate: 1 }\n")
