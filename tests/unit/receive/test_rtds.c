@@ -240,6 +240,7 @@ static void a_refusal_is_not_repeated(void **state) {
     assert_true(board_says("\"state\":\"refused\",\"reason\":\"no such layer\""));
     publish(0.01, 0.5, 0); /* another plan, and the same to an Envoy */
     told_no_more_than(&envoy, 1);
+    assert_true(board_says("\"state\":\"refused\",\"reason\":\"no such layer\""));
     publish(0.02, 1, 0);
     is_told(&envoy, 2, "v1:rate=0.0200");
     ack(&envoy);
