@@ -190,6 +190,10 @@ enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct 
     return WEIR_AWAIT_WAITS;
 }
 
+void weir_await_prefetch(const struct weir_await *await, const struct weir_span *span) {
+    weir_join_memory_prefetch(&await->priors, key_of(await, span->trace_lo));
+}
+
 void weir_await_tick(struct weir_await *await, const struct weir_weight_config *config, uint64_t now_ns) {
     while (await->oldest != NULL && now_ns - await->oldest->since_ns >= config->wait_ns)
         go_on(await, await->oldest, &nothing, TIMEOUT);

@@ -37,6 +37,8 @@ void weir_await_tell(struct weir_await *await, const struct weir_weight_config *
 enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct weir_weight_config *config,
                                          const struct weir_batch *batch, uint32_t i, uint64_t now_ns,
                                          struct weir_said_weight *said);
+/* Asks for the memory that a call will look at, for a span that comes a few later. */
+void weir_await_prefetch(const struct weir_await *await, const struct weir_span *span);
 /* Those whose patience is over go on. */
 void weir_await_tick(struct weir_await *await, const struct weir_weight_config *config, uint64_t now_ns);
 void weir_await_drain(struct weir_await *await); /* all go on */

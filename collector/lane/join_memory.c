@@ -37,6 +37,13 @@ const struct weir_join_slot *weir_join_memory_find(const struct weir_join_memory
     return NULL;
 }
 
+void weir_join_memory_prefetch(const struct weir_join_memory *memory, uint64_t key) {
+    if (memory->slots == NULL) return;
+    const struct weir_join_slot *set = set_of(memory, key);
+    __builtin_prefetch(set);
+    __builtin_prefetch(set + WAYS - 1);
+}
+
 void weir_join_memory_set(struct weir_join_memory *memory, uint64_t key, uint64_t value, uint64_t now_ns) {
     if (memory->slots == NULL) return;
     struct weir_join_slot *set = set_of(memory, key), *place = set;

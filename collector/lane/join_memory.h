@@ -24,5 +24,7 @@ size_t weir_join_memory_bytes(const struct weir_join_memory *memory);
 /* key: mixed well. NULL: not known, or no more. */
 const struct weir_join_slot *weir_join_memory_find(const struct weir_join_memory *memory, uint64_t key,
                                                    uint64_t now_ns);
+/* Asks for the memory that find and set will look at. */
+void weir_join_memory_prefetch(const struct weir_join_memory *memory, uint64_t key);
 void weir_join_memory_set(struct weir_join_memory *memory, uint64_t key, uint64_t value, uint64_t now_ns);
 #endif

@@ -18,6 +18,8 @@ static const struct weir_metric metrics[WEIR_WEIGHT_SOURCES] = {
     [WEIR_WEIGHT_UNKNOWN] = SOURCE("unknown"),
 };
 
+enum { PREFETCH_FAR = 16 }; /* spans ahead */
+
 bool weir_lane_follows(const struct lane *lane) {
     return lane->await != NULL && weir_steering_followed(lane->all->env.steering);
 }
@@ -81,6 +83,7 @@ void weir_lane_weigh_roots(struct lane *lane, struct weir_batch *batch, uint32_t
                            uint64_t now_ns) {
     for (uint32_t i = first; i < first + count; i++) {
         const struct weir_span *span = &batch->spans[i];
+        if (i + PREFETCH_FAR < first + count) weir_await_prefetch(lane->await, &batch->spans[i + PREFETCH_FAR]);
         if ((span->flags & WEIR_SPAN_ROOT) && !weir_lane_joins(lane, span->receiver))
             weigh_root(lane, batch, i, now_ns);
     }
