@@ -35,15 +35,11 @@ struct asker {
     size_t service_size;
 };
 
-/* The plan that is the asker's, a reference that the caller gives back; NULL: nothing is told. */
+/* The plan that is the asker's, a reference that the caller gives back; NULL: nothing is told. By what the board knows
+ * it by (note_told()): else it would be told one side's plan and be taken for the other's. */
 static const struct weir_plan *plan_for(struct weir_steering *steering, const struct asker *asker) {
-    char id[WEIR_ADDRESS_BYTES + 1 + WEIR_NAME_BYTES_MAX];
     if (steering == NULL) return NULL;
-    size_t size = strlen(asker->address);
-    memcpy(id, asker->address, size);
-    id[size++] = '/';
-    if (asker->service_size > 0) memcpy(id + size, asker->service, asker->service_size);
-    return weir_steering_plan(steering, id, size + asker->service_size, NULL);
+    return weir_steering_plan(steering, asker->address, strlen(asker->address), NULL);
 }
 
 /* A client asks before it sends, so its service may be a new name. */
