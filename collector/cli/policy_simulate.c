@@ -47,6 +47,7 @@ struct weir_simulation_state {
     uint32_t ticks; /* since the last step */
     uint64_t steps_done;
     bool counts; /* false: the controllers only learn */
+    bool begun;  /* a trace was complete since time began: before it, there is a load that nobody can know of yet */
     uint64_t clock_ns;
 };
 
@@ -132,6 +133,7 @@ static void on_decided(void *self, const struct weir_stored_trace *trace, uint64
         simulation->rootless += !trace->has_root;
         add_sums(&row->recorded, trace, offered, 1 / offered);
     }
+    state->begun = true;
     step->any = true;
     step->traces += offered;
     step->seconds += offered * (double)trace->root_ns / 1e9;
@@ -251,7 +253,10 @@ static void step(struct weir_simulation *simulation, uint64_t now_ns) {
 
 static void on_tick(void *self, uint64_t now_ns) {
     struct weir_simulation *simulation = self;
-    if (++simulation->state->ticks == TICKS_A_STEP) step(simulation, now_ns);
+    if (!simulation->state->begun)
+        forget_step(simulation, 1.0 / TICKS_A_STEP);
+    else if (++simulation->state->ticks == TICKS_A_STEP)
+        step(simulation, now_ns);
 }
 
 /* Time begins anew: what comes is behind this, wherever the clock of the recording goes. All that waited was handed
@@ -260,6 +265,7 @@ static void on_gap(void *self, uint64_t now_ns) {
     struct weir_simulation *simulation = self;
     (void)now_ns;
     forget_step(simulation, (double)simulation->state->ticks / TICKS_A_STEP);
+    simulation->state->begun = false;
     for (int p = 0; p < simulation->policy_count; p++) {
         struct simulated *simulated = &simulation->state->simulated[p];
         if (simulated->plans > 0) simulated->history[(simulated->plans - 1) % HISTORY].since_ns = 0;

@@ -281,8 +281,9 @@ void weir_policy_view_print(const struct weir_policy_view *view, const char *sou
     const struct page page = {view, out, now, live, colour, unicode};
     weir_text_put(out, source, 78, unicode);
     if (view->policy[0] != 0 && strcmp(view->policy, source) != 0) {
-        put(&page, ", policy ");
-        weir_text_put(out, view->policy, 60, unicode);
+        bool fits = weir_text_columns(source, unicode) + weir_text_columns(view->policy, unicode) + 9 <= COLUMNS;
+        put(&page, fits ? ", policy " : "\npolicy ");
+        weir_text_put(out, view->policy, COLUMNS - 8, unicode);
     }
     put(&page, "\n");
     if (view->arriving >= 0 && view->side_count > 0) {

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from harness.net import http, wait_until
@@ -81,3 +82,23 @@ def test_rules_do_as_their_tests_say(path):
 def test_every_rule_file_has_tests():
     tested, rules = ({p.name for p in (ROOT / "dashboards" / name).glob("*.yml")} for name in ("tests", "rules"))
     assert tested == rules
+
+
+def test_every_alert_says_what_to_do():
+    """Severity, summary, description and a section of the runbooks; and tests of it that fire and that stay silent."""
+    page = (ROOT / "docs" / "runbooks.md").read_text()
+    sections = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
+    alerts = set()
+    for path in (ROOT / "dashboards" / "rules").glob("*.yml"):
+        tests = (ROOT / "dashboards" / "tests" / path.name).read_text()
+        for part in re.split(r"^ *- (?=alert:|record:)", path.read_text(), flags=re.MULTILINE)[1:]:
+            if not part.startswith("alert:"):
+                continue
+            name = re.match(r"alert: (\w+)", part)[1]
+            alerts.add(name)
+            assert re.search(r"severity: (critical|warning|info)\b", part), name
+            for key in ("summary:", "description:", f"runbook: docs/runbooks.md#{name.lower()}\n"):
+                assert key in part, f"{name}: {key}"
+            assert re.search(rf"alertname: {name}, [^\n]*exp_alerts: \[\] ", tests + " "), f"{name} is not tried to be silent"
+            assert re.search(rf"alertname: {name}\n +eval_time: \w+\n +exp_alerts:\n", tests), f"{name} is not tried to fire"
+    assert alerts == sections, "alerts without a runbook, or the other way round"
