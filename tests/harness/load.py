@@ -1,8 +1,12 @@
-"""A steady load beside what a scenario does meanwhile, and what became of it, span by span."""
+"""A steady load beside what a scenario does meanwhile, of spans or of requests, and what became of it."""
 
+import http.client
 import json
 import re
 import subprocess
+import threading
+import time
+from collections import Counter
 
 from harness.weir import binary
 
@@ -39,6 +43,61 @@ class Load:
         if self.running:
             self.popen.kill()
             self.popen.wait()
+
+
+class Traffic:
+    """GETs of a proxy, so many a second from start() to stop(), over connections that stay open; paths by turns.
+
+    rate may be another one at any time. What cannot be sent in time is sent late, up to a second: then the load is what it can be.
+    """
+
+    def __init__(self, port: int, paths: list[str], rate: float, connections: int = 4):
+        self.port, self.paths, self.rate = port, paths, rate
+        self.statuses: Counter = Counter()
+        self.failed: list[str] = []
+        self._connections, self._lock, self._over = connections, threading.Lock(), threading.Event()
+        self._turn, self._due = 0, 0.0
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> "Traffic":
+        self._over.clear()
+        self._due = time.monotonic()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._connections)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def _next(self) -> tuple[str, float]:
+        with self._lock:
+            self._turn += 1
+            self._due = max(self._due, time.monotonic() - 1) + 1 / self.rate
+            return self.paths[self._turn % len(self.paths)], self._due
+
+    def _work(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self._over.is_set():
+            path, due = self._next()
+            if self._over.wait(max(due - time.monotonic(), 0)):
+                break
+            try:
+                connection.request("GET", path, headers={"Host": "shop.example"})
+                reply = connection.getresponse()
+                reply.read()
+            except OSError as error:
+                self.failed.append(repr(error))
+                continue
+            with self._lock:
+                self.statuses[reply.status] += 1
+        connection.close()
+
+    @property
+    def answered(self) -> int:
+        return sum(self.statuses.values())
+
+    def stop(self):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(20)
 
 
 def truth(one) -> set[int]:
