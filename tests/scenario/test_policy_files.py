@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -313,12 +314,15 @@ def test_nginx_takes_what_is_rendered(tmp_path, kind):
 
 
 def test_the_others_take_what_is_rendered(tmp_path):
-    """A shell reads the variables; the telemeter is YAML."""
+    """A shell and an SDK read the variables; the telemeter is YAML."""
     (tmp_path / "sampling.yaml").write_text(policy(rate="1%", orders=0.2))
     argv = [binary(), "policy", "render", "--policy", tmp_path / "sampling.yaml", "--service", "edge-nginx", "--for"]
     (tmp_path / "otel.env").write_text(run([*argv, "otel-env"]).stdout)
     script = f". {tmp_path}/otel.env && echo $OTEL_TRACES_SAMPLER,$OTEL_TRACES_SAMPLER_ARG"
     assert run(["sh", "-euc", script]).stdout == "parentbased_traceidratio,0.01\n"
+    sampler = "from opentelemetry.sdk.trace import TracerProvider; print(TracerProvider().sampler.get_description())"
+    done = run(["sh", "-euac", f'. {tmp_path}/otel.env; exec "$0" -c "$1"', sys.executable, sampler])
+    assert done.stdout.startswith("ParentBased{root:TraceIdRatioBased{0.01}"), done.stderr
     telemeter = [line.partition(" #")[0] for line in run([*argv, "linkerd1"]).stdout.splitlines() if line[0] != "#"]
     assert telemeter == ["telemetry:", "- kind: io.l5d.zipkin", "  host: 127.0.0.1", "  port: 9410", "  sampleRate: 0.01"]
     layer = json.loads(run([*argv, "envoy"]).stdout)["resources"][0]["layer"]
