@@ -29,7 +29,8 @@ enum weir_span_flag {
     WEIR_SPAN_SHARED = 1 << 8,        /* Zipkin: a server span with its client's id; leaves as `shared` */
     WEIR_SPAN_UNCOUNTED = 1 << 9,     /* not for the series: a rule leaves it out, or it was counted before it came */
     WEIR_SPAN_UNWEIGHED = 1 << 10,    /* what it stands for hangs on its trace's root (lane/weigh.c); not past there */
-    WEIR_SPAN_BY_POLICY = 1 << 11,    /* `prior` is that of the policy that its sender says it follows: its trace's, too */
+    WEIR_SPAN_BY_POLICY = 1 << 11, /* `prior` is that of the policy that its sender says it follows: its trace's, too */
+    WEIR_SPAN_RV_CHANGED = 1 << 12, /* `randomness` was drawn here (weir_trace_drawn): the bytes lack `ot=rv` */
 };
 
 #define WEIR_THRESHOLD_MAX (1ull << 56) /* exclusive; T is in [0, 2^56) */
@@ -57,6 +58,18 @@ struct weir_span {
 static inline double weir_span_weight(const struct weir_span *span) {
     if (span->threshold == 0) return span->prior;
     return span->prior * ((double)WEIR_THRESHOLD_MAX / (double)(WEIR_THRESHOLD_MAX - span->threshold));
+}
+/* R of a trace whose sampler decided by the id itself: what that let through has but a part of all ids, of which R is
+ * cut. Source: MurmurHash3's 64-bit finalizer. */
+static inline uint64_t weir_trace_drawn(uint64_t trace_lo) {
+    trace_lo = (trace_lo ^ trace_lo >> 33) * 0xff51afd7ed558ccdull;
+    trace_lo = (trace_lo ^ trace_lo >> 33) * 0xc4ceb9fe1a85ec53ull;
+    return (trace_lo ^ trace_lo >> 33) & (WEIR_THRESHOLD_MAX - 1);
+}
+static inline void weir_span_draw(struct weir_span *span) {
+    if ((span->flags & (WEIR_SPAN_TH | WEIR_SPAN_RV)) != 0) return; /* it says its own */
+    span->randomness = weir_trace_drawn(span->trace_lo);
+    span->flags |= WEIR_SPAN_RV | WEIR_SPAN_RV_CHANGED;
 }
 /* The lane that a trace belongs to; mixes, since proxies count ids up. */
 static inline uint32_t weir_trace_lane(uint64_t trace_lo, uint32_t lanes) {

@@ -396,6 +396,7 @@ enum weir_otlp_verdict weir_otlp_read_span(struct weir_otlp_names *names, const 
         span->prior = said.prior;
         span->flags |= WEIR_SPAN_PRIOR;
     }
+    if (recorded) weir_span_draw(span); /* those samplers decide by the id */
     if (said.forced || said.debug) span->flags |= WEIR_SPAN_FORCED;
     if (said.debug) span->flags |= WEIR_SPAN_DEBUG;
     if (said.shared) span->flags |= WEIR_SPAN_SHARED;

@@ -146,16 +146,17 @@ static bool hold(struct weir_await *await, const struct weir_weight_config *conf
     return true;
 }
 
-/* The lowest bit of the number says which source it is: one part in 2^52 less of what a trace carries. */
+/* The two lowest bits of the number say the rest: one part in 2^50 less of what a trace carries. */
 static uint64_t bits_of(const struct weir_said_weight *said) {
     uint64_t bits;
     memcpy(&bits, &said->prior, sizeof bits);
-    return (bits & ~1ull) | (said->source == WEIR_WEIGHT_TRACE);
+    return (bits & ~3ull) | (said->by_id ? 2u : 0u) | (said->source == WEIR_WEIGHT_TRACE ? 1u : 0u);
 }
 
 static struct weir_said_weight said_by(uint64_t value) {
-    struct weir_said_weight said = {.source = value & 1 ? WEIR_WEIGHT_TRACE : WEIR_WEIGHT_POLICY};
-    value &= ~1ull;
+    struct weir_said_weight said = {.source = value & 1 ? WEIR_WEIGHT_TRACE : WEIR_WEIGHT_POLICY,
+                                    .by_id = (value & 2) != 0};
+    value &= ~3ull;
     memcpy(&said.prior, &value, sizeof value);
     return said.prior > 0 ? said : nothing;
 }

@@ -15,6 +15,7 @@
 /* What a root says of its trace. */
 struct weir_said_weight {
     double prior;
+    bool by_id;                     /* whoever began it decided by its id: R has to be drawn (weir_span_draw) */
     enum weir_weight_source source; /* WEIR_WEIGHT_POLICY; _TRACE: the root carries it; _UNKNOWN: prior is 0 */
 };
 

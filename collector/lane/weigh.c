@@ -46,20 +46,26 @@ void weir_lane_weigh_early(struct lane *lane, const char *receiver, bool follows
 static void settle(struct lane *lane, struct weir_span *span, const struct weir_said_weight *said) {
     span->flags &= (uint16_t)~WEIR_SPAN_UNWEIGHED;
     weir_count(lane->weights, said->source, 1);
+    if (said->by_id) weir_span_draw(span);
     if (!(said->prior > 1)) return;
     span->prior = said->prior;
     span->flags |= WEIR_SPAN_PRIOR_CHANGED;
 }
 
-/* 1/p of the sampler that let this root through; 0: nobody is known to have decided it by the policy. */
-static double prior_of_root(const struct lane *lane, const struct weir_batch *batch, uint32_t i) {
+/* 1/p of the sampler that let this root through, where somebody is known to have decided it by the policy. */
+static struct weir_said_weight said_by_root(const struct lane *lane, const struct weir_batch *batch, uint32_t i) {
     const struct weir_span *span = &batch->spans[i];
+    struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
     struct weir_otlp_node node;
-    if (!may_be_by_policy(span)) return 0;
+    if (!may_be_by_policy(span)) return said;
     weir_otlp_node(batch->bytes + span->offset, span->size, &node);
-    if (node.asked_for) return 0;
-    return weir_steering_prior(lane->all->env.steering, span->service, span->operation, node.id, node.id_size,
-                               span->start_ns);
+    if (node.asked_for) return said;
+    said.prior = weir_steering_prior(lane->all->env.steering, span->service, span->operation, node.id, node.id_size,
+                                     span->start_ns);
+    if (!(said.prior > 0)) return said;
+    said.source = WEIR_WEIGHT_POLICY;
+    said.by_id = node.id == NULL; /* clients that poll: OpenTelemetry's TraceIdRatioBased, and Jaeger's before it */
+    return said;
 }
 
 /* The root is weighed, and those of its trace that waited for it go on. */
@@ -68,12 +74,11 @@ static void weigh_root(struct lane *lane, struct weir_batch *batch, uint32_t i, 
     /* What was declared is of its service, and a threshold of its tracestate: they say nothing of other spans. */
     struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
     if (span->flags & WEIR_SPAN_PRIOR) {
-        said = (struct weir_said_weight){span->prior, WEIR_WEIGHT_TRACE};
+        said = (struct weir_said_weight){span->prior, (span->flags & WEIR_SPAN_RV_CHANGED) != 0, WEIR_WEIGHT_TRACE};
     } else if (span->flags & WEIR_SPAN_BY_POLICY) {
-        said = (struct weir_said_weight){span->prior, WEIR_WEIGHT_POLICY};
+        said = (struct weir_said_weight){span->prior, false, WEIR_WEIGHT_POLICY};
     } else if (span->flags & WEIR_SPAN_UNWEIGHED) {
-        double prior = prior_of_root(lane, batch, i);
-        if (prior > 0) said = (struct weir_said_weight){prior, WEIR_WEIGHT_POLICY};
+        said = said_by_root(lane, batch, i);
         settle(lane, span, &said);
     }
     weir_await_tell(lane->await, &lane->snapshot.config->sampling.weight, span, &said, now_ns);

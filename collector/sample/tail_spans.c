@@ -29,6 +29,7 @@ static bool read_view(struct weir_otlp_names *walk, const struct weir_record *re
     if (record->operation != WEIR_NAME_NONE) span->operation = record->operation;
     if ((record->flags & WEIR_SPAN_TH_CHANGED) != 0) span->threshold = record->threshold;
     if ((record->flags & WEIR_SPAN_PRIOR_CHANGED) != 0) span->prior = record->prior;
+    if ((record->flags & WEIR_SPAN_RV_CHANGED) != 0) span->randomness = weir_trace_drawn(span->trace_lo);
     return sound;
 }
 

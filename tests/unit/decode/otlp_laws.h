@@ -53,7 +53,8 @@ static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, u
         *view = before;
         if (differs != NULL) break;
         now = &restated->spans[restated->span_count - 1];
-        before.flags |= WEIR_SPAN_TH | WEIR_SPAN_PRIOR;
+        before.flags |= WEIR_SPAN_TH | WEIR_SPAN_PRIOR | WEIR_SPAN_RV;
+        before.flags &= (uint16_t)~WEIR_SPAN_CHANGED;
         before.threshold = threshold;
         before.prior = prior;
         if (weir_otlp_span(otlp, restated, now->offset, now->size, &again, &counts, NULL) != WEIR_OK)

@@ -15,24 +15,29 @@ static const struct {
     const char *old;
     uint64_t threshold;
     const char *now;
+    uint64_t randomness; /* 0: stays */
 } states[] = {
-    {"", 1ull << 55, "ot=th:8"},
-    {"", 0xfd70a400000000ull, "ot=th:fd70a4"},
-    {"", 1, "ot=th:00000000000001"},
-    {"ot=th:4", 1ull << 55, "ot=th:8"},
-    {"vendor=1,ot=th:c;rv:0123456789abcd,other=2", 0xe0000000000000ull, "ot=th:e;rv:0123456789abcd,vendor=1,other=2"},
-    {"ot=rv:0123456789abcd;p:1", 1ull << 55, "ot=th:8;rv:0123456789abcd;p:1"},
-    {" a=1 , \tb=2", 1ull << 55, "ot=th:8,a=1 ,b=2"},
-    {",,", 1ull << 55, "ot=th:8"},
-    {"ot=", 1ull << 55, "ot=th:8"},
-    {"ot=th:;p:1;th:4", 1ull << 55, "ot=th:8;p:1"},
+    {"", 1ull << 55, "ot=th:8", 0},
+    {"", 0xfd70a400000000ull, "ot=th:fd70a4", 0},
+    {"", 1, "ot=th:00000000000001", 0},
+    {"ot=th:4", 1ull << 55, "ot=th:8", 0},
+    {"vendor=1,ot=th:c;rv:0123456789abcd,other=2", 0xe0000000000000ull, "ot=th:e;rv:0123456789abcd,vendor=1,other=2", 0},
+    {"ot=rv:0123456789abcd;p:1", 1ull << 55, "ot=th:8;rv:0123456789abcd;p:1", 0},
+    {" a=1 , \tb=2", 1ull << 55, "ot=th:8,a=1 ,b=2", 0},
+    {",,", 1ull << 55, "ot=th:8", 0},
+    {"ot=", 1ull << 55, "ot=th:8", 0},
+    {"ot=th:;p:1;th:4", 1ull << 55, "ot=th:8;p:1", 0},
+    {"", WEIR_THRESHOLD_MAX, "ot=rv:00000000000abc", 0xabc},
+    {"", 1ull << 55, "ot=th:8;rv:fffffffffffffe", 0xfffffffffffffe},
+    {"v=1,ot=p:1;rv:0123456789abcd", WEIR_THRESHOLD_MAX, "ot=rv:00000000000abc;p:1,v=1", 0xabc},
 };
 
 static void tracestates(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         struct weir_buffer out = {0};
-        weir_otlp_tracestate(&out, (const uint8_t *)states[i].old, strlen(states[i].old), states[i].threshold);
+        weir_otlp_tracestate(&out, (const uint8_t *)states[i].old, strlen(states[i].old), states[i].threshold,
+                             states[i].randomness != 0 ? states[i].randomness : WEIR_THRESHOLD_MAX);
         weir_buffer_byte(&out, 0);
         assert_string_equal(out.bytes, states[i].now);
         weir_buffer_free(&out);

@@ -12,14 +12,18 @@ static struct steered {
 
 #define TELLS_PROXIES "proxies: { default: { rate: 1 } }\n"
 
-static inline void steered_build(uint32_t lanes) {
+static inline void steered_build_with(uint32_t lanes, const char *policy) {
     rig_reset(lanes);
+    rig.policy_text = policy;
     rig.steers = true;
-    rig.policy_text = TELLS_PROXIES;
     rig_build();
     steered.next_id = 1;
     steered.otlp = weir_otlp_new(rig.names);
     assert_non_null(steered.otlp);
+}
+
+static inline void steered_build(uint32_t lanes) {
+    steered_build_with(lanes, TELLS_PROXIES);
 }
 
 static inline void steered_free(void) {
@@ -39,12 +43,24 @@ static inline void steered_follow(const char *node, double rate) {
     weir_plan_unref(plan);
 }
 
+/* The same, of clients of the service that ask for it, and are trusted. */
+static inline void steered_follow_by_polling(double rate) {
+    struct weir_plan_service fallback = {.rate.rate = rate, .max_traces_per_second = -1};
+    struct weir_plan *plan = weir_plan_new(rig.names, 1, &fallback, NULL, 0);
+    assert_non_null(plan);
+    struct weir_follower follower = {WEIR_FOLLOW_POLL, "10.0.0.1", rig.service};
+    weir_steering_publish(rig.steering, plan, NULL, 0, true, NULL);
+    weir_steering_told(rig.steering, &follower, plan);
+    weir_plan_unref(plan);
+}
+
 struct steered_span {
     uint64_t trace;
     bool root;
     const char *node, *request_id; /* NULL: not said */
     uint64_t start_ns;             /* 0: now */
     double carried;                /* weir.prior_weight; 0: none */
+    double by_probability;         /* as a client of Jaeger's records it, in roots */
     uint16_t more_flags;
     uint32_t filler;
     uint8_t receiver; /* 0: grpc */
@@ -75,6 +91,10 @@ static inline void steered_add(struct weir_batch *batch, const struct steered_sp
     if (span->node != NULL) steered_text(&writer, "node_id", span->node);
     if (span->request_id != NULL) steered_text(&writer, "guid:x-request-id", span->request_id);
     if (span->carried > 0) weir_span_double(&writer, "weir.prior_weight", 17, span->carried);
+    if (span->by_probability > 0 && span->root) {
+        steered_text(&writer, "jaeger.sampler.type", "probabilistic");
+        weir_span_double(&writer, "jaeger.sampler.param", 20, span->by_probability);
+    }
     if (span->filler > 0) {
         char *text = calloc(1, span->filler + 1u);
         memset(text, 'x', span->filler);

@@ -78,7 +78,7 @@ static struct weir_said_weight offer(uint64_t trace, uint64_t id, enum weir_awai
 
 static void tell(uint64_t trace, double prior, enum weir_weight_source source) {
     struct weir_span root = {.trace_lo = trace};
-    struct weir_said_weight said = {prior, source};
+    struct weir_said_weight said = {.prior = prior, .source = source};
     weir_await_tell(rig.await, &rig.config, &root, &said, rig.now_ns);
 }
 

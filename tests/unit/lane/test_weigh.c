@@ -1,6 +1,8 @@
 /* What spans stand for where a policy is followed: who is weighed by it, who waits for its root, and for how long. */
 #include "tests/unit/lane/steered.h"
 
+#include <math.h>
+
 #define ID(reason) "1c00b1a8-97b6-" reason "60f-8d27-790dd87c54bb"
 
 /* All lanes emptied, all weights summed up by the exporter. */
@@ -158,6 +160,39 @@ static void patience_is_over(void **state) {
     steered_free();
 }
 
+/* OpenTelemetry's TraceIdRatioBased lets through the traces whose id is small, and R is cut from the id: a rate of the
+ * collector's, or a rule's, would keep none of them, and what is kept would stand for nothing. */
+static void who_decides_by_the_id_is_drawn_anew(void **state) {
+    (void)state;
+    enum { TRACES = 4000, EACH = 1000 /* 1 / 0.1 % */ };
+    static const char *const policies[] = {
+        "proxies: { default: { rate: 1 } }\ncollector: { rate: 0.25 }\n",
+        "proxies: { default: { rate: 1 } }\nkeep: { rules: [{ name: rest, rate: 0.25 }] }\n",
+    };
+    for (size_t p = 0; p < COUNT_OF(policies); p++) {
+        for (int recorded = 0; recorded < 2; recorded++) {
+            steered_build_with(2, policies[p]);
+            steered_follow_by_polling(0.001);
+            rig_start();
+            struct weir_batch *batch = steered_batch();
+            for (uint64_t i = 0; i < TRACES; i++) {
+                rig.random ^= rig.random << 13, rig.random ^= rig.random >> 7, rig.random ^= rig.random << 17;
+                struct steered_span span = {.trace = (rig.random >> 10) + 1, .by_probability = recorded ? 0.001 : 0};
+                steered_add(batch, &span);
+                span.root = true;
+                steered_add(batch, &span);
+            }
+            assert_int_equal(rig_offer(0, batch, NULL), WEIR_OK);
+            double kept = finish(), truth = 2.0 * TRACES * EACH;
+            /* Both spans of a trace are kept, or none. */
+            double error = 2 * EACH * sqrt(TRACES * (1 - 0.25) / 0.25);
+            if (fabs(kept - truth) > 4 * error) fail_msg("%s, %d: %g of %g", policies[p], recorded, kept, truth);
+            assert_int_equal(rig.spans_seen % 2, 0);
+            steered_free();
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_stands_for_what_its_root_says),
@@ -167,6 +202,7 @@ int main(void) {
         cmocka_unit_test(a_sender_that_says_what_it_follows_is_believed),
         cmocka_unit_test(many_lanes_wait_and_balance),
         cmocka_unit_test(patience_is_over),
+        cmocka_unit_test(who_decides_by_the_id_is_drawn_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
