@@ -191,15 +191,12 @@ static void put_notes(const struct page *page, const struct weir_view_row *row, 
     }
     if (row->limit >= 0) {
         begin_note(&notes);
-        put(page, "at most ");
-        put_number(page, row->limit);
-        put(page, " traces/s a client");
+        weir_buffer_printf(page->out, "at most %.6g traces/s a client", row->limit);
         end_note(&notes);
     }
     if (row->min_flush_spans > 0) {
         begin_note(&notes);
-        put_number(page, row->min_flush_spans);
-        put(page, " spans a flush");
+        weir_buffer_printf(page->out, "%.0f spans a flush", row->min_flush_spans);
         end_note(&notes);
     }
     if (row->flush_interval > 0) {
