@@ -29,10 +29,7 @@ struct simulated {
 
 /* What came of a row since the step before. */
 struct step {
-    double traces, errors, seconds;
-    struct {
-        double roots, spans, bytes;
-    } policies[WEIR_SIMULATED];
+    struct weir_control_load policies[WEIR_SIMULATED];
     bool any;
 };
 
@@ -118,6 +115,31 @@ static void add_sums(struct weir_simulated_sums *sums, const struct weir_stored_
     if (error) sums->errors_variance += variance;
 }
 
+/* In [0, 1), of a trace's id: the same in each run, and for each policy, so that what a low rate sends a higher one
+ * sends too. Not the randomness R that samplers go by: what was recorded was perhaps chosen by it. Finalizer of
+ * splitmix64 (S. Vigna). */
+static double place_of(const struct weir_stored_trace *trace) {
+    uint64_t z = trace->trace_lo;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+/* What the controller would see of it: whole traces, or nothing. One that stands for w, at a rate of p, is floor(w p)
+ * traces or one more, by its place; each stands for 1 / p. */
+static void add_load(struct weir_control_load *load, const struct weir_stored_trace *trace, double offered,
+                     double rate) {
+    if (!(rate > 0)) return;
+    double sent = floor(offered * rate), rest = offered * rate - sent;
+    if (place_of(trace) < rest) sent++;
+    load->roots += sent;
+    load->traces += sent / rate;
+    load->spans += sent * trace->spans;
+    load->bytes += sent * (double)trace->bytes;
+    load->seconds += sent / rate * (double)trace->root_ns / 1e9;
+    if (trace->errors > 0) load->errors += sent / rate;
+}
+
 static void on_decided(void *self, const struct weir_stored_trace *trace, uint64_t now_ns) {
     struct weir_simulation *simulation = self;
     struct weir_simulation_state *state = simulation->state;
@@ -135,18 +157,12 @@ static void on_decided(void *self, const struct weir_stored_trace *trace, uint64
     }
     state->begun = true;
     step->any = true;
-    step->traces += offered;
-    step->seconds += offered * (double)trace->root_ns / 1e9;
-    if (trace->errors > 0) step->errors += offered;
     for (int p = 0; p < simulation->policy_count; p++) {
         const struct weir_plan *plan = plan_at(&state->simulated[p], trace->born_ns);
         double rate = weir_plan_rate_of(weir_plan_find(plan, trace->service), trace->operation)->rate;
         if (trace->forced) rate = 1; /* whatever is told */
-        double sent = offered * rate;
-        step->policies[p].roots += sent;
-        step->policies[p].spans += sent * trace->spans;
-        step->policies[p].bytes += sent * (double)trace->bytes;
-        state->simulated[p].step_spans += sent * trace->spans;
+        add_load(&step->policies[p], trace, offered, rate);
+        state->simulated[p].step_spans += offered * rate * trace->spans;
         if (state->counts) add_sums(&row->policies[p], trace, offered, rate);
     }
 }
@@ -172,16 +188,11 @@ static uint32_t gather(const struct weir_simulation *simulation, int p) {
     struct weir_simulation_state *state = simulation->state;
     uint32_t count = 0;
     for (uint32_t i = 0; i < simulation->row_count; i++) {
-        const struct step *step = &state->steps[i];
-        if (!step->any) continue;
-        state->loads[count++] = (struct weir_control_load){.service = simulation->rows[i].service,
-                                                           .operation = simulation->rows[i].operation,
-                                                           .roots = step->policies[p].roots,
-                                                           .traces = step->policies[p].roots > 0 ? step->traces : 0,
-                                                           .spans = step->policies[p].spans,
-                                                           .bytes = step->policies[p].bytes,
-                                                           .errors = step->errors,
-                                                           .seconds = step->seconds};
+        const struct weir_control_load *load = &state->steps[i].policies[p];
+        if (!state->steps[i].any || !(load->roots > 0)) continue;
+        state->loads[count] = *load;
+        state->loads[count].service = simulation->rows[i].service;
+        state->loads[count++].operation = simulation->rows[i].operation;
     }
     return count;
 }

@@ -1,11 +1,12 @@
 /* policy_simulate.h - recorded traffic under another `proxies:` part: what proxies would send, and how sure the numbers
  * made of it would be.
  *
- * Nothing is drawn: a trace that stands for w, at a rate of p, is w p traces sent, and adds w (1/p - 1) to the variance
- * of whatever counts it (Horvitz-Thompson). So two runs say the same, and a recording that was sampled at 10 % can be
+ * What is reported is expected, not drawn: a trace that stands for w, at a rate of p, is w p traces sent, and adds
+ * w (1/p - 1) to the variance of whatever counts it (Horvitz-Thompson). So a recording that was sampled at 10 % can be
  * asked about 50 %. Where the file has budgets, floors or incidents, the controller of a running Weir
- * (sample/control.h) is stepped each second of the recording; a trace meets the rate that was in force when it began,
- * and the controller hears of it when it is complete. */
+ * (sample/control.h) is stepped each second of the recording; it sees whole traces, chosen by a hash of their ids, so
+ * that two runs say the same. A trace meets the rate that was in force when it began, and the controller hears of it
+ * when it is complete. */
 #ifndef WEIR_CLI_POLICY_SIMULATE_H
 #define WEIR_CLI_POLICY_SIMULATE_H
 #include "collector/cli/stored.h"

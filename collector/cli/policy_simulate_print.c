@@ -5,6 +5,7 @@
 #include "collector/sample/plan_json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -72,10 +73,13 @@ static void put_rate(const struct page *page, int columns, const struct weir_sim
 }
 
 static void put_cpu(const struct page *page, double share) {
-    if (share > 0 && share < 0.0001)
-        weir_column_text(page->out, 8, "<0.01 %");
-    else
+    char text[16];
+    if (share > 0.0999) {
         weir_column_share(page->out, 8, share);
+        return;
+    }
+    snprintf(text, sizeof text, share > 0 && share < 0.0001 ? "<0.01 %%" : "%.2g %%", 100 * share);
+    weir_column_text(page->out, 8, text);
 }
 
 static void put_cost(const struct page *page, const struct weir_simulated_row *row) {
