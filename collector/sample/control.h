@@ -33,7 +33,8 @@ struct weir_control_input {
     uint32_t load_count;
     const struct weir_control_service *services;
     uint32_t service_count;
-    double share; /* of the fleet that follows this controller: 1, less for a canary; loads are of all */
+    double share; /* of the fleet that follows this controller: 1, less for a canary. Loads are of all, the budget and
+                   * what it comes to (weir_control_view) are of the share */
 };
 
 struct weir_control;
@@ -47,7 +48,7 @@ void weir_control_set(struct weir_control *control, const struct weir_proxies *p
  * not jump. Before the first step of that service. */
 void weir_control_adopt(struct weir_control *control, uint32_t service, uint32_t operation, double rate);
 /* The plan from now on, the caller's reference; the same as before where nothing is worth telling (its versions are
- * equal then). NULL: out of memory, and the state is as it was. */
+ * equal then). NULL: out of memory; the plan is as it was. */
 struct weir_plan *weir_control_step(struct weir_control *control, const struct weir_control_input *input);
 
 /* What it reckons with, for /metrics and `weir policy show`. */

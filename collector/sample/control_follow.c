@@ -11,18 +11,19 @@
 
 #include <math.h>
 
-#define HEAR_S       5.0 /* on the way, besides the polling interval */
-#define RATIO_S      20.0
-#define RATIO_ROOTS  20.0
-#define LEARN_S      20.0
-#define APART        2.0 /* rates that are to be told from one another */
-#define STEADY       1.3
-#define UNEXPLAINED  1.3
-#define ITSELF       0.95
-#define EXACT_S      60.0
-#define EXACT_ROOTS  50.0
-#define EXACT_NEAR   0.1
-#define EXACT_FOLLOW 1.5
+#define HEAR_S          5.0 /* on the way, besides the polling interval */
+#define RATIO_S         20.0
+#define RATIO_ROOTS     20.0
+#define RATIO_ROOTS_FEW 5.0 /* one of two rates it is, without any noise */
+#define LEARN_S         20.0
+#define APART           2.0 /* rates that are to be told from one another */
+#define STEADY          1.3
+#define UNEXPLAINED     1.3
+#define ITSELF          0.95
+#define EXACT_S         60.0
+#define EXACT_ROOTS     50.0
+#define EXACT_NEAR      0.1
+#define EXACT_FOLLOW    1.5
 
 /* ---- what was told lately ---- */
 
@@ -129,7 +130,7 @@ void weir_control_follow_service(struct weir_control *control, struct control_se
 void weir_control_follow(struct weir_control *control, const struct control_service *service,
                          struct control_operation *op, double seconds) {
     struct control_follow *follow = &op->follow;
-    double left = exp(-seconds / RATIO_S), part = 1 - exp(-seconds / LEARN_S);
+    double left = exp(-seconds / fmax(RATIO_S, control->file.poll_s)), part = 1 - exp(-seconds / LEARN_S);
     follow->roots = follow->roots * left + op->step.sum.roots;
     follow->traces = follow->traces * left + op->step.sum.traces;
     double by_service = weir_control_by_service(service, op);
@@ -137,14 +138,15 @@ void weir_control_follow(struct weir_control *control, const struct control_serv
                   weir_control_told_rate(control, service, NULL) * by_service;
     follow->told += (1 - exp(-seconds / (control->file.poll_s / 2 + HEAR_S))) * (told - follow->told);
     /* With a canary two plans are in force at a time, and which of them a root followed is not said. */
-    if (control->share < 1 || follow->roots < RATIO_ROOTS) return;
+    if (control->share < 1 || follow->roots < RATIO_ROOTS_FEW) return;
     double ratio = follow->roots / follow->traces, in_force = ratio / service->exact.scale;
     double most = fmax(highest(&follow->range), highest(&service->range));
+    bool many = follow->roots >= RATIO_ROOTS;
     bool unsaid = in_force > UNEXPLAINED * most || (service->exact.follows && ratio > ITSELF);
-    double extra = unsaid && follow->told < in_force ? 1 - follow->told / in_force : 0;
+    double extra = many && unsaid && follow->told < in_force ? 1 - follow->told / in_force : 0;
     follow->extra += part * (extra - follow->extra);
     double least = fmin(lowest(&follow->range), lowest(&service->range));
-    double shy = UNEXPLAINED * in_force < least ? fmax(1 - in_force / follow->told, 0) : 0;
+    double shy = many && UNEXPLAINED * in_force < least ? fmax(1 - in_force / follow->told, 0) : 0;
     follow->shy += part * (shy - follow->shy);
     if (extra > 0) follow->unweighted = ratio > ITSELF;
     if (extra == 0) learn_service_share(service, follow, in_force, part);

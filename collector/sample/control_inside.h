@@ -155,7 +155,8 @@ struct control_operation {
         double load, at;    /* the highest, for a while; when it was last so high */
         double peak, times; /* it once was so high; and came back so often that it is held longer */
     } hold;
-    double seen; /* last, a root */
+    double seen;    /* last, a root */
+    double offered; /* traces a second, now */
     struct control_claim claim;
     struct control_told told;
 };

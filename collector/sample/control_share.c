@@ -156,6 +156,7 @@ static void claim_of(struct weir_control *control, const struct control_service 
     double roots = follow->traces > 0 ? rate / scale * follow->roots / follow->traces : 0;
     double unsaid = follow->unweighted ? 1 / fmax(1 - follow->extra, LEAST_RATE) : 1;
     rate *= unsaid, error *= unsaid;
+    op->offered = rate;
     bool incident = op->trouble.until > control->now;
     double factor = incident ? control->file.factor : 1;
     op->claim =

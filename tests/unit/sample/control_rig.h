@@ -15,6 +15,11 @@
 #include <string.h>
 
 #define RIG_SECOND 1000000000ull
+#define rig_near(is, wanted, room)                                                                                     \
+    do {                                                                                                               \
+        double rig_is = (is), rig_wanted = (wanted);                                                                   \
+        if (!(fabs(rig_is - rig_wanted) <= (room))) fail_msg("%s is %g, not %g", #is, rig_is, rig_wanted);             \
+    } while (0)
 
 struct rig {
     struct weir_names *names;

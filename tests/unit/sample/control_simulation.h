@@ -1,11 +1,12 @@
-/* control_simulation.h - a fleet in front of the real controller: proxies that hear late, arrivals by chance, spans that
- * arrive later still, and what really came of it, second by second.
+/* control_simulation.h - a fleet in front of the real controller: proxies that hear late, arrivals by chance, spans
+ * that arrive later still, and what really came of it, second by second.
  *
  *   load(t) ─ Poisson ─> senders, each at the rate that it has heard ─> spans ─ lag ─> loads ─> weir_control_step()
  *                            ^                                                                      │
  *                            └── Envoys: a second later; pollers: when they ask next <── plan ──────┘
  *
- * Truth is taken where it is made: spans a second as they are begun, offered traces as they were meant. Seeds are fixed. */
+ * Truth is taken where it is made: spans a second as they are begun, offered traces as they were meant. Seeds are
+ * fixed. */
 #ifndef WEIR_TESTS_SAMPLE_CONTROL_SIMULATION_H
 #define WEIR_TESTS_SAMPLE_CONTROL_SIMULATION_H
 #include "collector/emit/random.h"
@@ -34,9 +35,9 @@ struct fleet_operation {
     double spans; /* a trace, on average; geometric */
     struct fleet_load load;
     double errors, errors_in_trouble, seconds, seconds_in_trouble, trouble_from, trouble_until;
-    double kept; /* share that the tail keeps; below 0: there is none */
-    double burst;  /* standard deviation of the load of a second, relative */
-    double visible_above; /* 0, or it comes only while its rate is above this */
+    double kept;                                 /* share that the tail keeps; below 0: there is none */
+    double burst;                                /* standard deviation of the load of a second, relative */
+    double visible_above;                        /* 0, or it comes only while its rate is above this */
     double now, kept_traces[FLEET_SECONDS / 10]; /* per ten seconds */
 };
 
@@ -158,8 +159,8 @@ static inline void fleet_senders(struct fleet *fleet, const char *service, enum 
     }
 }
 static inline void fleet_known(struct fleet *fleet, const char *service, uint32_t senders) {
-    fleet->services[fleet->service_count++] = (struct weir_control_service){
-        .service = rig_name(&fleet->rig, service), .exact = -1, .senders = senders};
+    fleet->services[fleet->service_count++] =
+        (struct weir_control_service){.service = rig_name(&fleet->rig, service), .exact = -1, .senders = senders};
 }
 
 /* ---- loads ---- */
@@ -283,7 +284,8 @@ static inline void fleet_step(struct fleet *fleet) {
     fleet->heard[1] = weir_plan_ref(fleet->rig.plan);
     struct fleet_second *second = &fleet->seconds[fleet->now_s];
     second->changes = fleet->rig.changes - changes;
-    const struct fleet_operation *one = &fleet->operations[fleet->watched], *two = &fleet->operations[fleet->watched_too];
+    const struct fleet_operation *one = &fleet->operations[fleet->watched],
+                                 *two = &fleet->operations[fleet->watched_too];
     second->told = rig_rate(&fleet->rig, one->service, one->operation);
     second->second = rig_rate(&fleet->rig, two->service, two->operation);
     fleet->now_s++;
