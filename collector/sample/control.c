@@ -107,7 +107,7 @@ static struct control_operation *add_operation(struct weir_control *control, uin
     control->operation_count++;
     weir_control_flow_start(&op->flow, control->now - service->began);
     terms_of(control, service, op);
-    op->follow.told = weir_control_told_rate(control, service, NULL);
+    op->follow.told = op->follow.told_then = weir_control_told_rate(control, service, NULL);
     return op;
 }
 
@@ -315,6 +315,7 @@ static void end_steps(struct weir_control *control, double seconds) {
     double roots = 0, spans = 0, variance = 0;
     for (uint32_t i = 0; i < control->service_count; i++) {
         struct control_service *service = &control->services[i];
+        CONTROL_EACH_OPERATION(control, service, op) weir_control_follow(control, service, op, seconds);
         struct control_sums all = sum_up(control, service, &spans, &variance);
         roots += all.roots;
         weir_control_flow_add(&service->flow, all.roots, all.traces, all.variance, seconds);
@@ -322,7 +323,6 @@ static void end_steps(struct weir_control *control, double seconds) {
         for (uint32_t at = service->first, next; at != CONTROL_NONE; at = next) {
             struct control_operation *op = &control->operations[at];
             next = op->next_of_service;
-            weir_control_follow(control, service, op, seconds);
             end_step(control, op, seconds);
             op->step = (struct control_step){0};
             if (!op->filed && control->now - op->seen > FORGET_S) remove_operation(control, op);

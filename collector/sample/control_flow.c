@@ -16,9 +16,10 @@
 #define TREND_S       15.0
 #define TREND_SIGMAS  2.0
 #define UNFALLEN_S    45.0
-#define TREND_JUMP    0.5 /* what jumps further begins anew */
+#define TREND_JUMP    0.2 /* what jumps further is no trend */
 #define SPREAD_LEARN  0.2 /* a step */
 #define SPREAD_MAX    1000.0
+#define LUMPS         4.0
 #define UPPER_QUARTER 1.32 /* of the square of a normal number */
 
 static void add(struct control_sums *sums, const struct control_sums *step, double memory_s) {
@@ -63,7 +64,7 @@ static void learn_spread(struct control_flow *flow, const struct control_sums *s
 }
 
 static void learn_trend(struct control_flow *flow, const struct control_sums *step) {
-    if (flow->trend.seconds == 0) flow->trailing = flow->trailing_s = 0;
+    if (flow->trend.seconds == 0) flow->trailing = flow->trailing_s = flow->unfallen_s = 0;
     add(&flow->trend, step, TREND_S);
     double left = exp(-step->seconds / TREND_S), sum = flow->trailing * flow->trailing_s * left;
     flow->trailing_s = flow->trailing_s * left + step->seconds;
@@ -77,22 +78,25 @@ void weir_control_flow_add(struct control_flow *flow, double roots, double trace
     struct control_sums step = {roots, traces, variance, seconds};
     if (roots > 0) flow->weight = traces / roots;
     double rate = rate_of(&flow->slow), error = error_of(flow, &flow->slow);
-    bool begun = flow->slow.roots > 0;
+    bool begun = flow->begun;
+    flow->begun = flow->begun || roots > 0;
     double step_surprise = begun ? surprise(flow, &step, rate, error) : 0;
     if (begun) learn_spread(flow, &step);
 
     double per_second = flow->slow.seconds > 0 ? flow->slow.roots / flow->slow.seconds : 0;
     double memory_s = per_second > 0 ? SLOW_ROOTS / per_second : SLOW_S_MAX;
     add(&flow->fast, &step, FAST_S);
-    add(&flow->slow, &step, fmin(fmax(memory_s, SLOW_S_MIN), SLOW_S_MAX));
-    if (step_surprise > STEP_SIGMAS) {
+    double shortest_s = SLOW_S_MIN * fmin(sqrt(flow->spread), LUMPS); /* a window of many lumps */
+    add(&flow->slow, &step, fmin(fmax(memory_s, shortest_s), SLOW_S_MAX));
+    bool jumped = step_surprise > STEP_SIGMAS && rate_of(&step) > rate; /* a gap of a second is no news */
+    if (jumped) {
         flow->fast = flow->slow = step;
-        if (fabs(rate_of(&step) - rate) > TREND_JUMP * rate) flow->trend = (struct control_sums){0};
-    }
-    learn_trend(flow, &step);
-    if (step_surprise <= STEP_SIGMAS && begun && flow->fast.seconds > FAST_S / 2 &&
-        surprise(flow, &flow->fast, rate, error) > FAST_SIGMAS)
+    } else if (begun && flow->fast.seconds > FAST_S / 2 && surprise(flow, &flow->fast, rate, error) > FAST_SIGMAS) {
         flow->slow = flow->fast;
+        jumped = true;
+    }
+    if (jumped && fabs(rate_of(&flow->slow) - rate) > TREND_JUMP * rate) flow->trend = (struct control_sums){0};
+    learn_trend(flow, &step);
 }
 
 double weir_control_flow_rate(const struct control_flow *flow) {

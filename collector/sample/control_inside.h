@@ -76,6 +76,7 @@ struct control_flow {
     double weight;               /* traces that a root stands for, lately */
     double spread;               /* variance of a step's traces, in that of Poisson arrivals; 1 or more */
     double last;                 /* rate of the last step */
+    bool begun;
 };
 
 /* age: seconds for which it was looked for already, and nothing came. */
@@ -91,7 +92,6 @@ double weir_control_flow_error(const struct control_flow *flow); /* standard err
 struct control_claim {
     double load;         /* traces a second that are reckoned with */
     double part;         /* share of them that follows this rate */
-    double least;        /* of them come so many at any rate, as long as nothing else is seen */
     double fixed;        /* traces a second that come besides, whatever is told */
     double spans, bytes; /* a trace */
     double ceiling, weight;
@@ -112,19 +112,21 @@ struct control_told {
     double explored; /* while nothing came yet: how far it may be raised */
 };
 
-/* Rates told within the last one to two times that everybody needs to hear of them. */
+/* Rates told lately, in turns as long as everybody needs to hear of one. What came in the last two of them was sampled
+ * at one of the last three. */
 struct control_range {
-    double low[2], high[2]; /* [0]: still growing */
+    double low[3], high[3]; /* [0]: this turn's */
 };
 
 struct control_follow {
-    double roots, traces; /* lately; the rate in force is their ratio */
-    double told;          /* as most will have heard */
-    double by_service;    /* share of the load that follows the service's rate, as far as it is learnt, */
-    double learnt;        /* 0 to 1; the rest is as in the whole service */
-    double extra;         /* share of the roots that no rate explains */
-    double shy;           /* share of what is told that is not done, though nothing less was told lately */
-    bool unweighted;      /* they stand for themselves only: who says nothing of his rate may well follow */
+    double roots[2], traces[2]; /* of two turns; the rate in force is their ratio */
+    double told, told_then;     /* as most will have heard, now and a turn ago */
+    double by_service;          /* share of the load that follows the service's rate, as far as it is learnt, */
+    double learnt;              /* 0 to 1; the rest is as in the whole service */
+    double extra;               /* share of the roots that no rate explains */
+    double shy;                 /* share of what is told that is not done, though nothing less was told lately */
+    bool unweighted;            /* they stand for themselves only: who says nothing of his rate may well follow */
+    uint32_t doubts;
     struct control_range range;
 };
 
@@ -227,6 +229,10 @@ static inline bool weir_control_is_rest(const struct control_operation *op) {
 /* With what came in this step. */
 void weir_control_exact(struct weir_control *control, struct control_service *service, const struct control_sums *came,
                         double seconds);
+/* Less was told thrice, and came it not. */
+static inline bool weir_control_stubborn(const struct control_follow *follow) {
+    return follow->unweighted && follow->doubts >= 3;
+}
 /* What its operations have learnt, on average. */
 void weir_control_follow_service(struct weir_control *control, struct control_service *service);
 void weir_control_follow(struct weir_control *control, const struct control_service *service,

@@ -14,7 +14,9 @@
 #define RISE_S      30.0
 #define HOLD_TIMES  16.0
 #define CALM_S      900.0
-#define RISE        2.0 /* a polling interval */
+#define SPREAD      16.0 /* of arrivals in lumps: as much of it as a window of many lumps has */
+#define SIGHT       0.05 /* of a budget that others have used up: without any traces nothing would be seen again */
+#define RISE        2.0  /* a polling interval */
 #define START_RATE  0.01
 #define EXPLORE_S   5.0 /* a rate that nothing came at is doubled so often */
 #define LOAD_FACTOR 10.0
@@ -48,7 +50,7 @@ static double rate_of(const struct control_claim *claim, double level, double fl
 
 /* Traces a second, at a rate that is told. */
 double weir_control_traces(const struct control_claim *claim, double rate) {
-    return fmax(claim->load * claim->part * rate, claim->least) + claim->fixed;
+    return claim->load * claim->part * rate + claim->fixed;
 }
 
 static double cost(const struct control_claim *const *claims, uint32_t count, enum unit unit, double level,
@@ -78,7 +80,8 @@ static double level_of_all(const struct control_claim *const *claims, uint32_t c
 static struct bound bound_of(const struct control_claim *const *claims, uint32_t count, enum unit unit, double budget) {
     if (cost(claims, count, unit, INFINITY, 1) <= budget) return (struct bound){INFINITY, 1};
     double stands = cost(claims, count, unit, 0, 0), floors = cost(claims, count, unit, 0, 1) - stands;
-    if (stands + floors >= budget) return (struct bound){0, floors > 0 ? fmax(budget - stands, 0) / floors : 1};
+    budget = fmax(budget, stands + SIGHT * budget);
+    if (stands + floors >= budget) return (struct bound){0, (budget - stands) / floors};
     /* Cost rises with the level; levels span many powers of ten, so their logarithm is halved. */
     double high = log(level_of_all(claims, count) + 1e-9), low = high - 60;
     for (int i = 0; i < 60; i++) {
@@ -153,24 +156,22 @@ static void claim_of(struct weir_control *control, const struct control_service 
     double scale = service->exact.scale, rate = weir_control_flow_rate(&op->flow) * scale;
     double error = weir_control_flow_error(&op->flow) * scale;
     const struct control_follow *follow = &op->follow;
-    double roots = follow->traces > 0 ? rate / scale * follow->roots / follow->traces : 0;
-    double unsaid = follow->unweighted ? 1 / fmax(1 - follow->extra, LEAST_RATE) : 1;
-    rate *= unsaid, error *= unsaid;
+    double traces = follow->traces[0] + follow->traces[1];
+    double roots = traces > 0 ? rate / scale * (follow->roots[0] + follow->roots[1]) / traces : 0;
     op->offered = rate;
     bool incident = op->trouble.until > control->now;
     double factor = incident ? control->file.factor : 1;
-    op->claim =
-        (struct control_claim){.load = hold(control, &op->hold, rate, error, seconds),
-                               .least = follow->unweighted ? follow->extra * roots : 0,
-                               .fixed = follow->unweighted ? 0 : follow->extra * roots,
-                               .ceiling = fmin(op->terms.rate * factor, 1),
-                               .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
-                               .floor = op->terms.floor > 0 ? fmin(op->terms.floor / fmax(rate, LEAST_LOAD), 1) : 0,
-                               .budgeted = op->terms.budgeted,
-                               .pinned = op->terms.pinned,
-                               .incident = incident,
-                               .level_max = INFINITY,
-                               .floors_max = 1};
+    op->claim = (struct control_claim){
+        .load = hold(control, &op->hold, rate, error * sqrt(fmin(op->flow.spread, SPREAD)), seconds),
+        .fixed = weir_control_stubborn(follow) ? rate : follow->extra * roots,
+        .ceiling = fmin(op->terms.rate * factor, 1),
+        .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
+        .floor = op->terms.floor > 0 ? fmin(op->terms.floor / fmax(rate, LEAST_LOAD), 1) : 0,
+        .budgeted = op->terms.budgeted,
+        .pinned = op->terms.pinned,
+        .incident = incident,
+        .level_max = INFINITY,
+        .floors_max = 1};
     size_of(op, &op->claim);
 }
 
@@ -192,7 +193,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
     CONTROL_EACH_OPERATION(control, service, op) {
         double part = weir_control_by_service(service, op), load = op->claim.load * part;
         all += op->claim.load;
-        op->claim.part = (1 - part) * (1 - op->follow.shy);
+        op->claim.part = weir_control_stubborn(&op->follow) ? 0 : (1 - part) * (1 - op->follow.shy);
         claim->load += load;
         spans += load * op->claim.spans, bytes += load * op->claim.bytes;
         weight += part * op->claim.weight / sqrt(op->claim.spans);

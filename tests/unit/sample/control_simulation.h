@@ -23,7 +23,7 @@ enum fleet_kind {
     FLEET_SILENT  /* a poller whose spans do not say what they stand for */
 };
 
-enum fleet_shape { FLEET_CONSTANT, FLEET_STEP, FLEET_RAMP, FLEET_DIURNAL, FLEET_FLAP, FLEET_RAW };
+enum fleet_shape { FLEET_CONSTANT, FLEET_STEP, FLEET_RAMP, FLEET_DIURNAL, FLEET_FLAP };
 
 struct fleet_load {
     enum fleet_shape shape;
@@ -45,26 +45,36 @@ struct fleet_sender {
     uint32_t service;
     enum fleet_kind kind;
     double share, poll_s, next_s, rate;
-    double flush_s; /* spans leave in lumps so often */
+    double flush_s; /* 0, or spans leave in lumps so often */
+    double flushed_s;
+    struct weir_control_load *held; /* until then, of each operation */
     struct weir_plan *plan;
-    struct weir_control_load held[FLEET_OPERATIONS / 32];
 };
 
 struct fleet_second {
     double spans, spans_at_all; /* begun; if every trace were sampled */
     double told, second;        /* rates of the operations that are watched */
-    double level;
     uint32_t changes;
+};
+
+/* Instead of the controller: what others do, on one rate for all. */
+enum fleet_way {
+    FLEET_OURS,
+    FLEET_RATIO, /* rate x budget / measured, as Jaeger's adaptive sampling, up by a half at most */
+    FLEET_PI     /* proportional and integral, of the logarithm of budget / measured */
 };
 
 struct fleet {
     struct rig rig;
+    enum fleet_way way;
+    double way_budget, way_every_s, way_rate, way_measured, way_integral;
     struct weir_emit_random random;
     struct fleet_operation *operations;
     uint32_t operation_count;
     struct fleet_sender *senders;
     uint32_t sender_count;
     uint32_t lag_s;
+    double poll_s; /* of those that ask, and of the file */
     double share;
     struct weir_control_load *under_way[FLEET_LAG_MAX];
     uint32_t under_way_count[FLEET_LAG_MAX];
@@ -109,7 +119,10 @@ static inline double fleet_spans(struct fleet *fleet, double traces, double mean
 
 /* ---- making a fleet ---- */
 
+/* WEIR_SIMULATION_SEED sets another by hand. */
 static inline struct fleet fleet_new(uint64_t seed) {
+    const char *said = getenv("WEIR_SIMULATION_SEED");
+    if (said != NULL) seed = strtoull(said, NULL, 10);
     struct fleet fleet = {.rig = rig_new(), .random = weir_emit_random_of(seed), .lag_s = 2, .share = 1};
     fleet.operations = calloc(FLEET_OPERATIONS, sizeof *fleet.operations);
     fleet.senders = calloc(FLEET_SENDERS, sizeof *fleet.senders);
@@ -123,7 +136,7 @@ static inline struct fleet fleet_new(uint64_t seed) {
 }
 static inline void fleet_free(struct fleet *fleet) {
     for (uint32_t i = 0; i < fleet->sender_count; i++)
-        weir_plan_unref(fleet->senders[i].plan);
+        weir_plan_unref(fleet->senders[i].plan), free(fleet->senders[i].held);
     for (int i = 0; i < FLEET_LAG_MAX; i++)
         free(fleet->under_way[i]);
     weir_plan_unref(fleet->heard[0]);
@@ -177,8 +190,7 @@ static inline double fleet_load_at(const struct fleet_load *load, double t) {
         return load->base * pow(load->factor, fmin(1, in / load->period));
     case FLEET_DIURNAL: return load->base * (1 + load->factor * sin(2 * 3.14159265358979 * in / load->period));
     case FLEET_FLAP: return on && fmod(in, 2 * load->period) < load->period ? load->base * load->factor : load->base;
-    case FLEET_CONSTANT:
-    case FLEET_RAW: break;
+    case FLEET_CONSTANT: break;
     }
     return load->base;
 }
@@ -226,6 +238,22 @@ static inline void fleet_send(struct fleet *fleet, const struct fleet_sender *se
     fleet->seconds[fleet->now_s].spans += spans;
 }
 
+static inline void fleet_add(struct weir_control_load *to, const struct weir_control_load *from) {
+    to->roots += from->roots, to->traces += from->traces, to->spans += from->spans, to->bytes += from->bytes;
+    to->errors += from->errors, to->seconds += from->seconds, to->kept += from->kept, to->decided += from->decided;
+}
+
+/* What a sender holds leaves at once. */
+static inline void fleet_flush(struct fleet *fleet, struct fleet_sender *sender, double t,
+                               struct weir_control_load *loads) {
+    if (sender->held == NULL || t < sender->flushed_s) return;
+    sender->flushed_s = t + sender->flush_s;
+    for (uint32_t i = 0; i < fleet->operation_count; i++) {
+        fleet_add(&loads[i], &sender->held[i]);
+        sender->held[i] = (struct weir_control_load){0};
+    }
+}
+
 static inline void fleet_flood(struct fleet *fleet, struct weir_control_load *loads, uint32_t *count) {
     for (uint32_t i = 0; i < fleet->flood; i++) {
         char name[32];
@@ -258,14 +286,43 @@ static inline void fleet_second(struct fleet *fleet) {
             for (uint32_t k = 0; k < fleet->service_count; k++)
                 offered[k] += fleet->services[k].service == op->service ? op->now / FLEET_TICKS : 0;
             for (uint32_t k = 0; k < fleet->sender_count; k++) {
-                if (fleet->senders[k].service == op->service) fleet_send(fleet, &fleet->senders[k], op, t, &loads[i]);
+                struct fleet_sender *sender = &fleet->senders[k];
+                if (sender->service != op->service) continue;
+                if (sender->flush_s > 0 && sender->held == NULL)
+                    sender->held = calloc(FLEET_OPERATIONS, sizeof *sender->held);
+                fleet_send(fleet, sender, op, t, sender->held != NULL ? &sender->held[i] : &loads[i]);
             }
         }
+        for (uint32_t k = 0; k < fleet->sender_count; k++)
+            fleet_flush(fleet, &fleet->senders[k], t, loads);
     }
     fleet_flood(fleet, loads, &count);
     fleet->under_way_count[slot] = count;
     for (uint32_t k = 0; k < fleet->service_count && fleet->exact_factor > 0; k++)
         fleet->services[k].exact = fleet_poisson(fleet, offered[k] * fleet->exact_factor);
+}
+
+static inline void fleet_other_way(struct fleet *fleet, const struct weir_control_load *loads, uint32_t count) {
+    if (fleet->way_rate == 0) fleet->way_rate = 0.01;
+    for (uint32_t i = 0; i < count; i++)
+        fleet->way_measured += loads[i].spans;
+    if (fmod(fleet->now_s + 1, fleet->way_every_s) == 0) {
+        double ratio = fleet->way_budget / fmax(fleet->way_measured / fleet->way_every_s, 1);
+        fleet->way_measured = 0;
+        if (fleet->way == FLEET_RATIO) {
+            fleet->way_rate *= fmin(ratio, 1.5);
+        } else {
+            fleet->way_integral += 0.2 * log(ratio);
+            fleet->way_rate = 0.01 * exp(0.4 * log(ratio) + fleet->way_integral);
+        }
+        fleet->way_rate = fmin(fleet->way_rate, 1);
+    }
+    struct weir_plan_service all = {.rate.rate = fleet->way_rate, .max_traces_per_second = -1};
+    struct weir_plan *plan = weir_plan_new(fleet->rig.names, 1, &all, NULL, 0);
+    assert_non_null(plan);
+    fleet->rig.changes += fleet->rig.plan == NULL || fleet->rig.plan->version != plan->version;
+    weir_plan_unref(fleet->rig.plan);
+    fleet->rig.plan = plan;
 }
 
 static inline void fleet_step(struct fleet *fleet) {
@@ -275,12 +332,16 @@ static inline void fleet_step(struct fleet *fleet) {
     uint32_t changes = fleet->rig.changes;
     weir_plan_unref(fleet->heard[0]);
     fleet->heard[0] = fleet->heard[1];
-    rig_step_input(&fleet->rig, &(struct weir_control_input){.seconds = 1,
-                                                             .loads = fleet->under_way[due],
-                                                             .load_count = come ? fleet->under_way_count[due] : 0,
-                                                             .services = fleet->services,
-                                                             .service_count = fleet->service_count,
-                                                             .share = fleet->share});
+    struct weir_control_input input = {.seconds = 1,
+                                       .loads = fleet->under_way[due],
+                                       .load_count = come ? fleet->under_way_count[due] : 0,
+                                       .services = fleet->services,
+                                       .service_count = fleet->service_count,
+                                       .share = fleet->share};
+    if (fleet->way == FLEET_OURS)
+        rig_step_input(&fleet->rig, &input);
+    else
+        fleet_other_way(fleet, input.loads, input.load_count);
     fleet->heard[1] = weir_plan_ref(fleet->rig.plan);
     struct fleet_second *second = &fleet->seconds[fleet->now_s];
     second->changes = fleet->rig.changes - changes;

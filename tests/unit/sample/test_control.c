@@ -407,6 +407,7 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
                                                               .service_count = 1,
                                                               .share = 1});
             if (i > 600) most = fmax(most, load.spans);
+            if (getenv("DBG") && i%20==0) printf("%d %d rate %g spans %g\n", counted, i, rate, load.spans);
         }
         assert_true(most < 1100);
         rig_near(20000 * rig_rate(&rig, pay, get), 980, 100);
