@@ -109,6 +109,7 @@ struct control_told {
     uint64_t since_unix_ns;
     enum weir_plan_why why;
     bool known, row;
+    double low_at;   /* last, that no more was wanted */
     double explored; /* while nothing came yet: how far it may be raised */
 };
 

@@ -103,15 +103,38 @@ static bool off(double told, double rate, double band) {
     return fabs(rate - told) > band * told;
 }
 
+/* What one rate may rise by, others fall by, and those that ask hear of it an interval later: so it rises then. Not so
+ * where it is for a floor, or in trouble. */
+static bool waits(const struct weir_control *control, const struct control_told *told,
+                  const struct control_claim *claim) {
+    bool urgent = claim->why == WEIR_PLAN_FLOOR || claim->why == WEIR_PLAN_INCIDENT || told->explored > 0;
+    return claim->rate > told->rate && !control->another && !urgent &&
+           control->now - told->low_at < control->file.poll_s / 2;
+}
+
 static void tell(struct weir_control *control, struct control_told *told, const struct control_claim *claim,
                  double band) {
     double rate = weir_plan_round(claim->rate);
     if (band > 0) band = fmax(band, ERRORS * claim->error);
-    if (told->known && !off(told->rate, rate, band)) return;
+    if (told->known && (!off(told->rate, rate, band) || waits(control, told, claim))) return;
     if (!told->known || told->rate != rate) told->since_unix_ns = control->now_unix_ns;
     told->rate = rate;
     told->why = claim->why;
     told->known = true;
+}
+
+static void look(const struct weir_control *control, struct control_told *told, double rate,
+                 const struct control_claim *claim) {
+    if (!(claim->rate > rate * (1 + BAND))) told->low_at = control->now;
+}
+
+static void look_at_all(struct weir_control *control) {
+    for (uint32_t i = 0; i < control->service_count; i++) {
+        struct control_service *service = &control->services[i];
+        look(control, &service->told, weir_control_told_rate(control, service, NULL), &service->claim);
+        CONTROL_EACH_OPERATION(control, service, op)
+        look(control, &op->told, weir_control_told_rate(control, service, op), &op->claim);
+    }
 }
 
 static bool row_needed(const struct control_told *told, double otherwise, double rate) {
@@ -216,6 +239,7 @@ static struct weir_plan *make_plan(struct weir_control *control) {
 
 struct weir_plan *weir_control_tell(struct weir_control *control) {
     bool first = control->plan == NULL || control->another;
+    look_at_all(control);
     double since = control->now - control->told_at;
     bool urgent = first || breaks_budget(control, OVER_URGENT) || misses_floor(control);
     if (!control->file.steered) {
