@@ -4,6 +4,7 @@
 #ifndef WEIR_TESTS_OTLP_LAWS_H
 #define WEIR_TESTS_OTLP_LAWS_H
 #include "collector/decode/otlp.h"
+#include "collector/decode/otlp_node.h"
 #include "collector/decode/otlp_restate.h"
 
 #include <string.h>
@@ -31,6 +32,15 @@ static const char *law_twice(struct weir_batch *restated) {
     return restated->spans[restated->span_count - 1].size == size ? NULL : "a span restated twice is longer";
 }
 
+/* What a span says of its node stands in its own bytes. */
+static const char *law_node(const struct weir_batch *batch, const struct weir_span *view) {
+    const char *body = (const char *)batch->bytes + view->offset;
+    struct weir_otlp_node node;
+    weir_otlp_node((const uint8_t *)body, view->size, &node);
+    bool inside = node.id == NULL || (node.id >= body && node.id + node.id_size <= body + view->size);
+    return inside ? NULL : "a node is outside of its span";
+}
+
 /* Each view's bytes as a span of its own, and restated with this threshold and prior. */
 static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, uint64_t threshold, double prior) {
     const char *differs = NULL;
@@ -44,6 +54,7 @@ static const char *law_again(struct weir_otlp *otlp, struct weir_batch *batch, u
             differs = "a view's bytes have bad text";
         else
             differs = law_same(view, &again);
+        if (differs == NULL) differs = law_node(batch, view);
         if (differs != NULL) break;
         struct weir_span before = *view;
         view->flags |= WEIR_SPAN_CHANGED;
