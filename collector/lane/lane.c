@@ -8,11 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANE_BUSY, LANE_SPANS_FOREIGN, LANE_METRICS };
+enum { LANE_BUSY, LANE_SPANS_FOREIGN, LANE_SPANS_ROOTLESS, LANE_METRICS };
 static const struct weir_metric lane_metrics[LANE_METRICS] = {
     [LANE_BUSY] = {"lane_busy_seconds_total", NULL, WEIR_COUNTER_NS, "Time that the lane's thread did not sleep."},
     [LANE_SPANS_FOREIGN] = {"lane_foreign_spans_total", NULL, WEIR_COUNTER,
                             "Spans that arrived here and belong to another lane."},
+    [LANE_SPANS_ROOTLESS] = {"lane_rootless_spans_total", NULL, WEIR_COUNTER,
+                             "Spans whose trace's root never came, while a policy tells proxies something: no "
+                             "operation's budget has them."},
 };
 void weir_lane_pass(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
@@ -297,7 +300,10 @@ static void tick(struct weir_timer *timer) {
 }
 
 static void read_busy(struct weir_metric_set *set, void *self) {
-    weir_gauge(set, LANE_BUSY, weir_loop_busy_ns(((struct lane *)self)->loop));
+    const struct lane *lane = self;
+    weir_gauge(set, LANE_BUSY, weir_loop_busy_ns(lane->loop));
+    if (lane->all->env.meters != NULL)
+        weir_gauge(set, LANE_SPANS_ROOTLESS, weir_meter_rootless(lane->all->env.meters[lane->index]));
 }
 
 enum weir_status weir_lane_open(struct lane *lane, struct weir_error *err) {
