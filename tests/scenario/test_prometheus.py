@@ -96,8 +96,8 @@ def test_every_alert_says_what_to_do():
                 continue
             name = re.match(r"alert: (\w+)", part)[1]
             alerts.add(name)
-            assert re.search(r"severity: (critical|warning|info)\b", part), name
-            for key in ("summary:", "description:", f"runbook: docs/runbooks.md#{name.lower()}\n"):
+            assert re.search(r"severity: (page|ticket|info)\b", part), name
+            for key in ("summary:", "description:", f"runbook_url: docs/runbooks.md#{name.lower()}\n"):
                 assert key in part, f"{name}: {key}"
             assert re.search(rf"alertname: {name}, [^\n]*exp_alerts: \[\] ", tests + " "), f"{name} is not tried to be silent"
             assert re.search(rf"alertname: {name}\n +eval_time: \w+\n +exp_alerts:\n", tests), f"{name} is not tried to fire"
