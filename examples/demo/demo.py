@@ -6,20 +6,22 @@ every span is accounted for.
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths, wait_stats_flushed
 from harness.net import free_port, is_free, wait_until
-from harness.process import ROOT
+from harness.process import ROOT, settled
 from harness.series import Page
 from harness.weir import Weir
 
 FOLDER = ROOT / "build" / "demo"
-REQUESTS = 400
+REQUESTS, LATER_REQUESTS = 400, 1600
 LABEL, NAME, BAR = 23, 24, 16  # columns of the drawn trace
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
@@ -130,6 +132,63 @@ def show_trace(spans: list[dict]):
     draw(root, 0)
 
 
+class Seen:
+    """Of what `front` and its spans count, what came since an earlier look."""
+
+    def __init__(self, weir: Weir, mesh: Mesh):
+        server, page = {"service": "front", "span_kind": "SPAN_KIND_SERVER"}, weir.page()
+        self.exact, self.traced, self.spans = mesh.front.requests(), mesh.front.traced(), weir.received()
+        self.estimate = page.sum("traces_spanmetrics_calls_total", **server)
+        self.variance = page.sum("weir_spanmetrics_calls_variance_total", **server)
+        self.rate = mesh.front.told_rate()
+
+    def draw(self, what: str, before: "Seen | None", seconds: float):
+        def since(name: str) -> float:
+            return getattr(self, name) - (getattr(before, name) if before else 0)
+
+        band = 1.96 * math.sqrt(since("variance"))
+        row(
+            f"{what:12}{self.rate:>8.0%}{since('exact'):>10,.0f}{since('traced'):>10,.0f}{since('spans') / seconds:>10,.0f}/s",
+            f"{since('estimate'):>12,.0f}",
+            f" ± {band:,.0f}" if band else " exactly",
+        )
+
+
+def policy(rate: str) -> str:
+    return (
+        "# What proxies are told; docs/policy.md\n"
+        f"proxies:\n  default: {{ rate: {rate}, envoy: {{ min_flush_spans: 100, flush_interval: 1s }} }}\n"
+    )
+
+
+def tell(weir: Weir, mesh: Mesh, file: Path, rate: str, share: float) -> float:
+    """Another rate into the file; how many seconds later both Envoys have it."""
+    file.write_text(policy(rate))
+    began = time.monotonic()
+    assert weir.reload().status == 200
+    wait_until(lambda: {mesh.front.told_rate(), mesh.middle.told_rate()} == {share}, "the Envoys to follow", every=0.005)
+    return time.monotonic() - began
+
+
+def show_policy(weir: Weir, mesh: Mesh, file: Path, first: Seen, seconds: float) -> int:
+    """All requests so far were traced; of those to come one in ten is. How many spans the Envoys sent in all."""
+    heading("Policy", f"{file.relative_to(ROOT)} says 10 % now, and both Envoys follow: over RTDS, without a restart")
+    took = tell(weir, mesh, file, "10%", 0.1)
+    began = time.monotonic()
+    mesh.drive(shop_paths(LATER_REQUESTS))
+    later = time.monotonic() - began
+    sent = mesh.spans_sent()
+    wait_until(lambda: weir.received() >= sent, f"{sent} spans that the Envoys sent")
+    settled(lambda: weir.page("traces_spanmetrics_calls").sum("traces_spanmetrics_calls_total"))
+    row(paint(f"{'':12}{'told':>8}{'requests':>10}{'traced':>10}{'spans':>12}{'estimated of spans':>22}", "2"))
+    first.draw("before", None, seconds)
+    Seen(weir, mesh).draw("after", first, later)
+    row(
+        f"They had it {1000 * took:.0f} ms after the reload was asked for. Requests and traced are Envoy's own counters; ± is a band of 95 %."
+    )
+    return sent
+
+
 def show_ledger(weir: Weir, sent: int) -> bool:
     ledger = weir.balance(received=sent)
     heading("Ledger", "every span that was accepted is in exactly one place")
@@ -148,6 +207,7 @@ def show_files(weir: Weir):
     heading("Files", str(FOLDER.relative_to(ROOT)))
     files = sorted(path for path in weir.traces.rglob("*") if path.is_file())
     row(f"{'weir.yaml':18}the configuration of this run")
+    row(f"{'sampling.yaml':18}what the Envoys are told: change it, curl -X POST {weir.url('/-/reload')}")
     row(f"{'traces/':18}{len(files)} of OTLP spans in zstd, {sum(f.stat().st_size for f in files):,} bytes:")
     row(f"{'':18}build/weir cat {weir.traces.relative_to(ROOT)} | head")
     row(f"{'*.log':18}what Weir and the Envoys said")
@@ -160,11 +220,15 @@ def prefer(port: int) -> int:
 def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
     shutil.rmtree(FOLDER, ignore_errors=True)
     heading("Weir demo", "a weir regulates a river and measures it")
-    weir = Weir(FOLDER, ports=(prefer(4317), prefer(8125), prefer(9646)))
+    file = FOLDER / "sampling.yaml"
+    FOLDER.mkdir(parents=True)
+    file.write_text(policy("100%"))
+    ports = (prefer(4317), prefer(8125), prefer(9646))
+    weir = Weir(FOLDER, ports=ports, extra=f"sampling: {{ policy: {file.name} }}")
     stack.callback(weir.stop)
     weir.start()
     done(f"weir       spans on {weir.endpoint} (OTLP/gRPC), counters on {weir.statsd_port} (UDP)")
-    mesh = Mesh(FOLDER, otlp_port=weir.grpc_port, statsd_port=weir.statsd_port)
+    mesh = Mesh(FOLDER, otlp_port=weir.grpc_port, statsd_port=weir.statsd_port, rtds=True)
     stack.callback(mesh.stop)
     mesh.start()
     done(f"two Envoys front on 127.0.0.1:{mesh.front.port} → middle → orders, payments, inventory, users")
@@ -180,6 +244,7 @@ def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
     page = weir.page()
     show_series(page, weir)
     show_services(page, ("front", "middle"), seconds)
+    sent = show_policy(weir, mesh, file, Seen(weir, mesh), seconds)
     balanced = show_ledger(weir, sent)
     if stay:
         show_trace(weir.cat())
