@@ -342,7 +342,7 @@ void weir_control_share(struct weir_control *control, double seconds) {
     }
     struct bound bound = bound_of_budget(claims, control->claim_count, control->file.budget.spans_per_second,
                                          control->file.budget.bytes_per_second);
-    for (uint32_t i = 0; i < control->service_count; i++) {
+    for (uint32_t i = control->service_count; i-- > 0;) { /* what others are told hangs on all */
         struct control_service *service = &control->services[i];
         CONTROL_EACH_OPERATION(control, service, op) answer_operation(op, bound, seconds);
         answer_service(control, service, bound, seconds);

@@ -72,6 +72,8 @@ static void a_budget_is_held(void **state) {
     rig_near(rig_spans(&rig, offered, 2), 500, 15);
     rig_near(rig_rate(&rig, pay, seldom), 1, 0.001); /* 20 of 50 traces a second are less than its half */
     rig_near(rig_rate(&rig, pay, often), 0.03, 0.002);
+    /* Of whom nothing is known is told what comes to the same spans in all. */
+    rig_near(rig_rate(&rig, rig_name(&rig, "another"), often), 500.0 / 10200, 0.003);
     rig_free(&rig);
 }
 
