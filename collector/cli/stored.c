@@ -238,7 +238,7 @@ static int on_request(void *self, const uint8_t *bytes, size_t size, uint64_t of
         run->failed = true;
         return 1;
     }
-    memcpy(run->batch->bytes, bytes, size);
+    if (size > 0) memcpy(run->batch->bytes, bytes, size);
     run->batch->size = size;
     if (weir_otlp_decode(run->otlp, run->batch, &counts, &err) != WEIR_OK) {
         on_broken(run, offset, err.text);
