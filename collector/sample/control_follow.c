@@ -23,7 +23,7 @@
 #define EXTRA_FEW       0.05
 #define LEAST_TOLD      1e-6
 #define STEADY          1.3
-#define UNEXPLAINED     1.3
+#define UNEXPLAINED     1.1
 #define ITSELF          0.95
 #define EXACT_S         60.0
 #define EXACT_ROOTS     50.0

@@ -184,7 +184,6 @@ struct control_service {
     struct weir_proxies_budget budget; /* its own */
     struct control_claim claim;        /* of what follows the service's rate */
     double by_service;                 /* as in control_follow, of all its operations */
-    double lift;                       /* its rate, if it followed those of its operations */
     uint32_t from, to;                 /* its claims in weir_control.claims, its own last */
     struct control_told told;
 };

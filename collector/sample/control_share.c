@@ -175,40 +175,42 @@ static void claim_of(struct weir_control *control, const struct control_service 
     size_of(op, &op->claim);
 }
 
+/* The rate that meets the floor of each, as far as it costs no more than LIFT times what the floors would if they could
+ * be met one by one, or LIFT times the rate of the file: all operations of an Envoy are raised for its rarest. */
+static double floor_of_service(const struct control_terms *terms, double highest, double floors, double all) {
+    double alone = all > 0 ? fmin(terms->floor / all, 1) : 0, mean = all > 0 ? floors / all : 0;
+    double bound = LIFT * fmax(mean, terms->budgeted ? 0 : terms->rate);
+    return terms->rate > 0 ? fmin(fmax(fmin(highest, bound), alone), 1) : 0;
+}
+
 /* A part of the load follows the service's rate: all of what has no row, and what an Envoy began. What those operations
- * would get of the level, their common rate gets; where it has to be raised for the floor of one of them, all others
- * are raised with it, so not beyond LIFT times what it was otherwise. */
+ * would get of the level, their common rate gets. */
 static void claim_of_service(struct weir_control *control, struct control_service *service) {
     const struct control_terms *terms = &service->terms;
-    struct control_claim *claim = &service->claim;
+    struct control_claim claim = {
+        .part = 1, .budgeted = terms->budgeted, .pinned = terms->pinned, .level_max = INFINITY, .floors_max = 1};
+    double all = 0, spans = 0, bytes = 0, highest = 0, floors = 0, factor = 1;
     weir_control_follow_service(control, service);
-    *claim = (struct control_claim){.ceiling = terms->rate,
-                                    .part = 1,
-                                    .budgeted = terms->budgeted,
-                                    .pinned = terms->pinned,
-                                    .spans = 1,
-                                    .level_max = INFINITY,
-                                    .floors_max = 1};
-    double all = 0, spans = 0, bytes = 0, floor = 0, factor = 1, weight = 0;
     CONTROL_EACH_OPERATION(control, service, op) {
         double part = weir_control_by_service(service, op), load = op->claim.load * part;
         all += op->claim.load;
         op->claim.part = weir_control_stubborn(&op->follow) ? 0 : (1 - part) * (1 - op->follow.shy);
-        claim->load += load;
+        claim.load += load;
         spans += load * op->claim.spans, bytes += load * op->claim.bytes;
-        weight += part * op->claim.weight / sqrt(op->claim.spans);
-        if (part > 0.5 && op->claim.incident) factor = control->file.factor;
+        claim.weight += part * op->claim.weight / sqrt(op->claim.spans);
+        floors += op->claim.load * op->claim.floor;
         if (part < 0.5 || weir_control_is_rest(op)) continue;
-        floor = fmax(floor, op->claim.floor);
-        claim->step = ENVOY_STEP;
+        if (op->claim.incident) factor = control->file.factor;
+        highest = fmax(highest, op->claim.floor);
+        claim.step = ENVOY_STEP;
     }
-    if (claim->load > 0) claim->spans = spans / claim->load, claim->bytes = bytes / claim->load;
-    claim->weight = fmax(weight * sqrt(claim->spans), 1e-9);
-    claim->ceiling = fmin(terms->rate * factor, 1);
-    claim->incident = factor > 1;
-    double common = terms->floor > 0 && all > 0 ? fmin(terms->floor / all, 1) : 0;
-    claim->floor = fmin(floor, fmax(common, LIFT * fmax(common, terms->budgeted ? service->lift : terms->rate)));
-    claim->floor = terms->rate > 0 ? fmax(claim->floor, common) : 0;
+    claim.spans = claim.load > 0 ? spans / claim.load : 1;
+    claim.bytes = claim.load > 0 ? bytes / claim.load : 0;
+    claim.weight = fmax(claim.weight * sqrt(claim.spans), 1e-9);
+    claim.ceiling = fmin(terms->rate * factor, 1);
+    claim.incident = factor > 1;
+    claim.floor = floor_of_service(terms, highest, floors, all);
+    service->claim = claim;
 }
 
 /* Sums are better known than their parts: where they say more, there is more. */
@@ -314,7 +316,6 @@ static void answer_service(struct weir_control *control, struct control_service 
     claims += others ? 0 : service->from;
     /* Its own claim is the last: it is worked out here. */
     double mean = mean_rate(claims, others ? control->claim_count : service->to - service->from - 1);
-    service->lift = mean > 0 ? mean : 0;
     bool silent = mean < 0 && !(claim->load > 0);
     answer(claim, bound);
     if (!claim->pinned && claim->budgeted && !(claim->load > 0) && mean >= 0) {
