@@ -34,7 +34,6 @@ struct step {
 };
 
 struct weir_simulation_state {
-    struct weir_simulation *simulation;
     struct simulated simulated[WEIR_SIMULATED];
     struct step *steps; /* beside rows */
     uint32_t capacity;
@@ -313,12 +312,13 @@ static void end(struct weir_simulation *simulation) {
     free(state->steps);
     free(state->loads);
     free(state->services);
+    free(state);
     simulation->state = NULL;
 }
 
 bool weir_simulation_run(struct weir_simulation *simulation, struct weir_names *names, char *const *paths,
                          int path_count, void (*progress)(void *self, uint64_t done_bytes, uint64_t all_bytes)) {
-    struct weir_simulation_state state = {.simulation = simulation};
+    struct weir_simulation_state *state = calloc(1, sizeof *state);
     struct weir_stored stored = {.self = simulation,
                                  .names = names,
                                  .wait_ns = 10 * WEIR_S,
@@ -329,7 +329,9 @@ bool weir_simulation_run(struct weir_simulation *simulation, struct weir_names *
                                  .progress = progress,
                                  .command = "policy simulate"};
     bool learns = false;
-    simulation->state = &state;
+    simulation->state = state;
+    simulation->failed = state == NULL;
+    if (state == NULL) return false;
     for (int p = 0; p < simulation->policy_count; p++)
         learns = learns || weir_proxies_work_out(weir_policy_proxies(simulation->policies[p].policy));
     bool ok = begin(simulation, names);
@@ -337,13 +339,13 @@ bool weir_simulation_run(struct weir_simulation *simulation, struct weir_names *
         stored.quiet = true;
         ok = weir_stored_run(&stored, paths, path_count, &simulation->counts) && !simulation->failed;
         stored.quiet = false;
-        state.steps_done = 0;
+        state->steps_done = 0;
         for (int p = 0; p < simulation->policy_count; p++) {
-            struct simulated *simulated = &state.simulated[p];
+            struct simulated *simulated = &state->simulated[p];
             simulated->window_spans = simulated->window_time = simulated->step_spans = 0;
         }
     }
-    state.counts = true;
+    state->counts = true;
     if (ok) ok = weir_stored_run(&stored, paths, path_count, &simulation->counts) && !simulation->failed;
     if (ok && !(simulation->seconds > 0) && simulation->counts.last_ns > simulation->counts.first_ns)
         simulation->seconds = (double)(simulation->counts.last_ns - simulation->counts.first_ns) / 1e9;

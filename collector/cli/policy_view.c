@@ -228,7 +228,7 @@ static void read_operation(struct reader *reader, const struct entry *service) {
 
 static void read_plan(struct reader *reader) {
     struct weir_json_text key;
-    uint32_t version;
+    uint32_t version = WEIR_NAME_NONE;
     if (!weir_json_object(&reader->json)) return;
     while (weir_json_key(&reader->json, &key)) {
         if (weir_json_is(&key, "version")) {
@@ -294,7 +294,7 @@ static void read_side(struct reader *reader, const struct entry *parent) {
     (void)parent;
     struct weir_json *json = &reader->json;
     struct weir_json_text key;
-    uint32_t name;
+    uint32_t name = WEIR_NAME_NONE;
     if (reader->view->side_count == WEIR_SIDES) {
         weir_json_fail(json, "is one side too many");
         return;
@@ -347,7 +347,7 @@ static void read_follower(struct reader *reader, const struct entry *parent) {
 static void read_page(struct reader *reader) {
     struct weir_json *json = &reader->json;
     struct weir_json_text key;
-    uint32_t name;
+    uint32_t name = WEIR_NAME_NONE;
     if (!weir_json_object(json)) return;
     while (weir_json_key(json, &key)) {
         if (weir_json_is(&key, "policy") && weir_json_peek(json) == WEIR_JSON_STRING) {
