@@ -88,7 +88,7 @@ deps_test() {
     fi
     venv_have
     PATH=$VENV/bin:$PATH tests/peers/install.sh zipkin kafka h2spec grpc grpcurl ghz health_probe otelcol otlp_go otlp_java finagle \
-        jaeger_go jaeger_java otelcol_sampling
+        jaeger_go jaeger_java otelcol_sampling dashlint
     # Debian 12 has cargo 1.63, and tonic asks for 1.88: the Rust client is there where a newer one is in PATH.
     local minor
     minor=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')

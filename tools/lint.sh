@@ -31,7 +31,7 @@ lint_shell() {
 }
 
 lint_python() {
-    "$VENV/bin/ruff" check -q --config tests/ruff.toml tests examples && "$VENV/bin/ruff" format -q --config tests/ruff.toml --check tests examples
+    "$VENV/bin/ruff" check -q --config tests/ruff.toml tests examples dashboards && "$VENV/bin/ruff" format -q --config tests/ruff.toml --check tests examples dashboards
 }
 
 lint_tidy() {
@@ -70,6 +70,6 @@ cmd_fmt() {
     fi
     c_files | xargs -0 -r clang-format -i
     venv_have
-    "$VENV/bin/ruff" check -q --config tests/ruff.toml --select I --fix tests examples
-    "$VENV/bin/ruff" format -q --config tests/ruff.toml tests examples
+    "$VENV/bin/ruff" check -q --config tests/ruff.toml --select I --fix tests examples dashboards
+    "$VENV/bin/ruff" format -q --config tests/ruff.toml tests examples dashboards
 }

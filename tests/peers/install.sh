@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
 #   tests/peers/install.sh PEER...     envoy zipkin kafka h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
-#                                    otlp_go otlp_java otlp_rust finagle jaeger_go jaeger_java otelcol_sampling
+#                                    otlp_go otlp_java otlp_rust finagle jaeger_go jaeger_java otelcol_sampling dashlint
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -96,6 +96,16 @@ install_h2spec() { # HTTP/2 conformance; modules pinned in h2spec/go.mod
     need_go
     (cd "$HERE/h2spec" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/h2spec" github.com/summerwind/h2spec/cmd/h2spec)
     done_with h2spec 2.2.1
+}
+
+install_dashlint() { # rules of Grafana's dashboard-linter; modules pinned in dashlint/go.mod
+    local version
+    version=$(sum_of "$HERE"/dashlint/*)
+    here dashlint "$version" && [ -x "$BIN/dashlint" ] && return 0
+    printf 'peers: dashlint\n'
+    need_go
+    (cd "$HERE/dashlint" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/dashlint" .)
+    done_with dashlint "$version"
 }
 
 go_install() { # go_install NAME MODULE VERSION

@@ -1,0 +1,211 @@
+"""One service: rate, errors and duration by operation, with what sampling leaves uncertain, and its calls in and out."""
+
+from .common import EVENTS, SERVICE, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources
+from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, per_second, quantile, rate, share
+from .vocabulary import GREEN, RED, YELLOW, Band, Board, Column, Query, Row, Unit, choice, graph, heat_map, number, rows_of, text
+
+CALLS = "traces_spanmetrics_calls_total"
+VARIANCE = "weir_spanmetrics_calls_variance_total"
+LATENCY = "traces_spanmetrics_latency"
+IT = 'service="$service"'
+THESE = f'{IT}, {SERVED}, span_name=~"$operation"'
+TRACES = ("Its traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&lookback=15m")
+SLOW = ("Slow traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&minDuration=500000&lookback=15m")
+BROKEN = ("Failed traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&annotationQuery=error&lookback=15m")
+
+
+def banded(where: str, name: str) -> Band:
+    middle, off = per_second(CALLS, where), off_by(VARIANCE, SPAN_SERIES, where)
+    return Band(Query(middle, name), Query(f"clamp_min({middle} - {off}, 0)", "at least"), Query(f"{middle} + {off}", "at most"))
+
+
+figures = Row(
+    "${service}",
+    TRACES,
+    (
+        number("Requests", Unit.REQUESTS, "Requests a second that it answered.", Query(rate(CALLS, where=THESE))),
+        number(
+            "Success",
+            Unit.RATIO,
+            "Share of its requests without an error.",
+            Query(f"1 - {share(rate(CALLS, where=f'{THESE}, {FAILED}'), rate(CALLS, where=THESE))}"),
+            steps=((None, RED), (0.95, YELLOW), (0.99, GREEN)),
+            links=(BROKEN,),
+        ),
+        number(
+            "p50",
+            Unit.SECONDS,
+            "Half of its requests were answered within this time.",
+            Query(quantile(0.5, LATENCY, where=THESE)),
+            links=(SLOW,),
+        ),
+        number(
+            "p99",
+            Unit.SECONDS,
+            "99 of 100 requests were answered within this time.",
+            Query(quantile(0.99, LATENCY, where=THESE)),
+            links=(SLOW,),
+        ),
+        number(
+            "May be off by",
+            Unit.RATIO,
+            "How far the request rate may be from the truth, 95 times in 100. 0: every request is told of. It is more where proxies sample.",
+            Query(f"({off_by(VARIANCE, SPAN_SERIES, THESE)}) / ({per_second(CALLS, THESE)} > 0)"),
+            steps=((None, GREEN), (0.1, YELLOW), (0.3, RED)),
+            links=(TO_SAMPLING,),
+        ),
+        number(
+            "Traced",
+            Unit.RATIO,
+            "Share of the requests that begin in this service which its proxies and clients are told to trace.",
+            Query(now("weir_policy_rate", where=f'{IT}, side="policy", operation=""', how="max")),
+            none="not told",
+            links=(TO_SAMPLING,),
+        ),
+    ),
+)
+
+red = Row(
+    "Rate, errors, duration",
+    TRACES,
+    (
+        graph(
+            "Requests",
+            Unit.REQUESTS,
+            "Requests a second over five minutes, all operations chosen. The band is what sampling before Weir leaves uncertain: the truth "
+            "is in it 95 times in 100. No band: nothing was left out.",
+            banded(THESE, "requests"),
+        ),
+        graph(
+            "Failing requests",
+            Unit.REQUESTS,
+            "Those of them that failed, with their band.",
+            banded(f"{THESE}, {FAILED}", "failing"),
+            links=(BROKEN,),
+        ),
+        graph(
+            "Duration",
+            Unit.SECONDS,
+            "So long took half, 95 and 99 of 100 requests. Dots are traces that were kept: a click leads to Zipkin.",
+            *(
+                Query(quantile(which, LATENCY, where=THESE), f"p{which * 100:.0f}", exemplar=which == 0.99)
+                for which in (0.5, 0.95, 0.99)
+            ),
+            links=(SLOW,),
+        ),
+        rows_of(
+            "By operation",
+            Unit.COUNT,
+            "Each operation: requests a second and how far that may be off, share that fails, duration.",
+            Query(per_second(CALLS, THESE, "span_name")),
+            Query(off_by(VARIANCE, SPAN_SERIES, THESE, "span_name")),
+            Query(share(rate(CALLS, "span_name", f"{THESE}, {FAILED}"), rate(CALLS, "span_name", THESE))),
+            *(Query(quantile(which, LATENCY, "span_name", THESE)) for which in (0.5, 0.95, 0.99)),
+            columns=(
+                Column("span_name", "Operation", link=service_by("${service}&var-operation=${__data.fields.Operation}")),
+                Column("A", "Requests", Unit.REQUESTS),
+                Column("B", "plus or minus", Unit.REQUESTS),
+                Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
+                Column("D", "p50", Unit.SECONDS),
+                Column("E", "p95", Unit.SECONDS),
+                Column("F", "p99", Unit.SECONDS),
+            ),
+            width=24,
+            sort="Requests",
+        ),
+        heat_map(
+            "Durations",
+            Unit.SECONDS,
+            "How many requests took how long. Two bands say that there are two kinds of requests, or of answers.",
+            Query(f"sum by (le) (increase({of(LATENCY + '_bucket', THESE)}[$__rate_interval]))", "{{le}}", exemplar=True),
+        ),
+        graph(
+            "Status of spans",
+            Unit.REQUESTS,
+            "Requests by the status that their spans have. UNSET is no error.",
+            Query(rate(CALLS, "status_code", THESE), "{{status_code}}"),
+            stacked=True,
+            width=6,
+            height=9,
+        ),
+        graph(
+            "Status classes at proxies",
+            Unit.REQUESTS,
+            "Answers by class, as Envoys count them that have an upstream of this name: of all requests, traced or not.",
+            Query(
+                envoy("envoy_cluster_upstream_rq_xx", "envoy_response_code_class", 'envoy_cluster_name=~".*$service.*"'),
+                "{{envoy_response_code_class}}xx",
+            ),
+            stacked=True,
+            width=6,
+            height=9,
+            links=(TO_PROXIES,),
+        ),
+    ),
+)
+
+
+def edges(title: str, description: str, other: str, where: str):
+    requests = rate("traces_service_graph_request_total", other, where)
+    failed = rate("traces_service_graph_request_failed_total", other, where)
+    return rows_of(
+        title,
+        Unit.COUNT,
+        description,
+        Query(requests),
+        Query(f"1.96 * sqrt({lately('weir_service_graph_request_variance_total', other, where)}) / 300"),
+        Query(share(failed, requests)),
+        Query(quantile(0.95, "traces_service_graph_request_client_seconds", other, where)),
+        columns=(
+            Column(other, other.capitalize(), link=service_by(f"${{__data.fields.{other.capitalize()}}}")),
+            Column("A", "Calls", Unit.REQUESTS),
+            Column("B", "plus or minus", Unit.REQUESTS),
+            Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
+            Column("D", "p95 at the client", Unit.SECONDS),
+        ),
+        sort="Calls",
+    )
+
+
+neighbours = Row(
+    "Calls in and out",
+    TO_OVERVIEW,
+    (
+        edges("Who calls it", "Calls that came, by the service that made them.", "client", 'server="$service"'),
+        edges("Whom it calls", "Calls that it made, by the service that they went to.", "server", 'client="$service"'),
+    ),
+)
+
+ONE = THESE  # the panel is repeated, and has one operation each time
+each = Row(
+    "Each operation that is chosen, with its band",
+    TRACES,
+    (
+        graph(
+            "$operation",
+            Unit.REQUESTS,
+            "Requests a second of one operation over five minutes, and those that failed, with what sampling leaves uncertain.",
+            banded(ONE, "requests"),
+            Query(per_second(CALLS, f"{ONE}, {FAILED}"), "failing"),
+            width=8,
+            repeat="operation",
+        ),
+    ),
+    collapsed=True,
+)
+
+board = Board(
+    SERVICE,
+    "Service",
+    "One service: rate, errors and duration by operation, how sure these are, and its calls in and out.",
+    (figures, red, neighbours, each),
+    variables=(
+        *sources("weir_build_info"),
+        choice("service", "Service", f"label_values({of(CALLS)}, service)", multi=False),
+        choice("operation", "Operation", f"label_values({of(CALLS, f'{IT}, {SERVED}')}, span_name)"),
+        ZIPKIN,
+        text("trace", "Trace id", "", "The id of a trace, as the link above opens it in Zipkin."),
+    ),
+    links=(("This trace id in Zipkin", "${zipkin}/zipkin/traces/${trace}"), ("Traces of the service", TRACES[1])),
+    annotations=EVENTS,
+)

@@ -1,0 +1,224 @@
+"""The dashboards, without a Grafana: the JSON is what the code makes, can be read at a glance, and asks only for what there is."""
+
+import json
+import os
+import re
+import subprocess
+
+import grafana
+import pytest
+from grafana.expressions import boards, expressions, may_be_empty, panels
+from harness import linkerd1
+from harness.certificates import Certificates
+from harness.process import ROOT
+from harness.prometheus import promtool
+from harness.weir import Weir
+
+FOLDER = grafana.FOLDER
+COLUMNS = 24
+LINTER = os.path.join(os.environ.get("WEIR_PEERS") or ROOT / ".peers", "bin", "dashlint")
+ALL = [(uid, panel) for uid, board in boards().items() for panel in panels(board)]
+
+
+def ids(case) -> str:
+    return f"{case[0]}: {case[1]['title']}"
+
+
+def test_the_json_is_what_the_code_makes():
+    made = grafana.generated()
+    assert set(made) == set((FOLDER / "json").glob("*.json"))
+    stale = [path.name for path, content in made.items() if path.read_text() != content]
+    assert not stale, f"stale: {stale}; PYTHONPATH=dashboards .venv/bin/python -m grafana"
+
+
+def test_the_same_code_makes_the_same_json():
+    assert grafana.generated() == grafana.generated()
+
+
+@pytest.mark.parametrize("case", ALL, ids=ids)
+def test_a_panel_says_what_it_is(case):
+    uid, panel = case
+    assert panel["title"] and len(panel["description"]) > 20 and panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["links"] or panel["fieldConfig"]["defaults"].get("links"), "a dead end"
+    assert panel["datasource"]["uid"] == "${datasource}"
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+
+
+@pytest.mark.parametrize("uid", boards())
+def test_panels_fill_the_grid(uid):
+    """Each line is full and its panels equally high, so that nothing overlaps and no hole is left."""
+    heading, lines = None, {}
+    board = boards()[uid]
+    flat = [part for panel in board["panels"] for part in (panel, *(panel.get("panels") or ()))]
+    assert len({panel["id"] for panel in flat}) == len(flat)
+    for panel in flat:
+        at = panel["gridPos"]
+        if panel["type"] == "row":
+            heading = panel
+            assert (at["x"], at["w"], at["h"]) == (0, COLUMNS, 1)
+        assert heading, "panels stand under a heading"
+        lines.setdefault(at["y"], []).append(panel)
+    end = 0
+    for y, line in sorted(lines.items()):
+        assert y == end, f"a hole or an overlap above {line[0]['title']}"
+        assert len({panel["gridPos"]["h"] for panel in line}) == 1
+        x = 0
+        for panel in line:
+            assert panel["gridPos"]["x"] == x, panel["title"]
+            x += panel["gridPos"]["w"]
+        assert x == COLUMNS or line[0].get("repeat"), f"the line of {line[0]['title']} is {x} wide"
+        end = y + line[0]["gridPos"]["h"]
+
+
+@pytest.mark.parametrize("uid", boards())
+def test_dashboards_lead_to_each_other(uid):
+    board = boards()[uid]
+    names = [variable["name"] for variable in board["templating"]["list"]]
+    assert names[:4] == ["datasource", "cluster", "job", "instance"] and "zipkin" in names
+    menu = board["links"][0]
+    assert (menu["type"], menu["tags"], menu["includeVars"], menu["keepTime"]) == ("dashboards", ["weir"], True, True)
+    assert board["tags"] == ["weir"]
+    assert [mark["name"] for mark in board["annotations"]["list"]] == ["reload", "restart", "policy change"]
+    asked = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"])))
+    built_in = {"__rate_interval", "__url_time_range", "__data", "__field", "__value"}
+    assert asked <= {*names, *built_in}
+    leads_to = set(re.findall(r"/d/([\w-]+)", json.dumps(board)))
+    assert leads_to <= set(boards()), "a link to a dashboard that is not there"
+
+
+def test_latency_of_spans_leads_to_traces():
+    """A line of quantiles of spans has its dots: at least one query a panel asks for exemplars."""
+    for uid, panel in ALL:
+        spans = [target for target in panel["targets"] if "traces_spanmetrics_latency_bucket" in target["expr"]]
+        if spans and panel["type"] in ("timeseries", "heatmap"):
+            assert any(target["exemplar"] for target in spans), f"{uid}: {panel['title']}"
+
+
+def test_no_rate_over_what_linkerd_1_resets():
+    """Its summaries are of the last window: counts and sums begin anew each minute, quantiles are no counters."""
+    for one in expressions():
+        for name in re.findall(r"(?:rate|increase) ?\((rt:[\w:]+)", one.expr):
+            assert not name.endswith(("_count", "_sum", "_ms", "_us")), one
+
+
+def test_every_expression_parses(tmp_path):
+    """Prometheus 2.42's promtool checks expressions in rule files only."""
+    rules = "".join(
+        f"      - record: panel_{at}\n        expr: {json.dumps(one.expr)}\n        labels: {{ panel: {json.dumps(ids((one.dashboard, {'title': one.panel})))} }}\n"
+        for at, one in enumerate(expressions())
+    )
+    file = tmp_path / "panels.yml"
+    file.write_text(f"groups:\n  - name: panels\n    rules:\n{rules}")
+    assert "SUCCESS" in promtool("check", "rules", file)
+
+
+def test_what_may_be_empty_is_there():
+    there = {(one.dashboard, one.panel, one.query) for one in expressions()}
+    there |= {(dashboard, panel, "") for dashboard, panel, _ in there}
+    for entry, reason in may_be_empty().items():
+        assert entry in there, f"empty.yml names {entry}, which is no panel"
+        assert len(reason) > 10
+
+
+def test_the_linter_of_grafana_has_no_remarks():
+    done = subprocess.run([LINTER, *(FOLDER / "json").glob("*.json")], text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linter_can_complain(tmp_path):
+    board = boards()["weir-self"]
+    panel = next(panels(board))
+    panel["description"] = ""
+    (tmp_path / "worse.json").write_text(json.dumps(board))
+    done = subprocess.run([LINTER, tmp_path / "worse.json"], text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 1 and "panel-title-description-rule" in done.stdout
+
+
+# ---- every name is one that somebody has ----
+
+FUNCTIONS = {"by", "on", "ignoring", "group_left", "or", "and", "unless", "offset", "bool"}
+# Prometheus writes these for each target.
+OF_PROMETHEUS = {"up", "scrape_duration_seconds"}
+POLICY = """
+proxies:
+  default: { rate: 0.01, min_traces_per_second: 0.1 }
+  services: { front: { rate: 0.1, operations: { "GET /": { rate: 1 } } } }
+  budget: { spans_per_second: 2000 }
+keep:
+  wait: 1s
+  quiet: 100ms
+  rules: [{ name: errors, when: { error: true } }, { name: rest, rate: 0.5 }]
+"""
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> set[str]:
+    """Names of a Weir with all receivers and exporters that has got spans and an Envoy's StatsD, and of pages that were recorded."""
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "sampling.yaml").write_text(POLICY)
+    certificates = Certificates(folder / "certificates")
+    one = Weir(
+        folder / "weir",
+        exporters=(
+            f"file: {{ directory: {folder}/traces }}\n"
+            'zipkin: { url: "http://127.0.0.1:1/api/v2/spans" }\n'
+            'kafka: { brokers: "127.0.0.1:1", topic: zipkin }\n'
+            'otlp: { endpoints: ["http://127.0.0.1:1"] }'
+        ),
+        extra=(
+            f"sampling: {{ policy: {folder}/sampling.yaml }}\n"
+            f"spool: {{ directory: {folder}/spool, durable: true }}\n"
+            f"drain_timeout: 1s\n"
+            f"render: [{{ for: otel-env, service: front, path: {folder}/front.env }}]"
+        ),
+        receivers={
+            "otlp_http": certificates.server(),
+            "zipkin": "",
+            "scribe": "",
+            "datagram": "",
+            "access_log": "",
+            "sampling": "",
+        },
+    ).start()
+    try:
+        one.emit("--seed", 1, spans=2000)
+        lines = (ROOT / "tests" / "data" / "envoy-live" / "dogstatsd.txt").read_text().split("\n")
+        one.send_statsd(*("\n".join(lines[at : at + 20]) for at in range(0, len(lines), 20)))
+        page = one.page()
+    finally:
+        one.stop()
+    names = set(page.samples) | {f"{name}_total" if kind == "counter" else name for name, kind in page.types.items()}
+    recorded = [ROOT / "tests" / "data" / path for path in ("envoy-live/stats.prom", "linkerd2/prommatch-sampleMetrics.txt")]
+    scraped = set().union(*(names_of(text) for text in (*(path.read_text() for path in recorded), *linkerd1.pages().values())))
+    # Counters that an Envoy did not count in those ten seconds; Weir adds _total to counters (docs/series.md).
+    by_weir = {f"{name}_total" for name in scraped if name.startswith("envoy_")}
+    return names | scraped | by_weir | OF_PROMETHEUS
+
+
+def names_of(page: str) -> set[str]:
+    return {re.match(r"[\w:]+", line)[0] for line in page.splitlines() if line and line[0] != "#"}
+
+
+def selectors(expr: str) -> tuple[list[tuple[str, str]], str]:
+    """(name, matchers) of each selector, and the expression without them."""
+    selector = re.compile(r'([A-Za-z_:][\w:]*)?\{((?:[^{}"]|"(?:[^"\\]|\\.)*")*)\}')
+    found = [(one[1] or "", one[2]) for one in selector.finditer(expr)]
+    return found, selector.sub("", expr)
+
+
+def test_every_name_is_known(known):
+    nobody = []
+    for one in expressions():
+        found, rest = selectors(one.expr)
+        assert found, one
+        rest = re.sub(r"(?:by|on|ignoring|group_left) ?\([^)]*\)|\[[^\]]*\]|offset \w+", " ", rest)
+        words = set(re.findall(r"\b[A-Za-z_:][\w:]*\b(?!\s*\()", rest))
+        assert words <= FUNCTIONS, f"a name without matchers: {words - FUNCTIONS} in {one}"
+        for name, matchers in found:
+            pattern = re.search(r'__name__=~"([^"]*)"', matchers)
+            if pattern and not any(re.fullmatch(pattern[1], other) for other in known):
+                nobody.append(f"{pattern[1]}: {one.dashboard}, {one.panel}")
+            elif not pattern and name not in known:
+                nobody.append(f"{name}: {one.dashboard}, {one.panel}")
+    assert not nobody, "nobody has\n" + "\n".join(nobody)
