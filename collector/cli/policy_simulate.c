@@ -206,7 +206,8 @@ static uint32_t gather_services(const struct weir_simulation *simulation) {
     struct weir_control_service *services = simulation->state->services;
     uint32_t count = 0;
     for (uint32_t i = 0; i < simulation->row_count; i++)
-        services[i] = (struct weir_control_service){simulation->rows[i].service, -1, simulation->senders};
+        services[i] = (struct weir_control_service){
+            .service = simulation->rows[i].service, .exact = -1, .senders = simulation->senders};
     if (simulation->row_count > 0) qsort(services, simulation->row_count, sizeof *services, by_service);
     for (uint32_t i = 0; i < simulation->row_count; i++) {
         if (count == 0 || services[count - 1].service != services[i].service) services[count++] = services[i];

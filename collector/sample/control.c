@@ -339,6 +339,7 @@ static void take_services(struct weir_control *control, const struct weir_contro
         if (service == NULL) continue;
         service->exact.now = sound(input->services[i].exact) ? input->services[i].exact : -1;
         service->senders = input->services[i].senders;
+        service->common = input->services[i].common;
     }
 }
 

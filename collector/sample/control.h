@@ -24,6 +24,7 @@ struct weir_control_service {
     uint32_t service;
     double exact;     /* requests by its own counter since the step before; below 0: not known */
     uint32_t senders; /* proxies that follow and are alive; 0: not known */
+    bool common;      /* all who follow are told the service's rate alone, as Envoys are */
 };
 
 struct weir_control_input {

@@ -179,6 +179,7 @@ struct control_service {
         bool follows;                                /* what weights do not say, it says */
     } exact;
     uint32_t senders;
+    bool common; /* it is known, and need not be learnt, that all of the load follows the service's rate */
     struct control_range range;
     double began, full_at;
     struct weir_proxies_budget budget; /* its own */
@@ -243,7 +244,7 @@ void weir_control_ranges(struct weir_control *control); /* what is told now is a
 /* Share of its load that follows the service's rate. */
 static inline double weir_control_by_service(const struct control_service *service,
                                              const struct control_operation *op) {
-    if (weir_control_is_rest(op)) return 1;
+    if (weir_control_is_rest(op) || service->common) return 1;
     double share = op->follow.by_service + (1 - op->follow.learnt) * service->by_service;
     return share < 0.1 ? 0 : share > 0.9 ? 1 : share;
 }

@@ -146,7 +146,7 @@ static void tell_operations(struct weir_control *control, struct control_service
     double fallback = control->services[0].told.rate;
     CONTROL_EACH_OPERATION(control, service, op) {
         if (weir_control_is_rest(op)) continue;
-        op->told.row = op->said || row_needed(&op->told, service->told.rate, op->claim.rate);
+        op->told.row = op->said || (!service->common && row_needed(&op->told, service->told.rate, op->claim.rate));
         if (op->told.row)
             tell(control, &op->told, &op->claim, band);
         else

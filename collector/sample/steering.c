@@ -417,3 +417,17 @@ uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service)
     pthread_rwlock_unlock(&steering->lock);
     return count;
 }
+
+bool weir_steering_common(struct weir_steering *steering, uint32_t service) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    bool any = false, others = false;
+    pthread_rwlock_rdlock(&steering->lock);
+    for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service);
+         followed != NULL && !others; followed = weir_followers_next(followed)) {
+        if (followed->taken_count == 0 || weir_steering_is_gone(steering, followed, now)) continue;
+        any = true;
+        others = followed->way != WEIR_FOLLOW_RTDS;
+    }
+    pthread_rwlock_unlock(&steering->lock);
+    return any && !others;
+}

@@ -109,6 +109,8 @@ double weir_steering_prior_of(struct weir_steering *steering, uint64_t version, 
 bool weir_steering_followed(const struct weir_steering *steering);
 /* Live proxies of a service that follow, of those ways that are proxies one by one; the sum over ways. */
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service);
+/* Do live ones follow, and all of them over RTDS? Then no operation has a rate of its own. */
+bool weir_steering_common(struct weir_steering *steering, uint32_t service);
 
 /* Followers as JSON, for the admin's /policy: a list of
  * {"way","id","service","side","state","version","rate","since","reason"}, the last four where they are known. */

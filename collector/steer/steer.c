@@ -133,6 +133,7 @@ static uint32_t describe_services(struct weir_steer *steer, struct weir_control_
             .service = service,
             .exact = weir_estimates_grown(steer->estimates, service),
             .senders = weir_steering_senders(steer->env.steering, service),
+            .common = weir_steering_common(steer->env.steering, service),
         };
     }
     return count;

@@ -340,6 +340,38 @@ static void run_envoys(struct rig *rig, const struct weir_control_load *offered,
     }
 }
 
+/* Of whom it is known has not to be learnt: the rate of all is from the beginning the one that the rarest needs. */
+static void known_envoys_keep_the_floors(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t edge = rig_name(&rig, "edge");
+    struct weir_proxies_service services[] = {rig_service(edge, -1, 1)};
+    struct weir_proxies file = with_budget(500);
+    file.services = services, file.service_count = 1;
+    struct weir_control_service known = {.service = edge, .exact = -1, .senders = 2, .common = true};
+    struct weir_control_load offered[] = {rig_load(edge, rig_name(&rig, "often"), 990, 4, 1),
+                                          rig_load(edge, rig_name(&rig, "seldom"), 10, 4, 1)};
+    static const double budgets[] = {500, 200};
+    for (size_t i = 0; i < 2; i++) {
+        file.budget.spans_per_second = budgets[i];
+        rig_set(&rig, &file);
+        for (int s = 0; s < 90; s++) {
+            double rate = rig.plan == NULL ? 0.01 : weir_plan_find(rig.plan, edge)->rate.rate;
+            struct weir_control_load loads[] = {offered[0], offered[1]};
+            for (int k = 0; k < 2; k++)
+                loads[k].roots *= rate, loads[k].spans *= rate, loads[k].bytes *= rate;
+            rig_step_input(
+                &rig,
+                &(struct weir_control_input){
+                    .seconds = 1, .loads = loads, .load_count = 2, .services = &known, .service_count = 1, .share = 1});
+            assert_int_equal(weir_plan_find(rig.plan, edge)->operation_count, 0);
+        }
+        /* 0.125, where 0.1 are enough for the floor of the rare one; then 0.05, for there is no more */
+        rig_near(weir_plan_find(rig.plan, edge)->rate.rate, budgets[i] / 4000, 0.005);
+    }
+    rig_free(&rig);
+}
+
 static void envoys_hold_the_budget_with_one_rate(void **state) {
     (void)state;
     struct rig rig = rig_new();
@@ -409,7 +441,7 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
                                                               .service_count = 1,
                                                               .share = 1});
             if (i > 600) most = fmax(most, load.spans);
-            if (getenv("DBG") && i%20==0) printf("%d %d rate %g spans %g\n", counted, i, rate, load.spans);
+            if (getenv("DBG") && i % 20 == 0) printf("%d %d rate %g spans %g\n", counted, i, rate, load.spans);
         }
         assert_true(most < 1100);
         rig_near(20000 * rig_rate(&rig, pay, get), 980, 100);
@@ -634,6 +666,7 @@ int main(void) {
         cmocka_unit_test(since_is_the_moment_of_the_change),
         cmocka_unit_test(another_file_keeps_what_was_learnt),
         cmocka_unit_test(what_proxies_have_is_where_it_starts),
+        cmocka_unit_test(known_envoys_keep_the_floors),
         cmocka_unit_test(envoys_hold_the_budget_with_one_rate),
         cmocka_unit_test(one_rate_is_raised_for_a_floor_within_bounds),
         cmocka_unit_test(what_is_steered_by_nobody_is_paid_by_the_others),

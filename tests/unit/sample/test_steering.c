@@ -185,6 +185,22 @@ static void who_came_twice_is_gone_once_both_are(void **state) {
     tear_down(&board);
 }
 
+static void all_over_rtds_have_one_rate_for_all_operations(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "node-1", board.edge},
+                         client = {WEIR_FOLLOW_POLL, "10.0.0.1", board.edge};
+    publish(&board, 0.1, false);
+    assert_false(weir_steering_common(board.steering, board.edge)); /* nobody follows */
+    weir_steering_came(board.steering, &envoy);
+    weir_steering_answered(board.steering, &envoy, told(&board, &envoy), NULL);
+    assert_true(weir_steering_common(board.steering, board.edge));
+    told(&board, &client);
+    assert_false(weir_steering_common(board.steering, board.edge));
+    tear_down(&board);
+}
+
 /* What no version tells apart: a rate that came with none. */
 static void two_rates_of_unknown_versions_are_two(void **state) {
     (void)state;
@@ -511,6 +527,7 @@ int main(void) {
         cmocka_unit_test(rates_that_came_are_handed_on_once),
         cmocka_unit_test(an_envoy_follows_in_its_own_steps),
         cmocka_unit_test(who_came_twice_is_gone_once_both_are),
+        cmocka_unit_test(all_over_rtds_have_one_rate_for_all_operations),
         cmocka_unit_test(two_rates_of_unknown_versions_are_two),
         cmocka_unit_test(history_is_bounded_and_does_not_guess),
         cmocka_unit_test(pollers_answer_where_they_are_trusted),
