@@ -35,11 +35,16 @@ enum {
     BUCKET_SPAN_BYTES = 512, /* a bucket for so much of what may wait */
 };
 
+struct list {
+    struct waiting *oldest, *newest;
+};
+
 struct weir_await {
     struct weir_await_env env;
     struct weir_metric_set *set;
     uint64_t seed;
-    struct waiting *oldest, *newest, **buckets; /* NULL until the first span */
+    struct list roots, others;
+    struct waiting **buckets; /* NULL until the first span */
     uint64_t bucket_mask;
     size_t held_bytes, table_bytes;
     struct weir_join_memory priors; /* of traces: what their roots said, as bits_of() has it */
@@ -86,33 +91,53 @@ static size_t memory_of(const struct weir_span *span, const struct weir_origin *
     return sizeof(struct waiting) + MALLOC_BYTES + span->size + weir_origin_memory(origin);
 }
 
-static void forget(struct weir_await *await, struct waiting *waiting) {
-    *(waiting->older != NULL ? &waiting->older->newer : &await->oldest) = waiting->newer;
-    *(waiting->newer != NULL ? &waiting->newer->older : &await->newest) = waiting->older;
+static struct list *list_of(struct weir_await *await, const struct weir_span *span) {
+    return span->flags & WEIR_SPAN_ROOT ? &await->roots : &await->others;
+}
+
+static void unlink_waiting(struct weir_await *await, struct waiting *waiting) {
+    struct list *list = list_of(await, &waiting->span);
+    *(waiting->older != NULL ? &waiting->older->newer : &list->oldest) = waiting->newer;
+    *(waiting->newer != NULL ? &waiting->newer->older : &list->newest) = waiting->older;
     *waiting->slot = waiting->next;
     if (waiting->next != NULL) waiting->next->slot = waiting->slot;
     await->held_bytes -= memory_of(&waiting->span, waiting->origin);
     weir_gauge(await->set, HELD_BYTES, await->held_bytes);
+}
+
+static void free_waiting(struct waiting *waiting) {
     weir_origin_unref(waiting->origin);
     free(waiting);
 }
 
 static const struct weir_said_weight nothing = {.source = WEIR_WEIGHT_UNKNOWN};
 
+static struct weir_batch batch_of(struct waiting *waiting) {
+    return (struct weir_batch){.bytes = waiting->bytes,
+                               .size = waiting->span.size,
+                               .capacity = waiting->span.size,
+                               .spans = &waiting->span,
+                               .span_count = 1,
+                               .span_capacity = 1,
+                               .origins = &waiting->origin,
+                               .origin_count = 1,
+                               .origin_capacity = 1};
+}
+
+/* A root that goes on tells others of its trace meanwhile. */
 static void go_on(struct weir_await *await, struct waiting *waiting, const struct weir_said_weight *said,
                   enum cause cause) {
-    struct weir_batch one = {.bytes = waiting->bytes,
-                             .size = waiting->span.size,
-                             .capacity = waiting->span.size,
-                             .spans = &waiting->span,
-                             .span_count = 1,
-                             .span_capacity = 1,
-                             .origins = &waiting->origin,
-                             .origin_count = 1,
-                             .origin_capacity = 1};
+    struct weir_batch one = batch_of(waiting);
+    unlink_waiting(await, waiting);
     weir_count(await->set, cause, 1);
     await->env.go_on(await->env.self, &one, 0, said);
-    forget(await, waiting);
+    free_waiting(waiting);
+}
+
+static struct waiting *oldest_of(const struct weir_await *await) {
+    struct waiting *root = await->roots.oldest, *other = await->others.oldest;
+    if (root == NULL || other == NULL) return root != NULL ? root : other;
+    return root->since_ns <= other->since_ns ? root : other;
 }
 
 /* A copy waits. False: there is no room for it. */
@@ -126,7 +151,7 @@ static bool hold(struct weir_await *await, const struct weir_weight_config *conf
     struct waiting *waiting = malloc(sizeof *waiting + span->size);
     if (waiting == NULL) return false;
     while (await->held_bytes + more > limit)
-        go_on(await, await->oldest, &nothing, MEMORY);
+        go_on(await, oldest_of(await), &nothing, MEMORY);
     waiting->span = *span;
     waiting->span.offset = 0;
     waiting->span.origin = 0;
@@ -137,10 +162,11 @@ static bool hold(struct weir_await *await, const struct weir_weight_config *conf
     waiting->next = *waiting->slot;
     if (waiting->next != NULL) waiting->next->slot = &waiting->next;
     *waiting->slot = waiting;
-    waiting->older = await->newest;
+    struct list *list = list_of(await, span);
+    waiting->older = list->newest;
     waiting->newer = NULL;
-    *(await->newest != NULL ? &await->newest->newer : &await->oldest) = waiting;
-    await->newest = waiting;
+    *(list->newest != NULL ? &list->newest->newer : &list->oldest) = waiting;
+    list->newest = waiting;
     await->held_bytes += more;
     weir_gauge(await->set, HELD_BYTES, await->held_bytes);
     return true;
@@ -172,7 +198,8 @@ void weir_await_tell(struct weir_await *await, const struct weir_weight_config *
     weir_join_memory_set(&await->priors, key, bits_of(said), now_ns);
     for (struct waiting *waiting = await->buckets[key & await->bucket_mask], *next; waiting != NULL; waiting = next) {
         next = waiting->next;
-        if (waiting->span.trace_lo == root->trace_lo) go_on(await, waiting, said, COMPLETE);
+        bool other = (waiting->span.flags & WEIR_SPAN_ROOT) == 0; /* another root has its own proxy */
+        if (other && waiting->span.trace_lo == root->trace_lo) go_on(await, waiting, said, COMPLETE);
     }
 }
 
@@ -195,20 +222,43 @@ void weir_await_prefetch(const struct weir_await *await, const struct weir_span 
     weir_join_memory_prefetch(&await->priors, key_of(await, span->trace_lo));
 }
 
+bool weir_await_hold_root(struct weir_await *await, const struct weir_weight_config *config,
+                          const struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+    return config->wait_ns > 0 && open_tables(await, config) && hold(await, config, batch, i, now_ns);
+}
+
+void weir_await_review(struct weir_await *await) {
+    for (struct waiting *root = await->roots.oldest, *newer; root != NULL; root = newer) {
+        struct weir_batch one = batch_of(root);
+        newer = root->newer; /* going on lets no other root go */
+        if (!await->env.expected(await->env.self, &one, 0)) go_on(await, root, &nothing, COMPLETE);
+    }
+}
+
+static void expire(struct weir_await *await, const struct list *list, uint64_t wait_ns, uint64_t now_ns) {
+    while (list->oldest != NULL && now_ns - list->oldest->since_ns >= wait_ns)
+        go_on(await, list->oldest, &nothing, TIMEOUT);
+}
+
+/* Roots first: they may know more than those that wait for them. */
 void weir_await_tick(struct weir_await *await, const struct weir_weight_config *config, uint64_t now_ns) {
-    while (await->oldest != NULL && now_ns - await->oldest->since_ns >= config->wait_ns)
-        go_on(await, await->oldest, &nothing, TIMEOUT);
+    expire(await, &await->roots, config->wait_ns, now_ns);
+    expire(await, &await->others, config->wait_ns, now_ns);
 }
 
 void weir_await_drain(struct weir_await *await) {
-    while (await->oldest != NULL)
-        go_on(await, await->oldest, &nothing, DRAIN);
+    while (await->roots.oldest != NULL)
+        go_on(await, await->roots.oldest, &nothing, DRAIN);
+    while (await->others.oldest != NULL)
+        go_on(await, await->others.oldest, &nothing, DRAIN);
 }
 
 void weir_await_free(struct weir_await *await) {
     if (await == NULL) return;
-    while (await->oldest != NULL)
-        forget(await, await->oldest);
+    for (struct waiting *waiting = oldest_of(await); waiting != NULL; waiting = oldest_of(await)) {
+        unlink_waiting(await, waiting);
+        free_waiting(waiting);
+    }
     weir_join_memory_close(&await->priors);
     weir_metrics_close(await->env.metrics, await->set);
     free((void *)await->buckets);

@@ -4,6 +4,8 @@
  *   a root    ─ tell ──> remembered by trace id; those that wait go on
  *   any other ─ offer ─> told before: goes on; else it waits, until the root comes or its patience is over
  *
+ * A root waits only where its proxy may yet say what it follows: after a start, until it is connected again.
+ *
  * What is remembered and what waits lies in weight_memory; beyond, the oldest goes on as it is. One thread. */
 #ifndef WEIR_LANE_AWAIT_H
 #define WEIR_LANE_AWAIT_H
@@ -23,6 +25,8 @@ struct weir_await_env {
     struct weir_metrics *metrics;
     /* A span that waited goes on; `batch` and what it holds are good during the call. */
     void (*go_on)(void *self, struct weir_batch *batch, uint32_t i, const struct weir_said_weight *said);
+    /* Of a root that waits: may there be more to know of it soon? */
+    bool (*expected)(void *self, const struct weir_batch *batch, uint32_t i);
     void *self;
 };
 
@@ -38,6 +42,11 @@ void weir_await_tell(struct weir_await *await, const struct weir_weight_config *
 enum weir_await_verdict weir_await_offer(struct weir_await *await, const struct weir_weight_config *config,
                                          const struct weir_batch *batch, uint32_t i, uint64_t now_ns,
                                          struct weir_said_weight *said);
+/* A root waits. False: there is no room for it. */
+bool weir_await_hold_root(struct weir_await *await, const struct weir_weight_config *config,
+                          const struct weir_batch *batch, uint32_t i, uint64_t now_ns);
+/* Roots of which nothing more is expected go on. */
+void weir_await_review(struct weir_await *await);
 /* Asks for the memory that a call will look at, for a span that comes a few later. */
 void weir_await_prefetch(const struct weir_await *await, const struct weir_span *span);
 /* Those whose patience is over go on. */

@@ -34,6 +34,7 @@ struct lane {
     struct weir_await *await; /* NULL: proxies are told nothing */
     uint32_t exemplars_left;  /* that may be looked up until the next tick, where no tail buffer decides */
     struct weir_tail *tail;   /* NULL: no policy has had a `keep:` yet */
+    uint32_t arrivals;        /* of followers, that roots which wait were looked at for */
     struct weir_meter *meter; /* NULL: no policy tells proxies anything */
     struct weir_timer open_age, tick;
     struct weir_journal_lane *journal; /* NULL: not durable */

@@ -68,8 +68,16 @@ static struct weir_said_weight said_by_root(const struct lane *lane, const struc
     return said;
 }
 
+static bool is_expected(void *self, const struct weir_batch *batch, uint32_t i) {
+    const struct lane *lane = self;
+    const struct weir_span *span = &batch->spans[i];
+    struct weir_otlp_node node;
+    weir_otlp_node(batch->bytes + span->offset, span->size, &node);
+    return node.id != NULL && !node.asked_for && weir_steering_expects(lane->all->env.steering, node.id, node.id_size);
+}
+
 /* The root is weighed, and those of its trace that waited for it go on. */
-static void weigh_root(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
+static void weigh_root(struct lane *lane, struct weir_batch *batch, uint32_t i, bool may_wait, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
     /* What was declared is of its service, and a threshold of its tracestate: they say nothing of other spans. */
     struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
@@ -79,6 +87,7 @@ static void weigh_root(struct lane *lane, struct weir_batch *batch, uint32_t i, 
         said = (struct weir_said_weight){span->prior, false, WEIR_WEIGHT_POLICY};
     } else if (span->flags & WEIR_SPAN_UNWEIGHED) {
         said = said_by_root(lane, batch, i);
+        if (said.source == WEIR_WEIGHT_UNKNOWN && may_wait && is_expected(lane, batch, i)) return;
         settle(lane, span, &said);
     }
     weir_await_tell(lane->await, &lane->snapshot.config->sampling.weight, span, &said, now_ns);
@@ -90,26 +99,35 @@ void weir_lane_weigh_roots(struct lane *lane, struct weir_batch *batch, uint32_t
         const struct weir_span *span = &batch->spans[i];
         if (i + PREFETCH_FAR < first + count) weir_await_prefetch(lane->await, &batch->spans[i + PREFETCH_FAR]);
         if ((span->flags & WEIR_SPAN_ROOT) && !weir_lane_joins(lane, span->receiver))
-            weigh_root(lane, batch, i, now_ns);
+            weigh_root(lane, batch, i, true, now_ns);
     }
 }
 
 bool weir_lane_weigh(struct lane *lane, struct weir_batch *batch, uint32_t i, uint64_t now_ns) {
     struct weir_span *span = &batch->spans[i];
+    const struct weir_weight_config *config = &lane->snapshot.config->sampling.weight;
     struct weir_said_weight said = {.source = WEIR_WEIGHT_UNKNOWN};
-    if (weir_lane_follows(lane) && weir_await_offer(lane->await, &lane->snapshot.config->sampling.weight, batch, i,
-                                                    now_ns, &said) == WEIR_AWAIT_WAITS) {
+    bool follows = weir_lane_follows(lane), is_root = (span->flags & WEIR_SPAN_ROOT) != 0, waits = false;
+    if (follows && is_root) /* its proxy is expected */
+        waits = weir_await_hold_root(lane->await, config, batch, i, now_ns);
+    else if (follows)
+        waits = weir_await_offer(lane->await, config, batch, i, now_ns, &said) == WEIR_AWAIT_WAITS;
+    if (waits)
         WEIR_TALLY("awaited", lane->row.joined, 1);
-        return false;
-    }
-    settle(lane, span, &said);
-    return true;
+    else if (follows && is_root)
+        weigh_root(lane, batch, i, false, now_ns);
+    else
+        settle(lane, span, &said);
+    return !waits;
 }
 
 static void told(void *self, struct weir_batch *batch, uint32_t i, const struct weir_said_weight *said) {
     struct lane *lane = self;
     WEIR_TALLY("told", lane->row.released, 1);
-    settle(lane, &batch->spans[i], said);
+    if (batch->spans[i].flags & WEIR_SPAN_ROOT)
+        weigh_root(lane, batch, i, false, weir_loop_now(lane->loop));
+    else
+        settle(lane, &batch->spans[i], said);
     weir_lane_pass(lane, batch, i, weir_loop_now(lane->loop));
     lane->row_changed = true;
 }
@@ -124,7 +142,7 @@ static bool pass_joined(struct lane *lane, struct weir_batch *batch, uint32_t i,
         weir_count(lane->weights, WEIR_WEIGHT_TRACE, 1);
     else
         weir_lane_weigh_early(lane, weir_receiver_names[span->receiver], follows, span);
-    if (follows && (span->flags & WEIR_SPAN_ROOT)) weigh_root(lane, batch, i, now_ns);
+    if (follows && (span->flags & WEIR_SPAN_ROOT)) weigh_root(lane, batch, i, true, now_ns);
     if ((span->flags & WEIR_SPAN_UNWEIGHED) && !weir_lane_weigh(lane, batch, i, now_ns)) return false;
     weir_lane_pass(lane, batch, i, now_ns);
     return true;
@@ -162,7 +180,8 @@ enum weir_status weir_lane_open_weights(struct lane *lane, struct weir_error *er
         made = lane->join != NULL;
     }
     if (env->steering != NULL) {
-        lane->await = weir_await_new(&(struct weir_await_env){.metrics = env->metrics, .go_on = told, .self = lane});
+        lane->await = weir_await_new(
+            &(struct weir_await_env){.metrics = env->metrics, .go_on = told, .expected = is_expected, .self = lane});
         made = made && lane->await != NULL;
     }
     if (made && lane->weights != NULL) return WEIR_OK;
@@ -173,7 +192,11 @@ void weir_lane_tick_weights(struct lane *lane) {
     const struct weir_config *config = lane->snapshot.config;
     uint64_t now_ns = weir_loop_now(lane->loop);
     if (lane->join != NULL) weir_join_tick(lane->join, &config->scribe, now_ns);
-    if (lane->await != NULL) weir_await_tick(lane->await, &config->sampling.weight, now_ns);
+    if (lane->await == NULL) return;
+    uint32_t arrivals = weir_steering_arrivals(lane->all->env.steering);
+    if (arrivals != lane->arrivals) weir_await_review(lane->await);
+    lane->arrivals = arrivals;
+    weir_await_tick(lane->await, &config->sampling.weight, now_ns);
 }
 
 /* What waited for its rest may then wait for its root. */

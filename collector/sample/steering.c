@@ -21,6 +21,7 @@ struct weir_steering *weir_steering_new(struct weir_names *names, struct weir_me
     steering->metrics = registry;
     steering->clock = clock;
     steering->poll_ns = 60 * WEIR_S;
+    steering->born_ns = weir_mono_ns(clock);
     if (weir_followers_open(&steering->followers, names)) steering->set = weir_steering_open_metrics(steering);
     if (steering->set == NULL) {
         weir_steering_free(steering);
@@ -46,6 +47,7 @@ enum {
     POLLS_MISSED = 3, /* a client that did not ask for so many intervals is gone */
     DATAGRAM_SILENCE_S = 60,
     POLLERS_ASKED = 256, /* of one service, for one answer */
+    YOUNG_S = 30,        /* the longest that an Envoy waits until it connects again */
 };
 
 /* ---- the plans ---- */
@@ -110,7 +112,12 @@ static void say_whether_followed(struct weir_steering *steering) {
 }
 
 bool weir_steering_followed(const struct weir_steering *steering) {
-    return atomic_load_explicit(&steering->followed, memory_order_relaxed);
+    return atomic_load_explicit(&steering->followed, memory_order_relaxed) ||
+           atomic_load_explicit(&steering->expecting, memory_order_relaxed);
+}
+
+static bool is_young(const struct weir_steering *steering) {
+    return weir_mono_ns(steering->clock) - steering->born_ns < YOUNG_S * WEIR_S;
 }
 
 /* Under the lock. */
@@ -136,6 +143,7 @@ void weir_steering_publish(struct weir_steering *steering, const struct weir_pla
     if (proxies != NULL && proxies->poll_ns > 0) steering->poll_ns = proxies->poll_ns;
     if (take_nodes(steering, proxies)) news = true;
     say_whether_followed(steering);
+    atomic_store_explicit(&steering->expecting, plan != NULL && is_young(steering), memory_order_relaxed);
     if (news) tell_ears(steering);
     pthread_rwlock_unlock(&steering->lock);
 }
@@ -211,6 +219,7 @@ static struct weir_taken taken_of(const struct weir_followed *followed, const st
 }
 
 static void take(struct weir_steering *steering, struct weir_followed *followed, const struct weir_taken *taken) {
+    if (followed->taken_count == 0) atomic_fetch_add_explicit(&steering->arrivals, 1, memory_order_release);
     weir_followed_take(&steering->followers, followed, taken);
     followed->reason[0] = 0;
     say_whether_followed(steering);
@@ -403,6 +412,23 @@ double weir_steering_prior_of(struct weir_steering *steering, uint64_t version, 
     if (plan != NULL) rate = rate_of(&(struct weir_taken){.plan = plan}, service, operation);
     pthread_rwlock_unlock(&steering->lock);
     return rate > 0 ? 1 / rate : 0;
+}
+
+bool weir_steering_expects(struct weir_steering *steering, const char *node, size_t node_size) {
+    if (!atomic_load_explicit(&steering->expecting, memory_order_relaxed)) return false;
+    pthread_rwlock_rdlock(&steering->lock);
+    const struct weir_followed *followed =
+        weir_followers_find(&steering->followers, WEIR_FOLLOW_RTDS, WEIR_NAME_NONE, node, node_size);
+    bool is_here = followed != NULL && followed->taken_count > 0;
+    pthread_rwlock_unlock(&steering->lock);
+    return !is_here;
+}
+
+uint32_t weir_steering_arrivals(struct weir_steering *steering) {
+    uint32_t arrivals = atomic_load_explicit(&steering->arrivals, memory_order_acquire);
+    if (!atomic_load_explicit(&steering->expecting, memory_order_relaxed) || is_young(steering)) return arrivals;
+    atomic_store_explicit(&steering->expecting, false, memory_order_relaxed);
+    return atomic_fetch_add_explicit(&steering->arrivals, 1, memory_order_acq_rel) + 1; /* nobody is expected now */
 }
 
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service) {

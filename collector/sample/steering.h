@@ -104,6 +104,11 @@ double weir_steering_prior(struct weir_steering *steering, uint32_t service, uin
                            size_t node_size, uint64_t start_ns);
 /* The same by what its sender says that it follows: of the plan, or of what one service is told, with this version. */
 double weir_steering_prior_of(struct weir_steering *steering, uint64_t version, uint32_t service, uint32_t operation);
+/* Is this an Envoy that may yet say what it has? In the first 30 s of a process that tells proxies something those are
+ * not all connected again, and their spans come first. */
+bool weir_steering_expects(struct weir_steering *steering, const char *node, size_t node_size);
+/* How many said so, since the beginning: whoever waits for one looks again when it changed. Also ends those 30 s. */
+uint32_t weir_steering_arrivals(struct weir_steering *steering);
 /* May there be spans of somebody that follows? Then they may be weighed by weir_steering_prior(), or by what clients
  * that were told a rate write into their roots. One load; asked for each batch. */
 bool weir_steering_followed(const struct weir_steering *steering);

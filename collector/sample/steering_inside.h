@@ -32,6 +32,9 @@ struct weir_steering {
     uint32_t remembered_next;
     struct weir_steering_ear *ears;
     struct weir_followers followers;
+    uint64_t born_ns; /* monotonic */
+    _Atomic uint32_t arrivals;
+    _Atomic bool expecting; /* by who has yet to connect again */
     _Atomic bool followed, settling;
 };
 

@@ -95,3 +95,24 @@ def test_totals_hold_over_a_change(policy, start, tmp_path):
     assert page.sum("weir_spans_weight_source_total", source="policy") == ledger.received
     assert page.sum("weir_spans_weight_source_total") == ledger.received
     assert ledger.received % SPANS_PER_REQUEST == 0
+
+
+def test_a_restart_forgets_no_rate(policy, start, tmp_path):
+    """Spans come before their proxies have connected again, and wait until these say what they have."""
+    policy(0.5)
+    mesh = start(Mesh(tmp_path / "mesh", otlp_port=policy.weir.grpc_port, statsd_port=policy.weir.statsd_port, rtds=True))
+    follow(mesh, 0.5)
+    mesh.drive(shop_paths(200))
+    settled(policy, mesh)
+    policy.weir.stop()
+    policy.weir.start()
+    mesh.drive(shop_paths(600))  # until they are connected to it, what they send is lost
+    mesh.spans_sent()
+    wait_until(lambda: policy.weir.own().sum("weir_policy_followers", state="current") == 2, "both to come again", timeout=60)
+    mesh.drive(shop_paths(200))
+    mesh.spans_sent()
+    ledger = policy.weir.balance()
+    page = policy.weir.own()
+    assert ledger.received > 0
+    assert page.sum("weir_spans_weight_source_total", source="policy") == ledger.received
+    assert page.sum("weir_spans_weight_source_total") == ledger.received

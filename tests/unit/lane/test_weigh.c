@@ -33,6 +33,7 @@ static void a_trace_stands_for_what_its_root_says(void **state) {
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         steered_build(1);
+        rig.now_ns += 31 * WEIR_S; /* whoever follows is connected by now */
         steered_follow("sidecar-1", 0.125);
         rig_start();
         struct steered_span root = rows[i].root, child = {.trace = 7};
@@ -193,6 +194,50 @@ static void who_decides_by_the_id_is_drawn_anew(void **state) {
     }
 }
 
+static void at(uint64_t seconds, long long held) {
+    rig.now_ns += seconds * WEIR_S;
+    for (int i = 0; i < 500 && rig_value("weir_spans_held{exporter=\"\",where=\"join\"} ") != held; i++)
+        rig_rounds();
+    assert_int_equal(rig_value("weir_spans_held{exporter=\"\",where=\"join\"} "), held);
+}
+
+/* After a start spans come before their proxies are connected again: both kinds wait for these to say what they had. */
+static void a_proxy_that_comes_again_is_waited_for(void **state) {
+    (void)state;
+    for (int comes = 0; comes < 2; comes++) {
+        steered_build(1);
+        steered_follow("sidecar-2", 0.5);
+        rig_start();
+        steered_offer(0, &(struct steered_span){.trace = 7}, 1);
+        struct steered_span roots[] = {{.trace = 7, .root = true, .node = "sidecar-1"},
+                                       {.trace = 8, .root = true, .node = "sidecar-1"},
+                                       {.trace = 9, .root = true, .node = NULL}};
+        steered_offer(0, roots, 3);
+        steered_offer(0, &(struct steered_span){.trace = 7}, 1);
+        rig_rounds();
+        at(3, 4); /* one had no node: nobody is waited for */
+        struct weir_follower follower = {WEIR_FOLLOW_RTDS, "sidecar-1", rig.service};
+        if (comes) weir_steering_has(rig.steering, &follower, 0.125, 77);
+        at(1, comes ? 0 : 4);
+        at(10, 0);
+        assert_true(steered_source("policy") == (comes ? 4 : 0));
+        assert_true(finish() == (comes ? 4 * 8 + 1 : 5));
+        steered_free();
+    }
+    /* Not for ever: when the process is older nobody is expected any more. */
+    steered_build(1);
+    steered_follow("sidecar-2", 0.5);
+    rig_start();
+    at(25, 0);
+    steered_offer(0, &(struct steered_span){.trace = 8, .root = true, .node = "sidecar-1"}, 1);
+    at(1, 1);
+    at(5, 0);
+    steered_offer(0, &(struct steered_span){.trace = 10, .root = true, .node = "sidecar-1"}, 1);
+    at(0, 0);
+    assert_true(finish() == 2);
+    steered_free();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_stands_for_what_its_root_says),
@@ -202,6 +247,7 @@ int main(void) {
         cmocka_unit_test(a_sender_that_says_what_it_follows_is_believed),
         cmocka_unit_test(many_lanes_wait_and_balance),
         cmocka_unit_test(patience_is_over),
+        cmocka_unit_test(a_proxy_that_comes_again_is_waited_for),
         cmocka_unit_test(who_decides_by_the_id_is_drawn_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,12 +31,13 @@ static uint32_t id_of(const struct board *board, const char *name) {
 }
 
 static void set_up(struct board *board) {
-    *board = (struct board){.now_ns = 1000 * WEIR_S};
+    *board = (struct board){.now_ns = 900 * WEIR_S};
     board->names = weir_names_new(1000, 100000);
     board->metrics = weir_metrics_new();
     board->clock = (struct weir_clock){.mono_ns = now_of, .unix_ns = now_of, .self = board};
     board->steering = weir_steering_new(board->names, board->metrics, &board->clock);
     assert_non_null(board->steering);
+    board->now_ns = 1000 * WEIR_S; /* an old process: nobody is expected any more */
     board->edge = id_of(board, "edge");
 }
 
@@ -122,6 +123,32 @@ static void a_rate_counts_from_its_confirmation_on(void **state) {
     assert_true(prior(&board, "node-1", 1010) == 2);
     assert_true(prior(&board, "node-2", 1010) == 0);
     assert_true(prior(&board, NULL, 1010) == 0);
+    tear_down(&board);
+}
+
+static bool is_expected(const struct board *board, const char *node) {
+    return weir_steering_expects(board->steering, node, strlen(node));
+}
+
+static void a_young_process_expects_proxies_to_come_again(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    board.now_ns = 910 * WEIR_S;
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "node-1", board.edge};
+    assert_false(is_expected(&board, "node-1")); /* nothing is told */
+    publish(&board, 0.1, false);
+    assert_true(weir_steering_followed(board.steering));
+    assert_true(is_expected(&board, "node-1"));
+    uint32_t arrivals = weir_steering_arrivals(board.steering);
+    weir_steering_has(board.steering, &envoy, 0.5, 7);
+    assert_true(weir_steering_arrivals(board.steering) != arrivals);
+    assert_false(is_expected(&board, "node-1"));
+    assert_true(is_expected(&board, "node-2"));
+    board.now_ns = 931 * WEIR_S;
+    arrivals = weir_steering_arrivals(board.steering); /* what the lanes ask each tick */
+    assert_false(is_expected(&board, "node-2"));
+    assert_int_equal(weir_steering_arrivals(board.steering), arrivals);
     tear_down(&board);
 }
 
@@ -522,6 +549,7 @@ static void any_thread_may_ask(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rate_counts_from_its_confirmation_on),
+        cmocka_unit_test(a_young_process_expects_proxies_to_come_again),
         cmocka_unit_test(what_was_refused_is_not_in_force),
         cmocka_unit_test(a_rate_of_a_process_before_counts_since_always),
         cmocka_unit_test(rates_that_came_are_handed_on_once),
