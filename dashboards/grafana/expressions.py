@@ -72,5 +72,8 @@ def fill(expr: str, values: dict[str, str]) -> str:
 
 def may_be_empty() -> dict[tuple[str, str, str], str]:
     """(dashboard, panel, query or "" for all of them) -> why nothing may come back, from empty.yml."""
-    rows = yaml.safe_load((FOLDER / "empty.yml").read_text())
-    return {(row["dashboard"], row["panel"], row.get("query", "")): row["reason"] for row in rows}
+    out = {}
+    for row in yaml.safe_load((FOLDER / "empty.yml").read_text()):
+        for uid in boards() if row["dashboard"] == "*" else (row["dashboard"],):
+            out[uid, row["panel"], row.get("query", "")] = row["reason"]
+    return out

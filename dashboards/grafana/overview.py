@@ -1,7 +1,7 @@
 """Mesh overview: is the mesh healthy, is telemetry complete, what does tracing cost; then which service, which call, which proxy."""
 
 from .common import EVENTS, ON_SERVICE_LINE, OVERVIEW, TO_PROXIES, TO_SAMPLING, TO_SELF, TO_TRACES, ZIPKIN, service_by, sources
-from .series import FAILED, OF_SERVICE, SERVED, envoy, lately, now, of, quantile, rate, share
+from .series import FAILED, OF_SERVICE, SERVED, envoy, lately, named, now, of, quantile, rate, share
 from .vocabulary import (
     GREEN,
     RED,
@@ -70,9 +70,7 @@ answers = Row(
             "Spans a second that go to storage (of the exporter that takes most), bytes a second written to all of them, and processors "
             "that Weir keeps busy. What it costs proxies: see Tracing cost and sampling.",
             Query(f"max({rate('weir_spans_delivered_total', 'exporter')})", "spans stored"),
-            Query(
-                f'sum(rate({{__name__=~"{WRITTEN}", {of("")[1:-1]}}}[$__rate_interval]))', "written", right=Unit.BYTES_PER_SECOND
-            ),
+            Query(f"sum(rate({named(WRITTEN)}[$__rate_interval]))", "written", right=Unit.BYTES_PER_SECOND),
             Query(
                 f"sum(rate({of('process_cpu_seconds_total')}[$__rate_interval]) * on (job, instance) group_left () "
                 f"group by (job, instance) ({of('weir_build_info')}))",
@@ -119,7 +117,7 @@ services = Row(
     TO_TRACES,
     (
         rows_of(
-            "Services",
+            "All services",
             Unit.COUNT,
             "Requests that each service answered: rate, share that succeeded, latency, and how the rate differs from an hour ago.",
             Query(requests),
@@ -142,14 +140,14 @@ services = Row(
             sort="Requests",
         ),
         graph(
-            "Requests",
+            "Requests by service",
             Unit.REQUESTS,
             "Requests a second that each service answered.",
             Query(requests, "{{service}}"),
             on_line=ON_SERVICE_LINE,
         ),
         graph(
-            "Failing",
+            "Failing by service",
             Unit.RATIO,
             "Share of each service's requests that failed.",
             Query(failing, "{{service}}"),
@@ -157,7 +155,7 @@ services = Row(
             on_line=ON_SERVICE_LINE,
         ),
         graph(
-            "p95",
+            "p95 by service",
             Unit.SECONDS,
             "95 of 100 requests were answered within this time. Dots are traces that were kept: a click leads to Zipkin.",
             Query(quantile(0.95, LATENCY, "service", THESE), "{{service}}", exemplar=True),

@@ -1,18 +1,23 @@
 """Proxies: Envoy, by way of Weir or scraped; Linkerd 1 and Namerd; Linkerd 2. Traffic and discovery on one time axis."""
 
 from .common import EVENTS, PROXIES, TO_OVERVIEW, TO_SAMPLING, ZIPKIN, sources
-from .series import envoy, envoy_seconds, now, of, quantile, rate, share, window
+from .series import envoy, envoy_seconds, named, now, of, or_zero, quantile, rate, share, window
 from .vocabulary import GREEN, RED, YELLOW, Board, Query, Row, Unit, bars, graph, number, text
 
 UPSTREAM = "envoy_cluster_name"
 # An Envoy that sends StatsD to Weir is known by `source` where the receiver has `source_label`; a scraped one by its instance.
 PROXY = "instance, source"
+ROUTER = "instance, rt"
 SHARE_STEPS = ((None, GREEN), (0.01, YELLOW), (0.05, RED))
 CLASS_5 = 'envoy_response_code_class="5"'
 
 
 def bad(counter_xx: str, by: str) -> str:
     return share(envoy(counter_xx, by, CLASS_5), envoy(counter_xx, by))
+
+
+def namerd_answers(what: str, how: str) -> str:
+    return f"sum by (rt) (rate({named(f'rt:interpreter.+:{what}:{how}')}[$__rate_interval]))"
 
 
 figures = Row(
@@ -79,19 +84,18 @@ together = Row(
             Query(f"sum({envoy('envoy_http_downstream_rq_xx', 'job', CLASS_5)})", "Envoy: 5xx"),
             Query(f"{rate('rt:server:requests')} - {rate('rt:server:success')}", "Linkerd: failures"),
             Query(envoy("envoy_cluster_update_failure", "job"), "Envoy: updates that failed", right=Unit.PER_SECOND),
-            Query(
-                'sum(rate({__name__=~"rt:interpreter.+:(bind|addr):failures", ' + of("")[1:-1] + "}[$__rate_interval]))",
-                "Linkerd: bindings and addresses that Namerd refused",
-                right=Unit.PER_SECOND,
+            *(
+                Query(f"sum({namerd_answers(what, 'failures')})", f"Linkerd: {title} that Namerd refused", right=Unit.PER_SECOND)
+                for what, title in (("bind", "bindings"), ("addr", "addresses"))
             ),
             Query(rate("weir_rtds_nacks_total"), "Weir: rates that Envoys refused", right=Unit.PER_SECOND),
             width=12,
             height=9,
         ),
         graph(
-            "Mesh against direct path: ${quantile}",
+            "Mesh against direct path",
             Unit.SECONDS,
-            "The same timer on several paths, told apart by a label: choose timer and label above. Upstreams of one Envoy, or a timer of the "
+            "One quantile of the same timer on several paths, told apart by a label: choose timer and label above. Upstreams of one Envoy, or a timer of the "
             "application's own with a tag such as path:mesh and path:direct.",
             Query(envoy_seconds("${quantile}", "${timer}", "${path_label}"), "{{${path_label}}}"),
             width=12,
@@ -132,7 +136,7 @@ envoy_traffic = Row(
             Query(envoy("envoy_http_downstream_rq_xx", PROXY), "{{instance}} {{source}}"),
         ),
         graph(
-            "Retries",
+            "Envoy: retries",
             Unit.REQUESTS,
             "Retries that Envoys made, those that helped, and those not made: over the limit of one request, or of all.",
             *(
@@ -166,14 +170,14 @@ envoy_pools = Row(
     TO_OVERVIEW,
     (
         graph(
-            "Connections",
+            "Envoy: connections",
             Unit.COUNT,
             "Open connections: from callers, and to each upstream.",
             Query(now("envoy_http_downstream_cx_active"), "from callers"),
             Query(now("envoy_cluster_upstream_cx_active", UPSTREAM), "to {{envoy_cluster_name}}"),
         ),
         graph(
-            "Connections that failed",
+            "Envoy: connections that failed",
             Unit.PER_SECOND,
             "Connections to an upstream that could not be made, took too long, or ended with a request on them.",
             *(
@@ -212,7 +216,7 @@ envoy_pools = Row(
             Query(now("envoy_cluster_membership_healthy", UPSTREAM, how="min"), "{{envoy_cluster_name}} used"),
         ),
         graph(
-            "Discovery",
+            "Envoy: discovery",
             Unit.PER_SECOND,
             "Updates of hosts that were asked for, came, and failed; changes of hosts; configuration of the runtime that was taken.",
             *(
@@ -227,7 +231,7 @@ envoy_pools = Row(
             ),
         ),
         graph(
-            "Memory",
+            "Envoy: memory",
             Unit.BYTES,
             "Memory that each Envoy uses.",
             Query(now("envoy_server_memory_allocated", PROXY), "{{instance}} {{source}}"),
@@ -259,11 +263,11 @@ linkerd = Row(
     TO_OVERVIEW,
     (
         graph(
-            "Requests by router",
+            "Linkerd: requests by router",
             Unit.REQUESTS,
             "Requests that each router served, and those that did not succeed.",
-            Query(rate("rt:server:requests", "rt"), "{{rt}}"),
-            Query(f"{rate('rt:server:requests', 'rt')} - {rate('rt:server:success', 'rt')}", "{{rt}} failing"),
+            Query(rate("rt:server:requests", ROUTER), "{{instance}} {{rt}}"),
+            Query(f"{rate('rt:server:requests', ROUTER)} - {rate('rt:server:success', ROUTER)}", "{{instance}} {{rt}} failing"),
         ),
         graph(
             "Services: share that fails",
@@ -295,7 +299,7 @@ linkerd = Row(
             Query(window("rt:client:request_latency_ms", "0.99", "client"), "{{client}}"),
         ),
         graph(
-            "Status classes",
+            "Linkerd: status classes",
             Unit.REQUESTS,
             "Answers of servers by class.",
             *(Query(rate(f"rt:server:status:{name}"), name) for name in ("2XX", "3XX", "4XX", "5XX", "error")),
@@ -309,14 +313,14 @@ linkerd_pools = Row(
     TO_OVERVIEW,
     (
         graph(
-            "Connections",
+            "Linkerd: connections",
             Unit.COUNT,
             "Open connections: to servers of Linkerd, and from its clients.",
-            Query(now("rt:server:connections", "rt"), "{{rt}} from callers"),
+            Query(now("rt:server:connections", ROUTER), "{{instance}} {{rt}} from callers"),
             Query(now("rt:client:connections", "client"), "to {{client}}"),
         ),
         graph(
-            "Pools",
+            "Linkerd: pools",
             Unit.COUNT,
             "Connections of each client's pool: in use, kept for later; and who waits for one.",
             Query(now("rt:client:pool_size", "client"), "{{client}} in use"),
@@ -344,7 +348,7 @@ linkerd_pools = Row(
             top=1,
         ),
         graph(
-            "Retries",
+            "Linkerd: retries",
             Unit.REQUESTS,
             "Retries of services, requests that a client tried again on another host, and both kinds that the budget did not allow.",
             Query(rate("rt:service:retries:total", "service"), "{{service}} retried"),
@@ -371,13 +375,13 @@ namerd = Row(
             "Bind cache: misses",
             Unit.PER_SECOND,
             "Names that a router had to bind anew, by the cache that did not have them. Many that go on: the cache is too small (bindingCache).",
-            *(Query(rate(f"rt:bindcache:{name}:misses", "rt"), f"{{{{rt}}}} {name}") for name in CACHES),
+            *(Query(rate(f"rt:bindcache:{name}:misses", ROUTER), f"{{{{instance}}}} {{{{rt}}}} {name}") for name in CACHES),
         ),
         graph(
             "Bind cache: evicted",
             Unit.PER_SECOND,
             "Bindings that had to make room for others, and with clients their connections.",
-            *(Query(rate(f"rt:bindcache:{name}:evicts", "rt"), f"{{{{rt}}}} {name}") for name in CACHES),
+            *(Query(rate(f"rt:bindcache:{name}:evicts", ROUTER), f"{{{{instance}}}} {{{{rt}}}} {name}") for name in CACHES),
         ),
         graph(
             "Interpreter: what Namerd answered",
@@ -385,7 +389,7 @@ namerd = Row(
             "Bindings and addresses that Linkerd asked Namerd for. A router that has lost Namerd shows here, and goes on with what it has.",
             *(
                 Query(
-                    f'sum by (rt) (rate({{__name__=~"rt:interpreter.+:{what}:{how}", {of("")[1:-1]}}}[$__rate_interval]))',
+                    namerd_answers(what, how),
                     f"{{{{rt}}}} {what} {title}",
                 )
                 for what in ("bind", "addr")
@@ -396,14 +400,14 @@ namerd = Row(
             "Connections to Namerd",
             Unit.COUNT,
             "Open connections of each router to Namerd: 0 is alone.",
-            Query(f'sum by (rt, instance) ({{__name__=~"rt:interpreter.+:connections", {of("")[1:-1]}}})', "{{instance}} {{rt}}"),
+            Query(f"sum by (rt, instance) ({named('rt:interpreter.+:connections')})", "{{instance}} {{rt}}"),
         ),
         graph(
             "Names and addresses that routers hold",
             Unit.COUNT,
             "Entries of the interpreter's caches in Linkerd.",
-            Query(f'sum by (rt) ({{__name__=~"rt:interpreter.+:bindcache_size", {of("")[1:-1]}}})', "{{rt}} bindings"),
-            Query(f'sum by (rt) ({{__name__=~"rt:interpreter.+:addrcache_size", {of("")[1:-1]}}})', "{{rt}} addresses"),
+            Query(f"sum by (rt) ({named('rt:interpreter.+:bindcache_size')})", "{{rt}} bindings"),
+            Query(f"sum by (rt) ({named('rt:interpreter.+:addrcache_size')})", "{{rt}} addresses"),
         ),
         graph(
             "Namerd: caches",
@@ -411,7 +415,7 @@ namerd = Row(
             "What Namerd observes for its routers: bindings, addresses and delegations; active is watched, inactive is kept for a while.",
             *(
                 Query(
-                    f'sum by (instance) ({{__name__=~".+:{cache}:{state}", {of("")[1:-1]}}})',
+                    f"sum by (instance) ({named(f'.+:{cache}:{state}')})",
                     f"{{{{instance}}}} {title} {state}",
                 )
                 for cache, title in (("bindingcache", "bindings"), ("addrcache", "addresses"), ("delegationcache", "delegations"))
@@ -447,20 +451,23 @@ linkerd2 = Row(
     TO_OVERVIEW,
     (
         graph(
-            "Requests",
+            "Linkerd 2: requests",
             Unit.REQUESTS,
             "Answers by direction, and those that are failures.",
             Query(rate("response_total", DIRECTION), "{{direction}}"),
-            Query(rate("response_total", DIRECTION, 'classification="failure"'), "{{direction}} failing"),
+            Query(
+                or_zero(rate("response_total", DIRECTION, 'classification="failure"'), rate("response_total", DIRECTION)),
+                "{{direction}} failing",
+            ),
         ),
         graph(
-            "Time to answer",
+            "Linkerd 2: time to answer",
             Unit.SECONDS,
             "99 of 100 answers came within this time.",
             Query(f"{quantile(0.99, 'response_latency_ms', DIRECTION)} / 1000", "{{direction}}"),
         ),
         graph(
-            "Open connections",
+            "Linkerd 2: open connections",
             Unit.COUNT,
             "TCP connections by direction and peer.",
             Query(now("tcp_open_connections", "direction, peer"), "{{direction}} {{peer}}"),

@@ -263,10 +263,11 @@ sure = Row(
         graph(
             "Estimate against exact counters",
             Unit.RATIO,
-            "Requests that spans stand for, against the service's own counter (`exact:` of the policy): 1 when all is well. Dashed: how far "
-            "1 may be missed by chance.",
+            "Requests that spans stand for, against the service's own counter (`exact:` of the policy): 1 when all is well. Between the "
+            "lowest and the highest it is by chance, 95 times in 100.",
             Query(of("weir_sampling_estimate_ratio", OF_SERVICE), "{{service}}"),
-            Query(f"1.96 * {of('weir_sampling_estimate_error_ratio', OF_SERVICE)}", "{{service}} by chance", right=Unit.RATIO),
+            Query(f"1 - 1.96 * {of('weir_sampling_estimate_error_ratio', OF_SERVICE)}", "{{service}} lowest"),
+            Query(f"1 + 1.96 * {of('weir_sampling_estimate_error_ratio', OF_SERVICE)}", "{{service}} highest"),
             width=12,
         ),
         graph(

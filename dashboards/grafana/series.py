@@ -13,6 +13,11 @@ def of(name: str, where: str = "") -> str:
     return f"{name}{{{EVERY}{', ' + where if where else ''}}}"
 
 
+def named(pattern: str) -> str:
+    """Series by a pattern of their name. Below rate() only where no two of them have the same labels."""
+    return f'{{__name__=~"{pattern}", {EVERY}}}'
+
+
 def rate(name: str, by: str = "", where: str = "") -> str:
     return f"sum{_by(by)} (rate({of(name, where)}[$__rate_interval]))"
 
@@ -32,8 +37,13 @@ def quantile(which: float, histogram: str, by: str = "", where: str = "") -> str
 
 
 def share(part: str, whole: str) -> str:
-    """0 where there is nothing of the part, and nothing where there is no whole."""
-    return f"(({part}) or 0 * ({whole})) / (({whole}) > 0)"
+    """Nothing where there is no whole."""
+    return f"({or_zero(part, whole)}) / (({whole}) > 0)"
+
+
+def or_zero(part: str, whole: str) -> str:
+    """0 where there is a whole and nothing of this part, so that its line does not end when all is well."""
+    return f"({part}) or 0 * ({whole})"
 
 
 def _by(labels: str) -> str:

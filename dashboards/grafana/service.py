@@ -1,7 +1,7 @@
 """One service: rate, errors and duration by operation, with what sampling leaves uncertain, and its calls in and out."""
 
 from .common import EVENTS, SERVICE, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources
-from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, per_second, quantile, rate, share
+from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, or_zero, per_second, quantile, rate, share
 from .vocabulary import GREEN, RED, YELLOW, Band, Board, Column, Query, Row, Unit, choice, graph, heat_map, number, rows_of, text
 
 CALLS = "traces_spanmetrics_calls_total"
@@ -14,8 +14,12 @@ SLOW = ("Slow traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&minDu
 BROKEN = ("Failed traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&annotationQuery=error&lookback=15m")
 
 
-def banded(where: str, name: str) -> Band:
+def banded(name: str, of_them: str = "") -> Band:
+    """of_them: those requests only, 0 while there are none."""
+    where = f"{THESE}, {of_them}" if of_them else THESE
     middle, off = per_second(CALLS, where), off_by(VARIANCE, SPAN_SERIES, where)
+    if of_them:
+        middle, off = f"({or_zero(middle, per_second(CALLS, THESE))})", f"({or_zero(off, per_second(CALLS, THESE))})"
     return Band(Query(middle, name), Query(f"clamp_min({middle} - {off}, 0)", "at least"), Query(f"{middle} + {off}", "at most"))
 
 
@@ -58,7 +62,13 @@ figures = Row(
             "Traced",
             Unit.RATIO,
             "Share of the requests that begin in this service which its proxies and clients are told to trace.",
-            Query(now("weir_policy_rate", where=f'{IT}, side="policy", operation=""', how="max")),
+            # A service that has no row of its own is told the default's rate, whose `service` is empty.
+            Query(
+                " or ".join(
+                    now("weir_policy_rate", where=f'service="{whose}", side="policy", operation=""', how="max")
+                    for whose in ("$service", "")
+                )
+            ),
             none="not told",
             links=(TO_SAMPLING,),
         ),
@@ -70,17 +80,17 @@ red = Row(
     TRACES,
     (
         graph(
-            "Requests",
+            "Requests and how sure that is",
             Unit.REQUESTS,
             "Requests a second over five minutes, all operations chosen. The band is what sampling before Weir leaves uncertain: the truth "
             "is in it 95 times in 100. No band: nothing was left out.",
-            banded(THESE, "requests"),
+            banded("requests"),
         ),
         graph(
             "Failing requests",
             Unit.REQUESTS,
             "Those of them that failed, with their band.",
-            banded(f"{THESE}, {FAILED}", "failing"),
+            banded("failing", FAILED),
             links=(BROKEN,),
         ),
         graph(
@@ -176,7 +186,6 @@ neighbours = Row(
     ),
 )
 
-ONE = THESE  # the panel is repeated, and has one operation each time
 each = Row(
     "Each operation that is chosen, with its band",
     TRACES,
@@ -185,8 +194,8 @@ each = Row(
             "$operation",
             Unit.REQUESTS,
             "Requests a second of one operation over five minutes, and those that failed, with what sampling leaves uncertain.",
-            banded(ONE, "requests"),
-            Query(per_second(CALLS, f"{ONE}, {FAILED}"), "failing"),
+            banded("requests"),
+            Query(or_zero(per_second(CALLS, f"{THESE}, {FAILED}"), per_second(CALLS, THESE)), "failing"),
             width=8,
             repeat="operation",
         ),

@@ -52,6 +52,8 @@ def test_panels_fill_the_grid(uid):
     board = boards()[uid]
     flat = [part for panel in board["panels"] for part in (panel, *(panel.get("panels") or ()))]
     assert len({panel["id"] for panel in flat}) == len(flat)
+    titles = [panel["title"] for panel in panels(board)]
+    assert len(set(titles)) == len(titles), "two panels of one name: empty.yml and people could not tell them apart"
     for panel in flat:
         at = panel["gridPos"]
         if panel["type"] == "row":
