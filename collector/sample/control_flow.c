@@ -15,7 +15,7 @@
 #define FAST_SIGMAS   4.0
 #define TREND_S       15.0
 #define TREND_SIGMAS  2.0
-#define UNFALLEN_S    45.0
+#define UNFALLEN_S      45.0
 #define TREND_JUMP    0.2 /* what jumps further is no trend */
 #define SPREAD_LEARN  0.2 /* a step */
 #define SPREAD_MAX    1000.0
@@ -69,8 +69,7 @@ static void learn_trend(struct control_flow *flow, const struct control_sums *st
     double left = exp(-step->seconds / TREND_S), sum = flow->trailing * flow->trailing_s * left;
     flow->trailing_s = flow->trailing_s * left + step->seconds;
     flow->trailing = (sum + rate_of(&flow->trend) * step->seconds) / flow->trailing_s;
-    bool falls =
-        flow->trailing - rate_of(&flow->trend) > TREND_SIGMAS * sqrt(flow->trend.variance) / flow->trend.seconds;
+    bool falls = rate_of(&flow->trend) < flow->trailing;
     flow->unfallen_s = falls ? 0 : flow->unfallen_s + step->seconds;
 }
 

@@ -63,7 +63,7 @@ static void a_ramp_is_followed(void **state) {
     EACH_POLL(poll_s) {
         struct fleet fleet = ramp_fleet(poll_s);
         /* Everything grows by 0.8 % a second, and half of the fleet hears of it half a minute late. */
-        expect(&fleet, "x 10 in 5 minutes", 300, 600, poll_s < 10 ? 1.1 : 1.15, 0.93, 3);
+        expect(&fleet, "x 10 in 5 minutes", 300, 600, 1.17, 0.93, 3);
         expect(&fleet, "at its height", 600 + 2 * poll_s, 900, HELD, 0.93, 5);
         expect(&fleet, "and down again", 900, 1200, HELD, 0.5, 5);
         expect(&fleet, "5 minutes later", 1500, 1800, HELD, 0.9, 5);
@@ -100,7 +100,7 @@ static void what_comes_and_goes_is_held(void **state) {
             struct fleet fleet = flap_fleet(poll_s, halves[i]);
             char what[64];
             snprintf(what, sizeof what, "x 10 every %g s, for as long", 2 * halves[i]);
-            expect(&fleet, what, 300 + 2 * poll_s + 4 * halves[i], 1500, HELD, 0.45, ANY_TURNS);
+            expect(&fleet, what, 300 + 2 * poll_s + 4 * halves[i], 1500, HELD, 0.65, ANY_TURNS);
             fleet_free(&fleet);
         }
     }
@@ -118,7 +118,7 @@ static struct fleet anti_phased_fleet(void) {
 static void who_asks_before_each_surge_holds_it_as_well(void **state) {
     (void)state;
     struct fleet fleet = anti_phased_fleet();
-    expect(&fleet, "asked for just before each surge", 420, 1500, HELD, 0.65, ANY_TURNS);
+    expect(&fleet, "asked for just before each surge", 420, 1500, 1.08, 0.65, ANY_TURNS);
     fleet_free(&fleet);
 }
 
