@@ -6,6 +6,7 @@
 #include "collector/cli/replay.h"
 #include "collector/cli/spool.h"
 #include "collector/cli/tail.h"
+#include "collector/cli/top.h"
 #include "collector/core/log.h"
 #include "collector/emit/emit.h"
 #include "collector/pipeline.h"
@@ -26,6 +27,7 @@ static const char main_usage[] =
     "  check    would this configuration run? exit 0, or 1 and file:line: reason\n"
     "  emit     play a mesh: send spans and counters, and say what became of them\n"
     "  cat      print the spans of trace files as JSON lines\n"
+    "  top      a Weir and its mesh at a glance: rates, errors, percentiles, what tracing costs\n"
     "  tail     watch traces as they are decided, drawn as trees\n"
     "  explain  why a trace was or would be kept, rule by rule\n"
     "  replay   try a sampling policy on trace files: what it keeps, saves, loses\n"
@@ -158,6 +160,7 @@ int main(int argc, char **argv) {
         {"check", check},
         {"emit", weir_emit_main},
         {"cat", weir_cat_main},
+        {"top", weir_top_main},
         {"tail", weir_tail_main},
         {"explain", weir_explain_main},
         {"replay", weir_replay_main},

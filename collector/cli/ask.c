@@ -29,37 +29,52 @@ static enum weir_status read_token(const char *path, struct curl_slist **headers
     return *headers != NULL ? WEIR_OK : weir_fail(err, WEIR_FULL, ENOMEM, true, "out of memory");
 }
 
-enum weir_status weir_ask(const struct weir_ask *ask, const char *path_and_query, struct weir_buffer *body,
-                          long *status, struct weir_error *err) {
+void *weir_ask_easy(const struct weir_ask *ask, const char *path_and_query, struct curl_slist **headers,
+                    struct weir_error *err) {
     struct weir_buffer url = {0};
-    struct curl_slist *headers = NULL;
-    char why[CURL_ERROR_SIZE] = "";
-    if (ask->token_file != NULL && read_token(ask->token_file, &headers, err) != WEIR_OK) return err->status;
+    if (ask->token_file != NULL && read_token(ask->token_file, headers, err) != WEIR_OK) return NULL;
     size_t size = strlen(ask->admin);
     while (size > 0 && ask->admin[size - 1] == '/')
         size--;
     weir_buffer_printf(&url, "%s%.*s%s", strstr(ask->admin, "://") == NULL ? "http://" : "", (int)size, ask->admin,
                        path_and_query);
-    CURL *easy = curl_easy_init();
-    CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (easy != NULL && !url.failed) {
+    CURL *easy = url.failed ? NULL : curl_easy_init();
+    if (easy != NULL) {
         curl_easy_setopt(easy, CURLOPT_URL, (char *)url.bytes);
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *headers);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, "weir");
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)WHOLE_MS);
+        if (ask->ca != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, ask->ca);
+    } else {
+        weir_fail(err, WEIR_FULL, ENOMEM, true, "out of memory");
+    }
+    weir_buffer_free(&url);
+    return easy;
+}
+
+enum weir_status weir_ask(const struct weir_ask *ask, const char *path_and_query, struct weir_buffer *body,
+                          long *status, struct weir_error *err) {
+    struct curl_slist *headers = NULL;
+    struct weir_error failed = {0};
+    char why[CURL_ERROR_SIZE] = "";
+    CURL *easy = weir_ask_easy(ask, path_and_query, &headers, &failed);
+    CURLcode code = CURLE_FAILED_INIT;
+    if (easy != NULL) {
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, body);
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
-        if (ask->ca != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, ask->ca);
         code = curl_easy_perform(easy);
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, status);
+        curl_easy_cleanup(easy);
     }
-    if (easy != NULL) curl_easy_cleanup(easy);
     curl_slist_free_all(headers);
-    weir_buffer_free(&url);
+    if (easy == NULL) {
+        if (err != NULL) *err = failed;
+        return failed.status;
+    }
     if (code == CURLE_OK) return WEIR_OK;
     return weir_fail(err, WEIR_IO, 0, true, "%s: %s", ask->admin, why[0] != 0 ? why : curl_easy_strerror(code));
 }
