@@ -66,15 +66,15 @@ ledger = Row(
             "Spans accepted, left out by sampling, dropped, delivered. Those that an exporter did not get are held.",
             Query(rate("weir_spans_received_total"), "accepted"),
             Query(rate("weir_spans_sampled_out_total", "stage"), "left out by {{stage}}"),
-            Query(rate("weir_spans_dropped_total", "reason"), "dropped: {{reason}}"),
+            Query(f"{rate('weir_spans_dropped_total', 'reason')} > 0", "dropped: {{reason}}"),
             Query(rate("weir_spans_delivered_total", "exporter"), "delivered to {{exporter}}"),
         ),
         graph(
             "Spans held",
             Unit.COUNT,
-            "Spans that are in Weir now, by where, and for which exporter. They should come and go; what only grows is in front of a back end "
+            "Spans that are in Weir now, by where. They should come and go; what only grows is in front of a back end "
             "that does not take it.",
-            Query(now("weir_spans_held", "where, exporter"), "{{where}} {{exporter}}"),
+            Query(now("weir_spans_held", "where"), "{{where}}"),
             stacked=True,
         ),
         graph(
@@ -101,14 +101,15 @@ intake = Row(
             "Spans refused",
             Unit.PER_SECOND,
             "`memory`: more comes than memory.intake has room for. `invalid`: the sender is wrong. `closing`: Weir is ending.",
-            Query(rate("weir_spans_refused_total", "receiver, reason"), "{{receiver}} {{reason}}"),
+            Query(rate("weir_spans_refused_total", "reason"), "{{reason}}"),
+            Query(f"{rate('weir_spans_refused_total', 'receiver')} > 0", "{{receiver}}"),
         ),
         graph(
             "Metrics by receiver",
             Unit.PER_SECOND,
             "Points of StatsD and OTLP that came, and those that were not taken.",
             Query(rate("weir_points_received_total", "receiver"), "{{receiver}}"),
-            Query(rate("weir_points_rejected_total", "receiver, reason"), "{{receiver}} {{reason}}"),
+            Query(f"{rate('weir_points_rejected_total', 'receiver, reason')} > 0", "{{receiver}} {{reason}}"),
         ),
         graph(
             "Datagrams",
@@ -301,7 +302,7 @@ exporters = Row(
             "OTLP",
             Unit.PER_SECOND,
             "Requests to OTLP endpoints by outcome.",
-            Query(rate("weir_otlp_requests_total", "endpoint, outcome"), "{{endpoint}} {{outcome}}"),
+            Query(f"{rate('weir_otlp_requests_total', 'endpoint, outcome')} > 0", "{{endpoint}} {{outcome}}"),
         ),
         graph(
             "Journal: time of a commit",

@@ -46,7 +46,7 @@ answers = Row(
             "Is the mesh healthy?",
             Unit.RATIO,
             "By the service that fails most, of those with a request in twenty seconds: below 1 % of its requests, below 5 %, or more.",
-            Query(f"max(({failing}) and ({requests}) > 0.05)", "worst service"),
+            Query(f"topk(1, ({failing}) and ({requests}) > 0.05)", "worst: {{service}}"),
             width=8,
             height=5,
             words=(Words(0, "Healthy", GREEN), Words(0.01, "Some requests fail", YELLOW), Words(0.05, "A service is failing", RED)),
@@ -58,7 +58,7 @@ answers = Row(
             Unit.RATIO,
             "Share of spans, metrics and datagrams that came in the last five minutes and were refused, dropped or lost, "
             "for whatever reason. What sampling leaves out on purpose is no loss.",
-            Query(f"({LOST}) / (({CAME} + {LOST}) > 0)", "lost"),
+            Query(f"({LOST}) / (({CAME} + {LOST}) > 0)", "of what came"),
             width=8,
             height=5,
             words=(Words(0, "Complete", GREEN), Words(1e-9, "A little is lost", YELLOW), Words(0.001, "Telemetry is lost", RED)),
@@ -70,12 +70,13 @@ answers = Row(
             "Spans a second that go to storage (of the exporter that takes most), bytes a second written to all of them, and processors "
             "that Weir keeps busy. What it costs proxies: see Tracing cost and sampling.",
             Query(f"max({rate('weir_spans_delivered_total', 'exporter')})", "spans stored"),
-            Query(f"sum(rate({named(WRITTEN)}[$__rate_interval]))", "written", right=Unit.BYTES_PER_SECOND),
+            Query(f"sum(rate({named(WRITTEN)}[$__rate_interval]))", "written", unit=Unit.BYTES_PER_SECOND),
             Query(
                 f"sum(rate({of('process_cpu_seconds_total')}[$__rate_interval]) * on (job, instance) group_left () "
                 f"group by (job, instance) ({of('weir_build_info')}))",
-                "of a core",
-                right=Unit.RATIO,
+                "of a core: Weir",
+                unit=Unit.RATIO,
+                steps=((None, GREEN), (0.5, YELLOW), (2, RED)),
             ),
             width=8,
             height=5,
@@ -234,7 +235,7 @@ saturation = Row(
             Query(now("rt:server:pending", "rt"), "{{rt}}"),
         ),
         graph(
-            "Upstreams with hosts down",
+            "Hosts that proxies would use",
             Unit.RATIO,
             "Share of an upstream's hosts that proxies would use: 1 is all of them.",
             Query(

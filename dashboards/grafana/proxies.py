@@ -255,6 +255,7 @@ envoy_pools = Row(
             links=(TO_SAMPLING,),
         ),
     ),
+    collapsed=True,
 )
 
 LAST_MINUTE = " Of the last minute, as Linkerd keeps it; nothing stands here when nobody called."
@@ -364,6 +365,7 @@ linkerd_pools = Row(
             Query(now("rt:client:retries:budget", "client", how="min"), "{{client}}"),
         ),
     ),
+    collapsed=True,
 )
 
 CACHES = ("path", "tree", "bound", "client")
@@ -443,6 +445,7 @@ namerd = Row(
             Query(now("jvm:thread:count", "instance"), "{{instance}}"),
         ),
     ),
+    collapsed=True,
 )
 
 DIRECTION = "direction"
@@ -464,7 +467,7 @@ linkerd2 = Row(
             "Linkerd 2: time to answer",
             Unit.SECONDS,
             "99 of 100 answers came within this time.",
-            Query(f"{quantile(0.99, 'response_latency_ms', DIRECTION)} / 1000", "{{direction}}"),
+            Query(f"({quantile(0.99, 'response_latency_ms', DIRECTION)}) / 1000", "{{direction}}"),
         ),
         graph(
             "Linkerd 2: open connections",

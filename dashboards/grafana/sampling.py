@@ -1,7 +1,7 @@
 """Tracing cost and sampling: what comes, what is kept, at which rates, what it costs, and how sure the estimates are."""
 
 from .common import EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, ZIPKIN, sources
-from .series import OF_SERVICE, SPAN_SERIES, envoy, lately, now, of, off_by, per_second, rate, share
+from .series import OF_SERVICE, SPAN_SERIES, envoy, lately, now, of, off_by, others, per_second, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Column, Query, Row, Unit, choice, graph, number, rows_of
 
 CALLS = "traces_spanmetrics_calls_total"
@@ -95,15 +95,15 @@ by_service = Row(
         rows_of(
             "Services that begin traces",
             Unit.COUNT,
-            "What is told, what would come at 100 %, and what comes at the rates told. The line without a name is all other services.",
-            Query(now("weir_policy_rate", "service", f"{ALL_OF_IT}, {OF_SERVICE.replace('$service', '($service)?')}", how="max")),
-            Query(now("weir_policy_offered_traces_per_second", "service", ALL_OF_IT)),
+            "What is told, what would come at 100 %, and what comes at the rates told. The last line is of all other services.",
+            Query(others(now("weir_policy_rate", "service", ALL_OF_IT, how="max"))),
+            Query(others(now("weir_policy_offered_traces_per_second", "service", ALL_OF_IT))),
             *(
-                Query(now(f"weir_policy_{what}_per_second", "service", f'{ALL_OF_IT}, stage="{stage}"'))
+                Query(others(now(f"weir_policy_{what}_per_second", "service", f'{ALL_OF_IT}, stage="{stage}"')))
                 for what in ("spans", "bytes")
                 for stage in ("offered", "told")
             ),
-            Query(now("weir_policy_proxy_cpu_ratio", "service", ALL_OF_IT, how="max")),
+            Query(others(now("weir_policy_proxy_cpu_ratio", "service", ALL_OF_IT, how="max"))),
             columns=(
                 Column("service", "Service"),
                 Column("A", "Rate told", Unit.RATIO),
@@ -120,8 +120,8 @@ by_service = Row(
         graph(
             "Rates told to services",
             Unit.RATIO,
-            "What proxies and clients are told, by service; the line without a name is the default.",
-            Query(now("weir_policy_rate", "service", ALL_OF_IT, how="max"), "{{service}}"),
+            "What proxies and clients are told, by service, and what all others are told.",
+            Query(others(now("weir_policy_rate", "service", ALL_OF_IT, how="max")), "{{service}}"),
         ),
         graph(
             "Rates of operations: the lowest twenty",
@@ -151,7 +151,7 @@ followers = Row(
             "Followers by state",
             Unit.COUNT,
             "Proxies, clients and files that follow the policy. `behind` is told and has not taken it yet, `refused` did not take it, `gone` has not asked lately.",
-            Query(now("weir_policy_followers", "way, state"), "{{way}} {{state}}"),
+            Query(f"{now('weir_policy_followers', 'way, state')} > 0", "{{way}} {{state}}"),
         ),
         graph(
             "Told and taken",
@@ -160,7 +160,7 @@ followers = Row(
             Query(rate("weir_rtds_pushes_total"), "told to Envoys"),
             Query(rate("weir_rtds_acks_total"), "taken"),
             Query(rate("weir_rtds_nacks_total"), "refused"),
-            Query(rate("weir_policy_fetches_total", "way, code"), "fetched by {{way}}: {{code}}"),
+            Query(f"{rate('weir_policy_fetches_total', 'way, code')} > 0", "fetched by {{way}}: {{code}}"),
             Query(rate("weir_policy_files_total", "result"), "files {{result}}"),
         ),
         graph(

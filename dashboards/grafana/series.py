@@ -33,7 +33,13 @@ def now(name: str, by: str = "", where: str = "", how: str = "sum") -> str:
 
 def quantile(which: float, histogram: str, by: str = "", where: str = "") -> str:
     labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({which}, {rate(f'{histogram}_bucket', labels, where)})"
+    # Of nothing it is NaN, which nobody wants to read: `>= 0` leaves that out.
+    return f"histogram_quantile({which}, {rate(f'{histogram}_bucket', labels, where)}) >= 0"
+
+
+def others(expr: str) -> str:
+    """Of the policy's series: the row of all services that it does not name has an empty `service`."""
+    return f'label_replace({expr}, "service", "(all others)", "service", "")'
 
 
 def share(part: str, whole: str) -> str:
@@ -88,7 +94,7 @@ def envoy_seconds(which: float, histogram: str, by: str, where: str = "") -> str
     marked = of(histogram + "_bucket", f"{where}, {_MILLISECONDS}" if where else _MILLISECONDS)
     in_ms = f"histogram_quantile({which}, sum by (le, {by}) ({buckets} and ignoring (le) {marked})) / 1000"
     in_s = f"histogram_quantile({which}, sum by (le, {by}) ({buckets} unless ignoring (le) {marked}))"
-    return f"{in_ms} or {in_s}"
+    return f"({in_ms} >= 0) or ({in_s} >= 0)"
 
 
 # ---- Linkerd 1 and Namerd ----

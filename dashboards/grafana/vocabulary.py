@@ -38,12 +38,15 @@ GREEN, YELLOW, RED, BLUE, GREY = "green", "#EAB839", "red", "blue", "#8e8e8e"
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """exemplar: also ask for exemplars, the dots that lead to a trace. right: on the right axis, in that unit."""
+    """exemplar: also ask for exemplars, the dots that lead to a trace. right: on the right axis, in that unit. unit, steps: of this
+    figure, where its panel has several."""
 
     expr: str
     legend: str = ""
     exemplar: bool = False
     right: str = ""
+    unit: str = ""
+    steps: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Panel:
     height: int
     steps: tuple = ()  # thresholds: ((0, GREEN), (0.05, RED))
     links: tuple[tuple[str, str], ...] = ()  # title, where to
+    instant: bool = False  # only how it is now
     repeat: str = ""  # one such panel for each value of this variable
 
 
@@ -175,7 +179,7 @@ def graph(
             _draw_band(made, band, flat)
         return made
 
-    return Panel(title, unit, description, tuple(flat), kind, width, height, steps, links, repeat)
+    return Panel(title, unit, description, tuple(flat), kind, width, height, steps, links, repeat=repeat)
 
 
 def _draw_band(made: timeseries.Panel, band: Band, flat: list[Query]):
@@ -216,19 +220,22 @@ def number(
             stat.Panel()
             .color_mode(shape.BigValueColorMode.BACKGROUND if words else shape.BigValueColorMode.VALUE)
             .graph_mode(shape.BigValueGraphMode.AREA if sparkline and not words else shape.BigValueGraphMode.NONE)
-            .text_mode(shape.BigValueTextMode.VALUE_AND_NAME if len(queries) > 1 else shape.BigValueTextMode.VALUE)
+            .text_mode(shape.BigValueTextMode.VALUE_AND_NAME if queries[0].legend else shape.BigValueTextMode.VALUE)
             .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
             .no_value(none)
         )
         if words:
             made.mappings(_mappings(words))
         for at, query in enumerate(queries):
-            if query.right:
-                made.override_by_query(letter(at), [model.DynamicConfigValue("unit", query.right)])
+            own = [model.DynamicConfigValue("unit", query.unit)] if query.unit else []
+            if query.steps:
+                own.append(model.DynamicConfigValue("thresholds", _steps(query.steps)))
+            if own:
+                made.override_by_query(letter(at), own)
         return made
 
     thresholds = tuple((word.begin if at else None, word.color) for at, word in enumerate(words)) or steps
-    return Panel(title, unit, description, queries, kind, width, height, thresholds, links)
+    return Panel(title, unit, description, queries, kind, width, height, thresholds, links, instant=bool(words))
 
 
 def _mappings(words: Sequence[Words]) -> list:
@@ -273,7 +280,7 @@ def rows_of(
             made.override_by_name(column.title, _cell(column))
         return made
 
-    return Panel(title, unit, description, queries, kind, width, height)
+    return Panel(title, unit, description, queries, kind, width, height, instant=True)
 
 
 def _field(column: Column, queries: int) -> str:
@@ -289,10 +296,13 @@ def _cell(column: Column) -> list:
     if column.link:
         out.append(model.DynamicConfigValue("links", [{"title": column.title, "url": column.link, "targetBlank": False}]))
     if column.steps:
-        steps = [{"value": value, "color": color} for value, color in column.steps]
-        out.append(model.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": steps}))
+        out.append(model.DynamicConfigValue("thresholds", _steps(column.steps)))
         out.append(model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
     return out
+
+
+def _steps(steps: Sequence) -> dict:
+    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]}
 
 
 def bars(
@@ -319,7 +329,7 @@ def bars(
             made.max(top)
         return made
 
-    return Panel(title, unit, description, queries, kind, width, height, steps)
+    return Panel(title, unit, description, queries, kind, width, height, steps, instant=True)
 
 
 def heat_map(title: str, unit: str, description: str, query: Query, width: int = 12, height: int = 9) -> Panel:
@@ -390,14 +400,13 @@ def _built(panel: Panel, next_: tuple[str, str], at: int, x: int, y: int):
     made.links([link(title, url) for title, url in (panel.links or (next_,))])
     if panel.repeat:
         made.repeat(panel.repeat).repeat_direction("h").max_per_row(COLUMNS // panel.width)
-    is_now = isinstance(made, table.Panel | bargauge.Panel)
     for number_, query in enumerate(panel.queries):
         target = prometheus.Dataquery().ref_id(letter(number_)).datasource(DATASOURCE).expr(query.expr).legend_format(query.legend)
         if isinstance(made, table.Panel):
             target.format(promql.PromQueryFormat.TABLE)
         elif isinstance(made, heatmap.Panel):
             target.format(promql.PromQueryFormat.HEATMAP)
-        if is_now:
+        if panel.instant:
             target.instant()
         else:
             target.range()
@@ -425,14 +434,15 @@ def _placed(board: Board, made: dashboard.Dashboard):
     at, y = 1, 0
     for row in board.rows:
         heading = dashboard.Row(row.title).id(at).collapsed(row.collapsed).grid_pos(model.GridPos(h=1, w=COLUMNS, x=0, y=y))
-        at, y, x, line = at + 1, y + 1, 0, 0
+        at, heading_y, y, x, line = at + 1, y, y + 1, 0, 0
         inside = []
         for panel in row.panels:
             if x + panel.width > COLUMNS:
                 x, y = 0, y + line
             inside.append(_built(panel, row.next, at, x, y))
             at, x, line = at + 1, x + panel.width, panel.height
-        y += line
+        # What a folded row keeps takes no room below it.
+        y = heading_y + 1 if row.collapsed else y + line
         if row.collapsed:
             for panel in inside:
                 heading.with_panel(panel)

@@ -48,20 +48,24 @@ def test_a_panel_says_what_it_is(case):
 @pytest.mark.parametrize("uid", boards())
 def test_panels_fill_the_grid(uid):
     """Each line is full and its panels equally high, so that nothing overlaps and no hole is left."""
-    heading, lines = None, {}
     board = boards()[uid]
     flat = [part for panel in board["panels"] for part in (panel, *(panel.get("panels") or ()))]
     assert len({panel["id"] for panel in flat}) == len(flat)
     titles = [panel["title"] for panel in panels(board)]
     assert len(set(titles)) == len(titles), "two panels of one name: empty.yml and people could not tell them apart"
-    for panel in flat:
-        at = panel["gridPos"]
+    assert board["panels"][0]["type"] == "row"
+    fills(board["panels"], 0)
+    for panel in board["panels"]:
         if panel["type"] == "row":
-            heading = panel
-            assert (at["x"], at["w"], at["h"]) == (0, COLUMNS, 1)
-        assert heading, "panels stand under a heading"
-        lines.setdefault(at["y"], []).append(panel)
-    end = 0
+            assert bool(panel.get("panels")) == panel["collapsed"]
+            fills(panel.get("panels") or [], panel["gridPos"]["y"] + 1)
+
+
+def fills(those: list[dict], begin: int):
+    lines: dict[int, list] = {}
+    for panel in those:
+        lines.setdefault(panel["gridPos"]["y"], []).append(panel)
+    end = begin
     for y, line in sorted(lines.items()):
         assert y == end, f"a hole or an overlap above {line[0]['title']}"
         assert len({panel["gridPos"]["h"] for panel in line}) == 1
@@ -214,7 +218,7 @@ def test_every_name_is_known(known):
     for one in expressions():
         found, rest = selectors(one.expr)
         assert found, one
-        rest = re.sub(r"(?:by|on|ignoring|group_left) ?\([^)]*\)|\[[^\]]*\]|offset \w+", " ", rest)
+        rest = re.sub(r'(?:by|on|ignoring|group_left) ?\([^)]*\)|\[[^\]]*\]|offset \w+|"[^"]*"', " ", rest)
         words = set(re.findall(r"\b[A-Za-z_:][\w:]*\b(?!\s*\()", rest))
         assert words <= FUNCTIONS, f"a name without matchers: {words - FUNCTIONS} in {one}"
         for name, matchers in found:
