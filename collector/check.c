@@ -192,6 +192,16 @@ static void warn_of_shadow(const struct weir_policy *shadow, const char *path) {
                 proxies->line);
 }
 
+static void warn_of_nobody(const struct weir_config *config, const struct weir_policy *policy) {
+    bool asked = config->grpc.listen.on || config->sampling_http.listen.on || config->datagram.listen.on;
+    const struct weir_proxies *proxies = weir_policy_proxies(policy);
+    if (proxies != NULL && !asked && config->render_count == 0)
+        fprintf(stderr,
+                "%s:%d: warning: proxies: nobody is told: neither receiver `grpc` nor `sampling` is on, and `render:` "
+                "has no file\n",
+                config->sampling.policy, proxies->line);
+}
+
 int weir_check(const char *path) {
     struct weir_error err = {0};
     struct weir_config *config = NULL;
@@ -239,6 +249,7 @@ int weir_check(const char *path) {
         if (shadow != NULL) weir_policy_remarks(shadow, receivers_on(config), warn, config->sampling.shadow);
         if (shadow != NULL) warn_of_shadow(shadow, config->sampling.shadow);
         if (canary != NULL) weir_policy_remarks(canary, receivers_on(config), warn, config->sampling.canary_policy);
+        warn_of_nobody(config, policy);
         const struct weir_keep *keep = weir_policy_keep_part(policy);
         print_bytes(weir_config_memory(config, lanes) + (keep != NULL ? keep->memory_bytes : 0), "all bounds together");
     }

@@ -323,6 +323,10 @@ def test_check_says_what_proxies_would_be_told(tmp_path):
         ["all", "together         may cost 2000 spans/s, 1 % of a core of each proxy"],
     ]
     assert done.stderr == (f"{policy}:5: warning: min_traces_per_second: has no effect: a rate of 0 is never raised\n")
+    policy.write_text("proxies:\n  default: { rate: 1% }\n")
+    assert cli("check", "-c", config).stderr == ""
+    config.write_text("receivers: { zipkin: {} }\nsampling: { policy: sampling.yaml }\n")
+    assert f"{policy}:1: warning: proxies: nobody is told" in cli("check", "-c", config).stderr
     policy.write_text("proxies:\n  default: { min_traces_per_second: 1 }\n")
     done = cli("check", "-c", config, status=1)
     assert done.stderr == (f"{policy}:2: default: has no rate, and there is no budget that would work one out\n")
