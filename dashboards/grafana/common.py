@@ -4,26 +4,35 @@ from .series import of
 from .vocabulary import choice, datasource, text
 
 OVERVIEW, SERVICE, PROXIES, SAMPLING, SELF = "weir-overview", "weir-service", "weir-proxies", "weir-sampling", "weir-self"
-KEPT = "${__url_time_range}&${datasource:queryparam}&${cluster:queryparam}&${job:queryparam}&${instance:queryparam}"
+KEPT = "${__url_time_range}&${datasource:queryparam}&${cluster:queryparam}"
+WEIRS = "${job:queryparam}&${instance:queryparam}"
 
 
-def address(uid: str, more: str = "") -> str:
-    """Another dashboard, with the same time and the same source."""
-    return f"/d/{uid}?{KEPT}{'&' + more if more else ''}"
+def address(uid: str, *more: str) -> str:
+    """Another dashboard, with the same time, source and cluster. Jobs are Weirs on all but *Proxies*, which has those of proxies too:
+    they are not taken from there nor to there."""
+    return f"/d/{uid}?{'&'.join((KEPT, *more))}"
 
 
 def service_by(field: str) -> str:
-    return address(SERVICE, f"var-service={field}")
+    return address(SERVICE, WEIRS, f"var-service={field}")
 
 
-TO_OVERVIEW = ("Mesh overview", address(OVERVIEW))
+def traces(more: str = "") -> str:
+    """Zipkin's page of traces, of the dashboard's time. It reads a named lookback (15m) only beside an endTs."""
+    return f"${{zipkin}}/zipkin/?lookback=range&startTs=${{__from}}&endTs=${{__to}}&limit=20{'&' + more if more else ''}"
+
+
+TO_OVERVIEW = ("Mesh overview", address(OVERVIEW, WEIRS))
 TO_PROXIES = ("Proxies", address(PROXIES))
-TO_SAMPLING = ("Tracing cost and sampling", address(SAMPLING))
-TO_SELF = ("Weir itself", address(SELF))
-TO_TRACES = ("Traces in Zipkin", "${zipkin}/zipkin/?lookback=15m")
+TO_SAMPLING = ("Tracing cost and sampling", address(SAMPLING, WEIRS))
+TO_SELF = ("Weir itself", address(SELF, WEIRS))
+FROM_PROXIES_TO_OVERVIEW = (TO_OVERVIEW[0], address(OVERVIEW))
+FROM_PROXIES_TO_SAMPLING = (TO_SAMPLING[0], address(SAMPLING))
+TO_TRACES = ("Traces in Zipkin", traces())
 ON_SERVICE_LINE = (
-    ("Open the service", service_by("${__field.labels.service}")),
-    ("Its traces in Zipkin", "${zipkin}/zipkin/?serviceName=${__field.labels.service}&lookback=15m"),
+    ("Open the service", service_by("${__field.labels.service:percentencode}")),
+    ("Its traces in Zipkin", traces("serviceName=${__field.labels.service:percentencode}")),
 )
 
 CLUSTER = choice("cluster", "Cluster", 'label_values(up{job!=""}, cluster)', every=".*")

@@ -1,6 +1,6 @@
 """Weir itself: does the ledger balance, what comes in, what is lost, how full is it, what do back ends do."""
 
-from .common import EVENTS, SELF, TO_OVERVIEW, TO_SAMPLING, ZIPKIN, sources
+from .common import EVENTS, SELF, TO_OVERVIEW, TO_SAMPLING, TO_TRACES, ZIPKIN, sources
 from .series import lately, now, of, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Query, Row, Unit, Words, bars, graph, number
 
@@ -354,6 +354,6 @@ board = Board(
     "Whether every span is accounted for, what comes in, what is lost, how full Weir is, and what its back ends do.",
     (figures, ledger, intake, memory, exporters, cost),
     variables=(*sources("weir_build_info"), ZIPKIN),
-    links=(("Zipkin", "${zipkin}/zipkin/"),),
+    links=(TO_TRACES,),
     annotations=EVENTS,
 )

@@ -36,6 +36,8 @@ LOST = " + ".join(
 CAME = " + ".join(
     (lately("weir_spans_received_total"), lately("weir_points_received_total"), lately("weir_datagrams_received_total"))
 )
+# Prometheus cannot scrape a Weir that it could scrape within the last hour.
+DOWN = f"count({of('up')} == 0 and on (job, instance) max_over_time({of('weir_build_info')}[1h]))"
 WRITTEN = "weir_(zipkin_body|kafka_message|otlp_body|file_written)_bytes_total"
 
 answers = Row(
@@ -57,11 +59,16 @@ answers = Row(
             "Is telemetry complete?",
             Unit.RATIO,
             "Share of spans, metrics and datagrams that came in the last five minutes and were refused, dropped or lost, "
-            "for whatever reason. What sampling leaves out on purpose is no loss.",
-            Query(f"({LOST}) / (({CAME} + {LOST}) > 0)", "of what came"),
+            "for whatever reason; or that a Weir cannot be scraped. What sampling leaves out on purpose is no loss.",
+            Query(f"(1 + {DOWN}) or ({LOST}) / (({CAME} + {LOST}) > 0)", "of what came"),
             width=8,
             height=5,
-            words=(Words(0, "Complete", GREEN), Words(1e-9, "A little is lost", YELLOW), Words(0.001, "Telemetry is lost", RED)),
+            words=(
+                Words(0, "Complete", GREEN),
+                Words(1e-9, "A little is lost", YELLOW),
+                Words(0.001, "Telemetry is lost", RED),
+                Words(2, "A Weir is down", RED),
+            ),
             none="No Weir is scraped, or nothing came",
         ),
         number(
@@ -128,7 +135,7 @@ services = Row(
                 f"({requests}) / ({rate(CALLS, 'service', THESE).replace('[$__rate_interval]', '[$__rate_interval] offset 1h')}) - 1"
             ),
             columns=(
-                Column("service", "Service", link=service_by("${__data.fields.Service}")),
+                Column("service", "Service", link=service_by("${__data.fields.Service:percentencode}")),
                 Column("A", "Requests", Unit.REQUESTS),
                 Column("B", "Success", Unit.RATIO, steps=SUCCESS_STEPS),
                 Column("C", "p50", Unit.SECONDS),
@@ -181,8 +188,8 @@ calls = Row(
             Query(share(edge_failed, edge_requests)),
             Query(quantile(0.95, "traces_service_graph_request_server_seconds", EDGE, GRAPH)),
             columns=(
-                Column("client", "Client", link=service_by("${__data.fields.Client}")),
-                Column("server", "Server", link=service_by("${__data.fields.Server}")),
+                Column("client", "Client", link=service_by("${__data.fields.Client:percentencode}")),
+                Column("server", "Server", link=service_by("${__data.fields.Server:percentencode}")),
                 Column("A", "Calls", Unit.REQUESTS),
                 Column("B", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
                 Column("C", "p95 at the server", Unit.SECONDS),
@@ -196,7 +203,7 @@ calls = Row(
             "The ten operations with the most failing requests a second.",
             Query(f"topk(10, {rate(CALLS, 'service, span_name', f'{THESE}, {FAILED}')} > 0)"),
             columns=(
-                Column("service", "Service", link=service_by("${__data.fields.Service}")),
+                Column("service", "Service", link=service_by("${__data.fields.Service:percentencode}")),
                 Column("span_name", "Operation"),
                 Column("A", "Failing requests", Unit.REQUESTS),
             ),
@@ -261,6 +268,6 @@ board = Board(
         choice("service", "Service", f"label_values({of(CALLS)}, service)"),
         ZIPKIN,
     ),
-    links=(("Zipkin", "${zipkin}/zipkin/"),),
+    links=(TO_TRACES,),
     annotations=EVENTS,
 )

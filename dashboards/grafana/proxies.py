@@ -1,6 +1,6 @@
 """Proxies: Envoy, by way of Weir or scraped; Linkerd 1 and Namerd; Linkerd 2. Traffic and discovery on one time axis."""
 
-from .common import EVENTS, PROXIES, TO_OVERVIEW, TO_SAMPLING, ZIPKIN, sources
+from .common import EVENTS, FROM_PROXIES_TO_OVERVIEW, FROM_PROXIES_TO_SAMPLING, PROXIES, TO_TRACES, ZIPKIN, sources
 from .series import envoy, envoy_seconds, named, now, of, or_zero, quantile, rate, share, window
 from .vocabulary import GREEN, RED, YELLOW, Board, Query, Row, Unit, bars, graph, number, text
 
@@ -22,7 +22,7 @@ def namerd_answers(what: str, how: str) -> str:
 
 figures = Row(
     "All proxies together",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         number(
             "Envoys", Unit.COUNT, "Envoys that say that they live.", Query(f"count({of('envoy_server_live')} > 0)"), none="none"
@@ -74,7 +74,7 @@ figures = Row(
 
 together = Row(
     "Traffic and discovery on one axis",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Failing requests against failing discovery",
@@ -95,7 +95,7 @@ together = Row(
         graph(
             "Mesh against direct path",
             Unit.SECONDS,
-            "One quantile of the same timer on several paths, told apart by a label: choose timer and label above. Upstreams of one Envoy, or a timer of the "
+            "One quantile of the same timer on several paths, told apart by a label: choose timer, label and quantile above. Upstreams of one Envoy, or a timer of the "
             "application's own with a tag such as path:mesh and path:direct.",
             Query(envoy_seconds("${quantile}", "${timer}", "${path_label}"), "{{${path_label}}}"),
             width=12,
@@ -106,7 +106,7 @@ together = Row(
 
 envoy_traffic = Row(
     "Envoy: traffic",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Answers by class",
@@ -167,7 +167,7 @@ envoy_traffic = Row(
 
 envoy_pools = Row(
     "Envoy: connections, pools, discovery",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Envoy: connections",
@@ -242,7 +242,7 @@ envoy_pools = Row(
             "By Envoy's OpenTelemetry tracer. What is dropped there never comes to Weir, and no Weir can count it.",
             Query(envoy("envoy_tracing_opentelemetry_spans_sent", "job"), "sent"),
             Query(envoy("envoy_tracing_opentelemetry_spans_dropped", "job"), "dropped"),
-            links=(TO_SAMPLING,),
+            links=(FROM_PROXIES_TO_SAMPLING,),
         ),
         graph(
             "Requests that Envoys chose to trace",
@@ -252,7 +252,7 @@ envoy_pools = Row(
                 f"{envoy('envoy_http_tracing_random_sampling', PROXY)} / ({envoy('envoy_http_downstream_rq_xx', PROXY)} > 0)",
                 "{{instance}} {{source}}",
             ),
-            links=(TO_SAMPLING,),
+            links=(FROM_PROXIES_TO_SAMPLING,),
         ),
     ),
     collapsed=True,
@@ -261,7 +261,7 @@ envoy_pools = Row(
 LAST_MINUTE = " Of the last minute, as Linkerd keeps it; nothing stands here when nobody called."
 linkerd = Row(
     "Linkerd 1: traffic (scraped from /admin/metrics/prometheus)",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Linkerd: requests by router",
@@ -311,7 +311,7 @@ linkerd = Row(
 
 linkerd_pools = Row(
     "Linkerd 1: connections, pools, retries, failure accrual",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Linkerd: connections",
@@ -371,7 +371,7 @@ linkerd_pools = Row(
 CACHES = ("path", "tree", "bound", "client")
 namerd = Row(
     "Linkerd 1 and Namerd: bindings and discovery",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Bind cache: misses",
@@ -451,7 +451,7 @@ namerd = Row(
 DIRECTION = "direction"
 linkerd2 = Row(
     "Linkerd 2",
-    TO_OVERVIEW,
+    FROM_PROXIES_TO_OVERVIEW,
     (
         graph(
             "Linkerd 2: requests",
@@ -495,6 +495,6 @@ board = Board(
         text("quantile", "Quantile", "0.95", "Mesh against direct path: which quantile."),
         ZIPKIN,
     ),
-    links=(("Zipkin", "${zipkin}/zipkin/"),),
+    links=(TO_TRACES,),
     annotations=EVENTS,
 )

@@ -1,6 +1,6 @@
 """Tracing cost and sampling: what comes, what is kept, at which rates, what it costs, and how sure the estimates are."""
 
-from .common import EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, ZIPKIN, sources
+from .common import EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, TO_TRACES, ZIPKIN, sources
 from .series import OF_SERVICE, SPAN_SERIES, envoy, lately, now, of, off_by, others, per_second, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Column, Query, Row, Unit, choice, graph, number, rows_of
 
@@ -295,6 +295,6 @@ board = Board(
     "What tracing costs, which rates are in force, what each rule keeps, and how sure the estimates are.",
     (figures, where_spans_go, by_service, followers, tail, sure),
     variables=(*sources("weir_build_info"), choice("service", "Service", f"label_values({of(CALLS)}, service)"), ZIPKIN),
-    links=(("Zipkin", "${zipkin}/zipkin/"),),
+    links=(TO_TRACES,),
     annotations=EVENTS,
 )

@@ -1,6 +1,6 @@
 """One service: rate, errors and duration by operation, with what sampling leaves uncertain, and its calls in and out."""
 
-from .common import EVENTS, SERVICE, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources
+from .common import EVENTS, SERVICE, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources, traces
 from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, or_zero, per_second, quantile, rate, share
 from .vocabulary import GREEN, RED, YELLOW, Band, Board, Column, Query, Row, Unit, choice, graph, heat_map, number, rows_of, text
 
@@ -9,9 +9,10 @@ VARIANCE = "weir_spanmetrics_calls_variance_total"
 LATENCY = "traces_spanmetrics_latency"
 IT = 'service="$service"'
 THESE = f'{IT}, {SERVED}, span_name=~"$operation"'
-TRACES = ("Its traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&lookback=15m")
-SLOW = ("Slow traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&minDuration=500000&lookback=15m")
-BROKEN = ("Failed traces in Zipkin", "${zipkin}/zipkin/?serviceName=${service}&annotationQuery=error&lookback=15m")
+OF_IT = "serviceName=${service:percentencode}"
+TRACES = ("Its traces in Zipkin", traces(OF_IT))
+SLOW = ("Slow traces in Zipkin", traces(f"{OF_IT}&minDuration=500ms"))
+BROKEN = ("Failed traces in Zipkin", traces(f"{OF_IT}&annotationQuery=error"))
 
 
 def banded(name: str, of_them: str = "") -> Band:
@@ -112,7 +113,11 @@ red = Row(
             Query(share(rate(CALLS, "span_name", f"{THESE}, {FAILED}"), rate(CALLS, "span_name", THESE))),
             *(Query(quantile(which, LATENCY, "span_name", THESE)) for which in (0.5, 0.95, 0.99)),
             columns=(
-                Column("span_name", "Operation", link=service_by("${service}&var-operation=${__data.fields.Operation}")),
+                Column(
+                    "span_name",
+                    "Operation",
+                    link=service_by("${service:percentencode}&var-operation=${__data.fields.Operation:percentencode}"),
+                ),
                 Column("A", "Requests", Unit.REQUESTS),
                 Column("B", "plus or minus", Unit.REQUESTS),
                 Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
@@ -167,7 +172,7 @@ def edges(title: str, description: str, other: str, where: str):
         Query(share(failed, requests)),
         Query(quantile(0.95, "traces_service_graph_request_client_seconds", other, where)),
         columns=(
-            Column(other, other.capitalize(), link=service_by(f"${{__data.fields.{other.capitalize()}}}")),
+            Column(other, other.capitalize(), link=service_by(f"${{__data.fields.{other.capitalize()}:percentencode}}")),
             Column("A", "Calls", Unit.REQUESTS),
             Column("B", "plus or minus", Unit.REQUESTS),
             Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),

@@ -87,7 +87,7 @@ def test_dashboards_lead_to_each_other(uid):
     assert board["tags"] == ["weir"]
     assert [mark["name"] for mark in board["annotations"]["list"]] == ["reload", "restart", "policy change"]
     asked = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"])))
-    built_in = {"__rate_interval", "__url_time_range", "__data", "__field", "__value"}
+    built_in = {"__rate_interval", "__url_time_range", "__from", "__to", "__data", "__field", "__value"}
     assert asked <= {*names, *built_in}
     leads_to = set(re.findall(r"/d/([\w-]+)", json.dumps(board)))
     assert leads_to <= set(boards()), "a link to a dashboard that is not there"
