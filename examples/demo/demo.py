@@ -249,7 +249,8 @@ def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
     if stay:
         show_trace(weir.cat())
         show_files(weir)
-        print(f"\n  Running. Send more: curl 127.0.0.1:{mesh.front.port}/orders/fail/1    End: Ctrl-C", flush=True)
+        print(f"\n  Running. Send more: curl 127.0.0.1:{mesh.front.port}/orders/fail/1    End: Ctrl-C")
+        print(f"  What the Envoys are told, and why: build/weir policy show --from {weir.url('')}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
         print()
