@@ -293,7 +293,9 @@ def test_rules_are_of_series_that_there_are(steering, tmp_path):
     wait_until(lambda: "weir_sampling_estimate_ratio{" in one.own().text, "an estimate", timeout=20)
     page = one.own().text
     rules = re.sub(
-        r"(?m)^\s*(#.*|- record: .*|- alert: .*|summary: .*|runbook_url: .*)$", "", (ROOT / "dashboards/rules/policy.yml").read_text()
+        r"(?m)^\s*(#.*|- record: .*|- alert: .*|summary: .*|runbook_url: .*)$",
+        "",
+        (ROOT / "dashboards/rules/policy.yml").read_text(),
     )
     asked = {name for name in re.findall(r"(?<![\w:])weir_[a-z_]+(?![\w:])", rules) if not name.startswith("weir_policy_alerts")}
     asked -= {"weir_policy_costs", "weir_policy_floors"}

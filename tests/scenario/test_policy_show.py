@@ -114,7 +114,10 @@ proxies:
   poll_interval: 1s
   default: {{ rate: 0 }}
   services:
-    edge: {{ rate: {edge}, envoy: {{ min_flush_spans: 50, flush_interval: 300ms }} }}
+    edge:
+      rate: {edge}
+      envoy: {{ min_flush_spans: 50, flush_interval: 300ms }}
+      exact: envoy_http_downstream_rq_total{{envoy_http_conn_manager_prefix="edge"}}
     behind: {{ rate: {behind} }}
     shop: {{ rate: {shop}, operations: {{ "GET /health": {{ rate: 0 }} }} }}
 """
@@ -145,6 +148,10 @@ def test_all_follow_the_file_and_the_numbers_stay_true(start, weir, tmp_path):
     after = scene.run(8)
     after.true_since(during)
     after.at_rate_since(during, edge=0.1)
+    own = scene.weir.own()
+    ratio, error = (own.value(f"weir_sampling_estimate_{what}", service="edge") for what in ("ratio", "error_ratio"))
+    print(f"edge: its counter by DogStatsD times {ratio:.3f}, error {error:.3f}")
+    assert 0 < error < 0.2 and abs(ratio - 1) <= 5 * error
 
     assert sdk.stop() == 0
     made, sampled = sdk.lines()[-1]
