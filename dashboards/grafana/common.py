@@ -1,7 +1,13 @@
 """What all dashboards share: variables, marks of events, addresses of each other."""
 
 from .series import of
-from .vocabulary import choice, datasource, text
+from .vocabulary import GREEN, RED, YELLOW, choice, datasource, text
+
+# From when on a figure is worth a look, and when it is bad; the same on all dashboards.
+FAILING = ((None, GREEN), (0.01, YELLOW), (0.05, RED))
+SUCCEEDING = ((None, RED), (0.95, YELLOW), (0.99, GREEN))
+ANY_IS_BAD = ((None, GREEN), (1, RED))
+ANY_IS_ODD = ((None, GREEN), (1, YELLOW))
 
 OVERVIEW, SERVICE, PROXIES, SAMPLING, SELF = "weir-overview", "weir-service", "weir-proxies", "weir-sampling", "weir-self"
 KEPT = "${__url_time_range}&${datasource:queryparam}&${cluster:queryparam}"

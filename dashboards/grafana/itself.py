@@ -1,6 +1,6 @@
 """Weir itself: does the ledger balance, what comes in, what is lost, how full is it, what do back ends do."""
 
-from .common import EVENTS, SELF, TO_OVERVIEW, TO_SAMPLING, TO_TRACES, ZIPKIN, sources
+from .common import ANY_IS_BAD, ANY_IS_ODD, EVENTS, SELF, TO_OVERVIEW, TO_SAMPLING, TO_TRACES, ZIPKIN, sources
 from .series import lately, now, of, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Query, Row, Unit, Words, bars, graph, number
 
@@ -24,21 +24,21 @@ figures = Row(
             Unit.COUNT,
             "Spans dropped for any reason but sampling.",
             Query(lately("weir_spans_dropped_total", where=LOSSES)),
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_BAD,
         ),
         number(
             "Refused in five minutes",
             Unit.COUNT,
             "Spans that a receiver did not accept: senders were told, and may send them again.",
             Query(lately("weir_spans_refused_total")),
-            steps=((None, GREEN), (1, YELLOW)),
+            steps=ANY_IS_ODD,
         ),
         number(
             "Back ends away",
             Unit.COUNT,
             "Exporters whose queue waits since the back end failed.",
             Query(now("weir_exporter_paused")),
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_BAD,
         ),
         number(
             "Configuration",

@@ -1,6 +1,19 @@
 """Mesh overview: is the mesh healthy, is telemetry complete, what does tracing cost; then which service, which call, which proxy."""
 
-from .common import EVENTS, ON_SERVICE_LINE, OVERVIEW, TO_PROXIES, TO_SAMPLING, TO_SELF, TO_TRACES, ZIPKIN, service_by, sources
+from .common import (
+    EVENTS,
+    FAILING,
+    ON_SERVICE_LINE,
+    OVERVIEW,
+    SUCCEEDING,
+    TO_PROXIES,
+    TO_SAMPLING,
+    TO_SELF,
+    TO_TRACES,
+    ZIPKIN,
+    service_by,
+    sources,
+)
 from .series import FAILED, OF_SERVICE, SERVED, envoy, lately, named, now, of, quantile, rate, share
 from .vocabulary import (
     GREEN,
@@ -104,7 +117,7 @@ figures = Row(
             Unit.RATIO,
             "Share of requests without an error, as `success:` of Weir's configuration says what one is.",
             Query(f"1 - {share(rate(CALLS, where=f'{THESE}, {FAILED}'), rate(CALLS, where=THESE))}"),
-            steps=((None, RED), (0.95, YELLOW), (0.99, GREEN)),
+            steps=SUCCEEDING,
         ),
         *(
             number(
@@ -119,7 +132,6 @@ figures = Row(
     ),
 )
 
-SUCCESS_STEPS = ((None, RED), (0.95, YELLOW), (0.99, GREEN))
 services = Row(
     "Services: a click on a name opens it",
     TO_TRACES,
@@ -137,7 +149,7 @@ services = Row(
             columns=(
                 Column("service", "Service", link=service_by("${__data.fields.Service:percentencode}")),
                 Column("A", "Requests", Unit.REQUESTS),
-                Column("B", "Success", Unit.RATIO, steps=SUCCESS_STEPS),
+                Column("B", "Success", Unit.RATIO, steps=SUCCEEDING),
                 Column("C", "p50", Unit.SECONDS),
                 Column("D", "p95", Unit.SECONDS),
                 Column("E", "p99", Unit.SECONDS),
@@ -159,7 +171,7 @@ services = Row(
             Unit.RATIO,
             "Share of each service's requests that failed.",
             Query(failing, "{{service}}"),
-            steps=((None, GREEN), (0.01, YELLOW), (0.05, RED)),
+            steps=FAILING,
             on_line=ON_SERVICE_LINE,
         ),
         graph(
@@ -191,7 +203,7 @@ calls = Row(
                 Column("client", "Client", link=service_by("${__data.fields.Client:percentencode}")),
                 Column("server", "Server", link=service_by("${__data.fields.Server:percentencode}")),
                 Column("A", "Calls", Unit.REQUESTS),
-                Column("B", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
+                Column("B", "Failing", Unit.RATIO, steps=FAILING),
                 Column("C", "p95 at the server", Unit.SECONDS),
             ),
             width=14,

@@ -1,6 +1,16 @@
 """Proxies: Envoy, by way of Weir or scraped; Linkerd 1 and Namerd; Linkerd 2. Traffic and discovery on one time axis."""
 
-from .common import EVENTS, FROM_PROXIES_TO_OVERVIEW, FROM_PROXIES_TO_SAMPLING, PROXIES, TO_TRACES, ZIPKIN, sources
+from .common import (
+    ANY_IS_BAD,
+    EVENTS,
+    FAILING,
+    FROM_PROXIES_TO_OVERVIEW,
+    FROM_PROXIES_TO_SAMPLING,
+    PROXIES,
+    TO_TRACES,
+    ZIPKIN,
+    sources,
+)
 from .series import envoy, envoy_seconds, named, now, of, or_zero, quantile, rate, share, window
 from .vocabulary import GREEN, RED, YELLOW, Board, Query, Row, Unit, bars, graph, number, text
 
@@ -8,7 +18,6 @@ UPSTREAM = "envoy_cluster_name"
 # An Envoy that sends StatsD to Weir is known by `source` where the receiver has `source_label`; a scraped one by its instance.
 PROXY = "instance, source"
 ROUTER = "instance, rt"
-SHARE_STEPS = ((None, GREEN), (0.01, YELLOW), (0.05, RED))
 CLASS_5 = 'envoy_response_code_class="5"'
 
 
@@ -51,7 +60,7 @@ figures = Row(
                     f"sum({envoy('envoy_http_downstream_rq_xx', 'job')})",
                 )
             ),
-            steps=SHARE_STEPS,
+            steps=FAILING,
             none="no Envoy",
         ),
         number(
@@ -59,7 +68,7 @@ figures = Row(
             Unit.RATIO,
             "Share of the requests that Linkerd 1 served which did not succeed.",
             Query(f"1 - {rate('rt:server:success')} / ({rate('rt:server:requests')} > 0)"),
-            steps=SHARE_STEPS,
+            steps=FAILING,
             none="no traffic",
         ),
         number(
@@ -67,7 +76,7 @@ figures = Row(
             Unit.COUNT,
             "Proxies and Weirs that Prometheus cannot scrape.",
             Query(f"count({of('up')} == 0) or vector(0)"),
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_BAD,
         ),
     ),
 )
@@ -120,7 +129,7 @@ envoy_traffic = Row(
             Unit.RATIO,
             "Share of the answers of each upstream that are server errors.",
             Query(bad("envoy_cluster_upstream_rq_xx", UPSTREAM), "{{envoy_cluster_name}}"),
-            steps=SHARE_STEPS,
+            steps=FAILING,
         ),
         graph(
             "Upstreams: time to answer",
@@ -200,7 +209,7 @@ envoy_pools = Row(
                 )
                 for name, title in (("cx", "connections"), ("rq", "requests"), ("rq_pending", "waiting"), ("rq_retry", "retries"))
             ),
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_BAD,
         ),
         graph(
             "Requests that wait for a connection",
@@ -278,7 +287,7 @@ linkerd = Row(
                 f"1 - {rate('rt:service:success', 'rt, service')} / ({rate('rt:service:requests', 'rt, service')} > 0)",
                 "{{rt}} {{service}}",
             ),
-            steps=SHARE_STEPS,
+            steps=FAILING,
         ),
         graph(
             "Services: time to answer",
@@ -436,7 +445,7 @@ namerd = Row(
             Unit.RATIO,
             "Share of time that each process stands still to collect garbage.",
             Query(f"{rate('jvm:gc:msec', 'instance')} / 1000", "{{instance}}"),
-            steps=SHARE_STEPS,
+            steps=FAILING,
         ),
         bars(
             "Threads",

@@ -1,6 +1,6 @@
 """Tracing cost and sampling: what comes, what is kept, at which rates, what it costs, and how sure the estimates are."""
 
-from .common import EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, TO_TRACES, ZIPKIN, sources
+from .common import ANY_IS_ODD, EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, TO_TRACES, ZIPKIN, sources
 from .series import OF_SERVICE, SPAN_SERIES, envoy, lately, now, of, off_by, others, per_second, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Column, Query, Row, Unit, choice, graph, number, rows_of
 
@@ -50,7 +50,7 @@ figures = Row(
             Unit.COUNT,
             "Services whose rates are raised now since errors or slowness rose.",
             Query(f"sum({now('weir_policy_incident', 'service', TOLD, how='max')})"),
-            steps=((None, GREEN), (1, YELLOW)),
+            steps=ANY_IS_ODD,
             none="none",
         ),
     ),
@@ -168,7 +168,7 @@ followers = Row(
             Unit.COUNT,
             "1 while a rendered file, or whom its command tells, is not yet as the policy says. Minutes of it are worth a look.",
             Query(now("weir_policy_file_pending", "path", how="max"), "{{path}}"),
-            steps=((None, GREEN), (1, YELLOW)),
+            steps=ANY_IS_ODD,
         ),
     ),
 )

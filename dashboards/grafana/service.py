@@ -1,6 +1,6 @@
 """One service: rate, errors and duration by operation, with what sampling leaves uncertain, and its calls in and out."""
 
-from .common import EVENTS, SERVICE, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources, traces
+from .common import EVENTS, FAILING, SERVICE, SUCCEEDING, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources, traces
 from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, or_zero, per_second, quantile, rate, share
 from .vocabulary import GREEN, RED, YELLOW, Band, Board, Column, Query, Row, Unit, choice, graph, heat_map, number, rows_of, text
 
@@ -34,7 +34,7 @@ figures = Row(
             Unit.RATIO,
             "Share of its requests without an error.",
             Query(f"1 - {share(rate(CALLS, where=f'{THESE}, {FAILED}'), rate(CALLS, where=THESE))}"),
-            steps=((None, RED), (0.95, YELLOW), (0.99, GREEN)),
+            steps=SUCCEEDING,
             links=(BROKEN,),
         ),
         number(
@@ -120,7 +120,7 @@ red = Row(
                 ),
                 Column("A", "Requests", Unit.REQUESTS),
                 Column("B", "plus or minus", Unit.REQUESTS),
-                Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
+                Column("C", "Failing", Unit.RATIO, steps=FAILING),
                 Column("D", "p50", Unit.SECONDS),
                 Column("E", "p95", Unit.SECONDS),
                 Column("F", "p99", Unit.SECONDS),
@@ -175,7 +175,7 @@ def edges(title: str, description: str, other: str, where: str):
             Column(other, other.capitalize(), link=service_by(f"${{__data.fields.{other.capitalize()}:percentencode}}")),
             Column("A", "Calls", Unit.REQUESTS),
             Column("B", "plus or minus", Unit.REQUESTS),
-            Column("C", "Failing", Unit.RATIO, steps=((None, GREEN), (0.01, YELLOW), (0.05, RED))),
+            Column("C", "Failing", Unit.RATIO, steps=FAILING),
             Column("D", "p95 at the client", Unit.SECONDS),
         ),
         sort="Calls",

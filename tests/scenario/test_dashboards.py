@@ -10,6 +10,7 @@ import pytest
 from grafana.expressions import boards, expressions, may_be_empty, panels
 from harness import linkerd1
 from harness.certificates import Certificates
+from harness.net import wait_until
 from harness.process import ROOT
 from harness.prometheus import promtool
 from harness.weir import Weir
@@ -175,7 +176,8 @@ def known(tmp_path_factory) -> set[str]:
         extra=(
             f"sampling: {{ policy: {folder}/sampling.yaml }}\n"
             f"spool: {{ directory: {folder}/spool, durable: true }}\n"
-            f"drain_timeout: 1s\n"
+            "drain_timeout: 1s\n"
+            "aggregate: { edge_wait: 200ms }\n"
             f"render: [{{ for: otel-env, service: front, path: {folder}/front.env }}]"
         ),
         receivers={
@@ -188,9 +190,12 @@ def known(tmp_path_factory) -> set[str]:
         },
     ).start()
     try:
-        one.emit("--seed", 1, spans=2000)
+        one.emit("--seed", 1, "--sample", 0.5, spans=4000)  # spans that carry their weight wait for no other
         lines = (ROOT / "tests" / "data" / "envoy-live" / "dogstatsd.txt").read_text().split("\n")
         one.send_statsd(*("\n".join(lines[at : at + 20]) for at in range(0, len(lines), 20)))
+        # Spans are counted when their trace is known, calls when both sides came.
+        made = {"traces_spanmetrics_calls_total", "traces_service_graph_request_total", "envoy_http_downstream_rq_total"}
+        wait_until(lambda: made <= set(one.page().samples), "spans and StatsD to be counted", timeout=30)
         page = one.page()
     finally:
         one.stop()
