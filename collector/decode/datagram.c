@@ -30,6 +30,7 @@ enum field {
     COUNTERS,
     HISTOGRAMS,
     POLICY_VERSION,
+    ASK,
     PAD = 14,
     HMAC = 15,
     FIELDS
@@ -47,6 +48,7 @@ static const struct {
     [COUNTERS] = {"counters", WEIR_WIRE_BYTES},
     [HISTOGRAMS] = {"histograms", WEIR_WIRE_BYTES},
     [POLICY_VERSION] = {"policy_version", WEIR_WIRE_VARINT},
+    [ASK] = {"ask", WEIR_WIRE_BYTES},
     [PAD] = {"pad", WEIR_WIRE_BYTES},
     [HMAC] = {"hmac", WEIR_WIRE_BYTES},
 };
@@ -107,6 +109,30 @@ static const char *check_point(const struct weir_wire_field *point, bool histogr
     return why;
 }
 
+/* PolicyAsk. Of several the last counts, as of every field here. */
+static const char *read_ask(const struct weir_wire_field *ask, struct weir_datagram *datagram) {
+    const char *why = check_fields(ask->bytes, ask->value, "db");
+    if (why != NULL) return why;
+    struct weir_wire wire = datagram->ask = weir_wire_of(ask->bytes, ask->value);
+    struct weir_wire_field field;
+    datagram->nonce = 0;
+    while (weir_wire_next(&wire, &field)) {
+        if (field.number == 1) datagram->nonce = field.value;
+    }
+    return NULL;
+}
+
+bool weir_datagram_operation(struct weir_wire *ask, const uint8_t **name, size_t *size) {
+    struct weir_wire_field field;
+    while (weir_wire_next(ask, &field)) {
+        if (field.number != 2) continue;
+        *name = field.bytes;
+        *size = field.value;
+        return true;
+    }
+    return false;
+}
+
 enum weir_status weir_datagram_read(const uint8_t *bytes, size_t size, struct weir_datagram *datagram,
                                     struct weir_error *err) {
     struct weir_wire wire = weir_wire_of(bytes, size);
@@ -135,6 +161,7 @@ enum weir_status weir_datagram_read(const uint8_t *bytes, size_t size, struct we
             datagram->points++;
             break;
         case POLICY_VERSION: datagram->policy_version = field.value; break;
+        case ASK: why = read_ask(&field, datagram); break;
         case HMAC:
             if (field.value != WEIR_DATAGRAM_HMAC_BYTES) why = "does not have 16 bytes";
             datagram->hmac = field.bytes;
@@ -151,6 +178,10 @@ enum weir_status weir_datagram_read(const uint8_t *bytes, size_t size, struct we
                          WEIR_DATAGRAM_VERSION);
     if (datagram->sequence == 0) return broken(err, "sequence", "begins with 1", 0);
     return WEIR_OK;
+}
+
+void weir_datagram_sender(const struct weir_datagram *datagram, char out[WEIR_DATAGRAM_SENDER_BYTES]) {
+    snprintf(out, WEIR_DATAGRAM_SENDER_BYTES, "%016llx", (unsigned long long)datagram->sender);
 }
 
 /* ---- the decoder ---- */
@@ -216,18 +247,30 @@ static enum weir_status new_origin(struct weir_datagrams *datagrams, const struc
 }
 
 /* Datagrams of one sender follow each other, so mostly it is the resource of the one before, and was checked. */
+static enum weir_status know_origin(struct weir_datagrams *datagrams, const struct weir_datagram *datagram,
+                                    struct weir_otlp_counts *counts, struct weir_error *err) {
+    const struct weir_origin *last = datagrams->origin;
+    bool is_known = last != NULL && last->parts.resource_size == datagram->resource_size &&
+                    (datagram->resource_size == 0 ||
+                     memcmp(last->parts.resource, datagram->resource, datagram->resource_size) == 0);
+    return is_known ? WEIR_OK : new_origin(datagrams, datagram, counts, err);
+}
+
 static enum weir_status find_origin(struct weir_datagrams *datagrams, const struct weir_datagram *datagram,
                                     struct weir_batch *batch, uint16_t *index, struct weir_otlp_counts *counts,
                                     struct weir_error *err) {
-    const struct weir_origin *last = datagrams->origin;
-    if (last == NULL || last->parts.resource_size != datagram->resource_size ||
-        (datagram->resource_size > 0 &&
-         memcmp(last->parts.resource, datagram->resource, datagram->resource_size) != 0)) {
-        enum weir_status status = new_origin(datagrams, datagram, counts, err);
-        if (status != WEIR_OK) return status;
-    }
-    enum weir_status status = weir_batch_origin(batch, datagrams->origin, index);
+    enum weir_status status = know_origin(datagrams, datagram, counts, err);
+    if (status != WEIR_OK) return status;
+    status = weir_batch_origin(batch, datagrams->origin, index);
     return status == WEIR_OK ? WEIR_OK : weir_fail(err, WEIR_FULL, 0, true, "no room for a resource");
+}
+
+enum weir_status weir_datagrams_service(struct weir_datagrams *datagrams, const struct weir_datagram *datagram,
+                                        uint32_t *service, struct weir_error *err) {
+    struct weir_otlp_counts counts = {0}; /* repairs are counted with the spans that are stored with them */
+    enum weir_status status = know_origin(datagrams, datagram, &counts, err);
+    if (status == WEIR_OK) *service = datagrams->origin->service;
+    return status;
 }
 
 /* A span with a bad id is skipped, its neighbours are kept; of a broken one nobody knows where it ends. */

@@ -6,9 +6,10 @@
 #ifndef WEIR_DECODE_DATAGRAM_H
 #define WEIR_DECODE_DATAGRAM_H
 #include "collector/core/point.h"
+#include "collector/core/wire.h"
 #include "collector/decode/otlp.h"
 
-enum { WEIR_DATAGRAM_VERSION = 1, WEIR_DATAGRAM_HMAC_BYTES = 16 };
+enum { WEIR_DATAGRAM_VERSION = 1, WEIR_DATAGRAM_HMAC_BYTES = 16, WEIR_DATAGRAM_SENDER_BYTES = 17 };
 
 struct weir_datagram {
     const uint8_t *bytes;
@@ -20,6 +21,8 @@ struct weir_datagram {
     const uint8_t *spans_at, *spans_end; /* the fields from the first span to the last; others may stand between */
     const uint8_t *hmac;                 /* WEIR_DATAGRAM_HMAC_BYTES; NULL: not signed */
     size_t signed_size;                  /* what it signs: bytes[0 .. signed_size) */
+    struct weir_wire ask;                /* PolicyAsk, sound; `at` NULL: it asks nothing */
+    uint64_t nonce;                      /* of the ask */
 };
 
 /* WEIR_OK: the outline is sound, *datagram points into bytes.
@@ -27,6 +30,9 @@ struct weir_datagram {
  * WEIR_INVALID: broken; err->text names field and byte. In both *datagram is undefined. */
 enum weir_status weir_datagram_read(const uint8_t *bytes, size_t size, struct weir_datagram *datagram,
                                     struct weir_error *err);
+
+/* Its sender as it is called everywhere: 16 hex digits and NUL. */
+void weir_datagram_sender(const struct weir_datagram *datagram, char out[WEIR_DATAGRAM_SENDER_BYTES]);
 
 /* What one lane's decoder keeps between datagrams; one thread. */
 struct weir_datagrams;
@@ -40,6 +46,14 @@ void weir_datagrams_free(struct weir_datagrams *datagrams); /* accepts NULL */
 enum weir_status weir_datagrams_spans(struct weir_datagrams *datagrams, const struct weir_datagram *datagram,
                                       struct weir_batch *batch, struct weir_otlp_counts *counts,
                                       struct weir_error *err);
+
+/* The service that its spans are of, as their views have it: by the resource and the attribute rules. WEIR_INVALID: the
+ * resource is broken; WEIR_FULL: no memory. */
+enum weir_status weir_datagrams_service(struct weir_datagrams *datagrams, const struct weir_datagram *datagram,
+                                        uint32_t *service, struct weir_error *err);
+/* The next operation that is asked for, as it is to be told, not checked. `ask` begins as the datagram's. False: there
+ * is none any more. */
+bool weir_datagram_operation(struct weir_wire *ask, const uint8_t **name, size_t *size);
 
 struct weir_datagram_calls {
     void *self;

@@ -4,13 +4,12 @@
 #include "collector/core/log.h"
 #include "collector/core/networks.h"
 #include "collector/core/signature.h"
-#include "collector/receive/senders.h"
+#include "collector/receive/asks.h"
 #include "collector/receive/udp.h"
 #include "collector/sample/steering.h"
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,8 @@ enum { BATCH_BYTES = 256 * 1024, BATCH_BYTES_MIN = 4096 };
 /* A hole is counted lost between one and two of these after it was seen. What overtakes on a network does so within
  * milliseconds. */
 #define TICK_NS (500 * WEIR_MS)
+/* The board locks for all lanes, so a sender that goes on as before is said to follow so often. */
+#define FOLLOWS_NS (1 * WEIR_S)
 
 enum {
     LOST,
@@ -73,8 +74,9 @@ struct datagram_receiver {
     struct weir_senders *senders;
     struct weir_senders_counts told; /* of them, what the metrics have */
     struct weir_signer *signer;      /* NULL: no signature is asked for */
-    struct weir_networks allow;      /* count 0: all */
-    char last_from[64];              /* the address that was looked at last, and what was found */
+    struct weir_asks *asks;
+    struct weir_networks allow; /* count 0: all */
+    char last_from[64];         /* the address that was looked at last, and what was found */
     bool last_allowed;
     struct weir_udp *udp;
     struct weir_batch *batch; /* of the bulk; NULL: no spans yet */
@@ -127,6 +129,23 @@ static bool genuine(struct datagram_receiver *receiver, const struct weir_datagr
            weir_signer_verify(receiver->signer, datagram->bytes, datagram->signed_size, datagram->hmac);
 }
 
+/* It says which plan its sender follows. */
+static void note_followed(struct datagram_receiver *receiver, const struct weir_datagram *datagram, uint32_t service) {
+    struct weir_sender_note *note = weir_senders_note(receiver->senders);
+    uint64_t now_ns = weir_loop_now(receiver->loop);
+    if (receiver->steering == NULL || datagram->policy_version == 0) return;
+    if (note->version == datagram->policy_version && note->service == service &&
+        now_ns - note->followed_ns < FOLLOWS_NS)
+        return;
+    char id[WEIR_DATAGRAM_SENDER_BYTES];
+    weir_datagram_sender(datagram, id);
+    const struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, service};
+    weir_steering_follows(receiver->steering, &sender, datagram->policy_version);
+    note->version = datagram->policy_version;
+    note->service = service;
+    note->followed_ns = now_ns;
+}
+
 /* Its sender says by which plan these were decided: only of roots, whose decisions are its own. */
 static void weigh_by_version(struct datagram_receiver *receiver, const struct weir_datagram *datagram, uint64_t count) {
     struct weir_steering *steering = receiver->steering;
@@ -142,10 +161,7 @@ static void weigh_by_version(struct datagram_receiver *receiver, const struct we
         span->prior = prior;
         span->flags |= WEIR_SPAN_PRIOR_CHANGED | WEIR_SPAN_BY_POLICY;
     }
-    char id[17];
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)datagram->sender);
-    struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, batch->spans[first].service};
-    weir_steering_follows(steering, &sender, datagram->policy_version);
+    note_followed(receiver, datagram, batch->spans[first].service);
 }
 
 static enum weir_status take_spans(struct datagram_receiver *receiver, const struct weir_datagram *datagram,
@@ -188,6 +204,22 @@ static void take_points(struct datagram_receiver *receiver, const struct weir_da
         receiver->sink.points_rejected(receiver->sink.self, WEIR_RECEIVER_DATAGRAM, WEIR_POINT_MALFORMED, senseless);
 }
 
+static enum weir_status take_ask(struct datagram_receiver *receiver, const struct weir_datagram *datagram,
+                                 struct weir_error *err) {
+    uint8_t answer[WEIR_ASK_ANSWER_BYTES];
+    struct weir_ask ask = {
+        .datagram = datagram, .note = weir_senders_note(receiver->senders), .now_ns = weir_loop_now(receiver->loop)};
+    enum weir_status status = weir_datagrams_service(receiver->decoder, datagram, &ask.service, err);
+    if (status != WEIR_OK) {
+        weir_asks_count(receiver->asks, WEIR_ASK_FAILED);
+        return status;
+    }
+    note_followed(receiver, datagram, ask.service);
+    size_t size = weir_asks_answer(receiver->asks, &ask, answer);
+    if (size > 0) weir_asks_done(receiver->asks, &ask, weir_udp_answer(receiver->udp, answer, size));
+    return WEIR_OK;
+}
+
 /* The counters are what counts; whoever writes a sender wants to be told what is wrong with it. */
 static void refuse(struct datagram_receiver *receiver, uint32_t row, const char *reason) {
     static struct weir_log_limit limit;
@@ -210,6 +242,7 @@ static void take_datagram(void *self, const uint8_t *bytes, size_t size, const c
         return;
     }
     if (!genuine(receiver, &datagram)) {
+        if (datagram.ask.at != NULL) weir_asks_count(receiver->asks, WEIR_ASK_UNSIGNED);
         refuse(receiver, REFUSED_HMAC, datagram.hmac == NULL ? "not signed" : "signed by another key, or changed");
         return;
     }
@@ -219,7 +252,10 @@ static void take_datagram(void *self, const uint8_t *bytes, size_t size, const c
     case WEIR_SENDER_BEHIND: weir_count(receiver->set, REFUSED_BEHIND, 1); return;
     case WEIR_SENDER_DUPLICATE: return;
     }
-    if (take_spans(receiver, &datagram, &err) == WEIR_INVALID) {
+    status = take_spans(receiver, &datagram, &err);
+    /* After the spans: what they say of their sender comes before what it is told. */
+    if (datagram.ask.at != NULL && status != WEIR_INVALID) status = take_ask(receiver, &datagram, &err);
+    if (status == WEIR_INVALID) {
         refuse(receiver, REFUSED_MALFORMED, err.text);
         return;
     }
@@ -252,6 +288,7 @@ static void close_all(void *self) {
     weir_udp_close(receiver->udp);
     weir_batch_unref(receiver->batch);
     weir_senders_free(receiver->senders);
+    weir_asks_free(receiver->asks);
     weir_signer_close(receiver->signer);
     weir_datagrams_free(receiver->decoder);
     weir_otlp_free(receiver->otlp);
@@ -268,7 +305,7 @@ static void reload(void *self, const struct weir_config *config) {
     if (!weir_networks_parse(config->datagram.allow, &receiver->allow, why, sizeof why))
         receiver->allow = (struct weir_networks){.count = 1, .list = {{.prefix = 128}}};
     receiver->last_from[0] = 0;
-    weir_udp_want_sender(receiver->udp, receiver->allow.count > 0);
+    weir_udp_want_sender(receiver->udp, receiver->allow.count > 0 || receiver->steering != NULL);
 }
 
 static enum weir_status allocate(struct datagram_receiver *receiver, const struct weir_receiver_env *env,
@@ -282,8 +319,13 @@ static enum weir_status allocate(struct datagram_receiver *receiver, const struc
                                          weir_names_hash(env->names, unknown, sizeof unknown));
     if (receiver->set == NULL || receiver->decoder == NULL || receiver->senders == NULL)
         return weir_fail(err, WEIR_FULL, ENOMEM, false, "datagram: no memory");
-    if (config->datagram.hmac_key_file[0] == 0) return WEIR_OK;
-    return weir_signer_open(&receiver->signer, "receivers.datagram.hmac_key_file", config->datagram.hmac_key_file, err);
+    const char *key_file = config->datagram.hmac_key_file;
+    enum weir_status status = WEIR_OK;
+    if (key_file[0] != 0)
+        status = weir_signer_open(&receiver->signer, "receivers.datagram.hmac_key_file", key_file, err);
+    if (status != WEIR_OK) return status;
+    receiver->asks = weir_asks_new(env->steering, env->names, env->metrics, receiver->signer);
+    return receiver->asks != NULL ? WEIR_OK : weir_fail(err, WEIR_FULL, ENOMEM, false, "datagram: no memory");
 }
 
 static enum weir_status open_one(void **self, const struct weir_receiver_env *env, const struct weir_config *config,

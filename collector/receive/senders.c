@@ -1,5 +1,6 @@
 #include "collector/receive/senders.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct sender {
     uint64_t closed;         /* bit i: not heard, and counted lost or from before `first` */
     uint64_t ticked;         /* `highest` at the tick before */
     uint64_t heard_ns;
+    struct weir_sender_note note;
     uint32_t newer, older; /* in the line of who was heard when */
     uint32_t hash;
     uint32_t next_free; /* while it is nobody's */
@@ -215,6 +217,11 @@ enum weir_sender_verdict weir_senders_hear(struct weir_senders *senders, uint64_
     if (sequence <= sender->highest) return go_back(senders, sender, sequence);
     advance(senders, sender, sequence);
     return WEIR_SENDER_TAKE;
+}
+
+struct weir_sender_note *weir_senders_note(struct weir_senders *senders) {
+    assert(senders->list[NOBODY].older != NOBODY);
+    return &senders->list[senders->list[NOBODY].older].note;
 }
 
 uint64_t weir_senders_tick(struct weir_senders *senders, uint64_t now_ns, uint64_t tick_ns) {

@@ -27,6 +27,13 @@ struct weir_senders_counts {
     uint32_t senders; /* now */
 };
 
+/* What a receiver writes down of a sender, all 0 at first. */
+struct weir_sender_note {
+    uint64_t answered_ns;          /* its last ask that was answered; 0: none yet */
+    uint64_t version, followed_ns; /* the policy that it was last taken to follow, and when that was said */
+    uint32_t service;              /* likewise */
+};
+
 enum weir_sender_verdict {
     WEIR_SENDER_TAKE,
     WEIR_SENDER_DUPLICATE, /* it was taken before */
@@ -39,6 +46,8 @@ void weir_senders_set_expiry(struct weir_senders *senders, uint64_t expiry_ns);
 /* A datagram of `sender`, of the run that began at start_ns; sequence >= 1. */
 enum weir_sender_verdict weir_senders_hear(struct weir_senders *senders, uint64_t sender, uint64_t start_ns,
                                            uint64_t sequence, uint64_t now_ns);
+/* Of the sender that was heard last, until another is; somebody was heard. */
+struct weir_sender_note *weir_senders_note(struct weir_senders *senders);
 /* Counts the holes that were there at the tick before, and forgets who was silent for too long. Returns how long the
  * next tick may wait, at least tick_ns; 0: there is nobody to wait for. */
 uint64_t weir_senders_tick(struct weir_senders *senders, uint64_t now_ns, uint64_t tick_ns);

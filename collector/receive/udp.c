@@ -1,8 +1,9 @@
-#define _GNU_SOURCE 1 /* recvmmsg */
+#define _GNU_SOURCE 1 /* recvmmsg, in6_pktinfo */
 #include "collector/receive/udp.h"
 #include "collector/core/log.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <netdb.h>
@@ -43,6 +44,7 @@ struct weir_udp {
     const char *name;
     bool watched;
     bool want_sender;
+    const struct msghdr *given; /* whose datagrams are being given out; NULL: none */
     uint32_t datagram_bytes_max;
     uint32_t kernel_drops; /* scraper's thread: SK_MEMINFO_DROPS at the last scrape; wraps at 2^32 */
     struct sockaddr_storage last_sender;
@@ -52,8 +54,8 @@ struct weir_udp {
     struct iovec vectors[BULK];
     struct sockaddr_storage senders[BULK];
     union {
-        struct cmsghdr header; /* for its alignment */
-        uint8_t bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;                                                           /* for its alignment */
+        uint8_t bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))]; /* UDP_GRO, and where to */
     } controls[BULK];
 };
 
@@ -88,6 +90,17 @@ static void read_drops(struct weir_metric_set *set, void *self) {
     udp->kernel_drops = info[SK_MEMINFO_DROPS];
 }
 
+/* Of a socket that is bound to one address that one is known. ip(7), IP_PKTINFO; RFC 3542, 6.1. */
+static void ask_where_to(int fd, const struct sockaddr *bound) {
+    int on = 1;
+    const struct sockaddr_in *v4 = (const void *)bound;
+    const struct sockaddr_in6 *v6 = (const void *)bound;
+    if (bound->sa_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
+        setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+    if (bound->sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+        setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+}
+
 static enum weir_status bind_one(struct weir_udp *udp, const struct addrinfo *info, const struct weir_listen *listen,
                                  struct weir_error *err) {
     int on = 1;
@@ -99,6 +112,7 @@ static enum weir_status bind_one(struct weir_udp *udp, const struct addrinfo *in
     if (bind(udp->watch.fd, info->ai_addr, info->ai_addrlen) != 0) {
         return weir_fail(err, WEIR_IO, errno, false, "%s: bind %s port %u", udp->name, listen->host, listen->port);
     }
+    ask_where_to(udp->watch.fd, info->ai_addr);
     setsockopt(udp->watch.fd, SOL_UDP, UDP_GRO, &on, sizeof on); /* an older kernel says no and hands over one by one */
     return WEIR_OK;
 }
@@ -221,6 +235,50 @@ static size_t segment_size(struct msghdr *header) {
     return 0;
 }
 
+/* Room for one control message that says where an answer comes from. */
+union source {
+    struct cmsghdr header; /* for its alignment */
+    uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+static void put_source(struct msghdr *out, union source *source, const struct cmsghdr *like, const void *info,
+                       size_t size) {
+    source->header =
+        (struct cmsghdr){.cmsg_level = like->cmsg_level, .cmsg_type = like->cmsg_type, .cmsg_len = CMSG_LEN(size)};
+    memcpy(CMSG_DATA(&source->header), info, size);
+    out->msg_control = source->bytes;
+    out->msg_controllen = CMSG_SPACE(size);
+}
+
+/* The address that `in` was sent to becomes the one that `out` comes from. No interface is named: a peer that has to be
+ * reached by a certain one has it in its address. */
+static void take_source(const struct msghdr *in, struct msghdr *out, union source *source) {
+    struct msghdr walked = *in;
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(&walked); at != NULL; at = CMSG_NXTHDR(&walked, at)) {
+        if (at->cmsg_level == IPPROTO_IP && at->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(at), sizeof info);
+            info.ipi_ifindex = 0; /* ipi_spec_dst is the local address already */
+            put_source(out, source, at, &info, sizeof info);
+        } else if (at->cmsg_level == IPPROTO_IPV6 && at->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(at), sizeof info);
+            info.ipi6_ifindex = 0;
+            put_source(out, source, at, &info, sizeof info);
+        }
+    }
+}
+
+bool weir_udp_answer(struct weir_udp *udp, const uint8_t *bytes, size_t size) {
+    assert(udp->given != NULL && udp->want_sender);
+    union source source = {0};
+    struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    struct msghdr out = {
+        .msg_name = udp->given->msg_name, .msg_namelen = udp->given->msg_namelen, .msg_iov = &vector, .msg_iovlen = 1};
+    if (udp->given->msg_controllen > 0) take_source(udp->given, &out, &source);
+    return sendmsg(udp->watch.fd, &out, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+}
+
 /* Gives out the datagrams of one message. `size` is what was sent, also where the buffer was shorter (MSG_TRUNC). */
 static uint32_t give(struct weir_udp *udp, const uint8_t *bytes, size_t size, size_t segment, const char *from,
                      uint32_t *truncated) {
@@ -256,7 +314,9 @@ static int read_bulk(struct weir_udp *udp, uint32_t *datagrams, size_t *bytes) {
         struct msghdr *header = &udp->messages[i].msg_hdr;
         size_t size = udp->messages[i].msg_len, segment = header->msg_controllen == 0 ? 0 : segment_size(header);
         const char *from = udp->want_sender ? sender_text(udp, &udp->senders[i]) : "";
+        udp->given = header;
         given += give(udp, udp->vectors[i].iov_base, size, segment, from, &truncated);
+        udp->given = NULL;
         *bytes += size;
         header->msg_controllen = sizeof udp->controls[i].bytes; /* the kernel wrote over them */
         if (udp->want_sender) header->msg_namelen = sizeof udp->senders[i];

@@ -29,8 +29,11 @@ enum weir_status weir_udp_open(struct weir_udp **udp, const struct weir_receiver
                                const struct weir_udp_options *options, const struct weir_udp_calls *calls,
                                struct weir_error *err);
 enum weir_status weir_udp_start(struct weir_udp *udp, struct weir_error *err);
-/* Whether `from` is made out. */
+/* Whether `from` is made out, and senders can be answered. */
 void weir_udp_want_sender(struct weir_udp *udp, bool wanted);
+/* Answers the datagram that is being given out, to where it came from and from the address that it was sent to, without
+ * waiting. False: it was not sent, errno says why. */
+bool weir_udp_answer(struct weir_udp *udp, const uint8_t *bytes, size_t size);
 uint16_t weir_udp_port(const struct weir_udp *udp); /* the one bound, where the configuration said 0 */
 /* Takes what the kernel already holds (at most 64 MiB), then listens no more. */
 void weir_udp_stop(struct weir_udp *udp);

@@ -232,7 +232,7 @@ void weir_steering_told(struct weir_steering *steering, const struct weir_follow
     struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
     if (followed != NULL && follower->way == WEIR_FOLLOW_RTDS) {
         weir_followed_tell(followed, plan);
-    } else if (followed != NULL && plan != NULL) {
+    } else if (followed != NULL && plan != NULL && follower->way != WEIR_FOLLOW_DATAGRAM) {
         struct weir_taken taken = taken_of(followed, plan, now);
         take(steering, followed, &taken);
     }

@@ -67,7 +67,8 @@ struct weir_follower {
     const char *id; /* what it is known by: node.id; the address it asks from; the sender in hex */
     uint32_t service;
 };
-/* It was handed this (pushed, or fetched). A poller has taken it thereby. `plan` is of weir_steering_plan(). */
+/* It was handed this (pushed, or fetched). A poller has taken it thereby; an answer to a datagram may be lost, and its
+ * sender says itself what it follows (weir_steering_follows()). `plan` is of weir_steering_plan(). */
 void weir_steering_told(struct weir_steering *steering, const struct weir_follower *follower,
                         const struct weir_plan *plan);
 /* It confirms the version that it was told last; or refuses it. reason: its own words, or NULL for taken. */

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import hmac
 import pathlib
+import secrets
 import socket
 import subprocess
 import tempfile
@@ -28,16 +29,37 @@ def schema() -> dict:
     return message_factory.GetMessageClassesForFiles(["weir/v1/datagram.proto"], pool)
 
 
+class Answer:
+    """A PolicyAnswer, read by protobuf; where there is a key its signature has been checked."""
+
+    def __init__(self, body: bytes, source: tuple, key: bytes):
+        message = schema()["weir.v1.PolicyAnswer"].FromString(body)
+        self.size, self.source = len(body), source[:2]
+        assert message.version == 1
+        assert message.hmac == (hmac.digest(key, body[:-18], hashlib.sha256)[:16] if key else b"")
+        self.nonce, self.version = message.nonce, message.policy_version
+        self.rate = rate_of(message.threshold)
+        self.rates = [rate_of(threshold) for threshold in message.thresholds]
+
+
+def rate_of(threshold: int) -> float:
+    """The probability of a threshold of 56 bits."""
+    assert threshold <= 1 << 56
+    return ((1 << 56) - threshold) / (1 << 56)
+
+
 class Sender:
     """One sender of datagrams, with its sequence numbers. The port that it sends from stays."""
 
     def __init__(self, port: int, *, service: str = "cart", key: bytes = b"", sender: int = 7, host: str = "127.0.0.1"):
         self.to = (host, port)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.service, self.key, self.sender = service, key, sender
         self.start = time.time_ns()
         self.sequence = 0
         self.spans = 0
+        self.version = 0  # of the policy that it follows
+        self.nonce = 0  # of its last ask
 
     def restart(self):
         self.start += 1_000_000_000
@@ -75,6 +97,38 @@ class Sender:
     def send(self, *datagrams: bytes):
         for datagram in datagrams:
             self.socket.sendto(datagram, self.to)
+
+    def make_ask(self, *operations: str, nonce: int | None = None, size: int = 1200, spans: int = 0, **fields) -> bytes:
+        """The next datagram, asking what to sample; padded to this size. self.nonce is what an answer has to echo."""
+        self.nonce = secrets.randbits(64) | 1 if nonce is None else nonce
+        fields = {"policy_version": self.version, **fields, "ask": {"nonce": self.nonce, "operations": operations}}
+        sequence = fields.pop("sequence", None) or self.sequence + 1
+        bare = self.make(spans=spans, sequence=sequence, **fields)
+        left = size - len(bare)
+        self.sequence = max(self.sequence, sequence)
+        if left < 2:
+            return bare
+        pad = left - 2 if left < 130 else left - 3  # its key, and a length of one byte or two
+        self.spans -= spans
+        made = self.make(spans=spans, sequence=sequence, pad=bytes(pad), **fields)
+        assert abs(len(made) - size) <= 1
+        return made
+
+    def ask(self, *operations: str, **fields):
+        self.send(self.make_ask(*operations, **fields))
+
+    def hear(self, timeout: float = 5) -> "Answer | None":
+        """The next answer; None: there was none in that time."""
+        self.socket.settimeout(timeout)
+        try:
+            body, source = self.socket.recvfrom(65536)
+        except TimeoutError:
+            return None
+        return Answer(body, source, self.key)
+
+    def follow(self, answer: "Answer"):
+        assert answer.nonce == self.nonce
+        self.version = answer.version
 
     def close(self):
         self.socket.close()

@@ -1,0 +1,154 @@
+#include "collector/receive/asks.h"
+#include "collector/core/clock.h"
+#include "collector/core/operation.h"
+#include "collector/sample/policy.h"
+#include "collector/sample/steering.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* PolicyAnswer of datagram.proto */
+enum { VERSION = 1, NONCE, POLICY_VERSION, THRESHOLD, THRESHOLDS, HMAC = 15 };
+
+#define RESULT(result)                                                                                                 \
+    {                                                                                                                  \
+        "policy_asks_total", "result=\"" result "\"", WEIR_COUNTER,                                                    \
+            "Datagrams that asked what to sample, by what came of it."                                                 \
+    }
+static const struct weir_metric table[WEIR_ASK_RESULTS] = {
+    [WEIR_ASK_ANSWERED] = RESULT("answered"),   [WEIR_ASK_CURRENT] = RESULT("current"),
+    [WEIR_ASK_NO_POLICY] = RESULT("no_policy"), [WEIR_ASK_SHORT] = RESULT("short"),
+    [WEIR_ASK_NONCE] = RESULT("nonce"),         [WEIR_ASK_LIMITED] = RESULT("limited"),
+    [WEIR_ASK_UNSIGNED] = RESULT("unsigned"),   [WEIR_ASK_FAILED] = RESULT("failed"),
+};
+
+struct weir_asks {
+    struct weir_steering *steering;
+    const struct weir_names *names;
+    struct weir_metrics *metrics;
+    struct weir_metric_set *set;
+    struct weir_signer *signer;
+    double left;      /* answers that may go out now */
+    uint64_t left_ns; /* as of then */
+};
+
+struct weir_asks *weir_asks_new(struct weir_steering *steering, const struct weir_names *names,
+                                struct weir_metrics *metrics, struct weir_signer *signer) {
+    struct weir_asks *asks = calloc(1, sizeof *asks);
+    if (asks == NULL) return NULL;
+    *asks = (struct weir_asks){
+        .steering = steering, .names = names, .metrics = metrics, .signer = signer, .left = WEIR_ASK_BURST};
+    asks->set = weir_metrics_open(metrics, table, WEIR_ASK_RESULTS, NULL);
+    if (asks->set != NULL) return asks;
+    free(asks);
+    return NULL;
+}
+
+void weir_asks_free(struct weir_asks *asks) {
+    if (asks == NULL) return;
+    weir_metrics_close(asks->metrics, asks->set);
+    free(asks);
+}
+
+void weir_asks_count(struct weir_asks *asks, enum weir_ask_result result) {
+    weir_count(asks->set, result, 1);
+}
+
+/* ---- bounds ---- */
+
+static bool is_allowed(struct weir_asks *asks, const struct weir_ask *ask) {
+    double seconds = ask->now_ns > asks->left_ns ? (double)(ask->now_ns - asks->left_ns) / (double)WEIR_S : 0;
+    asks->left += seconds * WEIR_ASK_ANSWERS_S;
+    if (asks->left > WEIR_ASK_BURST) asks->left = WEIR_ASK_BURST;
+    asks->left_ns = ask->now_ns;
+    uint64_t before_ns = ask->note->answered_ns;
+    if (before_ns != 0 && ask->now_ns - before_ns < WEIR_ASK_GAP_MS * WEIR_MS) return false;
+    if (asks->left < 1) return false;
+    asks->left -= 1;
+    ask->note->answered_ns = ask->now_ns;
+    return true;
+}
+
+/* ---- what is answered ---- */
+
+/* By the name as the file writes it, else as views have it. Names are only looked up: whoever asks for many does not
+ * fill the table. */
+static double rate_of(const struct weir_asks *asks, const struct weir_plan_service *told, const uint8_t *name,
+                      size_t size) {
+    char made[5 * WEIR_NAME_BYTES_MAX / 2 + 4];
+    if (size > WEIR_NAME_BYTES_MAX || told->operation_count == 0) return told->rate.rate;
+    uint32_t id = weir_names_find(asks->names, name, size);
+    for (uint32_t i = 0; id != WEIR_NAME_NONE && i < told->operation_count; i++) {
+        if (told->operations[i].name == id) return told->operations[i].rate;
+    }
+    id = weir_names_find(asks->names, made, weir_operation_template(name, size, made, sizeof made));
+    return id != WEIR_NAME_NONE ? weir_plan_rate_of(told, id)->rate : told->rate.rate;
+}
+
+/* As many as find room in what asked. `out` stands before their field. */
+static uint8_t *put_thresholds(const struct weir_asks *asks, const struct weir_ask *ask,
+                               const struct weir_plan_service *told, size_t room, uint8_t *out) {
+    uint8_t packed[8 * WEIR_ASK_OPERATIONS_MAX], *end = packed;
+    struct weir_wire wire = ask->datagram->ask;
+    const uint8_t *name;
+    size_t size;
+    while ((size_t)(end - packed) + 8 <= room && end < packed + sizeof packed &&
+           weir_datagram_operation(&wire, &name, &size)) {
+        uint64_t threshold = weir_threshold_of(rate_of(asks, told, name, size));
+        memcpy(end, &threshold, sizeof threshold);
+        end += sizeof threshold;
+    }
+    return end > packed ? weir_wire_put_bytes(out, THRESHOLDS, packed, (size_t)(end - packed)) : out;
+}
+
+/* 0: it cannot be signed. */
+static size_t write_answer(struct weir_asks *asks, const struct weir_ask *ask, const struct weir_plan_service *told,
+                           uint8_t *answer) {
+    const size_t others = WEIR_ASK_ANSWER_BYTES - 8 * WEIR_ASK_OPERATIONS_MAX;
+    uint8_t *end = weir_wire_put_uint(answer, VERSION, WEIR_DATAGRAM_VERSION);
+    end = weir_wire_put_fixed64(end, NONCE, ask->datagram->nonce);
+    end = weir_wire_put_uint(end, POLICY_VERSION, told->version);
+    end = weir_wire_put_fixed64(end, THRESHOLD, weir_threshold_of(told->rate.rate));
+    end = put_thresholds(asks, ask, told, ask->datagram->size - others, end);
+    if (asks->signer == NULL) return (size_t)(end - answer);
+    uint8_t signature[WEIR_SIGNATURE_BYTES];
+    if (!weir_signer_sign(asks->signer, answer, (size_t)(end - answer), signature)) return 0;
+    return (size_t)(weir_wire_put_bytes(end, HMAC, signature, sizeof signature) - answer);
+}
+
+static enum weir_ask_result consider(struct weir_asks *asks, struct weir_ask *ask, uint8_t *answer, size_t *size) {
+    const struct weir_datagram *datagram = ask->datagram;
+    if (datagram->nonce == 0) return WEIR_ASK_NONCE;
+    if (datagram->size < WEIR_ASK_BYTES_MIN) return WEIR_ASK_SHORT;
+    char id[WEIR_DATAGRAM_SENDER_BYTES];
+    weir_datagram_sender(datagram, id);
+    ask->plan = asks->steering != NULL ? weir_steering_plan(asks->steering, id, strlen(id), NULL) : NULL;
+    if (ask->plan == NULL) return WEIR_ASK_NO_POLICY;
+    const struct weir_plan_service *told = weir_plan_find(ask->plan, ask->service);
+    if (datagram->policy_version == told->version || datagram->policy_version == ask->plan->version)
+        return WEIR_ASK_CURRENT;
+    if (!is_allowed(asks, ask)) return WEIR_ASK_LIMITED;
+    *size = write_answer(asks, ask, told, answer);
+    return *size > 0 ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED;
+}
+
+size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, uint8_t answer[WEIR_ASK_ANSWER_BYTES]) {
+    size_t size = 0;
+    ask->plan = NULL;
+    enum weir_ask_result result = consider(asks, ask, answer, &size);
+    if (result == WEIR_ASK_ANSWERED) return size; /* and counted when it went out */
+    weir_asks_count(asks, result);
+    weir_plan_unref(ask->plan);
+    ask->plan = NULL;
+    return 0;
+}
+
+void weir_asks_done(struct weir_asks *asks, struct weir_ask *ask, bool sent) {
+    weir_asks_count(asks, sent ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED);
+    char id[WEIR_DATAGRAM_SENDER_BYTES];
+    weir_datagram_sender(ask->datagram, id);
+    const struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, ask->service};
+    if (sent) weir_steering_told(asks->steering, &sender, ask->plan);
+    weir_plan_unref(ask->plan);
+    ask->plan = NULL;
+}
