@@ -1,0 +1,208 @@
+/* inside.h - what the files of the library share. Who may touch what stands next to it:
+ *   open      written by weir_emit_open(), or in the child of a fork while it has one thread; read by all
+ *   own       the thread that has the place; others read cells
+ *   emitter   the emitter's thread
+ *   lock      any thread that holds emit->lock */
+#ifndef WEIR_EMITTER_INSIDE_H
+#define WEIR_EMITTER_INSIDE_H
+#include "emitter/pack.h"
+#include "emitter/policy.h"
+#include "emitter/ring.h"
+#include "emitter/signing.h"
+#include "emitter/weir_emit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#pragma GCC visibility push(hidden)
+
+enum {
+    EMITTERS_MAX = 8,
+    ATTRIBUTES_MAX = 64,
+    LABELS_MAX = 8,
+    BOUNDS_MAX = 64,
+    NAME_BYTES_MAX = 255,
+    METRIC_BYTES_MAX = 200,
+};
+#define NS_PER_MS UINT64_C(1000000)
+
+/* Cells that the library counts into itself; those of operations and so on follow. The emitter's thread uses those of
+ * the common place. */
+enum cell {
+    CELL_SPANS = 1, /* 0: none */
+    CELL_FULL,
+    CELL_LARGE,
+    CELL_THREADS,
+    CELL_INVALID,
+    CELL_CUT,
+    CELL_SENSELESS,
+    CELL_DATAGRAMS,
+    CELL_UNSENT_REFUSED,
+    CELL_UNSENT_FULL,
+    CELL_UNSENT_FAILED,
+    CELL_ASKS,
+    CELL_VERDICTS,
+    CELL_RESTARTS = CELL_VERDICTS + POLICY_VERDICTS,
+    CELLS_OWN
+};
+
+/* A thread's place: its ring and cells. Given back when the thread ends, and used by the next one as it is: cells only
+ * grow, the ring goes on where it was. The first place is common to threads that found none: no ring, cells by atomic
+ * addition. */
+struct slot {
+    struct ring ring;
+    alignas(RING_LINE) _Atomic uint32_t taken;
+    _Atomic bool used; /* ever */
+    bool common;
+    uint64_t key[2]; /* of its random numbers */
+    _Atomic uint64_t drawn;
+    _Atomic uint64_t *cells; /* own */
+};
+
+struct operation {
+    struct weir_emit_operation open; /* first; written by the emitter's thread */
+    struct weir_emit *emit;
+    uint32_t cell;
+    uint32_t name_size;
+    const uint8_t *name; /* as OTLP's Span.name, key and length too */
+    bool told;           /* Weir has said something of it; emitter */
+};
+
+struct weir_emit_counter {
+    struct weir_emit *emit;
+    uint32_t cell;
+};
+
+struct weir_emit_histogram {
+    struct weir_emit *emit;
+    uint32_t cell; /* counts, one more than bounds; then the sum's bits */
+    uint32_t bound_count;
+    double bounds[BOUNDS_MAX];
+};
+
+/* What cells are on the wire: name and labels of a Counter, and a Histogram's bounds too, fields and all. */
+struct entry {
+    uint8_t *head;
+    uint32_t head_size, cell;
+    uint32_t counts;                       /* of a histogram: bounds + 1; 0: a counter */
+    struct weir_emit_counter counter;      /* */
+    struct weir_emit_histogram *histogram; /* NULL: a counter */
+};
+
+struct weir_emit {
+    /* open */
+    uint64_t id; /* of this run of this emitter: places of another one are nobody's */
+    uint32_t index;
+    bool disabled;
+    uint32_t text_bytes_max;
+    size_t span_bytes_max, reserve_max;
+    struct slot *slots; /* slots[0] is the common one */
+    uint32_t slot_count;
+    struct weir_emit_options options; /* numbers only; what it points to is the caller's */
+    struct sockaddr_storage to;
+    socklen_t to_size;
+    uint8_t *resource, *memory;
+    size_t resource_size, memory_size;
+    char *service;
+    struct signing signing;
+    bool is_signed;
+
+    /* lock */
+    pthread_mutex_t lock;
+    pthread_cond_t flushed;
+    uint64_t flush_wanted, flush_done;
+    bool stopping;
+    uint32_t cell_count;
+
+    /* written under lock, published by the counts */
+    struct operation *operations; /* the first is "other" */
+    _Atomic uint32_t operation_count;
+    struct entry *entries;
+    _Atomic uint32_t entry_count;
+
+    /* emitter */
+    pthread_t thread;
+    _Atomic bool running; /* the thread, in this process */
+    _Atomic bool orphan;  /* a child of fork has none yet */
+    int fd, wake_fd;
+    struct packer packer;
+    struct policy policy;
+    _Atomic uint64_t policy_version;
+    uint64_t *sent; /* of each cell: the sum that was sent */
+    uint64_t interval_ns;
+    bool segments;                     /* the system takes UDP_SEGMENT */
+    uint8_t *ask_bytes, *answer_bytes; /* datagram_bytes each */
+    uint32_t answer_count_max;         /* thresholds that an answer of datagram_bytes has room for */
+};
+
+/* ---- places (thread.c) ---- */
+
+struct place {
+    uint64_t id;
+    struct slot *slot;
+};
+/* Initial-exec: one load, where a library that is loaded late would call for each. It is 128 bytes of what the C
+ * library keeps for such. */
+extern _Thread_local __attribute__((tls_model("initial-exec"))) struct place weir_emit_places[EMITTERS_MAX];
+
+struct slot *slot_find(struct weir_emit *emit);                            /* NULL: disabled */
+struct slot *slot_retry(struct weir_emit *emit, struct slot *common_slot); /* has another thread ended? */
+bool emitters_enter(struct weir_emit *emit);                               /* false: there are as many as can be */
+void emitters_leave(struct weir_emit *emit);
+
+static inline struct slot *slot_of(struct weir_emit *emit) {
+    const struct place *place = &weir_emit_places[emit->index];
+    return __builtin_expect(place->id == emit->id, 1) ? place->slot : slot_find(emit);
+}
+
+static inline void cell_add(struct slot *slot, uint32_t index, uint64_t n) {
+    _Atomic uint64_t *cell = &slot->cells[index];
+    if (__builtin_expect(slot->common, 0)) {
+        atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
+    } else {
+        uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
+        atomic_store_explicit(cell, now + n, memory_order_relaxed);
+    }
+}
+
+static inline uint64_t mix64(uint64_t x) { /* the finalizer of SplitMix64 (Steele and others, OOPSLA 2014) */
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+/* Numbers of a counter, mixed with a key of 128 bits: places and processes do not run into each other. Never 0. */
+static inline uint64_t slot_random(struct slot *slot) {
+    uint64_t n;
+    if (__builtin_expect(slot->common, 0)) {
+        n = atomic_fetch_add_explicit(&slot->drawn, 1, memory_order_relaxed);
+    } else {
+        n = atomic_load_explicit(&slot->drawn, memory_order_relaxed);
+        atomic_store_explicit(&slot->drawn, n + 1, memory_order_relaxed);
+    }
+    uint64_t random = mix64(mix64(n * 0x9e3779b97f4a7c15 + slot->key[0]) ^ slot->key[1]);
+    return random != 0 ? random : 1;
+}
+
+/* ---- the emitter's thread (run.c, fold.c, send.c) ---- */
+
+bool run_start(struct weir_emit *emit);  /* socket, thread; errno says why not. Nobody else starts it meanwhile */
+void run_stop(struct weir_emit *emit);   /* sends what is left, joins */
+void run_orphan(struct weir_emit *emit); /* in the child of a fork: nothing of the parent's is sent again */
+void run_wake(const struct weir_emit *emit);
+/* Rings and cells into datagrams, and those to Weir; own_too: also what the library counts of itself. Returns how full
+ * the fullest ring was, in sixteenths. */
+unsigned fold_all(struct weir_emit *emit, bool own_too);
+uint64_t cell_sum(const struct weir_emit *emit, uint32_t cell); /* any thread */
+bool send_open(struct weir_emit *emit);
+void send_close(struct weir_emit *emit);
+void send_datagrams(void *self, const struct packer *packer);
+void random_bytes(void *bytes, size_t size); /* of the system */
+
+/* ---- registering (register.c) ---- */
+
+bool register_own(struct weir_emit *emit); /* what the library counts, and the operation "other" */
+
+#pragma GCC visibility pop
+#endif
