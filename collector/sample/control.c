@@ -242,7 +242,7 @@ static struct control_operation *idle_operation(struct weir_control *control, st
 static struct control_operation *admit_operation(struct weir_control *control, uint32_t service_index,
                                                  uint32_t operation) {
     struct control_service *service = &control->services[service_index];
-    if (service_index == 0) operation = WEIR_NAME_OVERFLOW;
+    if (service_index == 0 || operation == WEIR_NAME_NONE) operation = WEIR_NAME_OVERFLOW;
     struct control_operation *found = find_operation(control, service_index, operation);
     if (found != NULL) return found;
     bool full = service->operation_count >= CONTROL_OPERATIONS_MAX || control->operation_count >= CONTROL_ROWS_MAX;

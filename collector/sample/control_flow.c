@@ -15,7 +15,7 @@
 #define FAST_SIGMAS   4.0
 #define TREND_S       15.0
 #define TREND_SIGMAS  2.0
-#define UNFALLEN_S      45.0
+#define UNFALLEN_S    45.0
 #define TREND_JUMP    0.2 /* what jumps further is no trend */
 #define SPREAD_LEARN  0.2 /* a step */
 #define SPREAD_MAX    1000.0

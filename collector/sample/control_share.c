@@ -9,22 +9,28 @@
 
 #include <math.h>
 
-#define LEAST_RATE  1e-6 /* the finest that can be told: less would be nothing, and nothing would be seen again */
-#define HOLD_S      45.0
-#define RISE_S      30.0
-#define HOLD_TIMES  16.0
-#define CALM_S      900.0
-#define SPREAD      16.0 /* of arrivals in lumps: as much of it as a window of many lumps has */
-#define SIGHT       0.05 /* of a budget that others have used up: without any traces nothing would be seen again */
-#define RISE        2.0  /* a polling interval */
-#define START_RATE  0.01
-#define EXPLORE_S   5.0 /* a rate that nothing came at is doubled so often */
-#define LOAD_FACTOR 10.0
-#define WAY_S       4.0
-#define LEAST_LOAD  1e-9
-#define AIM         0.98 /* of a budget: chance takes a little more at times */
-#define LIFT        10.0
-#define ENVOY_STEP  1e-4 /* weir_plan_round_envoy() */
+#define AIM   0.98 /* of a budget is given away: chance takes a little more at times */
+#define SIGHT 0.05 /* of a budget that others have used up: without any traces nothing would be seen again */
+
+#define LEAST_RATE 1e-6 /* the finest that can be told: 0 would be nothing, and nothing would be seen again */
+#define ENVOY_STEP 1e-4 /* weir_plan_round_envoy() */
+#define LEAST_LOAD 1e-9
+#define LIFT       10.0 /* how much more a floor may cost where all operations have one rate */
+
+/* A load that fell is held for HOLD_S or a polling interval, up to HOLD_TIMES as long when it came back within CALM_S;
+ * then it is one RISE_TIMES'th each RISE_S or interval. */
+#define HOLD_S     45.0
+#define HOLD_TIMES 16.0
+#define CALM_S     900.0
+#define RISE_S     30.0
+#define RISE_TIMES 2.0
+#define LUMPY      16.0 /* of the spread of arrivals in lumps: as much of it as a window of many lumps has */
+
+#define START_RATE 0.01
+#define EXPLORE_S  5.0 /* a rate that nothing came at is doubled so often */
+
+#define WAY_S      4.0 /* from a root's beginning to a plan that reckons with it, and back */
+#define RAISE_MOST 10.0
 
 enum unit { SPANS, BYTES, UNITS };
 
@@ -81,7 +87,7 @@ static struct bound bound_of(const struct control_claim *const *claims, uint32_t
     if (cost(claims, count, unit, INFINITY, 1) <= budget) return (struct bound){INFINITY, 1};
     double stands = cost(claims, count, unit, 0, 0), floors = cost(claims, count, unit, 0, 1) - stands;
     budget = fmax(budget, stands + SIGHT * budget);
-    if (stands + floors >= budget) return (struct bound){0, (budget - stands) / floors};
+    if (stands + floors >= budget) return (struct bound){0, floors > 0 ? (budget - stands) / floors : 1};
     /* Cost rises with the level; levels span many powers of ten, so their logarithm is halved. */
     double high = log(level_of_all(claims, count) + 1e-9), low = high - 60;
     for (int i = 0; i < 60; i++) {
@@ -140,7 +146,7 @@ static double hold(const struct weir_control *control, struct control_hold *hold
         hold->peak = fmax(hold->peak, hold->load);
         hold->at = control->now;
     } else if (since > hold_s * hold->times) {
-        hold->load *= exp(-seconds * log(RISE) / fmax(control->file.poll_s, RISE_S));
+        hold->load *= exp(-seconds * log(RISE_TIMES) / fmax(control->file.poll_s, RISE_S));
     }
     if (since > CALM_S) hold->peak = hold->load;
     return rate > hold->load - 3 * error ? rate : hold->load;
@@ -162,7 +168,7 @@ static void claim_of(struct weir_control *control, const struct control_service 
     bool incident = op->trouble.until > control->now;
     double factor = incident ? control->file.factor : 1;
     op->claim = (struct control_claim){
-        .load = hold(control, &op->hold, rate, error * sqrt(fmin(op->flow.spread, SPREAD)), seconds),
+        .load = hold(control, &op->hold, rate, error * sqrt(fmin(op->flow.spread, LUMPY)), seconds),
         .fixed = weir_control_stubborn(follow) ? rate : follow->extra * roots,
         .ceiling = fmin(op->terms.rate * factor, 1),
         .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
@@ -202,7 +208,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
         if (part < 0.5 || weir_control_is_rest(op)) continue;
         if (op->claim.incident) factor = control->file.factor;
         highest = fmax(highest, op->claim.floor);
-        claim.step = ENVOY_STEP;
+        if (terms->budgeted && terms->rate > 0) claim.step = ENVOY_STEP;
     }
     claim.spans = claim.load > 0 ? spans / claim.load : 1;
     claim.bytes = claim.load > 0 ? bytes / claim.load : 0;
@@ -215,7 +221,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
 
 /* Sums are better known than their parts: where they say more, there is more. */
 static void raise_to(struct control_claim **claims, uint32_t count, double sum, double known) {
-    double factor = sum > 0 ? fmin(known / sum, LOAD_FACTOR) : 1;
+    double factor = sum > 0 ? fmin(known / sum, RAISE_MOST) : 1;
     for (uint32_t i = 0; factor > 1 && i < count; i++)
         claims[i]->load *= factor;
 }
@@ -269,8 +275,7 @@ static enum weir_plan_why why_of(const struct control_claim *claim, double unhin
 static void answer(struct control_claim *claim, struct bound bound) {
     claim->rate = rate_of(claim, bound.level, bound.floors);
     /* Downwards: half a step more is much of a rate of one. */
-    if (claim->step > 0 && claim->budgeted && !claim->pinned)
-        claim->rate = fmax(floor(claim->rate / claim->step + 1e-6), 1) * claim->step;
+    if (claim->step > 0 && !claim->pinned) claim->rate = fmax(floor(claim->rate / claim->step + 1e-6), 1) * claim->step;
     if (claim->ceiling > 0 && claim->rate < LEAST_RATE) claim->rate = LEAST_RATE;
     claim->why = why_of(claim, rate_of(claim, INFINITY, 1));
     if (claim->why == WEIR_PLAN_BUDGET && claim->rate == claim->floor) claim->why = WEIR_PLAN_FLOOR;
@@ -280,8 +285,10 @@ static void answer(struct control_claim *claim, struct bound bound) {
  * then to where it would be. Where no budget can be broken the file's rate is told at once, and only what a floor adds
  * to it is felt for. */
 static void explore(struct control_claim *claim, struct control_told *told, double start, double seconds) {
-    if (!(told->explored > 0)) told->explored = told->known ? told->rate : start;
-    told->explored = fmin(told->explored * exp2(seconds / EXPLORE_S), 1);
+    if (told->explored > 0)
+        told->explored = fmin(told->explored * exp2(seconds / EXPLORE_S), 1);
+    else
+        told->explored = told->known ? told->rate : start;
     if (claim->pinned) return;
     claim->rate = fmin(claim->rate, fmax(told->explored, claim->budgeted ? LEAST_RATE : claim->ceiling));
 }

@@ -16,7 +16,7 @@
 #define WIDE         0.25
 #define OVER_URGENT  1.02
 #define OVER_CHANGED 1.01
-#define FLOOR_MISSED 0.8
+#define MISSED       0.8 /* of what a floor needs */
 
 double weir_control_told_rate(const struct weir_control *control, const struct control_service *service,
                               const struct control_operation *op) {
@@ -68,14 +68,19 @@ static bool breaks_budget(struct weir_control *control, double times) {
     return breaks(&fleet, &fleet_wanted, budget->spans_per_second, budget->bytes_per_second, times);
 }
 
-static bool misses_floor(struct weir_control *control) {
+/* A floor, or a closer look at trouble, by what follows the operation's own rate. */
+static bool misses(const struct control_claim *claim, double told) {
+    bool urgent = claim->why == WEIR_PLAN_FLOOR || claim->why == WEIR_PLAN_INCIDENT;
+    return urgent && claim->part >= 0.5 && told < claim->rate * MISSED;
+}
+
+static bool misses_any(struct weir_control *control) {
     for (uint32_t i = 0; i < control->service_count; i++) {
         const struct control_service *service = &control->services[i];
+        if (service->claim.load > 0 && misses(&service->claim, weir_control_told_rate(control, service, NULL)))
+            return true;
         CONTROL_EACH_OPERATION(control, service, op) {
-            bool was = op->told.why == WEIR_PLAN_INCIDENT, is = op->claim.why == WEIR_PLAN_INCIDENT;
-            if (is && !was) return true;
-            double told = weir_control_told_rate(control, service, op);
-            if (op->claim.why == WEIR_PLAN_FLOOR && told < FLOOR_MISSED * op->claim.rate) return true;
+            if (misses(&op->claim, weir_control_told_rate(control, service, op))) return true;
         }
     }
     return false;
@@ -241,7 +246,7 @@ struct weir_plan *weir_control_tell(struct weir_control *control) {
     bool first = control->plan == NULL || control->another;
     look_at_all(control);
     double since = control->now - control->told_at;
-    bool urgent = first || breaks_budget(control, OVER_URGENT) || misses_floor(control);
+    bool urgent = first || breaks_budget(control, OVER_URGENT) || misses_any(control);
     if (!control->file.steered) {
         if (first) tell_file(control);
     } else if (urgent || since >= PERIOD_S || (since >= MOVED_S && anything_moved(control))) {
@@ -253,7 +258,10 @@ struct weir_plan *weir_control_tell(struct weir_control *control) {
     if (!control->file.steered && !first) return weir_plan_ref(control->plan);
 
     struct weir_plan *plan = make_plan(control);
-    if (plan == NULL) return NULL;
+    if (plan == NULL) {
+        control->another = true; /* what is told by now is in no plan yet */
+        return NULL;
+    }
     if (!first && plan->version == control->plan->version) {
         weir_plan_unref(plan);
         return weir_plan_ref(control->plan);

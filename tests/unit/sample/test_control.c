@@ -441,7 +441,6 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
                                                               .service_count = 1,
                                                               .share = 1});
             if (i > 600) most = fmax(most, load.spans);
-            if (getenv("DBG") && i % 20 == 0) printf("%d %d rate %g spans %g\n", counted, i, rate, load.spans);
         }
         assert_true(most < 1100);
         rig_near(20000 * rig_rate(&rig, pay, get), 980, 100);
@@ -631,6 +630,45 @@ static void numbers_that_are_none_harm_nothing(void **state) {
     rig_free(&rig);
 }
 
+/* A rate of 0 is never raised: not to the least step of an Envoy, nor for a floor. */
+static void a_rate_of_nothing_stays(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t edge = rig_name(&rig, "edge"), cart = rig_name(&rig, "cart"), get = rig_name(&rig, "get");
+    struct weir_proxies_service services[] = {rig_service(edge, 0, -1)};
+    struct weir_proxies file = rig_file(0.5, 1);
+    file.services = services, file.service_count = 1;
+    file.incident.on = true;
+    rig_set(&rig, &file);
+    struct weir_control_load forced = rig_load(edge, get, 10, 4, 1), loads[] = {forced, rig_load(cart, get, 10, 4, 1)};
+    struct weir_control_service known = {.service = edge, .exact = -1, .senders = 1, .common = true};
+    for (int i = 0; i < 300; i++) {
+        rig_step_input(
+            &rig,
+            &(struct weir_control_input){
+                .seconds = 1, .loads = loads, .load_count = 2, .services = &known, .service_count = 1, .share = 1});
+        rig_near(rig_rate(&rig, edge, WEIR_NAME_NONE), 0, 0);
+        rig_near(rig_rate(&rig, edge, get), 0, 0);
+    }
+    rig_near(rig_rate(&rig, cart, get), 0.5, 0);
+    rig_free(&rig);
+}
+
+/* Roots without a name, and of names that had no place in the table, follow the service's rate. */
+static void roots_without_a_name_have_no_row(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t pay = rig_name(&rig, "pay");
+    struct weir_proxies file = with_budget(500);
+    rig_set(&rig, &file);
+    struct weir_control_load offered[] = {rig_load(pay, WEIR_NAME_NONE, 500, 10, 1),
+                                          rig_load(pay, WEIR_NAME_OVERFLOW, 500, 10, 1)};
+    rig_run(&rig, offered, 2, 120);
+    assert_int_equal(weir_plan_find(rig.plan, pay)->operation_count, 0);
+    rig_near(rig_rate(&rig, pay, WEIR_NAME_NONE), 0.049, 0.002);
+    rig_free(&rig);
+}
+
 static void a_canary_has_the_rates_of_its_share(void **state) {
     (void)state;
     struct rig rig = rig_new();
@@ -677,6 +715,8 @@ int main(void) {
         cmocka_unit_test(trouble_raises_the_rate_of_the_file),
         cmocka_unit_test(names_without_end_have_a_bound),
         cmocka_unit_test(numbers_that_are_none_harm_nothing),
+        cmocka_unit_test(a_rate_of_nothing_stays),
+        cmocka_unit_test(roots_without_a_name_have_no_row),
         cmocka_unit_test(a_canary_has_the_rates_of_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
