@@ -8,7 +8,7 @@
 #include <math.h>
 
 #define FAST_S        4.0
-#define SLOW_S_MIN    10.0
+#define SLOW_S_MIN      10.0
 #define SLOW_S_MAX    300.0
 #define SLOW_ROOTS    200.0 /* an error of 5 %: a sum that decays in t is as good as a window of 2 t */
 #define STEP_SIGMAS   5.0   /* once in 3 million steps by chance */

@@ -63,7 +63,7 @@ static void a_ramp_is_followed(void **state) {
     EACH_POLL(poll_s) {
         struct fleet fleet = ramp_fleet(poll_s);
         /* Everything grows by 0.8 % a second, and half of the fleet hears of it half a minute late. */
-        expect(&fleet, "x 10 in 5 minutes", 300, 600, 1.17, 0.93, 3);
+        expect(&fleet, "x 10 in 5 minutes", 300, 600, 1.2, 0.93, 3);
         expect(&fleet, "at its height", 600 + 2 * poll_s, 900, HELD, 0.93, 5);
         expect(&fleet, "and down again", 900, 1200, HELD, 0.5, 5);
         expect(&fleet, "5 minutes later", 1500, 1800, HELD, 0.9, 5);
