@@ -19,21 +19,18 @@ static struct number taken(struct weir_buffer *buffer) {
     weir_buffer_free(buffer);
     return number;
 }
+/* Short, since a line of a small terminal has to hold an answer: 0.32, 4.1, 496, 3,964. */
 static struct number count(double value) {
     struct weir_buffer buffer = {0};
-    weir_column_number(&buffer, 0, value);
+    weir_column_number(&buffer, 0, value >= 99.5 ? round(value) : value >= 9.95 ? round(10 * value) / 10 : value);
+    if (value >= 99.5 && value < 999.5) buffer.size -= 2; /* ".0" */
     return taken(&buffer);
 }
+/* Two digits: 0.4 %, 12 %. */
 static struct number share(double value) {
-    struct weir_buffer buffer = {0};
-    weir_column_share(&buffer, 0, value);
-    return taken(&buffer);
-}
-/* For what is only reckoned: two digits. */
-static struct number about(double value) {
     struct number number;
     double percent = 100 * value;
-    snprintf(number.text, sizeof number.text, percent >= 100 ? "%.0f %%" : "%.2g %%", percent > 0 ? percent : 0);
+    snprintf(number.text, sizeof number.text, percent >= 99.5 ? "%.0f %%" : "%.2g %%", percent > 0 ? percent : 0);
     return number;
 }
 
@@ -120,19 +117,19 @@ static void answer_mesh(const struct weir_top_known *known, struct weir_top_answ
     if (failing != NULL) {
         enum weir_top_level level = weir_top_level_of(failing);
         say(answer, level, level == WEIR_TOP_BAD ? "failing" : "strained");
-        append(answer, "%s fails %s of %s req/s", name(known, failing->first), share(failing->errors).text,
-               count(failing->rate).text);
-        if (others > 0) append(answer, ", %u more", others);
-        append(answer, "; ");
+        append(answer, "%s fails %s of %s req/s; %u of %u services fail%s", name(known, failing->first),
+               share(failing->errors).text, count(failing->rate).text, others + 1, numbers->services,
+               others == 0 ? "s" : "");
+        return;
     }
-    if (incident != NULL && incident != failing) {
-        if (answer->level < WEIR_TOP_WARN) say(answer, WEIR_TOP_WARN, "incident");
-        append(answer, "%s slow or failing as seldom; ", name(known, incident->first));
+    if (incident != NULL) {
+        say(answer, WEIR_TOP_WARN, "incident");
+        append(answer, "%s is slower or fails more than usual; ", name(known, incident->first));
     }
-    append(answer, "%u service%s, %s req/s, %s errors", numbers->services, numbers->services == 1 ? "" : "s",
+    append(answer, "%u service%s, %s req/s, %s fail", numbers->services, numbers->services == 1 ? "" : "s",
            count(numbers->requests).text, share(numbers->requests > 0 ? numbers->failed / numbers->requests : 0).text);
     if (numbers->silent > 0) append(answer, ", %u silent", numbers->silent);
-    if (slow != NULL && failing == NULL && incident == NULL) {
+    if (slow != NULL && incident == NULL) {
         char time[WEIR_TEXT_BYTES];
         weir_text_duration((uint64_t)fmin(slow->p99 * 1e9, 1e18), false, time);
         append(answer, ", slowest p99 %s of %s", time, name(known, slow->first));
@@ -194,7 +191,7 @@ static void blame_strain(const struct weir_top_numbers *numbers, struct weir_top
     if (rates[WEIR_TOP_ROOTLESS] > 0.1 * rates[WEIR_TOP_DECIDED]) {
         blame(answer, WEIR_TOP_WARN, "in pieces");
         append(answer, "%s of traces have no root",
-               about(fmin(rates[WEIR_TOP_ROOTLESS] / rates[WEIR_TOP_DECIDED], 1)).text);
+               share(fmin(rates[WEIR_TOP_ROOTLESS] / rates[WEIR_TOP_DECIDED], 1)).text);
     }
     if (rates[WEIR_TOP_POINTS_REJECTED] > 0) {
         blame(answer, WEIR_TOP_WARN, "incomplete");
@@ -225,8 +222,7 @@ static void answer_telemetry(const struct weir_top_known *known, struct weir_top
         append(answer, "rates need a second look");
     } else {
         say(answer, WEIR_TOP_GOOD, "complete");
-        append(answer, "%s spans/s came, none was refused, dropped or lost",
-               count(numbers->rates[WEIR_TOP_RECEIVED]).text);
+        append(answer, "%s spans/s came; none refused, dropped or lost", count(numbers->rates[WEIR_TOP_RECEIVED]).text);
     }
 }
 
@@ -260,38 +256,50 @@ static void append_bytes(struct weir_top_answer *answer, double bytes) {
     append(answer, "%s/s", taken(&buffer).text);
 }
 
-static void answer_policy(const struct weir_view_side *side, struct weir_top_answer *answer) {
+/* What comes of traces that begin under the plan; where nobody knows, all that comes. */
+static double arriving(const struct weir_top_known *known) {
+    double measured = known->policy->arriving;
+    return measured >= 0 ? measured : known->numbers->rates[WEIR_TOP_RECEIVED];
+}
+
+static void answer_policy(const struct weir_top_known *known, struct weir_top_answer *answer) {
+    const struct weir_view_side *side = &known->policy->sides[0];
     const struct weir_proxies_budget *budget = &side->budget;
     struct told told = sum_told(side);
+    double spans = arriving(known);
     bool has_budget = budget->spans_per_second > 0 || budget->bytes_per_second > 0 || budget->proxy_cpu > 0;
-    bool beyond = over(told.spans, budget->spans_per_second) || over(told.bytes, budget->bytes_per_second) ||
+    bool beyond = over(spans, budget->spans_per_second) || over(told.bytes, budget->bytes_per_second) ||
                   over(told.proxy_cpu, budget->proxy_cpu);
     say(answer, beyond ? WEIR_TOP_WARN : WEIR_TOP_GOOD,
         !has_budget ? "no budget"
         : beyond    ? "over budget"
                     : "in budget");
-    append(answer, "proxies are told %s spans/s", count(told.spans).text);
-    if (told.spans_offered > 0) append(answer, ", %s of all", share(told.spans / told.spans_offered).text);
-    if (budget->spans_per_second > 0) append(answer, ", of %s allowed", count(budget->spans_per_second).text);
+    append(answer, "%s spans/s come", count(spans).text);
+    if (budget->spans_per_second > 0)
+        append(answer, ", %s %s allowed", count(budget->spans_per_second).text,
+               over(spans, budget->spans_per_second) ? "are" : "would be");
+    if (told.spans_offered > 0) append(answer, "; proxies are told %s", share(told.spans / told.spans_offered).text);
     if (budget->bytes_per_second > 0) {
-        append(answer, ", ");
+        append(answer, "; ");
         append_bytes(answer, told.bytes);
         append(answer, " of ");
         append_bytes(answer, budget->bytes_per_second);
     }
-    if (told.proxy_cpu > 0) append(answer, ", a proxy ~%s of a core", about(told.proxy_cpu).text);
+    if (told.proxy_cpu > 0) append(answer, "; a proxy pays %s of a core", share(told.proxy_cpu).text);
 }
 
 static void answer_cost(const struct weir_top_known *known, struct weir_top_answer *answer) {
     const struct weir_top_numbers *numbers = known->numbers;
-    if (known->policy != NULL && known->policy->side_count > 0) {
-        answer_policy(&known->policy->sides[0], answer);
+    if (!numbers->rated) {
+        say(answer, WEIR_TOP_UNKNOWN, "measuring");
+        append(answer, "rates need a second look");
+    } else if (known->policy != NULL && known->policy->side_count > 0) {
+        answer_policy(known, answer);
     } else {
         say(answer, WEIR_TOP_UNKNOWN, "not steered");
-        append(answer, "no policy tells proxies a rate");
-        if (numbers->rated) append(answer, "; %s spans/s come", count(numbers->rates[WEIR_TOP_RECEIVED]).text);
+        append(answer, "%s spans/s come; no policy tells proxies how many to send",
+               count(numbers->rates[WEIR_TOP_RECEIVED]).text);
     }
-    if (numbers->rated) append(answer, ", Weir %s", about(numbers->cpu).text);
 }
 
 void weir_top_answer(const struct weir_top_known *known, struct weir_top_answer answers[WEIR_TOP_QUESTIONS]) {

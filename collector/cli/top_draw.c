@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEAD_LINES = 8, TITLE_LINES = 1, FOOT_LINES = 1, LABEL = 11, WORD = 13 };
+enum { HEAD_LINES = 8, TITLE_LINES = 1, FOOT_LINES = 1, LABEL = 10, WORD = 12 };
+enum { STATE = 42 /* "  ready  up 12m15s  memory 640M  cpu 12.3%" */ };
 
 /* ---- numbers in a line ---- */
 
@@ -59,17 +60,22 @@ static void bounded(struct weir_pen *pen, const char *name, double value, double
 
 /* ---- the Weir ---- */
 
+static void cpu_share(struct weir_buffer *out, int columns, double share) {
+    (void)columns;
+    weir_buffer_printf(out, share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
+}
+
 static void draw_first(struct weir_pen *pen, const struct weir_top_frame *frame) {
     const struct weir_top_known *known = frame->known;
     char right[64];
     snprintf(right, sizeof right, "%s%s", frame->state->paused ? "PAUSED  " : "", frame->clock);
-    uint32_t wide = weir_text_columns(right, pen->look->unicode);
+    uint32_t wide = weir_text_columns(right, pen->look->unicode), columns = pen->look->columns;
+    const char *source = strncmp(frame->source, "http://", 7) == 0 ? frame->source + 7 : frame->source;
+    uint32_t source_wide = weir_text_columns(source, pen->look->unicode);
     weir_pen_printf(pen, WEIR_PEN_BOLD, "weir %s", known->numbers->version);
     weir_pen_text(pen, WEIR_PEN_PLAIN, "  ");
-    uint32_t columns = pen->look->columns,
-             room = columns > wide + 40 + pen->used ? columns - wide - 40 - pen->used : 12;
-    uint32_t source = weir_text_columns(frame->source, pen->look->unicode);
-    weir_pen_left(pen, WEIR_PEN_PLAIN, source < room ? source : room, frame->source);
+    uint32_t room = columns > pen->used + STATE + 8 ? columns - pen->used - STATE : 8;
+    weir_pen_left(pen, WEIR_PEN_PLAIN, source_wide < room ? source_wide : room, source);
     if (frame->complaint != NULL) {
         weir_pen_text(pen, WEIR_PEN_PLAIN, "  ");
         weir_pen_text(pen, WEIR_PEN_BAD, "NO ANSWER");
@@ -83,6 +89,10 @@ static void draw_first(struct weir_pen *pen, const struct weir_top_frame *frame)
         weir_pen_text(pen, known->ready ? WEIR_PEN_GOOD : WEIR_PEN_BAD, known->ready ? "ready" : "NOT READY");
         weir_pen_text(pen, WEIR_PEN_DIM, "  up ");
         put_age(pen, WEIR_PEN_PLAIN, known->numbers->uptime_seconds);
+        weir_pen_text(pen, WEIR_PEN_DIM, "  memory ");
+        put(pen, WEIR_PEN_PLAIN, short_bytes, known->numbers->values[WEIR_TOP_RESIDENT]);
+        if (known->numbers->rated) weir_pen_text(pen, WEIR_PEN_DIM, "  cpu ");
+        if (known->numbers->rated) put(pen, WEIR_PEN_PLAIN, cpu_share, known->numbers->cpu);
     }
     if (pen->used + wide + 2 <= columns) {
         weir_pen_to(pen, columns - wide);
@@ -116,27 +126,19 @@ static void draw_spans(struct weir_pen *pen, const struct weir_top_numbers *numb
         weir_pen_text(pen, WEIR_PEN_DIM, "measuring");
     }
     fact(pen, "held", numbers->values[WEIR_TOP_HELD], false);
-    fact(pen, "imbalance", numbers->imbalance, true);
+    if (numbers->imbalance > 0)
+        fact(pen, "ledger off by", numbers->imbalance, true);
+    else
+        weir_pen_text(pen, WEIR_PEN_DIM, "  ledger ok");
     weir_pen_end(pen);
-}
-
-static void cpu_share(struct weir_buffer *out, int columns, double share) {
-    (void)columns;
-    weir_buffer_printf(out, share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
 }
 
 static void draw_memory(struct weir_pen *pen, const struct weir_top_numbers *numbers) {
     const double *values = numbers->values;
-    weir_pen_left(pen, WEIR_PEN_DIM, LABEL, "memory");
+    weir_pen_left(pen, WEIR_PEN_DIM, LABEL, "bounds");
     bounded(pen, "intake", values[WEIR_TOP_INTAKE], values[WEIR_TOP_INTAKE_LIMIT]);
     bounded(pen, "tail", values[WEIR_TOP_TAIL], values[WEIR_TOP_TAIL_LIMIT]);
     bounded(pen, "queues", values[WEIR_TOP_QUEUE], values[WEIR_TOP_QUEUE_LIMIT]);
-    weir_pen_text(pen, WEIR_PEN_DIM, "  all ");
-    put(pen, WEIR_PEN_PLAIN, short_bytes, values[WEIR_TOP_RESIDENT]);
-    if (numbers->rated) {
-        weir_pen_text(pen, WEIR_PEN_DIM, "  cpu ");
-        put(pen, WEIR_PEN_PLAIN, cpu_share, numbers->cpu);
-    }
     weir_pen_end(pen);
 }
 
@@ -225,7 +227,7 @@ static void draw_table(struct weir_pen *pen, const struct weir_top_frame *frame)
                   !frame->answered                 ? "nothing is known yet"
                   : frame->unfiltered > 0          ? "the filter lets nothing through"
                   : state->table == WEIR_TOP_CALLS ? "no call between two services was seen yet"
-                                                   : "no span was seen yet");
+                                                   : "no request was seen yet");
     weir_pen_end(pen);
 }
 

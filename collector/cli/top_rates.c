@@ -198,6 +198,7 @@ bool weir_top_rows(const struct weir_top_page *before, const struct weir_top_pag
     for (uint32_t i = 0; ok && i < table->count; i++) {
         const struct weir_top_count *count = &table->counts[i];
         if (kind == WEIR_TOP_OPERATIONS && service != WEIR_NAME_NONE && count->first != service) continue;
+        if (kind == WEIR_TOP_OPERATIONS && count->calls <= 0) continue; /* what it asks others, and its insides */
         uint32_t second = kind == WEIR_TOP_SERVICES ? WEIR_NAME_NONE : count->second;
         struct weir_top_row *row = row_of(rows, places, count->first, second);
         ok = row != NULL;

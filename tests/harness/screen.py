@@ -1,0 +1,187 @@
+"""A program on a terminal of its own, and what a person would see there.
+
+The screen understands what `weir top` sends, and nothing else: an escape that it does not know fails the test, and so does a
+character behind the right margin, where a real terminal would wrap."""
+
+import codecs
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+import unicodedata
+
+from harness.net import wait_until
+
+_ESCAPE = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])")
+
+
+def columns(text: str) -> int:
+    """Columns that a terminal gives it (UAX 11)."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+class Screen:
+    def __init__(self, width: int, height: int):
+        self.modes = {"7", "25"}  # wraps, and shows the cursor
+        self.rest = ""
+        self.wrapped: list[str] = []
+        self.frames = 0
+        self.sgr: set[str] = set()
+        self.resize(width, height)
+
+    def resize(self, width: int, height: int):
+        self.width, self.height = width, height
+        self.cells = [[" "] * width for _ in range(height)]
+        self.x = self.y = 0
+
+    def lines(self) -> list[str]:
+        return ["".join(row).rstrip() for row in self.cells]
+
+    def text(self) -> str:
+        return "\n".join(self.lines())
+
+    def feed(self, text: str):
+        text = self.rest + text
+        at = 0
+        while at < len(text):
+            if text[at] == "\x1b":
+                found = _ESCAPE.match(text, at)
+                if not found and len(text) - at < 16:
+                    break
+                assert found, f"an escape that no frame has: {text[at : at + 16]!r}"
+                self.escape(*found.groups())
+                at = found.end()
+            else:
+                self.character(text[at])
+                at += 1
+        self.rest = text[at:]
+
+    def character(self, c: str):
+        if c == "\r":
+            self.x = 0
+        elif c == "\n":
+            self.y += 1
+            assert self.y < self.height, f"line {self.y + 1} of {self.height}: the screen would scroll\n{self.text()}"
+        else:
+            assert c.isprintable(), f"{c!r} reached the terminal"
+            width = columns(c)
+            if self.x + width > self.width:
+                self.wrapped.append("".join(self.cells[self.y]) + c)
+                return
+            if width == 0:
+                return
+            self.cells[self.y][self.x : self.x + width] = [c, ""][:width]
+            self.x += width
+
+    def escape(self, private: str, numbers: str, final: str):
+        if private:
+            assert final in "hl", f"CSI ? {numbers} {final}"
+            (self.modes.add if final == "h" else self.modes.discard)(numbers)
+        elif final == "H":
+            self.x = self.y = 0
+            self.frames += 1
+        elif final == "K":
+            self.cells[self.y][self.x :] = [" "] * (self.width - self.x)
+        elif final == "J":
+            first = 0 if numbers == "2" else self.y + 1
+            if numbers != "2":
+                self.escape("", "", "K")
+            for row in self.cells[first:]:
+                row[:] = [" "] * self.width
+        elif final == "m":
+            self.sgr.add(numbers)
+        else:
+            raise AssertionError(f"CSI {numbers} {final}")
+
+
+class Terminal:
+    """A program whose stdin, stdout and stderr are a terminal of its own."""
+
+    def __init__(self, argv: list, *, width: int = 80, height: int = 24, env: dict | None = None):
+        self.screen = Screen(width, height)
+        self.raw = bytearray()
+        self.trouble: list[Exception] = []
+        self.master, self.slave = pty.openpty()
+        self.size(width, height)
+        self.before = termios.tcgetattr(self.slave)
+        self.popen = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *map(str, argv)],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **(env or {})},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        while True:
+            try:
+                chunk = os.read(self.master, 65536)
+            except OSError:
+                return
+            self.raw += chunk
+            try:
+                self.screen.feed(decoder.decode(chunk))
+            except (AssertionError, UnicodeDecodeError) as error:
+                self.trouble.append(error)
+                return
+
+    def size(self, width: int, height: int):
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def resize(self, width: int, height: int):
+        self.screen.resize(width, height)
+        self.size(width, height)
+        os.kill(self.popen.pid, signal.SIGWINCH)
+
+    def press(self, keys: str):
+        os.write(self.master, keys.encode())
+
+    def sees(self, *parts: str, timeout: float = 20):
+        def seen():
+            assert not self.trouble, self.trouble[0]
+            text = self.screen.text()
+            return all(part in text for part in parts)
+
+        wait_until(seen, lambda: f"{parts} on the screen:\n{self.screen.text()}", timeout)
+
+    def changes(self, timeout: float = 20):
+        """Waits until two more frames were drawn: what is on the screen was drawn after this was called."""
+        frames = self.screen.frames
+        wait_until(lambda: self.screen.frames >= frames + 2, "another frame", timeout)
+
+    def wait(self, timeout: float = 20) -> int:
+        try:
+            status = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise AssertionError(f"it did not end:\n{self.screen.text()}") from None
+        end = time.monotonic() + 2
+        size = -1
+        while time.monotonic() < end and size != len(self.raw):
+            size = len(self.raw)
+            time.sleep(0.1)
+        assert not self.trouble, self.trouble[0]
+        return status
+
+    def as_it_was(self) -> bool:
+        """The terminal's own modes, and those of the screen."""
+        return termios.tcgetattr(self.slave) == self.before and self.screen.modes == {"7", "25"}
+
+    def close(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait()
+        os.close(self.slave)
+        os.close(self.master)
