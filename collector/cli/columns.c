@@ -1,6 +1,7 @@
 #include "collector/cli/columns.h"
 #include "collector/cli/tree_text.h"
 
+#include <math.h>
 #include <stdio.h>
 
 enum { NUMBER_BYTES = 48 };
@@ -30,6 +31,16 @@ void weir_column_number(struct weir_buffer *out, int columns, double value) {
     } else {
         snprintf(text, sizeof text, value < 1e15 ? "%.1fM" : "%.3gM", value / 1e6);
     }
+    weir_column_text(out, columns, text);
+}
+
+void weir_column_short(struct weir_buffer *out, int columns, double value) {
+    char text[NUMBER_BYTES];
+    if (!(value >= 99.95) || value >= 999.5) {
+        weir_column_number(out, columns, value >= 999.5 ? value : value >= 9.95 ? round(10 * value) / 10 : value);
+        return;
+    }
+    snprintf(text, sizeof text, "%.0f", value);
     weir_column_text(out, columns, text);
 }
 

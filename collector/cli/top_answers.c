@@ -19,11 +19,9 @@ static struct number taken(struct weir_buffer *buffer) {
     weir_buffer_free(buffer);
     return number;
 }
-/* Short, since a line of a small terminal has to hold an answer: 0.32, 4.1, 496, 3,964. */
 static struct number count(double value) {
     struct weir_buffer buffer = {0};
-    weir_column_number(&buffer, 0, value >= 99.5 ? round(value) : value >= 9.95 ? round(10 * value) / 10 : value);
-    if (value >= 99.5 && value < 999.5) buffer.size -= 2; /* ".0" */
+    weir_column_short(&buffer, 0, value);
     return taken(&buffer);
 }
 /* Two digits: 0.4 %, 12 %. */
@@ -117,9 +115,9 @@ static void answer_mesh(const struct weir_top_known *known, struct weir_top_answ
     if (failing != NULL) {
         enum weir_top_level level = weir_top_level_of(failing);
         say(answer, level, level == WEIR_TOP_BAD ? "failing" : "strained");
-        append(answer, "%s fails %s of %s req/s; %u of %u services fail%s", name(known, failing->first),
+        append(answer, "%s fails %s of %s req/s; %u of %u service%s over %s", name(known, failing->first),
                share(failing->errors).text, count(failing->rate).text, others + 1, numbers->services,
-               others == 0 ? "s" : "");
+               numbers->services == 1 ? "" : "s", share(WEIR_TOP_STRAINED).text);
         return;
     }
     if (incident != NULL) {
@@ -274,10 +272,8 @@ static void answer_policy(const struct weir_top_known *known, struct weir_top_an
         !has_budget ? "no budget"
         : beyond    ? "over budget"
                     : "in budget");
-    append(answer, "%s spans/s come", count(spans).text);
-    if (budget->spans_per_second > 0)
-        append(answer, ", %s %s allowed", count(budget->spans_per_second).text,
-               over(spans, budget->spans_per_second) ? "are" : "would be");
+    append(answer, "%s spans/s", count(spans).text);
+    if (budget->spans_per_second > 0) append(answer, ", %s allowed", count(budget->spans_per_second).text);
     if (told.spans_offered > 0) append(answer, "; proxies are told %s", share(told.spans / told.spans_offered).text);
     if (budget->bytes_per_second > 0) {
         append(answer, "; ");
@@ -297,7 +293,7 @@ static void answer_cost(const struct weir_top_known *known, struct weir_top_answ
         answer_policy(known, answer);
     } else {
         say(answer, WEIR_TOP_UNKNOWN, "not steered");
-        append(answer, "%s spans/s come; no policy tells proxies how many to send",
+        append(answer, "%s spans/s; no policy tells proxies how many to send",
                count(numbers->rates[WEIR_TOP_RECEIVED]).text);
     }
 }

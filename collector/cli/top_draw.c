@@ -35,7 +35,7 @@ static void put_age(struct weir_pen *pen, enum weir_pen_style style, double seco
 static void fact(struct weir_pen *pen, const char *name, double value, bool should_be_0) {
     if (pen->used > LABEL) weir_pen_text(pen, WEIR_PEN_PLAIN, "  ");
     weir_pen_printf(pen, WEIR_PEN_DIM, "%s ", name);
-    put(pen, should_be_0 && value > 0 ? WEIR_PEN_BAD : WEIR_PEN_PLAIN, weir_column_number, value);
+    put(pen, should_be_0 && value > 0 ? WEIR_PEN_BAD : WEIR_PEN_PLAIN, weir_column_short, value);
 }
 
 /* 512, 1.2K, 64M: of 1024, so short that three bounds stand in a line. */
@@ -159,7 +159,7 @@ static void draw_exporters(struct weir_pen *pen, const struct weir_top_known *kn
             weir_pen_text(pen, WEIR_PEN_GOOD, "ok ");
         }
         if (numbers->rated) {
-            put(pen, WEIR_PEN_PLAIN, weir_column_number, exporter->delivered);
+            put(pen, WEIR_PEN_PLAIN, weir_column_short, exporter->delivered);
             weir_pen_text(pen, WEIR_PEN_DIM, "/s");
         }
         if (exporter->spool_limit > 0) bounded(pen, "spool", exporter->spool, exporter->spool_limit);
@@ -240,31 +240,29 @@ static const struct {
     {"up, down", "choose a row; PgUp, PgDn, Home, End too"},
     {"Enter or o", "operations of the chosen service; o again: of all services"},
     {"e", "calls: which service calls which"},
-    {"Esc", "back; also takes a filter away"},
+    {"Esc", "back; takes a filter away first"},
     {"<  >  s", "sort by the column to the left, to the right; s is as >"},
-    {"r", "the other way round"},
-    {"/", "show only names with this text in them; Enter keeps it"},
-    {"p", "pause; again: go on"},
-    {"", ""},
+    {"r  p", "the other way round; pause, and go on"},
+    {"/", "show only names with a text in them"},
     {"REQ/S", "requests: server and consumer spans, each by what it stands for;"},
-    {"", "+- is what sampling leaves unsure, 95 of 100 times within it"},
-    {"ERR P50..P99", "share that failed; half, 95, 99 of 100 took at most so long"},
-    {"SAMPLED WHY", "share of requests that proxies are told to trace: by rate or pin"},
-    {"", "(the file says so), floor, budget, incident"},
-    {"SPANS/S CPU", "what traces that begin there cost: spans, of a core of each proxy;"},
+    {"", "+- is what sampling leaves unsure: 95 of 100 times it is within"},
+    {"ERR P50 P95 P99", "the share that fails; 50, 95, 99 of 100 take at most so long"},
+    {"SAMPLED WHY", "what proxies are told to trace: rate, pin (as the file says), or"},
+    {"", "floor, budget, incident; by op: operations have their own rates"},
+    {"SPANS/S CPU", "cost of traces that begin there: spans, share of a proxy's core;"},
     {"", "without a policy SPANS/S is what the service sends"},
 };
 
 static void draw_help(struct weir_pen *pen, uint32_t lines) {
     for (size_t i = 0; i < sizeof help / sizeof *help && pen->lines < lines; i++) {
-        weir_pen_left(pen, WEIR_PEN_BOLD, 15, help[i].what);
+        weir_pen_left(pen, WEIR_PEN_BOLD, 16, help[i].what);
         weir_pen_text(pen, WEIR_PEN_PLAIN, help[i].means);
         weir_pen_end(pen);
     }
 }
 
 static void draw_keys(struct weir_pen *pen, const struct weir_top_frame *frame) {
-    static const char *const keys[][2] = {{"q", "quit"},    {"Enter", "operations"}, {"e", "calls"}, {"< >", "sort"},
+    static const char *const keys[][2] = {{"q", "quit"},    {"Enter", "operations"}, {"e", "calls"}, {"<>", "sort"},
                                           {"r", "reverse"}, {"/", "filter"},         {"p", "pause"}, {"?", "help"}};
     if (frame->state->filtering) {
         weir_pen_text(pen, WEIR_PEN_PLAIN, "type a part of a name; Enter keeps it, Esc takes it away");
@@ -272,7 +270,7 @@ static void draw_keys(struct weir_pen *pen, const struct weir_top_frame *frame) 
     }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         weir_pen_text(pen, WEIR_PEN_BOLD, keys[i][0]);
-        weir_pen_printf(pen, WEIR_PEN_DIM, " %s  ", keys[i][1]);
+        weir_pen_printf(pen, WEIR_PEN_DIM, i + 1 < sizeof keys / sizeof *keys ? " %s  " : " %s", keys[i][1]);
     }
 }
 

@@ -156,6 +156,18 @@ static void tell(struct weir_top_row *row, const struct weir_view_row *told, con
     row->incident = told->incident;
 }
 
+/* Where operations have rates of their own, the service's is only that of the others: what comes to pass is what all of
+ * them come to. at: the service's own row. */
+static void tell_mixed(struct weir_top_row *row, const struct weir_view_side *side, uint32_t at) {
+    const struct weir_view_row *service = &side->rows[at];
+    bool mixed = false;
+    while (!mixed && ++at < side->count && side->rows[at].service == row->first)
+        mixed = side->rows[at].told && side->rows[at].rate != service->rate;
+    if (!mixed || !(service->spans_offered > 0)) return;
+    row->sampled = fmin(service->spans_told / service->spans_offered, 1);
+    snprintf(row->why, sizeof row->why, "by op");
+}
+
 /* The view has a service's own row, then its operations; the default's is that of no name. */
 static bool tell_rows(struct weir_top_rows *rows, const struct weir_view_side *side, const struct weir_names *names,
                       bool operations) {
@@ -172,6 +184,7 @@ static bool tell_rows(struct weir_top_rows *rows, const struct weir_view_side *s
         const struct weir_view_row *inherited = service != NULL && service->told ? service : fallback;
         if (!operations) {
             tell(row, service, fallback);
+            if (service != NULL) tell_mixed(row, side, at - 1);
             continue;
         }
         while (at != 0 && at < side->count && side->rows[at].service == row->first &&

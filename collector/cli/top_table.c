@@ -134,8 +134,9 @@ struct weir_top_layout weir_top_lay_out(const struct weir_top_frame *frame, cons
         if (!isnan(row->sampled)) layout.columns[WEIR_TOP_BY_SAMPLED] = true;
         if (row->proxy_cpu > 0) layout.columns[WEIR_TOP_BY_CPU] = true;
     }
-    for (size_t i = 0; i < sizeof spare / sizeof *spare && width_of(&layout) + NAME_MIN > look->columns; i++)
-        layout.columns[spare[i]] = false;
+    for (size_t i = 0; i < sizeof spare / sizeof *spare && width_of(&layout) + NAME_MIN > look->columns; i++) {
+        if (spare[i] != frame->state->sort) layout.columns[spare[i]] = false;
+    }
     uint32_t rest = width_of(&layout);
     layout.name = look->columns > rest + NAME_MIN ? look->columns - rest : NAME_MIN;
     if (layout.name > longest) layout.name = longest;

@@ -53,15 +53,15 @@ static void a_healthy_mesh(void **state) {
     answer(HEALTHY_EARLY, HEALTHY_LATE, NULL, true);
     says(WEIR_TOP_MESH, WEIR_TOP_GOOD, "healthy", "2 services, 501 req/s, 0.2 % fail");
     says(WEIR_TOP_TELEMETRY, WEIR_TOP_GOOD, "complete", "500 spans/s came; none refused, dropped or lost");
-    says(WEIR_TOP_COST, WEIR_TOP_UNKNOWN, "not steered", "500 spans/s come; no policy tells proxies how many to send");
+    says(WEIR_TOP_COST, WEIR_TOP_UNKNOWN, "not steered", "500 spans/s; no policy tells proxies how many to send");
 }
 
 static void who_fails_is_named(void **state) {
     (void)state;
     answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("pay", "b", "20"), NULL, true);
-    says(WEIR_TOP_MESH, WEIR_TOP_BAD, "failing", "pay fails 9.1 % of 110 req/s; 1 of 2 services fails");
+    says(WEIR_TOP_MESH, WEIR_TOP_BAD, "failing", "pay fails 9.1 % of 110 req/s; 1 of 2 services over 1 %");
     answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("pay", "b", "5") BAD_CALLS("cart", "b", "20"), NULL, true);
-    says(WEIR_TOP_MESH, WEIR_TOP_WARN, "strained", "cart fails 2.7 % of 411 req/s; 2 of 2 services fail");
+    says(WEIR_TOP_MESH, WEIR_TOP_WARN, "strained", "cart fails 2.7 % of 411 req/s; 2 of 2 services over 1 %");
     /* Two of two are no alarm. */
     answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("rare", "b", "2"), NULL, true);
     assert_int_equal(answers[WEIR_TOP_MESH].level, WEIR_TOP_GOOD);
@@ -140,19 +140,18 @@ static void what_is_lost_is_told(void **state) {
 static void what_tracing_costs(void **state) {
     (void)state;
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("90", "", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_GOOD, "no budget", "90.0 spans/s come; proxies are told 10 %");
+    says(WEIR_TOP_COST, WEIR_TOP_GOOD, "no budget", "90.0 spans/s; proxies are told 10 %");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("90", "\"spans_per_second\":100", "\"proxy_cpu\":0.012"), true);
     says(WEIR_TOP_COST, WEIR_TOP_GOOD, "in budget",
-         "90.0 spans/s come, 100 would be allowed; proxies are told 10 %; a proxy pays 1.2 % of a core");
+         "90.0 spans/s, 100 allowed; proxies are told 10 %; a proxy pays 1.2 % of a core");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("400", "\"spans_per_second\":100", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "400 spans/s come, 100 are allowed; proxies are told 10 %");
+    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "400 spans/s, 100 allowed; proxies are told 10 %");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("9", "\"bytes_per_second\":1024", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget",
-         "9.00 spans/s come; proxies are told 10 %; 2.0 KiB/s of 1.0 KiB/s");
+    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "9.00 spans/s; proxies are told 10 %; 2.0 KiB/s of 1.0 KiB/s");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("9", "\"proxy_cpu\":0.01", "\"proxy_cpu\":0.02,\"incident\":true"),
            true);
     says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget",
-         "9.00 spans/s come; proxies are told 10 %; a proxy pays 2 % of a core");
+         "9.00 spans/s; proxies are told 10 %; a proxy pays 2 % of a core");
     says(WEIR_TOP_MESH, WEIR_TOP_WARN, "incident",
          "pay is slower or fails more than usual; 2 services, 501 req/s, 0.2 % fail");
 }
