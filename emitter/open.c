@@ -231,12 +231,8 @@ static struct weir_emit *fail(struct weir_emit *emit, char *error, size_t error_
 static struct weir_emit *new_emitter(const struct weir_emit_options *options) {
     struct weir_emit *emit = calloc(1, sizeof *emit);
     if (emit == NULL) return NULL;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&emit->lock, NULL);
-    pthread_cond_init(&emit->flushed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    run_prepare(emit);
     emit->options = *options;
     emit->fd = emit->wake_fd = -1;
     emit->cell_count = CELLS_OWN;

@@ -199,6 +199,14 @@ void run_wake(const struct weir_emit *emit) {
     if (emit->wake_fd >= 0 && write(emit->wake_fd, &one, sizeof one) < 0) return; /* full: it is awake */
 }
 
+void run_prepare(struct weir_emit *emit) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&emit->flushed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 bool run_start(struct weir_emit *emit) {
     sigset_t all, before;
     if (!send_open(emit)) return false;
@@ -249,7 +257,7 @@ void run_orphan(struct weir_emit *emit) {
     emit->packer.count = 0;
     emit->packer.used = 0;
     emit->flush_done = emit->flush_wanted;
-    pthread_cond_init(&emit->flushed, NULL);
+    run_prepare(emit); /* nobody waits here, whoever waited there */
     if (was_running || atomic_load(&emit->orphan)) {
         atomic_store(&emit->orphan, true);
         count(emit, CELL_RESTARTS, 1);

@@ -1,0 +1,206 @@
+"""libweir_emit against a running Weir, driven from Python through ctypes: what is sent arrives, what Weir tells is followed."""
+
+import importlib.util
+import json
+import math
+import os
+import socket
+import sys
+import time
+
+import pytest
+from harness.net import http, wait_until
+from harness.process import ROOT, run
+from harness.weir import binary
+
+EXAMPLE = ROOT / "examples" / "emit" / "emit_ctypes.py"
+KEY = b"a key for tests, not for use"
+POLL_MS = 50
+
+
+def library() -> str:
+    return str(binary().parent / "emitter" / "libweir_emit.so.1")
+
+
+def example():
+    spec = importlib.util.spec_from_file_location("emit_ctypes", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def emitter():
+    opened = []
+
+    def begin(port: int, service: str = "shop", **options):
+        one = example().Emitter(library(), f"127.0.0.1:{port}", service, **({"flush_ms": 20, "poll_ms": POLL_MS} | options))
+        opened.append(one)
+        return one
+
+    yield begin
+    for one in opened:
+        one.close()
+
+
+def requests(one, operation: str, count: int) -> int:
+    """So many requests; those of them that were sampled."""
+    sampled = 0
+    for _ in range(count):
+        start = time.time_ns()
+        context, traced = one.begin(operation, {})
+        if traced:
+            sampled += 1
+            assert one.span(operation, context, start, start + 1_000_000, url_path="/", http_response_status_code=200)
+    assert one.library.weir_emit_flush(one.emit, 5000)
+    return sampled
+
+
+def rate(one, operation: str) -> float:
+    """The share that is sampled now: T is the first member of an operation."""
+    threshold = example().c_uint64.from_address(one.operation(operation)).value
+    return (2**56 - threshold) / 2**56
+
+
+def admin(one, path: str) -> str:
+    answer = http(one.url(path))
+    assert answer.status == 200, answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "signed"])
+def test_the_example_in_python(weir, tmp_path, key):
+    options, more = "", []
+    if key:
+        (tmp_path / "datagram.key").write_bytes(key + b"\n")
+        options = f"hmac_key_file: {tmp_path / 'datagram.key'}"
+        more = ["--key-file", tmp_path / "datagram.key"]
+    one = weir(receivers={"datagram": options})
+    count, share = 20_000, 0.1
+    argv = [sys.executable, EXAMPLE, "--library", library(), "--to", f"127.0.0.1:{one.ports['datagram']}"]
+    done = run([*argv, "--requests", count, "--rate", share, *more], 60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["flushed"] and said["spans"] == said["sampled"] > 0 and said["dropped_full"] == said["unsent"] == 0
+    one.balance(received=said["sampled"])
+    page = one.page()
+    assert page.sum("weir_datagrams_lost_total", reason="sequence") == page.sum("weir_datagrams_refused_total") == 0
+    assert page.sum("emitter_requests_total", service="shop", operation="GET /items") == count
+    assert page.sum("emitter_spans_total", service="shop") == said["sampled"]
+    assert page.sum("shop_orders_total") == 2 * count
+    assert page.sum("shop_request_seconds_count") == count
+    assert page.sum("shop_request_seconds_bucket", le="0.01") == count
+    assert page.sum("shop_request_seconds_sum") == pytest.approx(count * 0.005)
+    # Each span stands for 1 / rate; the estimate's standard error is sqrt(n (1 - p) / p).
+    estimate = page.sum("traces_spanmetrics_calls_total", service="shop")
+    assert estimate == pytest.approx(said["sampled"] / share, rel=1e-6)
+    assert abs(estimate - count) < 5 * math.sqrt(count * (1 - share) / share)
+    spans = one.cat()
+    assert {span["name"] for span in spans} == {"GET /items"}
+
+
+POLICY = """
+proxies:
+  default: {{ rate: {default} }}
+  services:
+    shop:
+      rate: {rate}
+      operations:
+        "GET /health": {{ rate: 0 }}
+        "POST /orders": {{ rate: 1 }}
+"""
+
+
+def test_what_weir_tells_is_followed(weir, tmp_path, emitter):
+    policy = tmp_path / "sampling.yaml"
+    policy.write_text(POLICY.format(default="1%", rate="50%"))
+    one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {policy} }}", lanes=1)
+    mine = emitter(one.ports["datagram"], initial_rate=0.0)
+    for name in ("GET /health", "POST /orders", "GET /items"):
+        mine.operation(name)
+    wait_until(lambda: rate(mine, "POST /orders") == 1, "the first answer", 10, every=0.02)
+    assert (rate(mine, "GET /health"), rate(mine, "GET /items")) == (0, pytest.approx(0.5, abs=1e-6))
+    wait_until(lambda: mine.stats()["policy_version"] != 0, "a version to be followed", 10, every=0.02)
+    sampled = requests(mine, "GET /items", 4000)
+    assert requests(mine, "GET /health", 100) == 0
+    assert requests(mine, "POST /orders", 100) == 100
+
+    policy.write_text(POLICY.format(default="1%", rate="10%"))
+    assert one.reload().status == 200
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.1, abs=1e-6), "the new rate", 10, every=0.02)
+    sampled += requests(mine, "GET /items", 4000)
+    wait_until(
+        lambda: mine.operation("GET /late") and rate(mine, "GET /late") == pytest.approx(0.1, abs=1e-6),
+        "an operation that came late",
+        10,
+    )
+
+    one.balance(received=sampled + 100)
+    page = one.page()
+    assert page.sum("emitter_requests_total", service="shop", operation="GET /items") == 8000
+    estimate = page.sum("traces_spanmetrics_calls_total", service="shop", span_name="GET /items")
+    assert abs(estimate - 8000) < 5 * math.sqrt(4000 * 1 + 4000 * 9)
+    assert page.sum("emitter_answers_total", service="shop", verdict="taken") >= 2
+    assert page.sum("emitter_answers_total", service="shop") == page.sum("emitter_answers_total", service="shop", verdict="taken")
+    followers = json.loads(admin(one, "/policy"))
+    assert any(row["way"] == "datagram" and row["service"] == "shop" for row in followers["followers"])
+
+
+def test_a_weir_that_is_away_changes_nothing_but_counters(weir, tmp_path, emitter):
+    policy = tmp_path / "sampling.yaml"
+    policy.write_text(POLICY.format(default="1%", rate="25%"))
+    one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {policy} }}", lanes=1)
+    mine = emitter(one.ports["datagram"], initial_rate=0.0)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6), "the first answer", 10, every=0.02)
+    one.stop()
+    sampled = requests(mine, "GET /items", 2000)
+    assert rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6) and sampled > 0
+    asked = mine.stats()["asks"]
+    wait_until(lambda: mine.stats()["asks"] > asked + 2, "asks into the void", 10)
+    policy.write_text(POLICY.format(default="1%", rate="75%"))
+    one.start()
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.75, abs=1e-6), "the rate of the Weir that came", 10, every=0.02)
+    sampled = requests(mine, "GET /items", 1000)
+    one.balance(received=sampled)
+    wait_until(lambda: one.page().sum("emitter_unsent_total", reason="refused") > 0, "the refusals to be told", 10)
+
+
+def test_a_child_of_fork_is_a_sender_of_its_own(weir, emitter):
+    one = weir(receivers={"datagram": ""}, lanes=1)
+    mine = emitter(one.ports["datagram"], initial_rate=1.0, poll_ms=0, flush_ms=60_000)
+    count = 50
+    for _ in range(count):  # in the parent's ring and cells when it forks
+        start = time.time_ns()
+        context, _ = mine.begin("GET /parent", {})
+        mine.span("GET /parent", context, start, start + 1)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            requests(mine, "GET /child", count)
+            status = 0 if mine.stats()["restarts"] == 1 and mine.stats()["spans"] == count else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert mine.library.weir_emit_flush(mine.emit, 5000)
+    one.balance(received=2 * count)
+    page = one.page()
+    for operation in ("GET /parent", "GET /child"):
+        assert page.sum("emitter_requests_total", operation=operation) == count
+    assert page.sum("weir_datagram_senders") == 2
+    assert len({(span["traceId"], span["spanId"]) for span in one.cat()}) == 2 * count
+
+
+def test_disabled_opens_nothing(emitter):
+    before = set(os.listdir("/proc/self/fd"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        heard.settimeout(0.3)
+        mine = emitter(heard.getsockname()[1], disabled=True, initial_rate=1.0)
+        context, traced = mine.begin("GET /", {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        assert not traced and not mine.span("GET /", context, 1, 2)
+        assert mine.headers(context)["traceparent"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+        with pytest.raises(TimeoutError):
+            heard.recv(2000)
