@@ -448,6 +448,24 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
     }
 }
 
+/* Its spans stand for themselves, and it sends all of them whatever it is told: after three turns of less it is clear. */
+static void who_never_follows_is_found_out(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t pay = rig_name(&rig, "pay"), edge = rig_name(&rig, "edge"), get = rig_name(&rig, "get");
+    struct weir_proxies file = with_budget(1000);
+    rig_set(&rig, &file);
+    struct weir_control_load stubborn = rig_load(pay, get, 60, 10, 1), offered = rig_load(edge, get, 5000, 10, 1);
+    for (int i = 0; i < 1500; i++) {
+        double rate = rig.plan == NULL ? 0.01 : rig_rate(&rig, edge, get);
+        struct weir_control_load loads[] = {stubborn, offered};
+        loads[1].roots *= rate, loads[1].spans *= rate;
+        rig_step(&rig, loads, 2);
+    }
+    rig_near(stubborn.spans + rig_spans(&rig, &offered, 1), 980, 60);
+    rig_free(&rig);
+}
+
 static void a_counter_of_something_else_is_not_believed(void **state) {
     (void)state;
     struct rig rig = rig_new();
@@ -709,6 +727,7 @@ int main(void) {
         cmocka_unit_test(one_rate_is_raised_for_a_floor_within_bounds),
         cmocka_unit_test(what_is_steered_by_nobody_is_paid_by_the_others),
         cmocka_unit_test(who_does_not_say_its_rate_may_follow_it),
+        cmocka_unit_test(who_never_follows_is_found_out),
         cmocka_unit_test(a_counter_of_something_else_is_not_believed),
         cmocka_unit_test(what_the_tail_drops_is_sampled_less_within_bounds),
         cmocka_unit_test(trouble_is_looked_at_closely_for_a_while),
