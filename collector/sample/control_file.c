@@ -48,7 +48,8 @@ bool weir_control_file_copy(struct control_file *file, const struct weir_proxies
                                   .poll_s = (double)proxies->poll_ns / 1e9,
                                   .incidents = proxies->incident.on};
     file->services = calloc(proxies->service_count + 1u, sizeof *file->services);
-    bool ok = file->services != NULL && copy_service(&file->fallback, &proxies->fallback, &proxies->fallback);
+    if (file->services == NULL) return false;
+    bool ok = copy_service(&file->fallback, &proxies->fallback, &proxies->fallback);
     file->steered = weir_proxies_bounds(&file->budget) || file->incidents || steers(&file->fallback);
     for (uint32_t i = 0; ok && i < proxies->service_count; i++) {
         ok = copy_service(&file->services[file->service_count++], &proxies->services[i], &proxies->fallback);

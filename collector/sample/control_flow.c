@@ -1,14 +1,14 @@
 /* control_flow.c - traces a second, estimated of traces that came and what they stand for.
  *
  * n roots of weight w say n w, give or take w sqrt(n). So the window is as long as that takes: `slow` remembers some
- * 200 roots, of 10 to 300 seconds. Where the last step, or the last seconds (`fast`), cannot be chance, what was
+ * 400 roots, of 10 to 300 seconds. Where the last step, or the last seconds (`fast`), cannot be chance, what was
  * remembered before is of another load, and is forgotten. */
 #include "collector/sample/control_inside.h"
 
 #include <math.h>
 
 #define FAST_S        4.0
-#define SLOW_S_MIN      10.0
+#define SLOW_S_MIN    10.0
 #define SLOW_S_MAX    300.0
 #define SLOW_ROOTS    200.0 /* an error of 5 %: a sum that decays in t is as good as a window of 2 t */
 #define STEP_SIGMAS   5.0   /* once in 3 million steps by chance */

@@ -2,12 +2,14 @@
  * apart and follows the rate of its service, others have not asked yet, and some never will. What arrives says it:
  * roots / traces that they stand for is the rate at which they were sampled, without any noise.
  *
- *   in the range of what was told to the operation: it follows
- *   between that and the service's rate: a part of it follows the service's; which, the ratio says
- *   above both: some come whatever is told (forced ones, samplers of their own, lower bounds); they are part of the
- * cost below both: not all do what they are told; so much less is reckoned with above both, and all stand for
- * themselves only: nobody knows what they stand for. It is taken that they follow and do not say so, until they come as
- * often as before though less was told, turn after turn */
+ *   in the range of what was told to the operation   it follows
+ *   between that and the service's rate              a part of it follows the service's; which, the ratio says
+ *   above both                                       some come whatever is told: forced ones, samplers of their own,
+ *                                                    lower bounds. They are part of the cost
+ *   below both                                       not all do what they are told: so much less is reckoned with
+ *   above both, and all stand for themselves only    nobody knows what they stand for. They are taken to follow and not
+ *                                                    to say so, until they come as often as before though less was
+ *                                                    told, three turns in a row */
 #include "collector/sample/control_inside.h"
 
 #include <math.h>

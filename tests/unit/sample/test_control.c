@@ -448,7 +448,8 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
     }
 }
 
-/* Its spans stand for themselves, and it sends all of them whatever it is told: after three turns of less it is clear. */
+/* Its spans stand for themselves, and it sends all of them whatever it is told: after three turns of less it is clear.
+ */
 static void who_never_follows_is_found_out(void **state) {
     (void)state;
     struct rig rig = rig_new();
