@@ -45,7 +45,7 @@ static void short_bytes(struct weir_buffer *out, int columns, double bytes) {
     for (; bytes >= 999.5 && unit < 4; unit++)
         bytes /= 1024;
     weir_buffer_printf(out, bytes < 9.95 && unit > 0 && bytes != floor(bytes) ? "%.1f%.1s" : "%.0f%.1s",
-                       fmin(fmax(bytes, 0), 99999), " KMGT" + unit);
+                       fmin(fmax(bytes, 0), 99999), &" KMGT"[unit]);
     if (unit == 0 && !out->failed) out->size--;
 }
 

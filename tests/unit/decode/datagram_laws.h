@@ -102,6 +102,37 @@ static const char *law_short(struct laws *laws, const struct weir_datagram *data
     return budget.used_bytes == 0 ? differs : "the budget did not get back what was drawn";
 }
 
+/* What is asked for lies inside the datagram. */
+static const char *law_ask(const struct weir_datagram *datagram) {
+    struct weir_wire ask = datagram->ask;
+    const uint8_t *name;
+    volatile uint64_t sum = 0;
+    size_t size;
+    if (ask.at == NULL) return datagram->nonce == 0 ? NULL : "a nonce of no ask";
+    while (weir_datagram_operation(&ask, &name, &size)) {
+        if (name < datagram->bytes || name + size > datagram->bytes + datagram->size) return "an operation is outside";
+        for (size_t i = 0; i < size; i++)
+            sum += name[i];
+    }
+    (void)sum;
+    return ask.why == NULL ? NULL : "an ask that was taken is broken";
+}
+
+/* The service is that of the spans, whether or not there are any. */
+static const char *law_service(struct laws *laws, const struct weir_datagram *datagram) {
+    uint32_t service;
+    struct weir_batch *batch = weir_batch_new(NULL, 0);
+    struct weir_otlp_counts counts = {0};
+    struct weir_error err;
+    enum weir_status known = weir_datagrams_service(laws->datagrams, datagram, &service, &err);
+    enum weir_status status = weir_datagrams_spans(laws->datagrams, datagram, batch, &counts, &err);
+    const char *differs =
+        known != WEIR_OK && status == WEIR_OK && counts.spans > 0 ? "spans of an unknown service" : NULL;
+    if (known == WEIR_OK && batch->span_count > 0 && batch->spans[0].service != service) differs = "another service";
+    weir_batch_unref(batch);
+    return differs;
+}
+
 static const char *law_datagram(struct laws *laws, const uint8_t *bytes, size_t size, bool *accepted) {
     struct weir_datagram datagram;
     struct weir_error err = {0};
@@ -114,6 +145,8 @@ static const char *law_datagram(struct laws *laws, const uint8_t *bytes, size_t 
         return "hmac is not at the end";
     const char *differs = law_like_otlp(laws, &datagram);
     if (differs == NULL) differs = law_short(laws, &datagram, size);
+    if (differs == NULL) differs = law_ask(&datagram);
+    if (differs == NULL) differs = law_service(laws, &datagram);
     laws->points = 0;
     uint32_t senseless =
         weir_datagrams_points(laws->datagrams, &datagram, &(struct weir_datagram_calls){laws, law_point});

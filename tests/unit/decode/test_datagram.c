@@ -130,6 +130,74 @@ static void test_refused(void **state) {
     }
 }
 
+/* ---- asks ---- */
+
+static void test_asks(void **state) {
+    (void)state;
+    char many[3][8] = {"GET /a", "", "POST /b"}, *operations[3] = {many[0], many[1], many[2]};
+    Weir__V1__PolicyAsk ask = WEIR__V1__POLICY_ASK__INIT;
+    Weir__V1__Datagram message = WEIR__V1__DATAGRAM__INIT;
+    ask.nonce = 0xfedcba9876543210, ask.n_operations = 3, ask.operations = operations;
+    message.version = 1, message.sequence = 1, message.ask = &ask;
+    struct part datagram = {.size = 0};
+    datagram.size = weir__v1__datagram__pack(&message, datagram.bytes);
+    struct weir_datagram outline;
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_true(outline.nonce == ask.nonce);
+    struct weir_wire at = outline.ask;
+    const uint8_t *name;
+    size_t size;
+    for (int i = 0; i < 3; i++) {
+        assert_true(weir_datagram_operation(&at, &name, &size));
+        assert_int_equal(size, strlen(many[i]));
+        assert_memory_equal(name, many[i], size);
+    }
+    assert_false(weir_datagram_operation(&at, &name, &size));
+    check_laws(&datagram);
+
+    datagram = head(); /* asks nothing */
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_null(outline.ask.at);
+    text(&datagram, 10, ""); /* asks, and says nothing */
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_non_null(outline.ask.at);
+    assert_true(outline.nonce == 0);
+    check_laws(&datagram);
+}
+
+static void test_broken_asks(void **state) {
+    (void)state;
+    struct part datagram = head(), ask = {.size = 0};
+    number(&datagram, 10, 1);
+    refuses(&datagram, WEIR_INVALID, "byte 22: ask: another wire type");
+    datagram = head(), number(&ask, 1, 5), inside(&datagram, 10, &ask); /* the nonce is fixed64 */
+    refuses(&datagram, WEIR_INVALID, "byte 22: ask: another wire type");
+    datagram = head(), ask.size = 0, fixed(&ask, 1, 5), number(&ask, 2, 1), inside(&datagram, 10, &ask);
+    refuses(&datagram, WEIR_INVALID, "ask: another wire type");
+    datagram = head(), ask.size = 0, text(&ask, 2, "GET /"), ask.size--, inside(&datagram, 10, &ask);
+    refuses(&datagram, WEIR_INVALID, "ask: length past the end");
+}
+
+/* What asks may have no spans: its service is read all the same. */
+static void test_the_service_of_a_datagram(void **state) {
+    (void)state;
+    uint32_t service;
+    struct weir_datagram outline;
+    struct weir_error why = {0};
+    struct part datagram = head(), resource = resource_of("cart");
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_int_equal(weir_datagrams_service(t.datagrams, &outline, &service, NULL), WEIR_OK);
+    assert_string_equal(weir_names_text(t.names, service, NULL), "unknown_service");
+    inside(&datagram, 5, &resource);
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_int_equal(weir_datagrams_service(t.datagrams, &outline, &service, NULL), WEIR_OK);
+    assert_string_equal(weir_names_text(t.names, service, NULL), "cart");
+    datagram = head(), resource.size--, inside(&datagram, 5, &resource);
+    assert_int_equal(weir_datagram_read(datagram.bytes, datagram.size, &outline, NULL), WEIR_OK);
+    assert_int_equal(weir_datagrams_service(t.datagrams, &outline, &service, &why), WEIR_INVALID);
+    assert_non_null(strstr(why.text, "resource"));
+}
+
 /* ---- spans ---- */
 
 static void test_spans(void **state) {
@@ -392,6 +460,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_outline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_fields, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_asks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_broken_asks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_service_of_a_datagram, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_spans, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_senders_alternate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_ids_are_skipped, set_up, tear_down),
