@@ -344,8 +344,9 @@ static void take_services(struct weir_control *control, const struct weir_contro
 }
 
 struct weir_plan *weir_control_step(struct weir_control *control, const struct weir_control_input *input) {
-    uint32_t wanted = control->operation_end + input->load_count;
-    if (wanted > 2 * CONTROL_ROWS_MAX) wanted = 2 * CONTROL_ROWS_MAX;
+    /* Each load may be the first of its operation, or of the one for all the rest of its service. */
+    uint32_t more = CONTROL_ROWS_MAX + CONTROL_SERVICES_MAX;
+    uint32_t wanted = control->operation_end + (input->load_count < more ? input->load_count : more);
     if (!grow_operations(control, wanted)) return NULL;
     control->share = input->share > 0 && input->share <= 1 ? input->share : 1;
     double seconds = input->seconds > 0 ? fmin(input->seconds, STEP_S_MAX) : 0;

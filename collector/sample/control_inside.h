@@ -18,7 +18,7 @@
 enum {
     CONTROL_SERVICES_MAX = 1000,
     CONTROL_OPERATIONS_MAX = 200, /* rows of one service */
-    CONTROL_ROWS_MAX = 10000,     /* rows of all; of each some 500 bytes */
+    CONTROL_ROWS_MAX = 10000,     /* rows of all; what the file names is beside it. Some 750 bytes each */
 };
 
 /* ---- the file ---- */

@@ -80,8 +80,9 @@ struct fleet {
     uint32_t under_way_count[FLEET_LAG_MAX];
     struct weir_control_service services[64];
     uint32_t service_count;
-    double exact_factor; /* 0: no exact counters */
-    double exact_every_s;
+    bool counted;           /* services have exact counters */
+    double counted_every_s; /* which move so often: 0 is each second */
+    double uncounted[64];
     uint32_t flood; /* names a second that nobody ever sends again */
     uint32_t flood_service;
     struct weir_plan *heard[2]; /* by Envoys: of the second before */
@@ -298,8 +299,12 @@ static inline void fleet_second(struct fleet *fleet) {
     }
     fleet_flood(fleet, loads, &count);
     fleet->under_way_count[slot] = count;
-    for (uint32_t k = 0; k < fleet->service_count && fleet->exact_factor > 0; k++)
-        fleet->services[k].exact = fleet_poisson(fleet, offered[k] * fleet->exact_factor);
+    for (uint32_t k = 0; k < fleet->service_count && fleet->counted; k++) {
+        fleet->uncounted[k] += fleet_poisson(fleet, offered[k]);
+        bool moves = fleet->counted_every_s == 0 || fmod(fleet->now_s, fleet->counted_every_s) == 0;
+        fleet->services[k].exact = moves ? fleet->uncounted[k] : 0;
+        if (moves) fleet->uncounted[k] = 0;
+    }
 }
 
 static inline void fleet_other_way(struct fleet *fleet, const struct weir_control_load *loads, uint32_t count) {

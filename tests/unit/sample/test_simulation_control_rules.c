@@ -190,16 +190,17 @@ static void many_services_share_a_budget(void **state) {
 }
 
 /* What is asserted of `cart` when its senders are of another kind. */
-static void expect_of_kind(const char *what, enum fleet_kind kind, double rate, bool counted, double mean) {
+static void expect_of_kind(const char *what, enum fleet_kind kind, double rate, double counted_every_s, double mean) {
     struct fleet fleet = three_services(1, 30);
     fleet_senders(&fleet, "edge", FLEET_ENVOY, 2, 0, 1);
     fleet_senders(&fleet, "pay", FLEET_POLLER, 10, 30, 1);
     fleet_senders(&fleet, "cart", kind, 5, 30, 1);
     for (uint32_t i = 0; i < 5 && rate > 0; i++)
         fleet.senders[fleet.sender_count - 1 - i].rate = rate;
-    if (counted) {
+    if (counted_every_s > 0) {
         fleet_known(&fleet, "cart", 5);
-        fleet.exact_factor = 1;
+        fleet.counted = true;
+        fleet.counted_every_s = counted_every_s;
     }
     fleet.watched = CART;
     its_budget(&fleet);
@@ -210,11 +211,13 @@ static void expect_of_kind(const char *what, enum fleet_kind kind, double rate, 
 
 static void proxies_of_all_kinds_are_reckoned_with(void **state) {
     (void)state;
-    expect_of_kind("a third of all at 5 %, not steered", FLEET_DEAF, 0.05, false, 0.75);
-    expect_of_kind("a third of all at 25 %, not steered", FLEET_DEAF, 0.25, false, 0.85);
-    expect_of_kind("a third do not say their rate", FLEET_SILENT, 0, false, 0.85);
-    expect_of_kind("the same, with a counter of requests", FLEET_SILENT, 0, true, 0.9);
-    expect_of_kind("counters of what says its rate", FLEET_POLLER, 0, true, 0.93);
+    expect_of_kind("a third of all at 5 %, not steered", FLEET_DEAF, 0.05, 0, 0.75);
+    expect_of_kind("a third of all at 25 %, not steered", FLEET_DEAF, 0.25, 0, 0.85);
+    expect_of_kind("a third do not say their rate", FLEET_SILENT, 0, 0, 0.85);
+    expect_of_kind("the same, with a counter of requests", FLEET_SILENT, 0, 1, 0.9);
+    expect_of_kind("counters of what says its rate", FLEET_POLLER, 0, 1, 0.93);
+    expect_of_kind("counters that are read every 15 s", FLEET_POLLER, 0, 15, 0.93);
+    expect_of_kind("and of who does not say its rate", FLEET_SILENT, 0, 15, 0.85);
 }
 
 /* Rates of a few ten-thousandths, which an Envoy can only follow in whole ones. */
