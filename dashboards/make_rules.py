@@ -138,12 +138,9 @@ def base(rules: Rules, wanted: Objectives):
         "How many were seen of those that they stand for: n spans of weight w stand for n w, and add n w (w - 1) to the variance."
     )
     for what, which in (("requests", SERVER), ("failures", failed)):
-        rules.record(
-            f"service:mesh_{what}:seen5m",
-            f"sum by ({BY}) (increase({CALLS}{{{which}}}[{t(BASE)}])) ^ 2",
-            f"/ (sum by ({BY}) (increase({CALLS}{{{which}}}[{t(BASE)}])) + sum by ({BY}) (increase({VARIANCE}{{{which}}}[{t(BASE)}])) > 0)",
-            "or 0 * service:mesh_requests:rate5m",
-        )
+        calls = f"sum by ({BY}) (increase({CALLS}{{{which}}}[{t(BASE)}]))"
+        variance = f"sum by ({BY}) (increase({VARIANCE}{{{which}}}[{t(BASE)}]))"
+        rules.record(f"service:mesh_{what}:seen5m", *seen(calls, variance), "or 0 * service:mesh_requests:rate5m")
     targets(rules, wanted)
 
 
@@ -158,6 +155,10 @@ def matchers(wanted: Objectives, key: str) -> list[tuple[str, object]]:
 
 def quoted_name(name: str) -> str:
     return name.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def seen(calls: str, variance: str) -> list[str]:
+    return [f"{calls} ^ 2", f"/ ({calls}", f"+ ({variance} or 0 * {calls}) > 0)"]
 
 
 def targets(rules: Rules, wanted: Objectives):
@@ -329,11 +330,13 @@ def gone_alerts(rules: Rules, wanted: Objectives):
     hour, pause, now = t("1h"), t("10m"), t(BASE)
     rules.group("mesh_gone", STEP)
     rules.note("Calls between services that were seen, as above, in 5 minutes.")
+    pair = "sum by (cluster, client, server)"
     rules.record(
         "client_server:mesh_requests:seen5m",
-        f"sum by (cluster, client, server) (increase(traces_service_graph_request_total[{now}])) ^ 2",
-        f"/ (sum by (cluster, client, server) (increase(traces_service_graph_request_total[{now}]))",
-        f"+ sum by (cluster, client, server) (increase(weir_service_graph_request_variance_total[{now}])) > 0)",
+        *seen(
+            f"{pair} (increase(traces_service_graph_request_total[{now}]))",
+            f"{pair} (increase(weir_service_graph_request_variance_total[{now}]))",
+        ),
     )
     rules.note("Enough came in an hour that nothing in the ten minutes after it is no chance, and others still send spans.")
     rules.alert(
