@@ -17,9 +17,9 @@ from objectives import Objectives, Wrong, read
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# Site Reliability Workbook (Google), chapter 5, "Multiwindow, Multi-Burn-Rate Alerts": the budget that is gone before somebody is told, the window that shows
-# it, and the short one that shows it still goes on. Burn rate = share of the budget x the promise's window / the long window.
-# At 30 days: 14.4, 6, 3 and 1.
+# Site Reliability Workbook (Google), chapter 5, "Multiwindow, Multi-Burn-Rate Alerts": the budget that is gone before somebody is
+# told, the window that shows it, and the short one that shows it still goes on. Burn rate = share of the budget x the promise's
+# window / the long window; at 30 days 14.4, 6, 3 and 1.
 BURNS = (
     ("Fast", "page", 0.02, "1h", "5m"),
     ("Fast", "page", 0.05, "6h", "30m"),
@@ -37,7 +37,8 @@ CALLS = "traces_spanmetrics_calls_total"
 VARIANCE = "weir_spanmetrics_calls_variance_total"
 BUCKET = "traces_spanmetrics_latency_bucket"
 COUNT = "traces_spanmetrics_latency_count"
-SERVER = 'span_kind="SPAN_KIND_SERVER",service!=""'
+# A request of a service is a span in which it serves, or takes a message.
+SERVED = 'span_kind=~"SPAN_KIND_(SERVER|CONSUMER)",service!=""'
 BY = "cluster, service"
 
 
@@ -65,11 +66,14 @@ def number(value: float) -> str:
     return f"{value:.10g}"
 
 
-def quoted(names) -> str:
-    """Names as alternatives of a regular expression of PromQL, inside of double quotes."""
-    special = "\\.+*?()|[]{}^$"
-    out = "|".join("".join("\\\\" + c if c in special else c for c in name) for name in names)
-    return out.replace('"', '\\"')
+def quoted(text: str) -> str:
+    """Inside of double quotes of PromQL."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def any_of(names) -> str:
+    """A regular expression that fits these names and no other, inside of double quotes."""
+    return quoted("|".join("".join("\\" + c if c in "\\.+*?()|[]{}^$" else c for c in name) for name in names))
 
 
 class Rules:
@@ -116,9 +120,9 @@ def base(rules: Rules, wanted: Objectives):
     """Rates by service, and their variances. All else is added up from these."""
     t = rules.times
     rules.group("mesh_objectives", STEP)
-    failed = f'{SERVER},status_code="STATUS_CODE_ERROR"'
-    passed = f'{SERVER},status_code!="STATUS_CODE_ERROR"'
-    rules.record("service:mesh_requests:rate5m", f"sum by ({BY}) (rate({CALLS}{{{SERVER}}}[{t(BASE)}]))")
+    failed = f'{SERVED},status_code="STATUS_CODE_ERROR"'
+    passed = f'{SERVED},status_code!="STATUS_CODE_ERROR"'
+    rules.record("service:mesh_requests:rate5m", f"sum by ({BY}) (rate({CALLS}{{{SERVED}}}[{t(BASE)}]))")
     rules.record(
         "service:mesh_failures:rate5m",
         f"sum by ({BY}) (rate({CALLS}{{{failed}}}[{t(BASE)}]))",
@@ -137,7 +141,7 @@ def base(rules: Rules, wanted: Objectives):
     rules.note(
         "How many were seen of those that they stand for: n spans of weight w stand for n w, and add n w (w - 1) to the variance."
     )
-    for what, which in (("requests", SERVER), ("failures", failed)):
+    for what, which in (("requests", SERVED), ("failures", failed)):
         calls = f"sum by ({BY}) (increase({CALLS}{{{which}}}[{t(BASE)}]))"
         variance = f"sum by ({BY}) (increase({VARIANCE}{{{which}}}[{t(BASE)}]))"
         rules.record(f"service:mesh_{what}:seen5m", *seen(calls, variance), "or 0 * service:mesh_requests:rate5m")
@@ -147,14 +151,10 @@ def base(rules: Rules, wanted: Objectives):
 def matchers(wanted: Objectives, key: str) -> list[tuple[str, object]]:
     """[(matcher of services, their promise)]: those of their own, then all others by the default."""
     own = {name: service[key] for name, service in wanted.services.items() if key in service}
-    rows = [(f'{{service="{quoted_name(name)}"}}', value) for name, value in own.items() if value is not None]
+    rows = [(f'{{service="{quoted(name)}"}}', value) for name, value in own.items() if value is not None]
     if wanted.default[key] is not None:
-        rows.append((f'{{service!~"{quoted(own)}"}}' if own else "", wanted.default[key]))
+        rows.append((f'{{service!~"{any_of(own)}"}}' if own else "", wanted.default[key]))
     return rows
-
-
-def quoted_name(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def seen(calls: str, variance: str) -> list[str]:
@@ -190,7 +190,7 @@ def either(exprs: list[list[str]]) -> list[str]:
 
 def slow(rules: Rules, wanted: Objectives, matcher: str, under: float) -> list[str]:
     t = rules.times
-    which = f"{SERVER},{matcher[1:-1]}" if matcher else SERVER
+    which = f"{SERVED},{matcher[1:-1]}" if matcher else SERVED
 
     def faster_than(edge: float) -> str:
         # Scraped as OpenMetrics a whole number is 1.0, as plain text 1.
@@ -324,7 +324,7 @@ def burn_alerts(rules: Rules, wanted: Objectives):
 
 def gone_alerts(rules: Rules, wanted: Objectives):
     t = rules.times
-    silent = quoted(name for name, service in wanted.services.items() if service.get("may_be_silent"))
+    silent = any_of(name for name, service in wanted.services.items() if service.get("may_be_silent"))
     service = f'{{service!~"{silent}"}}' if silent else ""
     edge = f'{{client!~"{silent}",server!~"{silent}"}}' if silent else ""
     hour, pause, now = t("1h"), t("10m"), t(BASE)
@@ -379,7 +379,7 @@ def unmeasured_alert(rules: Rules, wanted: Objectives):
     rules.alert(
         "MeshObjectiveUnmeasured",
         (
-            f"sum by ({BY}) (rate({COUNT}{{{SERVER}}}[{t(BASE)}])) > 0",
+            f"sum by ({BY}) (rate({COUNT}{{{SERVED}}}[{t(BASE)}])) > 0",
             f"and on ({BY}) service:mesh_objective_latency:ratio",
             f"unless on ({BY}) service:mesh_slow:rate5m",
         ),
@@ -398,13 +398,14 @@ def make(wanted: Objectives, faster: float = 1) -> str:
     rules.lines += [
         f"# Made of {wanted.name} by dashboards/make_rules.py; do not edit. docs/alerts.md says what the series are.",
         "#",
-        "# Requests are SERVER spans, by their weight, as all instances of Weir in a cluster count them together.",
+        "# Requests are SERVER and CONSUMER spans, by their weight, as all instances of Weir in a cluster count them together.",
         "groups:",
     ]
     base(rules, wanted)
-    windows(rules, wanted)
-    budgets(rules, wanted)
-    burn_alerts(rules, wanted)
+    if promises(wanted):
+        windows(rules, wanted)
+        budgets(rules, wanted)
+        burn_alerts(rules, wanted)
     gone_alerts(rules, wanted)
     if matchers(wanted, "latency"):
         unmeasured_alert(rules, wanted)
