@@ -3,14 +3,14 @@
 
 APT_BUILD="ca-certificates cmake ninja-build gcc libc6-dev pkg-config git protobuf-c-compiler libprotobuf-c-dev protobuf-compiler
     libnghttp2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev librdkafka-dev libyaml-dev libpcre2-dev libssl-dev libxxhash-dev libcmocka-dev libjansson-dev"
-APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light haproxy prometheus util-linux libfaketime zstd"
+APT_TEST="clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck nginx-light haproxy prometheus prometheus-alertmanager util-linux libfaketime zstd"
 
 help_deps() {
     cat <<'HELP'
 usage: ./dev deps [--peers]
 
 Installs what is missing, and takes a second when nothing is:
-  apt      compiler, libraries, linters, nginx, HAProxy, Prometheus; a JRE, Maven where there is none (root, or sudo)
+  apt      compiler, libraries, linters, nginx, HAProxy, Prometheus, Alertmanager; a JRE, Maven where there is none (root, or sudo)
   .venv    Python packages of tests/requirements.txt; Go, where no recent one is in PATH
   .peers   Envoy, Zipkin server, Kafka, OpenTelemetry Collector (built once), h2spec, clients of gRPC: the real programs that
            scenarios name (another place: WEIR_PEERS=DIR)

@@ -1,5 +1,6 @@
 """A real Prometheus that scrapes Weir, and promtool."""
 
+import json
 import pathlib
 import subprocess
 import textwrap
@@ -9,24 +10,44 @@ from harness.process import Process, run
 
 
 class Prometheus:
-    """scrape: more options of its one job, as in "scheme: https"; features: as for --enable-feature; rules: rule files."""
+    """scrape: more options of the job `weir`, as in "scheme: https"; features: as for --enable-feature; rules: rule files.
 
-    def __init__(self, folder: pathlib.Path, target_port: int, scrape: str = "", *, features: str = "", rules: tuple = ()):
-        self.folder, self.port, self.target_port, self.scrape = folder, free_port(), target_port, scrape
-        self.features, self.rules = features, rules
+    jobs          further jobs, as scrape_configs has them
+    alertmanager  port of who is told of alerts
+    every         between two scrapes, and two evaluations
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        target_port: int,
+        scrape: str = "",
+        *,
+        features: str = "",
+        rules: tuple = (),
+        jobs: tuple = (),
+        alertmanager: int | None = None,
+        every: str = "500ms",
+        port: int | None = None,
+    ):
+        self.folder, self.port, self.target_port, self.scrape = folder, port or free_port(), target_port, scrape
+        self.features, self.rules, self.jobs, self.alertmanager, self.every = features, rules, jobs, alertmanager, every
         self.process: Process | None = None
 
     def start(self) -> "Prometheus":
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "prometheus.yml"
+        told = [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager}"]}]}] if self.alertmanager else []
         config.write_text(
-            "global: { scrape_interval: 500ms, scrape_timeout: 500ms }\n"
+            f"global: {{ scrape_interval: {self.every}, scrape_timeout: {self.every}, evaluation_interval: {self.every} }}\n"
+            f"alerting: {json.dumps({'alertmanagers': told})}\n"
             f"rule_files: [{', '.join(map(str, self.rules))}]\n"
             "scrape_configs:\n"
             "  - job_name: weir\n"
             "    honor_labels: true\n"
             f"{textwrap.indent(self.scrape, '    ')}\n"
             f"    static_configs: [{{ targets: ['127.0.0.1:{self.target_port}'] }}]\n"
+            + "".join(f"  - {json.dumps(job)}\n" for job in self.jobs)
         )
         self.process = Process(
             "prometheus",
@@ -39,15 +60,33 @@ class Prometheus:
             ],
             self.folder / "prometheus.log",
         )
-        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/-/ready"))
+        self.process.wait_ready(lambda: answers(self.url("/-/ready")))
         return self
 
+    def url(self, path: str = "") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
     def query(self, promql: str) -> list[tuple[dict, float]]:
-        data = get_json(f"http://127.0.0.1:{self.port}/api/v1/query", query=promql)["data"]["result"]
+        data = get_json(self.url("/api/v1/query"), query=promql)["data"]["result"]
         return [(row["metric"], float(row["value"][1])) for row in data]
 
+    def evaluated(self) -> list[dict]:
+        """Its rules, recording and alerting, as /api/v1/rules has them."""
+        groups = get_json(self.url("/api/v1/rules"))["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def firing(self) -> set[str]:
+        return {
+            alert["labels"]["alertname"]
+            for alert in get_json(self.url("/api/v1/alerts"))["data"]["alerts"]
+            if alert["state"] == "firing"
+        }
+
     def target(self) -> dict:
-        return get_json(f"http://127.0.0.1:{self.port}/api/v1/targets")["data"]["activeTargets"][0]
+        return self.targets()[0]
+
+    def targets(self) -> list[dict]:
+        return get_json(self.url("/api/v1/targets"))["data"]["activeTargets"]
 
     def stop(self) -> int:
         return self.process.stop() if self.process else 0
