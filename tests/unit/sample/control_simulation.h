@@ -120,10 +120,10 @@ static inline double fleet_spans(struct fleet *fleet, double traces, double mean
 
 /* ---- making a fleet ---- */
 
-/* WEIR_SIMULATION_SEED sets another by hand. */
+/* WEIR_SIMULATION_SEED, by hand, makes others of all. */
 static inline struct fleet fleet_new(uint64_t seed) {
     const char *said = getenv("WEIR_SIMULATION_SEED");
-    if (said != NULL) seed = strtoull(said, NULL, 10);
+    if (said != NULL) seed += 1000 * strtoull(said, NULL, 10);
     struct fleet fleet = {.rig = rig_new(), .random = weir_emit_random_of(seed), .lag_s = 2, .share = 1};
     fleet.operations = calloc(FLEET_OPERATIONS, sizeof *fleet.operations);
     fleet.senders = calloc(FLEET_SENDERS, sizeof *fleet.senders);

@@ -231,6 +231,40 @@ static void what_an_envoy_cannot_follow_is_reckoned_with(void **state) {
     fleet_free(&fleet);
 }
 
+/* Another process, which knows the file and what proxies have, as saved or as they say it themselves. */
+static void restart(struct fleet *fleet, const struct weir_proxies *file) {
+    weir_control_free(fleet->rig.control);
+    fleet->rig.control = weir_control_new(fleet->rig.names);
+    assert_non_null(fleet->rig.control);
+    rig_set(&fleet->rig, file);
+    const struct weir_plan *plan = fleet->rig.plan;
+    for (uint32_t i = 0; i < plan->service_count; i++) {
+        const struct weir_plan_service *service = &plan->services[i];
+        weir_control_adopt(fleet->rig.control, service->rate.name, WEIR_NAME_NONE, service->rate.rate);
+        for (uint32_t k = 0; k < service->operation_count; k++)
+            weir_control_adopt(fleet->rig.control, service->rate.name, service->operations[k].operation,
+                               service->operations[k].rate);
+    }
+}
+
+static void a_restart_goes_on_from_what_proxies_have(void **state) {
+    (void)state;
+    static const double polls[] = {5, 60};
+    for (int i = 0; i < 2; i++) {
+        struct fleet fleet = three_services(1, polls[i]);
+        its_senders(&fleet);
+        struct weir_proxies file = file_of(polls[i]);
+        rig_set(&fleet.rig, &file);
+        fleet.watched = CART;
+        fleet_run(&fleet, 600);
+        restart(&fleet, &file);
+        fleet_run(&fleet, 1200);
+        expect(&fleet, "a restart", 590, 1200, HELD, 0.9, ANY_TURNS);
+        assert_true(fleet_spread(&fleet, 590, 1200) < 0.15);
+        fleet_free(&fleet);
+    }
+}
+
 /* What is offered is known without bias: of a fleet at rest, per service, from one seed to the next. */
 struct known {
     const struct weir_names *names;
@@ -281,6 +315,7 @@ int main(void) {
         cmocka_unit_test(many_services_share_a_budget),
         cmocka_unit_test(proxies_of_all_kinds_are_reckoned_with),
         cmocka_unit_test(what_an_envoy_cannot_follow_is_reckoned_with),
+        cmocka_unit_test(a_restart_goes_on_from_what_proxies_have),
         cmocka_unit_test(estimates_have_no_bias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
