@@ -126,7 +126,8 @@ static void draw(struct top *top, struct weir_buffer *out) {
                                    .services = &top->services,
                                    .policy = top->has_policy ? &top->policy : NULL,
                                    .names = top->names,
-                                   .ready = top->ready};
+                                   .ready = top->ready,
+                                   .silent = top->complaint.status != WEIR_OK};
     struct weir_top_frame frame = {.state = &top->state,
                                    .known = &known,
                                    .rows = &top->rows,

@@ -103,7 +103,10 @@ static void answer_mesh(const struct weir_top_known *known, struct weir_top_answ
                               *incident = in_incident(known->services);
     if (numbers->services == 0 || (numbers->rated && numbers->requests <= 0)) {
         say(answer, WEIR_TOP_UNKNOWN, "unknown");
-        append(answer, "%s", numbers->services == 0 ? "no proxy has sent a span yet" : "no requests at the moment");
+        append(answer, "%s",
+               numbers->services > 0                    ? "no requests at the moment"
+               : numbers->values[WEIR_TOP_RECEIVED] > 0 ? "spans came, and wait until it is known what they stand for"
+                                                        : "no proxy has sent a span yet");
         return;
     }
     if (!numbers->rated) {
@@ -303,4 +306,10 @@ void weir_top_answer(const struct weir_top_known *known, struct weir_top_answer 
     answer_mesh(known, &answers[WEIR_TOP_MESH]);
     answer_telemetry(known, &answers[WEIR_TOP_TELEMETRY]);
     answer_cost(known, &answers[WEIR_TOP_COST]);
+    if (!known->silent) return;
+    for (int i = 0; i < WEIR_TOP_QUESTIONS; i++)
+        answers[i].level = WEIR_TOP_UNKNOWN; /* what it was */
+    answers[WEIR_TOP_TELEMETRY].text[0] = 0;
+    say(&answers[WEIR_TOP_TELEMETRY], WEIR_TOP_BAD, "no answer");
+    append(&answers[WEIR_TOP_TELEMETRY], "Weir does not answer: what came since is not known");
 }

@@ -23,7 +23,8 @@ struct weir_top_known {
     const struct weir_top_rows *services;
     const struct weir_policy_view *policy; /* NULL: no policy tells proxies anything, or it is not known */
     const struct weir_names *names;
-    bool ready; /* as /-/ready says */
+    bool ready;  /* as /-/ready says */
+    bool silent; /* the last question was not answered: all this is old */
 };
 void weir_top_answer(const struct weir_top_known *known, struct weir_top_answer answers[WEIR_TOP_QUESTIONS]);
 enum weir_top_level weir_top_level_of(const struct weir_top_row *row);

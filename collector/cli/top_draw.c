@@ -40,13 +40,13 @@ static void fact(struct weir_pen *pen, const char *name, double value, bool shou
 
 /* 512, 1.2K, 64M: of 1024, so short that three bounds stand in a line. */
 static void short_bytes(struct weir_buffer *out, int columns, double bytes) {
+    static const char *const units[] = {"", "K", "M", "G", "T"};
     int unit = 0;
     (void)columns;
     for (; bytes >= 999.5 && unit < 4; unit++)
         bytes /= 1024;
-    weir_buffer_printf(out, bytes < 9.95 && unit > 0 && bytes != floor(bytes) ? "%.1f%.1s" : "%.0f%.1s",
-                       fmin(fmax(bytes, 0), 99999), &" KMGT"[unit]);
-    if (unit == 0 && !out->failed) out->size--;
+    bool fraction = bytes < 9.95 && unit > 0 && bytes != floor(bytes);
+    weir_buffer_printf(out, fraction ? "%.1f%s" : "%.0f%s", fmin(fmax(bytes, 0), 99999), units[unit]);
 }
 
 static void bounded(struct weir_pen *pen, const char *name, double value, double limit) {
@@ -67,9 +67,7 @@ static void cpu_share(struct weir_buffer *out, int columns, double share) {
 
 static void draw_first(struct weir_pen *pen, const struct weir_top_frame *frame) {
     const struct weir_top_known *known = frame->known;
-    char right[64];
-    snprintf(right, sizeof right, "%s%s", frame->state->paused ? "PAUSED  " : "", frame->clock);
-    uint32_t wide = weir_text_columns(right, pen->look->unicode), columns = pen->look->columns;
+    uint32_t wide = weir_text_columns(frame->clock, pen->look->unicode), columns = pen->look->columns;
     const char *source = strncmp(frame->source, "http://", 7) == 0 ? frame->source + 7 : frame->source;
     uint32_t source_wide = weir_text_columns(source, pen->look->unicode);
     weir_pen_printf(pen, WEIR_PEN_BOLD, "weir %s", known->numbers->version);
@@ -96,7 +94,7 @@ static void draw_first(struct weir_pen *pen, const struct weir_top_frame *frame)
     }
     if (pen->used + wide + 2 <= columns) {
         weir_pen_to(pen, columns - wide);
-        weir_pen_text(pen, frame->state->paused ? WEIR_PEN_WARN : WEIR_PEN_DIM, right);
+        weir_pen_text(pen, WEIR_PEN_DIM, frame->clock);
     }
     weir_pen_end(pen);
 }
@@ -192,6 +190,10 @@ static void draw_heading(struct weir_pen *pen, const struct weir_top_frame *fram
         weir_pen_text(pen, WEIR_PEN_WARN, state->filter);
         if (state->filtering) weir_pen_text(pen, WEIR_PEN_BOLD, "_");
     }
+    if (state->paused) {
+        weir_pen_text(pen, WEIR_PEN_PLAIN, "  ");
+        weir_pen_text(pen, WEIR_PEN_WARN, "PAUSED");
+    }
     if (frame->known->numbers->beyond > 0)
         weir_pen_printf(pen, WEIR_PEN_WARN, "  %llu samples found no row",
                         (unsigned long long)frame->known->numbers->beyond);
@@ -199,8 +201,8 @@ static void draw_heading(struct weir_pen *pen, const struct weir_top_frame *fram
 }
 
 static void draw_complaint(struct weir_pen *pen, const struct weir_top_frame *frame) {
+    weir_pen_text(pen, WEIR_PEN_PLAIN, "tries again; ");
     weir_pen_text(pen, WEIR_PEN_BAD, frame->complaint);
-    weir_pen_text(pen, WEIR_PEN_PLAIN, "; tries again");
     weir_pen_end(pen);
 }
 

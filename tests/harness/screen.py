@@ -111,13 +111,11 @@ class Terminal:
         self.size(width, height)
         self.before = termios.tcgetattr(self.slave)
         self.popen = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *map(str, argv)],
+            ["setpriv", "--pdeathsig", "KILL", "--", "setsid", "--ctty", *map(str, argv)],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **(env or {})},
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

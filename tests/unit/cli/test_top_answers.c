@@ -75,6 +75,8 @@ static void silence_is_told(void **state) {
     says(WEIR_TOP_MESH, WEIR_TOP_UNKNOWN, "unknown", "no requests at the moment");
     answer(READY "0\n", READY "0\n", NULL, true);
     says(WEIR_TOP_MESH, WEIR_TOP_UNKNOWN, "unknown", "no proxy has sent a span yet");
+    answer(READY "5\n", READY "9\n", NULL, true);
+    says(WEIR_TOP_MESH, WEIR_TOP_UNKNOWN, "unknown", "spans came, and wait until it is known what they stand for");
     answer(NULL, HEALTHY_LATE, NULL, true);
     says(WEIR_TOP_MESH, WEIR_TOP_UNKNOWN, "measuring", "rates need a second look");
 }

@@ -189,9 +189,11 @@ static void nothing_known_is_no_row(void **state) {
     scene.frame.unfiltered = 0;
     scene.frame.answered = false;
     scene.frame.complaint = "Connection refused";
+    scene.known.silent = true;
     const char *text = drawn(&scene, &look);
     assert_non_null(strstr(text, "NO ANSWER"));
-    assert_non_null(strstr(text, "Connection refused; tries again"));
+    assert_non_null(strstr(text, "tries again; Connection refused"));
+    assert_non_null(strstr(text, "TELEMETRY no answer   Weir does not answer: what came since is not known\n"));
     assert_non_null(strstr(text, "nothing is known yet"));
     end(&scene);
 }
