@@ -2,28 +2,35 @@
 
 import pathlib
 import re
+import sys
 
-from harness.process import ROOT
+from harness.process import ROOT, run
 
 RULES = ROOT / "dashboards" / "rules"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SHORTEST = 3  # seconds of a window: with a scrape a second, two values are in it at any time
 
 
-def hurried(folder: pathlib.Path, times: int = 1) -> tuple[pathlib.Path, ...]:
+def hurried(folder: pathlib.Path, times: int = 1, objectives: pathlib.Path | None = None) -> tuple[pathlib.Path, ...]:
     """A copy of each file in which time runs so many times faster: windows, `offset` and `for`. Groups are evaluated once a second.
 
-    Of a rule that adds up samples of its own group there are as many in a window as before, since both are shorter. What is
-    written as a number stays: counts want as much more load, and standard errors, which divide by the seconds of their window
-    (/ 300), are too small by the same factor. times=1 only evaluates more often.
+    What is written as a number stays: counts want as much more load, and standard errors, which divide by the seconds of their
+    window (/ 300), are too small by the same factor. Those of promises are made anew, of objectives if given, by their own script,
+    which knows its numbers. times=1 only evaluates more often.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    out = []
-    for path in sorted(RULES.glob("*.yml")):
-        copy = folder / path.name
-        copy.write_text(hurried_text(path.read_text(), times))
-        out.append(copy)
-    return tuple(out)
+    copies = [folder / path.name for path in sorted(RULES.glob("*.yml"))]
+    for copy in copies:
+        copy.write_text(hurried_text((RULES / copy.name).read_text(), times))
+    if times != 1:
+        make_rules(folder / "objectives.yml", times, objectives or ROOT / "dashboards" / "objectives.yaml")
+    return tuple(copies)
+
+
+def make_rules(out: pathlib.Path, times: int, objectives: pathlib.Path):
+    script = ROOT / "dashboards" / "make_rules.py"
+    done = run([sys.executable, script, "--objectives", objectives, "--out", out, "--faster", times])
+    assert done.returncode == 0, done.stderr
 
 
 def hurried_text(text: str, times: int) -> str:
