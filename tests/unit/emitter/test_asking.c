@@ -1,0 +1,194 @@
+/* Asking and being answered over the socket, by a peer that answers what it likes. */
+#include "tests/unit/emitter/answer.h"
+#include "tests/unit/emitter/peer.h"
+
+static const char key_text[] = "sixteen bytes or more";
+
+static struct {
+    struct peer peer;
+    struct weir_emit *emit;
+    struct weir_emit_operation *a, *b;
+    struct signing signing;
+} t;
+
+static void open_both(const char *key) {
+    struct weir_emit_options options = peer_options();
+    peer_open(&t.peer);
+    options.flush_ms = 20;
+    options.poll_ms = 20;
+    options.initial_rate = 0;
+    if (key != NULL) options.key = key, options.key_size = strlen(key);
+    t.emit = peer_emitter(&t.peer, &options);
+    t.a = weir_emit_operation(t.emit, "GET /a");
+    t.b = weir_emit_operation(t.emit, "GET /b");
+}
+static void close_both(void) {
+    weir_emit_close(t.emit);
+    peer_close(&t.peer);
+}
+
+/* Waits for the next ask that names so many operations. */
+static void wait_ask(uint32_t operations) {
+    uint64_t before = t.peer.asks;
+    for (unsigned i = 0; i < 500; i++) {
+        peer_hear(&t.peer, 20);
+        if (t.peer.asks > before && t.peer.ask.count == operations) return;
+    }
+    fail_msg("no ask of %u operations; the last one had %u", operations, t.peer.ask.count);
+}
+
+static struct answer good(void) {
+    return (struct answer){.version = 1,
+                           .nonce = t.peer.ask.nonce,
+                           .policy_version = 8,
+                           .threshold = 5,
+                           .thresholds = {WEIR_EMIT_NEVER / 2, 0},
+                           .count = 2};
+}
+
+static void send_to(int fd, const struct answer *answer) {
+    uint8_t bytes[4096];
+    size_t size = answer_write(answer, bytes);
+    assert_int_equal(sendto(fd, bytes, size, 0, (struct sockaddr *)&t.peer.from, sizeof t.peer.from), size);
+}
+
+static struct weir_emit_stats stats(void) {
+    struct weir_emit_stats now;
+    weir_emit_stats(t.emit, &now, sizeof now);
+    return now;
+}
+
+/* Until so many answers were looked at. */
+static void wait_answers(uint64_t taken, uint64_t refused) {
+    for (unsigned i = 0; i < 1000; i++) {
+        struct weir_emit_stats now = stats();
+        if (now.answers == taken && now.answers_refused == refused) return;
+        usleep(5000);
+    }
+    fail_msg("answers: %llu taken, %llu refused", (unsigned long long)stats().answers,
+             (unsigned long long)stats().answers_refused);
+}
+
+static void asked_and_followed(void **state) {
+    (void)state;
+    open_both(NULL);
+    assert_int_equal(weir_emit_threshold(t.a), WEIR_EMIT_NEVER);
+    wait_ask(2);
+    assert_string_equal(t.peer.ask.names[0], "GET /a");
+    assert_string_equal(t.peer.ask.names[1], "GET /b");
+    assert_int_equal(t.peer.ask.version, 0);
+    assert_true(t.peer.ask.bytes >= 1200);
+    uint64_t first = t.peer.ask.nonce;
+    wait_ask(2); /* lost: asked again, with another nonce */
+    assert_int_not_equal(t.peer.ask.nonce, first);
+    struct answer answer = good(), late = good();
+    late.nonce = first;
+    send_to(t.peer.fd, &late);
+    send_to(t.peer.fd, &answer);
+    wait_answers(1, 1);
+    assert_int_equal(weir_emit_threshold(t.a), WEIR_EMIT_NEVER / 2);
+    assert_int_equal(weir_emit_threshold(t.b), 0);
+    assert_int_equal(weir_emit_threshold(weir_emit_operation(t.emit, "other")), 5);
+    assert_int_equal(stats().policy_version, 8);
+    send_to(t.peer.fd, &answer); /* a replay */
+    wait_answers(1, 2);
+    wait_ask(2);
+    assert_int_equal(t.peer.ask.version, 8); /* as are datagrams from now on */
+    /* A new one has what is said of unnamed ones, until it is asked for: under no version, so that it is answered. */
+    struct weir_emit_operation *c = weir_emit_operation(t.emit, "GET /c");
+    assert_int_equal(weir_emit_threshold(c), 5);
+    wait_ask(3);
+    assert_int_equal(t.peer.ask.version, 0);
+    answer = good();
+    answer.count = 3;
+    answer.thresholds[2] = 77;
+    send_to(t.peer.fd, &answer);
+    wait_answers(2, 2);
+    assert_int_equal(weir_emit_threshold(c), 77);
+    close_both();
+}
+
+static void what_is_not_believed_changes_nothing(void **state) {
+    (void)state;
+    open_both(key_text);
+    signing_begin(&t.signing, key_text, strlen(key_text));
+    wait_ask(2);
+    assert_true(t.peer.is_signed);
+    struct answer answer = good();
+    send_to(t.peer.fd, &answer); /* not signed */
+    answer.signing = &t.signing;
+    answer.nonce = 1; /* a stranger's who has the key */
+    send_to(t.peer.fd, &answer);
+    wait_ask(2);
+    answer = good(), answer.signing = &t.signing, answer.pad = 1400; /* larger than what asked */
+    send_to(t.peer.fd, &answer);
+    wait_answers(0, 3);
+    assert_int_equal(sendto(t.peer.fd, "\xff\xff", 2, 0, (struct sockaddr *)&t.peer.from, sizeof t.peer.from), 2);
+    wait_answers(0, 4);
+    /* From another address: the kernel does not hand it over. */
+    int stranger = socket(AF_INET, SOCK_DGRAM, 0);
+    wait_ask(2);
+    answer = good(), answer.signing = &t.signing;
+    send_to(stranger, &answer);
+    close(stranger);
+    usleep(50000);
+    assert_int_equal(weir_emit_threshold(t.a), WEIR_EMIT_NEVER);
+    assert_int_equal(stats().policy_version, 0);
+    wait_ask(2);
+    answer = good(), answer.signing = &t.signing;
+    send_to(t.peer.fd, &answer);
+    wait_answers(1, 4);
+    assert_int_equal(weir_emit_threshold(t.a), WEIR_EMIT_NEVER / 2);
+    assert_true(weir_emit_flush(t.emit, 5000));
+    peer_hear(&t.peer, 500);
+    assert_true(peer_value(&t.peer, "emitter_answers_total|service|cart|verdict|signature") == 1);
+    assert_true(peer_value(&t.peer, "emitter_answers_total|service|cart|verdict|nonce") == 1);
+    assert_true(peer_value(&t.peer, "emitter_answers_total|service|cart|verdict|large") == 1);
+    assert_true(peer_value(&t.peer, "emitter_answers_total|service|cart|verdict|malformed") == 1);
+    assert_true(peer_value(&t.peer, "emitter_answers_total|service|cart|verdict|taken") == 1);
+    close_both();
+}
+
+/* More names than one datagram holds: several asks, and the version is followed when all are answered. */
+static void several_asks(void **state) {
+    (void)state;
+    enum { OPERATIONS = 90 };
+    struct weir_emit_operation *operations[OPERATIONS];
+    open_both(NULL);
+    for (unsigned i = 0; i < OPERATIONS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "GET /some/rather/long/path/of/an/operation/%u", i);
+        operations[i] = weir_emit_operation(t.emit, name);
+    }
+    for (unsigned i = 0; i < 2000 && stats().policy_version != 8; i++) {
+        static uint8_t bytes[2048];
+        struct pollfd ready = {.fd = t.peer.fd, .events = POLLIN};
+        if (poll(&ready, 1, 20) <= 0) continue;
+        socklen_t size = sizeof t.peer.from;
+        ssize_t got = recvfrom(t.peer.fd, bytes, sizeof bytes, 0, (struct sockaddr *)&t.peer.from, &size);
+        uint64_t before = t.peer.asks;
+        peer_read(&t.peer, bytes, (size_t)got);
+        if (t.peer.asks == before) continue;
+        struct answer answer = good();
+        answer.count = t.peer.ask.count;
+        for (uint32_t n = 0; n < answer.count; n++) {
+            unsigned number = 1000;
+            sscanf(t.peer.ask.names[n], "GET /some/rather/long/path/of/an/operation/%u", &number);
+            answer.thresholds[n] = 100 + number;
+        }
+        send_to(t.peer.fd, &answer);
+    }
+    assert_int_equal(stats().policy_version, 8);
+    for (unsigned i = 0; i < OPERATIONS; i++)
+        assert_int_equal(weir_emit_threshold(operations[i]), 100 + i);
+    close_both();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asked_and_followed),
+        cmocka_unit_test(what_is_not_believed_changes_nothing),
+        cmocka_unit_test(several_asks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

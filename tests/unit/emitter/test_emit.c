@@ -1,0 +1,616 @@
+/* A whole emitter over loopback: what callers hand over is what the collector's decoder reads. */
+#include "tests/unit/emitter/peer.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+
+const char *__tsan_default_options(void); /* a child of fork starts a thread here, which is what is tested */
+const char *__tsan_default_options(void) {
+    return "die_after_fork=0";
+}
+
+enum { SPANS = 3000 };
+
+static uint64_t random_state = 88172645463325252u;
+static uint64_t draw(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* ---- spans, read back ---- */
+
+struct sample { /* a span with what it points to */
+    struct weir_emit_span span;
+    uint8_t trace_id[16], span_id[8], parent_id[8];
+    char name[300], texts[8][300];
+    struct weir_emit_attribute attributes[8];
+};
+
+static void make_text(char *out, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        out[i] = (char)(' ' + draw() % 95);
+}
+
+static void make_sample(struct sample *sample, struct weir_emit *emit) {
+    static const char *const keys[8] = {
+        "a",  "url.path",       "http.request.method",    "x", "some.rather.long.name.of.a.key",
+        "k1", "server.address", "http.response.body.size"};
+    memset(sample, 0, sizeof *sample);
+    weir_emit_random(emit, sample->trace_id, 16);
+    weir_emit_random(emit, sample->span_id, 8);
+    if (draw() % 2) weir_emit_random(emit, sample->parent_id, 8);
+    sample->span = (struct weir_emit_span){.size = sizeof sample->span,
+                                           .trace_id = sample->trace_id,
+                                           .span_id = sample->span_id,
+                                           .parent_id = draw() % 5 ? sample->parent_id : NULL,
+                                           .start_ns = draw() >> 1,
+                                           .threshold = WEIR_EMIT_UNKNOWN,
+                                           .randomness = WEIR_EMIT_UNKNOWN,
+                                           .kind = 1 + (uint32_t)(draw() % 5),
+                                           .status = (uint32_t)(draw() % 3),
+                                           .attributes = sample->attributes,
+                                           .attribute_count = draw() % 9,
+                                           .forced = draw() % 8 == 0};
+    sample->span.end_ns = sample->span.start_ns + draw() % 1000000000;
+    if (draw() % 4) sample->span.threshold = draw() % 3 ? draw() % WEIR_EMIT_NEVER : (draw() % 256) << 48;
+    if (draw() % 4 == 0) sample->span.randomness = draw() % WEIR_EMIT_NEVER;
+    if (draw() % 2) {
+        sample->span.name = sample->name;
+        sample->span.name_size = 1 + draw() % 200;
+        make_text(sample->name, sample->span.name_size);
+    }
+    for (size_t i = 0; i < sample->span.attribute_count; i++) {
+        size_t size = draw() % (draw() % 4 ? 40 : 250);
+        make_text(sample->texts[i], size);
+        switch (draw() % 4) {
+        case 0: sample->attributes[i] = weir_emit_int(keys[i], (int64_t)(draw() >> draw() % 64)); break;
+        case 1: sample->attributes[i] = weir_emit_bool(keys[i], draw() % 2); break;
+        case 2: sample->attributes[i] = weir_emit_double(keys[i], (double)draw() / 3); break;
+        default: sample->attributes[i] = weir_emit_text_n(keys[i], sample->texts[i], size);
+        }
+    }
+}
+
+static uint64_t id_of(const uint8_t *bytes) {
+    uint64_t value;
+    memcpy(&value, bytes, 8);
+    return __builtin_bswap64(value);
+}
+
+static void same_attribute(const struct weir_emit_attribute *attribute, const struct weir_wire_field *pair) {
+    struct weir_wire wire = weir_wire_of(pair->bytes, pair->value);
+    struct weir_wire_field key, any, value;
+    assert_true(weir_wire_next(&wire, &key) && weir_wire_next(&wire, &any) && wire.at == wire.end);
+    assert_int_equal(key.value, attribute->key_size);
+    assert_memory_equal(key.bytes, attribute->key, key.value);
+    wire = weir_wire_of(any.bytes, any.value);
+    assert_true(weir_wire_next(&wire, &value) && wire.at == wire.end);
+    assert_int_equal(value.number, attribute->type); /* AnyValue: 1 text, 2 bool, 3 int, 4 double */
+    if (attribute->type == WEIR_EMIT_TEXT) {
+        assert_int_equal(value.value, attribute->text_size);
+        if (value.value > 0) assert_memory_equal(value.bytes, attribute->value.text, value.value);
+    } else {
+        assert_memory_equal(&value.value, &attribute->value.integer, 8);
+    }
+}
+
+/* What the view does not have: name and attributes. */
+static void same_bytes(const struct sample *sample, const uint8_t *bytes, size_t size) {
+    struct weir_wire wire = weir_wire_of(bytes, size);
+    struct weir_wire_field field;
+    size_t attributes = 0;
+    while (weir_wire_next(&wire, &field)) {
+        if (field.number == 5 && sample->span.name != NULL) {
+            assert_int_equal(field.value, sample->span.name_size);
+            assert_memory_equal(field.bytes, sample->span.name, field.value);
+        } else if (field.number == 5) {
+            assert_int_equal(field.value, 10);
+            assert_memory_equal(field.bytes, "GET /items", 10);
+        }
+        if (field.number != 9) continue;
+        if (attributes < sample->span.attribute_count) same_attribute(&sample->attributes[attributes], &field);
+        attributes++;
+    }
+    assert_null(wire.why);
+    assert_int_equal(attributes, sample->span.attribute_count + sample->span.forced);
+}
+
+static void same(const struct sample *sample, const struct weir_span *view, const uint8_t *bytes) {
+    const struct weir_emit_span *span = &sample->span;
+    assert_int_equal(view->trace_hi, id_of(sample->trace_id));
+    assert_int_equal(view->trace_lo, id_of(sample->trace_id + 8));
+    assert_int_equal(view->span_id, id_of(sample->span_id));
+    assert_int_equal(view->parent_id, span->parent_id != NULL ? id_of(sample->parent_id) : 0);
+    assert_int_equal(view->start_ns, span->start_ns);
+    assert_int_equal(view->duration_ns, span->end_ns - span->start_ns);
+    assert_int_equal(view->kind, span->kind);
+    if (span->status != WEIR_EMIT_UNSET) assert_int_equal(view->status, span->status);
+    assert_int_equal((view->flags & WEIR_SPAN_FORCED) != 0, span->forced);
+    assert_int_equal((view->flags & WEIR_SPAN_TH) != 0, span->threshold != WEIR_EMIT_UNKNOWN);
+    if (span->threshold != WEIR_EMIT_UNKNOWN) assert_int_equal(view->threshold, span->threshold);
+    assert_int_equal((view->flags & WEIR_SPAN_RV) != 0, span->randomness != WEIR_EMIT_UNKNOWN);
+    if (span->randomness != WEIR_EMIT_UNKNOWN) assert_int_equal(view->randomness, span->randomness);
+    same_bytes(sample, bytes + view->offset, view->size);
+}
+
+static void spans_arrive_as_they_were(void **state) {
+    (void)state;
+    static const uint32_t datagram_bytes[] = {1200, 1400, 9000};
+    static struct sample samples[SPANS];
+    for (size_t round = 0; round < 3; round++) {
+        struct weir_emit_options options = peer_options();
+        struct peer peer;
+        peer_open(&peer);
+        options.datagram_bytes = datagram_bytes[round];
+        if (round == 1) options.key = "sixteen bytes or more", options.key_size = 21;
+        struct weir_emit *emit = peer_emitter(&peer, &options);
+        struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
+        for (size_t i = 0; i < SPANS; i++) {
+            make_sample(&samples[i], emit);
+            if (!weir_emit_span(operation, &samples[i].span)) fail_msg("span %zu is dropped", i);
+            if (i % 100 != 99) continue;
+            assert_true(weir_emit_flush(emit, 5000));
+            assert_true(peer_hear(&peer, 1000));
+            assert_int_equal(peer.batch->span_count, i + 1);
+            assert_int_equal(peer.bytes_max, datagram_bytes[round]);
+            assert_int_equal(peer.is_signed, options.key != NULL);
+        }
+        for (size_t i = 0; i < SPANS; i++)
+            same(&samples[i], &peer.batch->spans[i], peer.batch->bytes);
+        assert_int_equal(peer.senders, 1);
+        weir_emit_close(emit);
+        peer_close(&peer);
+    }
+}
+
+/* ---- what finds no room ---- */
+
+static struct weir_emit_span plain(const uint8_t ids[16]) {
+    return (struct weir_emit_span){.size = sizeof(struct weir_emit_span),
+                                   .trace_id = ids,
+                                   .span_id = ids,
+                                   .start_ns = 1000,
+                                   .end_ns = 2000,
+                                   .threshold = 0,
+                                   .randomness = WEIR_EMIT_UNKNOWN,
+                                   .kind = WEIR_EMIT_SERVER};
+}
+static const uint8_t some_ids[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+
+static void full_large_invalid(void **state) {
+    (void)state;
+    static const uint8_t zero[16];
+    static char text[8000];
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    options.ring_bytes = 4096;
+    options.text_bytes_max = 1000;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
+    struct weir_emit_span span = plain(some_ids), bad = plain(some_ids), large = plain(some_ids);
+    unsigned taken = 0, full = 0;
+    for (unsigned i = 0; i < 100; i++)
+        *(weir_emit_span(operation, &span) ? &taken : &full) += 1;
+    assert_true(taken > 20 && full > 20);
+    assert_true(weir_emit_flush(emit, 5000)); /* and there is room again */
+    assert_true(weir_emit_span(operation, &span));
+    bad.trace_id = zero;
+    assert_false(weir_emit_span(operation, &bad));
+    bad = span, bad.span_id = zero;
+    assert_false(weir_emit_span(operation, &bad));
+    bad = span, bad.size = 8;
+    assert_false(weir_emit_span(operation, &bad));
+    memset(text, 'x', sizeof text);
+    struct weir_emit_attribute attributes[3] = {weir_emit_text_n("a", text, 900), weir_emit_text_n("b", text, 900),
+                                                weir_emit_text_n("c", text, 7000)};
+    large.attributes = attributes, large.attribute_count = 2; /* in the ring, in no datagram */
+    assert_false(weir_emit_span(operation, &large));
+    large.attribute_count = 3; /* not in the ring */
+    assert_false(weir_emit_span(operation, &large));
+    large.attribute_count = 0, large.name = text, large.name_size = sizeof text;
+    assert_false(weir_emit_span(operation, &large));
+    assert_true(weir_emit_flush(emit, 5000));
+    peer_hear(&peer, 1000);
+    assert_int_equal(peer.batch->span_count, taken + 1);
+    assert_true(peer_value(&peer, "emitter_dropped_total|reason|full|service|cart") == full);
+    assert_true(peer_value(&peer, "emitter_dropped_total|reason|invalid|service|cart") == 3);
+    assert_true(peer_value(&peer, "emitter_dropped_total|reason|large|service|cart") == 3);
+    assert_true(peer_value(&peer, "emitter_spans_total|service|cart") == taken + 1);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+/* Cut at a character's end: 16 bytes are five of three bytes. */
+static void long_texts_are_cut(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    options.text_bytes_max = 16;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_span span = plain(some_ids);
+    struct weir_emit_attribute attributes[2] = {
+        weir_emit_text("a", "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"),
+        weir_emit_text("b", "sixteen bytes...")};
+    span.attributes = attributes, span.attribute_count = 2;
+    assert_true(weir_emit_span(weir_emit_operation(emit, "GET /"), &span));
+    assert_true(weir_emit_flush(emit, 5000));
+    peer_hear(&peer, 1000); /* where text that is no UTF-8 would be found */
+    const struct weir_span *view = &peer.batch->spans[0];
+    assert_non_null(memmem(peer.batch->bytes + view->offset, view->size, "\x0a\x0f\xe2\x82\xac", 5)); /* 15 bytes */
+    assert_non_null(memmem(peer.batch->bytes + view->offset, view->size, "sixteen bytes...", 16));
+    assert_true(peer_value(&peer, "emitter_cut_texts_total|service|cart") == 1);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+/* ---- counts ---- */
+
+static void counts_are_deltas(void **state) {
+    (void)state;
+    static const double bounds[3] = {0.5, 1, 2};
+    static const double values[] = {0, 0.5, 0.51, 1, 1.5, 2, 2.1, 1e300};
+    static const struct weir_emit_label labels[2] = {{"zone", "eu-1"}, {"code", "200"}};
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *items = weir_emit_operation(emit, "GET /items"), *again;
+    struct weir_emit_counter *counter = weir_emit_counter(emit, "cart_orders_total", labels, 2);
+    struct weir_emit_histogram *histogram = weir_emit_histogram(emit, "cart_seconds", labels, 1, bounds, 3);
+    assert_non_null(counter);
+    assert_non_null(histogram);
+    again = weir_emit_operation(emit, "GET /items");
+    assert_ptr_equal(items, again);
+    assert_ptr_equal(counter, weir_emit_counter(emit, "cart_orders_total", labels, 2));
+    assert_ptr_equal(histogram, weir_emit_histogram(emit, "cart_seconds", labels, 1, bounds, 3));
+    for (unsigned round = 1; round <= 3; round++) {
+        for (unsigned i = 0; i < 10 * round; i++)
+            weir_emit_request(items);
+        weir_emit_count(counter, 1000000 * (uint64_t)round);
+        for (unsigned i = 0; i < sizeof values / sizeof *values - (round > 1); i++)
+            weir_emit_observe(histogram, values[i]);
+        weir_emit_observe(histogram, -1);
+        weir_emit_observe(histogram, 0.0 / 0.0);
+        weir_emit_observe(histogram, 1.0 / 0.0);
+        assert_true(weir_emit_flush(emit, 5000));
+        peer_hear(&peer, 1000);
+    }
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /items|service|cart") == 60);
+    assert_true(peer_value(&peer, "cart_orders_total|code|200|zone|eu-1") == 6000000);
+    assert_true(peer_value(&peer, "emitter_senseless_observations_total|service|cart") == 9);
+    const struct peer_series *seconds = peer_find(&peer, "cart_seconds|zone|eu-1");
+    assert_non_null(seconds);
+    assert_int_equal(seconds->count, 22);
+    assert_int_equal(seconds->buckets[0], 6);
+    assert_int_equal(seconds->buckets[1], 6);
+    assert_int_equal(seconds->buckets[2], 6);
+    assert_int_equal(seconds->buckets[3], 4);
+    assert_null(weir_emit_counter(emit, "weir_something_total", NULL, 0)); /* the collector's own */
+    assert_null(weir_emit_counter(emit, "", NULL, 0));
+    assert_null(weir_emit_histogram(emit, "x", NULL, 0, (const double[]){2, 1}, 2));
+    weir_emit_count(NULL, 1);
+    weir_emit_observe(NULL, 1);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+static void operations_beyond_the_bound_are_other(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    char name[300];
+    peer_open(&peer);
+    options.operations_max = 3;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *other = weir_emit_operation(emit, "other");
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "GET /%u", i);
+        struct weir_emit_operation *operation = weir_emit_operation(emit, name);
+        assert_int_equal(operation == other, i >= 3);
+        weir_emit_request(operation);
+    }
+    memset(name, 'x', sizeof name);
+    name[256] = 0;
+    assert_ptr_equal(weir_emit_operation(emit, name), other);
+    assert_ptr_equal(weir_emit_operation(emit, NULL), other);
+    assert_true(weir_emit_flush(emit, 5000));
+    peer_hear(&peer, 1000);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|other|service|cart") == 7);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /2|service|cart") == 1);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+/* ---- threads ---- */
+
+struct crowd {
+    struct weir_emit *emit;
+    struct weir_emit_operation *operation;
+    struct weir_emit_histogram *histogram;
+    unsigned spans, counts;
+    _Atomic unsigned taken;
+};
+
+static void *one_of_many(void *argument) {
+    struct crowd *crowd = argument;
+    struct weir_emit_span span = plain(some_ids);
+    uint8_t id[8];
+    for (unsigned i = 0; i < crowd->counts; i++) {
+        weir_emit_request(crowd->operation);
+        if (i % 4 == 0) weir_emit_observe(crowd->histogram, 0.25);
+    }
+    for (unsigned i = 0; i < crowd->spans; i++) {
+        weir_emit_random(crowd->emit, id, sizeof id);
+        span.span_id = id;
+        crowd->taken += weir_emit_span(crowd->operation, &span);
+    }
+    return NULL;
+}
+
+static void open_crowd(struct crowd *crowd, struct peer *peer, uint32_t threads_max) {
+    static const double bound = 1;
+    struct weir_emit_options options = peer_options();
+    peer_open(peer);
+    options.threads_max = threads_max;
+    options.flush_ms = 1;
+    *crowd = (struct crowd){.emit = peer_emitter(peer, &options), .spans = 50, .counts = 20000};
+    crowd->operation = weir_emit_operation(crowd->emit, "GET /");
+    crowd->histogram = weir_emit_histogram(crowd->emit, "cart_seconds", NULL, 0, &bound, 1);
+}
+
+static void close_crowd(struct crowd *crowd, struct peer *peer, unsigned threads) {
+    weir_emit_close(crowd->emit); /* sends what is left */
+    while (peer_hear(peer, 200)) {
+    }
+    assert_int_equal(peer->batch->span_count, crowd->taken);
+    assert_true(peer_value(peer, "emitter_requests_total|operation|GET /|service|cart") ==
+                (double)threads * crowd->counts);
+    const struct peer_series *seconds = peer_find(peer, "cart_seconds");
+    assert_int_equal(seconds->count, threads * crowd->counts / 4);
+    assert_true(seconds->value == threads * crowd->counts / 16.0);
+    peer_close(peer);
+}
+
+static void run_crowd(struct crowd *crowd, unsigned threads) {
+    pthread_t ids[16];
+    for (unsigned i = 0; i < threads; i++)
+        assert_int_equal(pthread_create(&ids[i], NULL, one_of_many, crowd), 0);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+}
+
+static void threads_at_one_time(void **state) {
+    (void)state;
+    struct crowd crowd;
+    struct peer peer;
+    open_crowd(&crowd, &peer, 64);
+    run_crowd(&crowd, 8);
+    assert_int_equal(crowd.taken, 8 * crowd.spans);
+    close_crowd(&crowd, &peer, 8);
+}
+
+/* Beyond the bound spans are dropped and counted; counts stay exact. */
+static void more_threads_than_places(void **state) {
+    (void)state;
+    struct crowd crowd;
+    struct peer peer;
+    open_crowd(&crowd, &peer, 1);
+    weir_emit_request(crowd.operation); /* takes the one place there is */
+    run_crowd(&crowd, 8);
+    assert_int_equal(crowd.taken, 0);
+    crowd.counts *= 8, crowd.counts += 1; /* all of them are one for the sums below */
+    weir_emit_close(crowd.emit);
+    while (peer_hear(&peer, 200)) {
+    }
+    assert_true(peer_value(&peer, "emitter_dropped_total|reason|threads|service|cart") == 8 * crowd.spans);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == crowd.counts);
+    assert_true(peer_find(&peer, "cart_seconds")->value == (crowd.counts - 1) / 16.0);
+    peer_close(&peer);
+}
+
+/* A thread that ends gives its place to the next one, and loses nothing. */
+static void places_are_used_again(void **state) {
+    (void)state;
+    struct crowd crowd;
+    struct peer peer;
+    open_crowd(&crowd, &peer, 1);
+    for (unsigned i = 0; i < 20; i++)
+        run_crowd(&crowd, 1);
+    assert_int_equal(crowd.taken, 20 * crowd.spans);
+    close_crowd(&crowd, &peer, 20);
+}
+
+/* ---- fork ---- */
+
+static void a_child_is_a_sender_of_its_own(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
+    struct weir_emit_span span = plain(some_ids);
+    for (unsigned i = 0; i < 10; i++) {
+        weir_emit_request(operation);
+        assert_true(weir_emit_span(operation, &span));
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        bool good = true;
+        for (unsigned i = 0; i < 3; i++) {
+            weir_emit_request(operation);
+            good = good && weir_emit_span(operation, &span);
+        }
+        good = good && weir_emit_flush(emit, 5000);
+        weir_emit_close(emit);
+        _exit(good ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    peer_hear(&peer, 1000);
+    uint64_t sender = peer.sender;
+    assert_int_equal(peer.batch->span_count, 3);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 3);
+    assert_true(weir_emit_flush(emit, 5000));
+    peer_hear(&peer, 1000);
+    assert_int_equal(peer.batch->span_count, 13);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 13);
+    assert_int_equal(peer.senders, 2);
+    assert_int_not_equal(peer.sender, sender);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+/* A child that calls nothing opens nothing, and its end is its own. */
+static void a_child_that_is_silent(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    weir_emit_request(weir_emit_operation(emit, "GET /"));
+    pid_t child = fork();
+    if (child == 0) {
+        weir_emit_close(emit);
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_false(peer_hear(&peer, 100));
+    weir_emit_close(emit);
+    assert_true(peer_hear(&peer, 1000));
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 1);
+    peer_close(&peer);
+}
+
+/* ---- opening ---- */
+
+static void what_cannot_be_opened(void **state) {
+    (void)state;
+    char error[128];
+    struct weir_emit_options options;
+#define REFUSES(change)                                                                                                \
+    weir_emit_defaults(&options, sizeof options);                                                                      \
+    options.to = "127.0.0.1:4319", options.service = "cart";                                                           \
+    change;                                                                                                            \
+    error[0] = 0;                                                                                                      \
+    assert_null(weir_emit_open(&options, error, sizeof error));                                                        \
+    assert_true(error[0] != 0)
+    REFUSES(options.to = NULL);
+    REFUSES(options.to = "weir:4319");
+    REFUSES(options.to = "127.0.0.1");
+    REFUSES(options.to = "127.0.0.1:0");
+    REFUSES(options.to = "127.0.0.1:65536");
+    REFUSES(options.to = "127.0.0.1:x");
+    REFUSES(options.to = ":4319");
+    REFUSES(options.to = "[127.0.0.1]:4319");
+    REFUSES(options.to = "[::1:4319");
+    REFUSES(options.service = "");
+    REFUSES(options.initial_rate = 1.5);
+    REFUSES(options.initial_rate = 0.0 / 0.0);
+    REFUSES((options.key = "short", options.key_size = 5));
+    REFUSES(options.flush_ms = 0);
+    REFUSES(options.ring_bytes = 5000);
+    REFUSES(options.threads_max = 0);
+    REFUSES(options.datagram_bytes = 1199);
+    REFUSES(options.datagram_bytes = 65508);
+    REFUSES(options.cells_max = 10);
+    REFUSES(options.operations_max = 2001);
+    REFUSES(options.text_bytes_max = 100000);
+    const struct weir_emit_label label = {"a", "b"};
+    struct weir_emit_label many[100];
+    for (size_t i = 0; i < 100; i++)
+        many[i] = label;
+    REFUSES((options.resource = many, options.resource_count = 100));
+}
+
+static void eight_emitters(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct weir_emit *emits[9];
+    struct peer peer;
+    peer_open(&peer);
+    options.threads_max = 2;
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 8; i++) {
+            emits[i] = peer_emitter(&peer, &options);
+            weir_emit_request(weir_emit_operation(emits[i], "GET /"));
+        }
+        options.to = peer.to;
+        assert_null(weir_emit_open(&options, NULL, 0));
+        for (unsigned i = 0; i < 8; i++)
+            weir_emit_close(emits[i]);
+    }
+    while (peer_hear(&peer, 200)) {
+    }
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 24);
+    peer_close(&peer);
+}
+
+static void disabled_does_nothing(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct weir_emit_context context;
+    struct weir_emit_stats stats;
+    uint64_t threshold;
+    uint8_t highest[16];
+    options.disabled = true;
+    struct weir_emit *emit = weir_emit_open(&options, NULL, 0); /* not even an address is needed */
+    assert_non_null(emit);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
+    struct weir_emit_span span = plain(some_ids);
+    memset(highest, 0xff, sizeof highest);
+    weir_emit_request(operation);
+    assert_false(weir_emit_sampled(operation, highest, &threshold));
+    assert_false(weir_emit_span(operation, &span));
+    assert_null(weir_emit_counter(emit, "x_total", NULL, 0));
+    weir_emit_context_clear(&context);
+    assert_false(weir_emit_begin(operation, &context));
+    assert_false(weir_emit_flush(emit, 10));
+    weir_emit_stats(emit, &stats, sizeof stats);
+    assert_int_equal(stats.spans, 0);
+    weir_emit_close(emit);
+    weir_emit_close(NULL);
+}
+
+static void abi(void **state) {
+    (void)state;
+    struct weir_emit_options options;
+    assert_int_equal(weir_emit_abi(), WEIR_EMIT_ABI);
+    /* A caller of an older header knows less of it. */
+    memset(&options, 0x5a, sizeof options);
+    weir_emit_defaults(&options, offsetof(struct weir_emit_options, text_bytes_max));
+    assert_int_equal(options.size, offsetof(struct weir_emit_options, text_bytes_max));
+    assert_int_equal(options.text_bytes_max, 0x5a5a5a5a);
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spans_arrive_as_they_were),
+        cmocka_unit_test(full_large_invalid),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(counts_are_deltas),
+        cmocka_unit_test(operations_beyond_the_bound_are_other),
+        cmocka_unit_test(threads_at_one_time),
+        cmocka_unit_test(more_threads_than_places),
+        cmocka_unit_test(places_are_used_again),
+        cmocka_unit_test(a_child_is_a_sender_of_its_own),
+        cmocka_unit_test(a_child_that_is_silent),
+        cmocka_unit_test(what_cannot_be_opened),
+        cmocka_unit_test(eight_emitters),
+        cmocka_unit_test(disabled_does_nothing),
+        cmocka_unit_test(abi),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
