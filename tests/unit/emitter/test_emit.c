@@ -4,11 +4,6 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-const char *__tsan_default_options(void); /* a child of fork starts a thread here, which is what is tested */
-const char *__tsan_default_options(void) {
-    return "die_after_fork=0";
-}
-
 enum { SPANS = 3000 };
 
 static uint64_t random_state = 88172645463325252u;
@@ -428,6 +423,9 @@ static void places_are_used_again(void **state) {
 
 static void a_child_is_a_sender_of_its_own(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* ThreadSanitizer has no threads in children of a process that had some ("dup thread with used id") */
+#endif
     struct weir_emit_options options = peer_options();
     struct peer peer;
     peer_open(&peer);
