@@ -519,6 +519,7 @@ void weir_pipeline_stop(struct weir_pipeline *pipeline) {
     uint64_t timeout_ns = pipeline->now.config->drain_timeout_ns;
     uint64_t deadline_ns = weir_mono_ns(&weir_clock_system) + timeout_ns;
     weir_log(WEIR_LOG_INFO, "draining timeout=%.1fs", (double)timeout_ns / 1e9);
+    weir_steer_stop(pipeline->steer);
     /* A caller that does not end must not take the queues' time: they have at least the second half of it. */
     weir_lanes_stop(pipeline->lanes, deadline_ns - timeout_ns / 2);
     for (uint32_t i = 0; i < pipeline->queue_count; i++)

@@ -15,6 +15,7 @@ enum { OPERATION_HEADS = 1 << 14, SERVICE_HEADS = 1 << 11 };
 #define TAIL_DECIDED 100.0
 #define NUMBER_MAX   1e15
 #define STEP_S_MAX   3600.0
+#define KEPT_S       45.0 /* as long as a load that fell is held */
 
 /* ---- tables ---- */
 
@@ -194,7 +195,11 @@ void weir_control_set(struct weir_control *control, const struct weir_proxies *p
         service->filed = weir_control_file_find(&control->file, service->name) != NULL;
         service->budget = file_of(control, service->name)->budget;
         service->terms = weir_control_terms(&control->file, file_of(control, service->name), NULL);
-        CONTROL_EACH_OPERATION(control, service, op) terms_of(control, service, op);
+        service->told.kept_until = 0;
+        CONTROL_EACH_OPERATION(control, service, op) {
+            terms_of(control, service, op);
+            op->told.kept_until = 0;
+        }
         if (!add_filed(control, i)) return;
     }
     for (uint32_t i = 0; i < control->file.service_count; i++) {
@@ -224,8 +229,12 @@ void weir_control_adopt(struct weir_control *control, uint32_t service, uint32_t
         if (op == NULL) return;
         told = &op->told;
     }
-    *told = (struct control_told){
-        .rate = weir_plan_round(rate), .since_unix_ns = control->now_unix_ns, .known = true, .row = true};
+    *told = (struct control_told){.rate = weir_plan_round(rate),
+                                  .since_unix_ns = control->now_unix_ns,
+                                  .known = true,
+                                  .row = true,
+                                  .kept = weir_plan_round(rate),
+                                  .kept_until = control->now + KEPT_S};
     control->another = true;
 }
 

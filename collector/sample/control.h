@@ -46,7 +46,8 @@ struct weir_control *weir_control_new(const struct weir_names *names);
  */
 void weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy);
 /* What proxies had when this process began, read off what they say of themselves: a plan that starts from there does
- * not jump. Before the first step of that service. */
+ * not jump, and nothing is raised above it until the load is known, or there is another file. Before the first step of
+ * that service. */
 void weir_control_adopt(struct weir_control *control, uint32_t service, uint32_t operation, double rate);
 /* The plan from now on, the caller's reference; the same as before where nothing is worth telling (its versions are
  * equal then). NULL: out of memory; the plan is as it was. */

@@ -109,8 +109,9 @@ struct control_told {
     uint64_t since_unix_ns;
     enum weir_plan_why why;
     bool known, row;
-    double low_at;   /* last, that no more was wanted */
-    double explored; /* while nothing came yet: how far it may be raised */
+    double low_at;           /* last, that no more was wanted */
+    double explored;         /* while nothing came yet: how far it may be raised */
+    double kept, kept_until; /* what proxies had when this began: no more until then */
 };
 
 /* Rates told lately, in turns as long as everybody needs to hear of one. What came in the last two of them was sampled

@@ -297,12 +297,28 @@ static double start_of(const struct control_terms *terms) {
     return terms->budgeted ? fmin(terms->rate, START_RATE) : terms->rate;
 }
 
-static void answer_operation(struct control_operation *op, struct bound bound, double seconds) {
+/* After a restart senders come back one by one, and what is seen of the first seconds is less than there is: nothing is
+ * raised above what proxies had, but for a higher rate in the file and for trouble. */
+static bool is_kept(const struct weir_control *control, const struct control_told *told) {
+    return control->now < told->kept_until;
+}
+
+static void keep(const struct weir_control *control, struct control_claim *claim, const struct control_told *own,
+                 const struct control_told *of_service) {
+    const struct control_told *others = &control->services[0].told;
+    const struct control_told *told = is_kept(control, own) ? own : is_kept(control, of_service) ? of_service : others;
+    if (claim->pinned || claim->incident || !is_kept(control, told)) return;
+    claim->rate = fmin(claim->rate, fmax(told->kept, claim->budgeted ? 0 : claim->ceiling));
+}
+
+static void answer_operation(const struct weir_control *control, const struct control_service *service,
+                             struct control_operation *op, struct bound bound, double seconds) {
     answer(&op->claim, bound);
     if (op->flow.slow.roots > 0)
         op->told.explored = 0;
     else
-        explore(&op->claim, &op->told, start_of(&op->terms), seconds);
+        explore(&op->claim, &op->told, start_of(&op->terms), is_kept(control, &op->told) ? 0 : seconds);
+    keep(control, &op->claim, &op->told, &service->told);
 }
 
 /* What a service's own rate has to be for the same spans, whoever follows it instead of those of its operations. */
@@ -330,9 +346,10 @@ static void answer_service(struct weir_control *control, struct control_service 
         claim->why = why_of(claim, fmax(claim->ceiling, claim->floor));
     }
     if (silent)
-        explore(claim, &service->told, start_of(&service->terms), seconds);
+        explore(claim, &service->told, start_of(&service->terms), is_kept(control, &service->told) ? 0 : seconds);
     else
         service->told.explored = 0;
+    keep(control, claim, &service->told, &service->told);
 }
 
 void weir_control_share(struct weir_control *control, double seconds) {
@@ -352,7 +369,7 @@ void weir_control_share(struct weir_control *control, double seconds) {
                                          control->file.budget.bytes_per_second);
     for (uint32_t i = control->service_count; i-- > 0;) { /* what others are told hangs on all */
         struct control_service *service = &control->services[i];
-        CONTROL_EACH_OPERATION(control, service, op) answer_operation(op, bound, seconds);
+        CONTROL_EACH_OPERATION(control, service, op) answer_operation(control, service, op, bound, seconds);
         answer_service(control, service, bound, seconds);
     }
 }

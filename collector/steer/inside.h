@@ -23,13 +23,14 @@ struct weir_steer {
     bool running, ending;
     struct weir_steer_side sides[WEIR_SIDES];
     struct weir_estimates *estimates;
-    struct weir_files *files; /* has a lock of its own: writing takes as long as the disk does */
+    struct weir_files *files;        /* has a lock of its own: writing takes as long as the disk does */
     uint64_t begun_ns, stepped_ns;   /* monotonic */
     struct weir_control_load *loads; /* of the step */
     uint32_t load_count, load_capacity;
     double arriving; /* spans a second that came, of traces that began somewhere: a mean of the last ten seconds */
     uint64_t changes;
     bool settling;
+    uint64_t saved, saved_ns; /* of the thread alone: the version that rates.c saved last, and when it was looked at */
 };
 
 /* rates.c: the rates in force, into and out of a file. Reading hands each to `adopt`; a file that is not there is no

@@ -12,6 +12,7 @@ enum { STEP_SECONDS = 1, ARRIVING_SECONDS = 10 };
 /* So long after the start whoever comes with a rate of its own is not told another: Envoys are back within a second or
  * two, and what they tell is taken up at the next step. */
 #define SETTLE_NS (5 * WEIR_S)
+#define SAVE_NS   (10 * WEIR_S)
 
 static const struct weir_proxies *proxies_of(const struct weir_steer_side *side) {
     return side->policy == NULL ? NULL : weir_policy_proxies(side->policy);
@@ -139,8 +140,13 @@ static uint32_t describe_services(struct weir_steer *steer, struct weir_control_
     return count;
 }
 
+static void adopt_nothing(void *self, uint32_t service, double rate) {
+    (void)self, (void)service, (void)rate;
+}
+
+/* Who comes later, with the rate of another Weir perhaps, changes nothing for the others. */
 static void settle(struct weir_steer *steer, uint64_t now_ns) {
-    weir_steering_take_adopted(steer->env.steering, adopt_service, steer);
+    weir_steering_take_adopted(steer->env.steering, steer->settling ? adopt_service : adopt_nothing, steer);
     if (!steer->settling || now_ns - steer->begun_ns < SETTLE_NS) return;
     steer->settling = false;
     weir_steering_set_settling(steer->env.steering, false);
@@ -175,6 +181,31 @@ static void turn(struct weir_steer *steer) {
     step(steer, seconds);
 }
 
+/* Of a plan that is the caller's: writing takes as long as the disk does. */
+static void remember(struct weir_steer *steer, const struct weir_plan *plan) {
+    static struct weir_log_limit limit;
+    struct weir_error why = {0};
+    if (steer->rates_path[0] == 0 || plan == NULL || plan->version == steer->saved) return;
+    if (weir_rates_save(steer->rates_path, plan, steer->env.names, &why) != WEIR_OK) {
+        weir_log_limited(&limit, WEIR_LOG_WARN, "rates_not_saved reason=\"%s\"", why.text);
+        return;
+    }
+    steer->saved = plan->version;
+}
+
+/* A process that is killed leaves rates that are no older than SAVE_NS. */
+static void remember_now_and_then(struct weir_steer *steer) {
+    uint64_t now_ns = weir_mono_ns(steer->env.clock);
+    if (now_ns - steer->saved_ns < SAVE_NS) return;
+    steer->saved_ns = now_ns;
+    pthread_mutex_lock(&steer->lock);
+    const struct weir_plan *told = steer->sides[WEIR_SIDE_POLICY].plan;
+    if (told != NULL) told = weir_plan_ref(told);
+    pthread_mutex_unlock(&steer->lock);
+    remember(steer, told);
+    weir_plan_unref(told);
+}
+
 static void *run(void *self) {
     struct weir_steer *steer = self;
     pthread_setname_np(pthread_self(), "weir-steer");
@@ -189,6 +220,7 @@ static void *run(void *self) {
         turn(steer);
         pthread_mutex_unlock(&steer->lock);
         weir_files_tick(steer->files);
+        remember_now_and_then(steer);
         pthread_mutex_lock(&steer->lock);
     }
     pthread_mutex_unlock(&steer->lock);
@@ -231,14 +263,6 @@ static void recall(struct weir_steer *steer) {
         weir_log(WEIR_LOG_WARN, "rates_lost reason=\"%s\"", why.text);
 }
 
-static void remember(const struct weir_steer *steer) {
-    struct weir_error why = {0};
-    const struct weir_plan *plan = steer->sides[WEIR_SIDE_POLICY].plan;
-    if (steer->rates_path[0] == 0 || plan == NULL) return;
-    if (weir_rates_save(steer->rates_path, plan, steer->env.names, &why) != WEIR_OK)
-        weir_log(WEIR_LOG_WARN, "rates_not_saved reason=\"%s\"", why.text);
-}
-
 enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer_env *env,
                                 const struct weir_steer_policies *policies, struct weir_error *err) {
     struct weir_steer *steer = calloc(1, sizeof *steer);
@@ -251,7 +275,7 @@ enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer
     pthread_mutex_init(&steer->lock, NULL);
     steer->env = *env;
     snprintf(steer->rates_path, sizeof steer->rates_path, "%s", env->rates_path);
-    steer->begun_ns = steer->stepped_ns = weir_mono_ns(env->clock);
+    steer->begun_ns = steer->stepped_ns = steer->saved_ns = weir_mono_ns(env->clock);
     steer->estimates = weir_estimates_new();
     steer->files = weir_files_new(env->config, env->names, env->metrics, env->clock, env->steering);
     bool made = steer->estimates != NULL && steer->files != NULL;
@@ -279,16 +303,20 @@ enum weir_status weir_steer_start(struct weir_steer *steer, struct weir_error *e
     return WEIR_OK;
 }
 
+void weir_steer_stop(struct weir_steer *steer) {
+    if (steer == NULL || !steer->running) return;
+    pthread_mutex_lock(&steer->lock);
+    steer->ending = true;
+    pthread_cond_signal(&steer->wake);
+    pthread_mutex_unlock(&steer->lock);
+    pthread_join(steer->thread, NULL);
+    steer->running = false;
+    remember(steer, steer->sides[WEIR_SIDE_POLICY].plan);
+}
+
 void weir_steer_free(struct weir_steer *steer) {
     if (steer == NULL) return;
-    if (steer->running) {
-        pthread_mutex_lock(&steer->lock);
-        steer->ending = true;
-        pthread_cond_signal(&steer->wake);
-        pthread_mutex_unlock(&steer->lock);
-        pthread_join(steer->thread, NULL);
-        remember(steer);
-    }
+    weir_steer_stop(steer);
     for (int s = 0; s < WEIR_SIDES; s++) {
         weir_control_free(steer->sides[s].control);
         weir_plan_unref(steer->sides[s].plan);

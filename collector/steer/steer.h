@@ -46,5 +46,8 @@ void weir_steer_reload(struct weir_steer *steer, const struct weir_steer_policie
 void weir_steer_expose(struct weir_steer *steer, struct weir_buffer *out);
 /* All that is known, as JSON: plans, loads, estimates, followers. Any thread. */
 void weir_steer_write(struct weir_steer *steer, struct weir_buffer *out);
-void weir_steer_free(struct weir_steer *steer); /* ends the thread, saves the rates; accepts NULL */
+/* Ends the thread and saves the rates: before lanes drain, when what does not come any more would look like a load that
+ * fell. Asking goes on. Accepts NULL. */
+void weir_steer_stop(struct weir_steer *steer);
+void weir_steer_free(struct weir_steer *steer); /* stops it first; accepts NULL */
 #endif

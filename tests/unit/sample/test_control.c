@@ -324,6 +324,26 @@ static void what_proxies_have_is_where_it_starts(void **state) {
     rig_free(&rig);
 }
 
+/* After a restart not all are back at once: what is seen of the first seconds is less than there is. */
+static void what_proxies_have_is_kept_until_the_load_is_known(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t pay = rig_name(&rig, "pay"), get = rig_name(&rig, "get");
+    struct weir_proxies file = with_budget(500);
+    rig_set(&rig, &file);
+    weir_control_adopt(rig.control, pay, WEIR_NAME_NONE, 0.05);
+    rig_step(&rig, NULL, 0);
+    for (uint32_t s = 0; s < 120; s++) {
+        double share = s < 1 ? 0 : s < 4 ? 0.25 * s : 1, rate = rig_rate(&rig, pay, get);
+        struct weir_control_load came = rig_load(pay, get, 1000 * share, 10, rate);
+        rig_step(&rig, &came, 1);
+        if (getenv("SHOW")) printf("%u %g %g\n", s, rig_rate(&rig, pay, get), rig_rate(&rig, pay, WEIR_NAME_NONE));
+        if (rig_rate(&rig, pay, get) > 0.0525) fail_msg("%g after %u s", rig_rate(&rig, pay, get), s);
+    }
+    rig_near(rig_rate(&rig, pay, get), 0.05, 0.003);
+    rig_free(&rig);
+}
+
 /* ---- what arrives says what is followed ---- */
 
 /* As rig_run(), of proxies that know the service's rate only. */
@@ -723,6 +743,7 @@ int main(void) {
         cmocka_unit_test(since_is_the_moment_of_the_change),
         cmocka_unit_test(another_file_keeps_what_was_learnt),
         cmocka_unit_test(what_proxies_have_is_where_it_starts),
+        cmocka_unit_test(what_proxies_have_is_kept_until_the_load_is_known),
         cmocka_unit_test(known_envoys_keep_the_floors),
         cmocka_unit_test(envoys_hold_the_budget_with_one_rate),
         cmocka_unit_test(one_rate_is_raised_for_a_floor_within_bounds),

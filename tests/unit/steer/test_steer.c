@@ -193,11 +193,37 @@ static void what_is_offered_moves_rates_to_the_budget(void **state) {
     rig_close(&rig);
 }
 
+static void what_is_told_outlives_a_process_that_is_killed(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig, "proxies: { default: { rate: 0.5 }, budget: { spans_per_second: 10 } }", NULL, 0);
+    for (int i = 0; i < 1200 && access(rig.rates, R_OK) != 0; i++)
+        nap();
+    assert_int_equal(access(rig.rates, R_OK), 0);
+    /* By now all that were there before have come back: this one is of another Weir, and changes nothing for others. */
+    struct weir_follower late = {WEIR_FOLLOW_RTDS, "late", house_name(rig.house, "pay")};
+    weir_steering_has(rig.board, &late, 0.0001, 1);
+    for (int i = 0; i < 50; i++) {
+        nap();
+        assert_true(told(&rig, "a", "pay") >= 0.01);
+    }
+    weir_steer_stop(rig.steer);
+    double rate = told(&rig, "a", "pay");
+    unlink(rig.rates);
+    weir_steer_stop(rig.steer); /* there is nothing to stop any more */
+    for (int i = 0; i < 50; i++)
+        nap();
+    assert_true(told(&rig, "a", "pay") == rate);
+    assert_int_not_equal(access(rig.rates, F_OK), 0);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reload_is_told_when_it_returns),
         cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
+        cmocka_unit_test(what_is_told_outlives_a_process_that_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
