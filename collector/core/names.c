@@ -88,7 +88,8 @@ static size_t cut(const void *bytes, size_t size) {
     return size;
 }
 
-uint32_t weir_names_intern(struct weir_names *names, const void *bytes, size_t size) {
+/* A new one while the table is filled to less than one in `parts`; UINT32_MAX: it is not, or memory is gone. */
+static uint32_t take(struct weir_names *names, const void *bytes, size_t size, uint32_t parts) {
     size = cut(bytes, size);
     uint64_t hash = weir_names_hash(names, bytes, size);
     uint32_t slot;
@@ -100,13 +101,10 @@ uint32_t weir_names_intern(struct weir_names *names, const void *bytes, size_t s
     if (id == UINT32_MAX) {
         uint32_t count = atomic_load_explicit(&names->count, memory_order_relaxed);
         struct name *name = NULL;
-        if (count < names->count_max && names->bytes + size + sizeof *name + 1 <= names->bytes_max) {
+        if (count < names->count_max / parts && names->bytes + size + sizeof *name + 1 <= names->bytes_max / parts) {
             name = name_new(hash, bytes, size);
         }
-        if (name == NULL) {
-            atomic_fetch_add_explicit(&names->overflows, 1, memory_order_relaxed);
-            id = WEIR_NAME_OVERFLOW;
-        } else {
+        if (name != NULL) {
             names->bytes += size + sizeof *name + 1;
             id = count;
             atomic_store_explicit(&names->by_id[id], name, memory_order_relaxed);
@@ -116,6 +114,18 @@ uint32_t weir_names_intern(struct weir_names *names, const void *bytes, size_t s
     }
     pthread_mutex_unlock(&names->insert);
     return id;
+}
+
+uint32_t weir_names_intern(struct weir_names *names, const void *bytes, size_t size) {
+    uint32_t id = take(names, bytes, size, 1);
+    if (id != UINT32_MAX) return id;
+    atomic_fetch_add_explicit(&names->overflows, 1, memory_order_relaxed);
+    return WEIR_NAME_OVERFLOW;
+}
+
+uint32_t weir_names_admit(struct weir_names *names, const void *bytes, size_t size) {
+    uint32_t id = take(names, bytes, size, 2);
+    return id != UINT32_MAX ? id : WEIR_NAME_NONE;
 }
 
 uint32_t weir_names_find(const struct weir_names *names, const void *bytes, size_t size) {

@@ -15,6 +15,9 @@ struct weir_names *weir_names_new(uint32_t count_max, size_t bytes_max);
 /* Bytes need not end in NUL and are copied; longer than WEIR_NAME_BYTES_MAX is cut there on a character's border. */
 #define WEIR_NAME_BYTES_MAX 256
 uint32_t weir_names_intern(struct weir_names *names, const void *bytes, size_t size);
+/* For names that somebody only asks for, and of which there may be any number: a new one is taken up while a half of
+ * the table is free, so that those that are counted by have their place. WEIR_NAME_NONE: it was not. */
+uint32_t weir_names_admit(struct weir_names *names, const void *bytes, size_t size);
 /* The id, or WEIR_NAME_NONE when it was never interned. */
 uint32_t weir_names_find(const struct weir_names *names, const void *bytes, size_t size);
 /* NUL-terminated, valid as long as the table; an unknown id reads as "". size may be NULL. */

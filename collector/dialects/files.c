@@ -82,6 +82,7 @@ void weir_file_render(const struct weir_render_config *render, const struct weir
     if (size > 0) memcpy(rows, sorted.operations, size);
     qsort_r(rows, sorted.operation_count, sizeof *rows, by_name, (void *)(uintptr_t)names);
     sorted.operations = rows;
+    sorted.by_operation = NULL;
     put_kind(render->kind, &(struct weir_file_source){&sorted, names, render->service, render->ignore_incoming}, out);
     free(rows);
 }

@@ -137,7 +137,7 @@ static struct stream *join(struct weir_rtds *rtds, struct weir_grpc_call *call,
         return NULL;
     }
     /* Its spans come under this name sooner or later; who it is has to be known before. */
-    weir_names_intern(rtds->names, stream->cluster, strlen(stream->cluster));
+    weir_names_admit(rtds->names, stream->cluster, strlen(stream->cluster));
     stream->call = call;
     stream->next = rtds->streams;
     stream->at = &rtds->streams;

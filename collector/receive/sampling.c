@@ -42,12 +42,13 @@ static const struct weir_plan *plan_for(struct weir_steering *steering, const st
     return weir_steering_plan(steering, asker->address, strlen(asker->address), NULL);
 }
 
-/* A client asks before it sends, so its service may be a new name. */
+/* A client asks before it sends, so its service may be a new name. One for which there is no place is told its rates,
+ * and is no follower. */
 static void note_told(struct weir_steering *steering, struct weir_names *names, const struct asker *asker,
                       const struct weir_plan *plan) {
-    const struct weir_follower follower = {.way = WEIR_FOLLOW_POLL,
-                                           .id = asker->address,
-                                           .service = weir_names_intern(names, asker->service, asker->service_size)};
+    uint32_t service = weir_names_admit(names, asker->service, asker->service_size);
+    if (service == WEIR_NAME_NONE && asker->service_size > 0) return;
+    const struct weir_follower follower = {.way = WEIR_FOLLOW_POLL, .id = asker->address, .service = service};
     weir_steering_told(steering, &follower, plan);
 }
 

@@ -57,17 +57,48 @@ static uint64_t version_of(const struct weir_names *names, const struct weir_pla
 
 /* ---- making ---- */
 
+struct placed {
+    uint32_t operation, place;
+};
+
+static int by_operation(const void *a, const void *b) {
+    const struct placed *left = a, *right = b;
+    if (left->operation != right->operation) return left->operation < right->operation ? -1 : 1;
+    return left->place < right->place ? -1 : 1;
+}
+
+/* Each root of those that follow is looked up (steering.h), and a service may have thousands of operations. */
+static bool index_operations(struct weir_plan_service *service) {
+    uint32_t count = service->operation_count;
+    struct placed *placed = malloc(count * sizeof *placed);
+    service->by_operation = malloc(count * sizeof *service->by_operation);
+    bool ok = placed != NULL && service->by_operation != NULL;
+    for (uint32_t i = 0; ok && i < count; i++)
+        placed[i] = (struct placed){service->operations[i].operation, i};
+    if (ok) qsort(placed, count, sizeof *placed, by_operation);
+    for (uint32_t i = 0; ok && i < count; i++)
+        service->by_operation[i] = placed[i].place;
+    free(placed);
+    return ok;
+}
+
 static bool copy_service(struct weir_plan_service *to, const struct weir_plan_service *from) {
     *to = *from;
     to->rate.rate = weir_plan_round(from->rate.rate);
     to->operations = NULL;
+    to->by_operation = NULL;
     if (from->operation_count == 0) return true;
     to->operations = malloc(from->operation_count * sizeof *to->operations);
     if (to->operations == NULL) return false;
     memcpy(to->operations, from->operations, from->operation_count * sizeof *to->operations);
     for (uint32_t i = 0; i < to->operation_count; i++)
         to->operations[i].rate = weir_plan_round(to->operations[i].rate);
-    return true;
+    return index_operations(to);
+}
+
+static void free_service(struct weir_plan_service *service) {
+    free(service->operations);
+    free(service->by_operation);
 }
 
 struct ordered {
@@ -187,10 +218,17 @@ const struct weir_plan_service *weir_plan_find(const struct weir_plan *plan, uin
 }
 
 const struct weir_plan_rate *weir_plan_rate_of(const struct weir_plan_service *service, uint32_t operation) {
-    for (uint32_t i = 0; i < service->operation_count; i++) {
-        if (service->operations[i].operation == operation) return &service->operations[i];
+    uint32_t low = 0, high = service->operation_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (service->operations[service->by_operation[middle]].operation < operation)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return &service->rate;
+    if (low == service->operation_count) return &service->rate;
+    const struct weir_plan_rate *found = &service->operations[service->by_operation[low]];
+    return found->operation == operation ? found : &service->rate;
 }
 
 struct weir_plan *weir_plan_ref(const struct weir_plan *plan) {
@@ -202,9 +240,9 @@ struct weir_plan *weir_plan_ref(const struct weir_plan *plan) {
 void weir_plan_unref(const struct weir_plan *plan) {
     struct weir_plan *own = (struct weir_plan *)(uintptr_t)plan;
     if (own == NULL || atomic_fetch_sub_explicit(&own->refs, 1, memory_order_acq_rel) != 1) return;
-    free(own->fallback.operations);
+    free_service(&own->fallback);
     for (uint32_t i = 0; i < own->service_count; i++)
-        free(own->services[i].operations);
+        free_service(&own->services[i]);
     free(own->services);
     free(own);
 }

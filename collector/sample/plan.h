@@ -34,6 +34,7 @@ struct weir_plan_service {
     uint64_t version; /* hash of what this service is told */
     struct weir_plan_rate *operations;
     uint32_t operation_count;
+    uint32_t *by_operation; /* places in operations, by rising `operation`; of weir_plan_new(), NULL before */
 };
 
 struct weir_plan {

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* a kind of rwlock */
 #include "collector/sample/steering_inside.h"
 
 #include <stdio.h>
@@ -12,11 +13,21 @@ const char *const weir_follow_way_names[WEIR_FOLLOW_WAYS] = {[WEIR_FOLLOW_RTDS] 
                                                              [WEIR_FOLLOW_DATAGRAM] = "datagram",
                                                              [WEIR_FOLLOW_FILE] = "file"};
 
+/* Lanes read at each root, and one of them is always reading: whoever publishes must not wait for a gap. No thread
+ * reads twice at a time. */
+static void open_lock(pthread_rwlock_t *lock) {
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+}
+
 struct weir_steering *weir_steering_new(struct weir_names *names, struct weir_metrics *registry,
                                         const struct weir_clock *clock) {
     struct weir_steering *steering = calloc(1, sizeof *steering);
     if (steering == NULL) return NULL;
-    pthread_rwlock_init(&steering->lock, NULL);
+    open_lock(&steering->lock);
     steering->names = names;
     steering->metrics = registry;
     steering->clock = clock;

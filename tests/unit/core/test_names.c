@@ -52,6 +52,32 @@ static void beyond_the_count_all_is_overflow(void **state) {
     weir_names_free(names);
 }
 
+/* Those that are only asked for leave a half to those that come. */
+static void who_only_asks_fills_half_of_it(void **state) {
+    (void)state;
+    struct weir_names *names = weir_names_new(64, 1 << 20);
+    char text[256];
+    for (int i = 0; i < 200; i++) {
+        snprintf(text, sizeof text, "asked%d", i);
+        assert_int_equal(weir_names_admit(names, text, strlen(text)), i < 30 ? 2 + i : WEIR_NAME_NONE);
+    }
+    assert_int_equal(weir_names_overflows(names), 0);
+    assert_int_equal(intern(names, "comes"), 32);
+    assert_int_equal(weir_names_admit(names, "comes", 5), 32); /* who is there is found */
+    assert_int_equal(weir_names_admit(names, "asked0", 6), 2);
+    weir_names_free(names);
+    names = weir_names_new(1000, 8192);
+    memset(text, 'x', sizeof text);
+    for (int i = 0; i < 200; i++) {
+        snprintf(text, 8, "long%03d", i);
+        text[7] = '-';
+        weir_names_admit(names, text, sizeof text);
+    }
+    assert_in_range(weir_names_count(names), 10, 2 + 4096 / 256);
+    assert_true(intern(names, "comes") > WEIR_NAME_OVERFLOW);
+    weir_names_free(names);
+}
+
 static void beyond_the_bytes_too(void **state) {
     (void)state;
     struct weir_names *names = weir_names_new(1000, 4096);
@@ -123,6 +149,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_id_a_text),
         cmocka_unit_test(beyond_the_count_all_is_overflow),
+        cmocka_unit_test(who_only_asks_fills_half_of_it),
         cmocka_unit_test(beyond_the_bytes_too),
         cmocka_unit_test(long_names_are_cut_between_characters),
         cmocka_unit_test(one_id_a_text_for_all_threads),

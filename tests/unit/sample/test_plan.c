@@ -147,6 +147,31 @@ static void every_service_is_found(void **state) {
     weir_plan_unref(plan);
 }
 
+/* In whichever order they stand, and of two rows of one operation the first. */
+static void every_operation_is_found(void **state) {
+    (void)state;
+    enum { ROWS = 997 };
+    static struct weir_plan_rate rows[ROWS + 1];
+    for (uint32_t i = 0; i < ROWS; i++)
+        rows[i] = (struct weir_plan_rate){.name = id("op"), .operation = 10 + i * 601 % ROWS * 2, .rate = 0.5};
+    for (uint32_t i = 0; i < ROWS; i++)
+        rows[i].rate = rows[i].operation / 1e6;
+    rows[ROWS] = (struct weir_plan_rate){.name = id("again"), .operation = 10, .rate = 1};
+    struct weir_plan_service service = service_in(names, "pay", 0.25);
+    service.operations = rows;
+    service.operation_count = ROWS + 1;
+    struct weir_plan *plan = plan_of(&service, 1);
+    const struct weir_plan_service *told = weir_plan_find(plan, id("pay"));
+    for (uint32_t i = 0; i < ROWS; i++) {
+        assert_int_equal(told->operations[i].operation, rows[i].operation); /* as they were given */
+        assert_true(weir_plan_rate_of(told, rows[i].operation) == &told->operations[i]);
+        assert_true(weir_plan_rate_of(told, rows[i].operation + 1) == &told->rate);
+    }
+    assert_true(weir_plan_rate_of(told, 0) == &told->rate);
+    assert_true(weir_plan_rate_of(told, UINT32_MAX) == &told->rate);
+    weir_plan_unref(plan);
+}
+
 static void of_two_of_one_name_the_first_counts(void **state) {
     (void)state;
     struct weir_plan_service services[] = {service_in(names, "pay", 0.1), service_in(names, "a", 1),
@@ -303,6 +328,7 @@ int main(void) {
         cmocka_unit_test(rates_are_whole_millionths),
         cmocka_unit_test(finds_services_and_operations),
         cmocka_unit_test(every_service_is_found),
+        cmocka_unit_test(every_operation_is_found),
         cmocka_unit_test(of_two_of_one_name_the_first_counts),
         cmocka_unit_test(versions_are_of_what_is_told),
         cmocka_unit_test(each_change_is_another_version),
