@@ -82,10 +82,14 @@ static char *put_ot(char *out, const struct weir_emit_context *context, const st
     return at;
 }
 
+static const char *state_of(const struct weir_emit_context *context) {
+    return context->state_size > 0 ? context->state : "";
+}
+
 static struct state_member find_ot(const struct weir_emit_context *context) {
-    const char *at = context->state, *end = at + context->state_size;
+    const char *at = state_of(context), *end = at + context->state_size;
     struct state_member member;
-    while (context->state_size > 0 && state_next(&at, end, &member) > 0) {
+    while (state_next(&at, end, &member) > 0) {
         if (state_is_ot(&member)) return member;
     }
     return (struct state_member){0};
@@ -95,10 +99,10 @@ size_t weir_emit_write_tracestate(const struct weir_emit_context *context, char 
     if (!has_ids(context)) return 0;
     const struct state_member ot = find_ot(context);
     char *at = put_ot(out, context, &ot);
-    const char *read = context->state, *end = read + context->state_size;
+    const char *read = state_of(context), *end = read + context->state_size;
     struct state_member member;
     unsigned members = at != out;
-    while (context->state_size > 0 && members < STATE_MEMBERS && state_next(&read, end, &member) > 0) {
+    while (members < STATE_MEMBERS && state_next(&read, end, &member) > 0) {
         size_t size = member.key_size + 1 + member.value_size;
         if (state_is_ot(&member) || size + 1 > (size_t)(out + WEIR_EMIT_TRACESTATE_BYTES - at)) continue;
         if (members++ > 0) *at++ = ',';
