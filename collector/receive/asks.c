@@ -30,6 +30,8 @@ struct weir_asks {
     struct weir_signer *signer;
     double left;      /* answers that may go out now */
     uint64_t left_ns; /* as of then */
+    uint64_t thresholds[WEIR_ASK_OPERATIONS_MAX];
+    uint8_t answer[WEIR_ASK_FIXED_BYTES + 8 * WEIR_ASK_OPERATIONS_MAX];
 };
 
 struct weir_asks *weir_asks_new(struct weir_steering *steering, const struct weir_names *names,
@@ -56,17 +58,23 @@ void weir_asks_count(struct weir_asks *asks, enum weir_ask_result result) {
 
 /* ---- bounds ---- */
 
-static bool is_allowed(struct weir_asks *asks, const struct weir_ask *ask) {
-    double seconds = ask->now_ns > asks->left_ns ? (double)(ask->now_ns - asks->left_ns) / (double)WEIR_S : 0;
+/* Each answer takes the sender's time a gap further; how far that may be ahead of now is the burst. */
+static bool is_too_soon(struct weir_sender_note *note, uint64_t now_ns) {
+    const uint64_t gap_ns = WEIR_ASK_SENDER_GAP_MS * WEIR_MS;
+    uint64_t from_ns = note->answers_ns > now_ns ? note->answers_ns : now_ns;
+    if (from_ns - now_ns > (WEIR_ASK_SENDER_BURST - 1) * gap_ns) return true;
+    note->answers_ns = from_ns + gap_ns;
+    return false;
+}
+
+static bool is_too_much(struct weir_asks *asks, uint64_t now_ns) {
+    double seconds = now_ns > asks->left_ns ? (double)(now_ns - asks->left_ns) / (double)WEIR_S : 0;
     asks->left += seconds * WEIR_ASK_ANSWERS_S;
     if (asks->left > WEIR_ASK_BURST) asks->left = WEIR_ASK_BURST;
-    asks->left_ns = ask->now_ns;
-    uint64_t before_ns = ask->note->answered_ns;
-    if (before_ns != 0 && ask->now_ns - before_ns < WEIR_ASK_GAP_MS * WEIR_MS) return false;
-    if (asks->left < 1) return false;
+    asks->left_ns = now_ns;
+    if (asks->left < 1) return true;
     asks->left -= 1;
-    ask->note->answered_ns = ask->now_ns;
-    return true;
+    return false;
 }
 
 /* ---- what is answered ---- */
@@ -86,37 +94,33 @@ static double rate_of(const struct weir_asks *asks, const struct weir_plan_servi
 }
 
 /* As many as find room in what asked. `out` stands before their field. */
-static uint8_t *put_thresholds(const struct weir_asks *asks, const struct weir_ask *ask,
-                               const struct weir_plan_service *told, size_t room, uint8_t *out) {
-    uint8_t packed[8 * WEIR_ASK_OPERATIONS_MAX], *end = packed;
+static uint8_t *put_thresholds(struct weir_asks *asks, const struct weir_ask *ask, const struct weir_plan_service *told,
+                               uint8_t *out) {
+    size_t room = (ask->datagram->size - WEIR_ASK_FIXED_BYTES) / 8, count = 0, name_size;
     struct weir_wire wire = ask->datagram->ask;
     const uint8_t *name;
-    size_t size;
-    while ((size_t)(end - packed) + 8 <= room && end < packed + sizeof packed &&
-           weir_datagram_operation(&wire, &name, &size)) {
-        uint64_t threshold = weir_threshold_of(rate_of(asks, told, name, size));
-        memcpy(end, &threshold, sizeof threshold);
-        end += sizeof threshold;
-    }
-    return end > packed ? weir_wire_put_bytes(out, THRESHOLDS, packed, (size_t)(end - packed)) : out;
+    if (room > WEIR_ASK_OPERATIONS_MAX) room = WEIR_ASK_OPERATIONS_MAX;
+    while (count < room && weir_datagram_operation(&wire, &name, &name_size))
+        asks->thresholds[count++] = weir_threshold_of(rate_of(asks, told, name, name_size));
+    asks->left -= (double)(count / WEIR_ASK_OPERATIONS_EACH);
+    return count > 0 ? weir_wire_put_bytes(out, THRESHOLDS, asks->thresholds, 8 * count) : out;
 }
 
 /* 0: it cannot be signed. */
-static size_t write_answer(struct weir_asks *asks, const struct weir_ask *ask, const struct weir_plan_service *told,
-                           uint8_t *answer) {
-    const size_t others = WEIR_ASK_ANSWER_BYTES - 8 * WEIR_ASK_OPERATIONS_MAX;
-    uint8_t *end = weir_wire_put_uint(answer, VERSION, WEIR_DATAGRAM_VERSION);
+static size_t write_answer(struct weir_asks *asks, const struct weir_ask *ask, const struct weir_plan_service *told) {
+    uint8_t *end = weir_wire_put_uint(asks->answer, VERSION, WEIR_DATAGRAM_VERSION);
     end = weir_wire_put_fixed64(end, NONCE, ask->datagram->nonce);
     end = weir_wire_put_uint(end, POLICY_VERSION, told->version);
     end = weir_wire_put_fixed64(end, THRESHOLD, weir_threshold_of(told->rate.rate));
-    end = put_thresholds(asks, ask, told, ask->datagram->size - others, end);
-    if (asks->signer == NULL) return (size_t)(end - answer);
+    end = put_thresholds(asks, ask, told, end);
+    size_t size = (size_t)(end - asks->answer);
+    if (asks->signer == NULL) return size;
     uint8_t signature[WEIR_SIGNATURE_BYTES];
-    if (!weir_signer_sign(asks->signer, answer, (size_t)(end - answer), signature)) return 0;
-    return (size_t)(weir_wire_put_bytes(end, HMAC, signature, sizeof signature) - answer);
+    if (!weir_signer_sign(asks->signer, asks->answer, size, signature)) return 0;
+    return (size_t)(weir_wire_put_bytes(end, HMAC, signature, sizeof signature) - asks->answer);
 }
 
-static enum weir_ask_result consider(struct weir_asks *asks, struct weir_ask *ask, uint8_t *answer, size_t *size) {
+static enum weir_ask_result consider(struct weir_asks *asks, struct weir_ask *ask, size_t *size) {
     const struct weir_datagram *datagram = ask->datagram;
     if (datagram->nonce == 0) return WEIR_ASK_NONCE;
     if (datagram->size < WEIR_ASK_BYTES_MIN) return WEIR_ASK_SHORT;
@@ -127,15 +131,16 @@ static enum weir_ask_result consider(struct weir_asks *asks, struct weir_ask *as
     const struct weir_plan_service *told = weir_plan_find(ask->plan, ask->service);
     if (datagram->policy_version == told->version || datagram->policy_version == ask->plan->version)
         return WEIR_ASK_CURRENT;
-    if (!is_allowed(asks, ask)) return WEIR_ASK_LIMITED;
-    *size = write_answer(asks, ask, told, answer);
+    if (is_too_much(asks, ask->now_ns) || is_too_soon(ask->note, ask->now_ns)) return WEIR_ASK_LIMITED;
+    *size = write_answer(asks, ask, told);
     return *size > 0 ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED;
 }
 
-size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, uint8_t answer[WEIR_ASK_ANSWER_BYTES]) {
+size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, const uint8_t **answer) {
     size_t size = 0;
+    *answer = asks->answer;
     ask->plan = NULL;
-    enum weir_ask_result result = consider(asks, ask, answer, &size);
+    enum weir_ask_result result = consider(asks, ask, &size);
     if (result == WEIR_ASK_ANSWERED) return size; /* and counted when it went out */
     weir_asks_count(asks, result);
     weir_plan_unref(ask->plan);

@@ -12,12 +12,17 @@
 #include "collector/receive/senders.h"
 
 enum {
-    WEIR_ASK_BYTES_MIN = 1200,     /* an ask is padded to so many */
-    WEIR_ASK_OPERATIONS_MAX = 256, /* of one answer */
-    WEIR_ASK_ANSWERS_S = 1000,     /* of a lane: 4,000 senders that ask every ten seconds, twice over */
-    WEIR_ASK_BURST = 1000,         /* at once */
-    WEIR_ASK_GAP_MS = 100,         /* between two answers to one sender */
-    WEIR_ASK_ANSWER_BYTES = 2 + 9 + 11 + 9 + 4 + 8 * WEIR_ASK_OPERATIONS_MAX + 2 + WEIR_SIGNATURE_BYTES /* at most */
+    WEIR_ASK_BYTES_MIN = 1200,                                            /* an ask is padded to so many */
+    WEIR_ASK_FIXED_BYTES = 2 + 9 + 11 + 9 + 4 + 2 + WEIR_SIGNATURE_BYTES, /* of an answer, without its thresholds */
+    WEIR_ASK_OPERATIONS_MAX = (65507 - WEIR_ASK_FIXED_BYTES) / 8,         /* in the largest that UDP can carry */
+    /* Of one sender. Who has more operations than one datagram can name asks several times at once. */
+    WEIR_ASK_SENDER_BURST = 64,
+    WEIR_ASK_SENDER_GAP_MS = 100,
+    /* Of a lane, in answers of up to 256 operations; what is larger counts as several. 4,000 senders that ask every two
+     * seconds are told another plan within four. */
+    WEIR_ASK_OPERATIONS_EACH = 256,
+    WEIR_ASK_ANSWERS_S = 1000,
+    WEIR_ASK_BURST = 1000,
 };
 
 struct weir_steering;
@@ -48,8 +53,8 @@ struct weir_ask {
     uint64_t now_ns;
     const struct weir_plan *plan; /* of the answer that was made: a reference, weir_asks_done() gives it back */
 };
-/* The bytes of the answer, or 0: there is none, which is counted. */
-size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, uint8_t answer[WEIR_ASK_ANSWER_BYTES]);
+/* The bytes of the answer, or 0: there is none, which is counted. *answer is valid until the next. */
+size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, const uint8_t **answer);
 /* After each answer that was made: whether it went out. */
 void weir_asks_done(struct weir_asks *asks, struct weir_ask *ask, bool sent);
 /* An ask that was not even looked at. */

@@ -206,7 +206,7 @@ static void take_points(struct datagram_receiver *receiver, const struct weir_da
 
 static enum weir_status take_ask(struct datagram_receiver *receiver, const struct weir_datagram *datagram,
                                  struct weir_error *err) {
-    uint8_t answer[WEIR_ASK_ANSWER_BYTES];
+    const uint8_t *answer;
     struct weir_ask ask = {
         .datagram = datagram, .note = weir_senders_note(receiver->senders), .now_ns = weir_loop_now(receiver->loop)};
     enum weir_status status = weir_datagrams_service(receiver->decoder, datagram, &ask.service, err);
@@ -215,7 +215,7 @@ static enum weir_status take_ask(struct datagram_receiver *receiver, const struc
         return status;
     }
     note_followed(receiver, datagram, ask.service);
-    size_t size = weir_asks_answer(receiver->asks, &ask, answer);
+    size_t size = weir_asks_answer(receiver->asks, &ask, &answer);
     if (size > 0) weir_asks_done(receiver->asks, &ask, weir_udp_answer(receiver->udp, answer, size));
     return WEIR_OK;
 }

@@ -29,7 +29,7 @@ struct weir_senders_counts {
 
 /* What a receiver writes down of a sender, all 0 at first. */
 struct weir_sender_note {
-    uint64_t answered_ns;          /* its last ask that was answered; 0: none yet */
+    uint64_t answers_ns;           /* when all its answers so far are made up for: receive/asks.c */
     uint64_t version, followed_ns; /* the policy that it was last taken to follow, and when that was said */
     uint32_t service;              /* likewise */
 };
