@@ -1,6 +1,9 @@
-/* estimate.h - does what spans say agree with what the proxies themselves counted? For each service with an `exact:`
- * counter, over a sliding minute: requests that its server spans stand for, against that counter. 1 within the error
- * when all is well; far from it when a source samples and nobody said so, or spans are lost. */
+/* estimate.h - does what spans say agree with what the proxies themselves counted? For each service of the file, over a
+ * sliding minute: requests that its server spans stand for, against the counter that `exact:` names, or, where nothing
+ * is written, against emitter_requests_total{service}, which whoever uses libweir_emit sends. 1 within the error when
+ * all is well; far from it when a source samples and nobody said so, or spans are lost.
+ * Of the emitters' counter operations at rate 0 are left out: nobody traces them. Without the counter nothing is said.
+ */
 #ifndef WEIR_STEER_ESTIMATE_H
 #define WEIR_STEER_ESTIMATE_H
 #include "collector/aggregate/aggregate.h"

@@ -115,12 +115,89 @@ static void a_service_keeps_what_was_gathered_while_its_counter_stays(void **sta
     rig_close(&rig);
 }
 
+/* ---- without `exact:` ---- */
+
+static void count_requests(struct rig *rig, const char *key, double requests) {
+    house_point(rig->house, key, (struct weir_point){.kind = WEIR_POINT_COUNT, .value = requests});
+}
+
+static void where_nothing_is_written_the_emitters_count(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    struct weir_proxies_rule operations[] = {{.name = house_name(rig.house, "GET /healthz"), .rate = 0},
+                                             {.name = house_name(rig.house, "GET /"), .rate = -1}};
+    rig.edge.exact_family[0] = 0, rig.edge.exact_label_count = 0;
+    rig.edge.rule.rate = -1;
+    rig.edge.operations = operations, rig.edge.operation_count = 2;
+    rig_watch(&rig);
+    memset(operations, 0, sizeof operations); /* the file is gone */
+    for (int i = 0; i < 3; i++)
+        second(&rig, 100, 10, 10);
+    assert_true(weir_estimates_at(rig.estimates, 0).ratio < 0); /* nobody counts for it */
+    assert_true(weir_estimates_grown(rig.estimates, rig.edge.rule.name) < 0);
+    for (int i = 0; i < 11; i++) {
+        count_requests(&rig, "emitter_requests|operation|GET /|service|edge", 90);
+        count_requests(&rig, "emitter_requests|operation|POST /|service|edge", 10);
+        count_requests(&rig, "emitter_requests|operation|GET /healthz|service|edge", 1000); /* nobody traces them */
+        count_requests(&rig, "emitter_requests|operation|GET /|service|other", 77);
+        second(&rig, 1, 9, 10);
+    }
+    struct weir_estimate estimate = weir_estimates_at(rig.estimates, 0);
+    assert_true(estimate.requests == 1000);
+    assert_true(fabs(estimate.ratio - 0.9) < 1e-9);
+    assert_true(weir_estimates_grown(rig.estimates, rig.edge.rule.name) == 100);
+    rig_close(&rig);
+}
+
+static void a_service_that_is_not_traced_is_not_compared(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig.edge.exact_family[0] = 0, rig.edge.exact_label_count = 0;
+    rig.edge.rule.rate = 0;
+    rig_watch(&rig);
+    assert_int_equal(weir_estimates_count(rig.estimates), 0);
+    rig.edge.rule.rate = 0.5;
+    rig_watch(&rig);
+    assert_int_equal(weir_estimates_count(rig.estimates), 1);
+    rig_close(&rig);
+}
+
+static void many_services_are_told_apart(void **state) {
+    (void)state;
+    enum { SERVICES = 45 };
+    struct rig rig = rig_open();
+    struct weir_proxies_service services[SERVICES];
+    char key[64];
+    for (uint32_t i = 0; i < SERVICES; i++) { /* not in the order of their names */
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i * 7 % SERVICES);
+        services[i] = (struct weir_proxies_service){.rule = {.name = house_name(rig.house, name), .rate = 1}};
+    }
+    rig.proxies = (struct weir_proxies){.services = services, .service_count = SERVICES};
+    assert_true(weir_estimates_set(rig.estimates, &rig.proxies));
+    for (int second = 0; second < 2; second++) {
+        for (uint32_t i = 0; i < SERVICES; i++) {
+            snprintf(key, sizeof key, "emitter_requests|operation|GET /|service|s%u", i);
+            count_requests(&rig, key, i + 1);
+        }
+        weir_estimates_look(rig.estimates, rig.house->aggregate, rig.house->names);
+    }
+    for (uint32_t i = 0; i < SERVICES; i++) {
+        snprintf(key, sizeof key, "s%u", i);
+        assert_true(weir_estimates_grown(rig.estimates, house_name(rig.house, key)) == i + 1);
+    }
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_spans_stand_for_is_held_against_the_counter),
         cmocka_unit_test(only_the_last_minute_counts),
         cmocka_unit_test(without_spans_or_requests_nothing_is_said),
         cmocka_unit_test(a_service_keeps_what_was_gathered_while_its_counter_stays),
+        cmocka_unit_test(where_nothing_is_written_the_emitters_count),
+        cmocka_unit_test(a_service_that_is_not_traced_is_not_compared),
+        cmocka_unit_test(many_services_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
