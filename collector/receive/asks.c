@@ -18,8 +18,9 @@ enum { VERSION = 1, NONCE, POLICY_VERSION, THRESHOLD, THRESHOLDS, HMAC = 15 };
 static const struct weir_metric table[WEIR_ASK_RESULTS] = {
     [WEIR_ASK_ANSWERED] = RESULT("answered"),   [WEIR_ASK_CURRENT] = RESULT("current"),
     [WEIR_ASK_NO_POLICY] = RESULT("no_policy"), [WEIR_ASK_SHORT] = RESULT("short"),
-    [WEIR_ASK_NONCE] = RESULT("nonce"),         [WEIR_ASK_LIMITED] = RESULT("limited"),
-    [WEIR_ASK_UNSIGNED] = RESULT("unsigned"),   [WEIR_ASK_FAILED] = RESULT("failed"),
+    [WEIR_ASK_NONCE] = RESULT("nonce"),         [WEIR_ASK_REPEATED] = RESULT("repeated"),
+    [WEIR_ASK_LIMITED] = RESULT("limited"),     [WEIR_ASK_UNSIGNED] = RESULT("unsigned"),
+    [WEIR_ASK_FAILED] = RESULT("failed"),
 };
 
 struct weir_asks {
@@ -120,40 +121,35 @@ static size_t write_answer(struct weir_asks *asks, const struct weir_ask *ask, c
     return (size_t)(weir_wire_put_bytes(end, HMAC, signature, sizeof signature) - asks->answer);
 }
 
-static enum weir_ask_result consider(struct weir_asks *asks, struct weir_ask *ask, size_t *size) {
+static enum weir_ask_result answer_from(struct weir_asks *asks, const struct weir_ask *ask, const char *id,
+                                        const struct weir_plan *plan, size_t *size) {
     const struct weir_datagram *datagram = ask->datagram;
-    if (datagram->nonce == 0) return WEIR_ASK_NONCE;
-    if (datagram->size < WEIR_ASK_BYTES_MIN) return WEIR_ASK_SHORT;
-    char id[WEIR_DATAGRAM_SENDER_BYTES];
-    weir_datagram_sender(datagram, id);
-    ask->plan = asks->steering != NULL ? weir_steering_plan(asks->steering, id, strlen(id), NULL) : NULL;
-    if (ask->plan == NULL) return WEIR_ASK_NO_POLICY;
-    const struct weir_plan_service *told = weir_plan_find(ask->plan, ask->service);
-    if (datagram->policy_version == told->version || datagram->policy_version == ask->plan->version)
-        return WEIR_ASK_CURRENT;
+    const struct weir_plan_service *told = weir_plan_find(plan, ask->service);
+    const struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, ask->service};
+    if (!weir_steering_asks(asks->steering, &sender, datagram->start_ns, datagram->sequence)) return WEIR_ASK_REPEATED;
+    if (datagram->policy_version == told->version || datagram->policy_version == plan->version) return WEIR_ASK_CURRENT;
     if (is_too_much(asks, ask->now_ns) || is_too_soon(ask->note, ask->now_ns)) return WEIR_ASK_LIMITED;
     *size = write_answer(asks, ask, told);
     return *size > 0 ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED;
 }
 
-size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, const uint8_t **answer) {
-    size_t size = 0;
-    *answer = asks->answer;
-    ask->plan = NULL;
-    enum weir_ask_result result = consider(asks, ask, &size);
-    if (result == WEIR_ASK_ANSWERED) return size; /* and counted when it went out */
-    weir_asks_count(asks, result);
-    weir_plan_unref(ask->plan);
-    ask->plan = NULL;
-    return 0;
-}
-
-void weir_asks_done(struct weir_asks *asks, struct weir_ask *ask, bool sent) {
-    weir_asks_count(asks, sent ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED);
+static enum weir_ask_result consider(struct weir_asks *asks, const struct weir_ask *ask, size_t *size) {
+    if (ask->datagram->nonce == 0) return WEIR_ASK_NONCE;
+    if (ask->datagram->size < WEIR_ASK_BYTES_MIN) return WEIR_ASK_SHORT;
     char id[WEIR_DATAGRAM_SENDER_BYTES];
     weir_datagram_sender(ask->datagram, id);
-    const struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, ask->service};
-    if (sent) weir_steering_told(asks->steering, &sender, ask->plan);
-    weir_plan_unref(ask->plan);
-    ask->plan = NULL;
+    const struct weir_plan *plan =
+        asks->steering != NULL ? weir_steering_plan(asks->steering, id, strlen(id), NULL) : NULL;
+    if (plan == NULL) return WEIR_ASK_NO_POLICY;
+    enum weir_ask_result result = answer_from(asks, ask, id, plan, size);
+    weir_plan_unref(plan);
+    return result;
+}
+
+size_t weir_asks_answer(struct weir_asks *asks, const struct weir_ask *ask, const uint8_t **answer) {
+    size_t size = 0;
+    enum weir_ask_result result = consider(asks, ask, &size);
+    *answer = asks->answer;
+    if (result != WEIR_ASK_ANSWERED) weir_asks_count(asks, result);
+    return result == WEIR_ASK_ANSWERED ? size : 0;
 }

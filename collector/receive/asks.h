@@ -26,7 +26,6 @@ enum {
 };
 
 struct weir_steering;
-struct weir_plan;
 struct weir_asks;
 
 enum weir_ask_result { /* weir_policy_asks_total{result} */
@@ -35,6 +34,7 @@ enum weir_ask_result { /* weir_policy_asks_total{result} */
                        WEIR_ASK_NO_POLICY, /* proxies are told nothing */
                        WEIR_ASK_SHORT,     /* below WEIR_ASK_BYTES_MIN */
                        WEIR_ASK_NONCE,     /* 0 */
+                       WEIR_ASK_REPEATED,  /* a copy of one that another lane had, or overtaken */
                        WEIR_ASK_LIMITED,   /* too soon, or too many */
                        WEIR_ASK_UNSIGNED,  /* not signed with the key */
                        WEIR_ASK_FAILED, /* its resource is broken, no memory, or the kernel did not take the answer */
@@ -51,13 +51,10 @@ struct weir_ask {
     uint32_t service;
     struct weir_sender_note *note;
     uint64_t now_ns;
-    const struct weir_plan *plan; /* of the answer that was made: a reference, weir_asks_done() gives it back */
 };
 /* The bytes of the answer, or 0: there is none, which is counted. *answer is valid until the next. */
-size_t weir_asks_answer(struct weir_asks *asks, struct weir_ask *ask, const uint8_t **answer);
-/* After each answer that was made: whether it went out. */
-void weir_asks_done(struct weir_asks *asks, struct weir_ask *ask, bool sent);
-/* An ask that was not even looked at. */
+size_t weir_asks_answer(struct weir_asks *asks, const struct weir_ask *ask, const uint8_t **answer);
+/* What came of an answer that was made (WEIR_ASK_ANSWERED or _FAILED), or of an ask that was not even looked at. */
 void weir_asks_count(struct weir_asks *asks, enum weir_ask_result result);
 void weir_asks_free(struct weir_asks *asks); /* accepts NULL */
 #endif

@@ -216,7 +216,9 @@ static enum weir_status take_ask(struct datagram_receiver *receiver, const struc
     }
     note_followed(receiver, datagram, ask.service);
     size_t size = weir_asks_answer(receiver->asks, &ask, &answer);
-    if (size > 0) weir_asks_done(receiver->asks, &ask, weir_udp_answer(receiver->udp, answer, size));
+    if (size == 0) return WEIR_OK;
+    bool sent = weir_udp_answer(receiver->udp, answer, size);
+    weir_asks_count(receiver->asks, sent ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED);
     return WEIR_OK;
 }
 

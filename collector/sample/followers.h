@@ -22,6 +22,7 @@ struct weir_followed {
     uint32_t service;
     uint64_t hash, heard_unix_ns;
     bool connected, gone;
+    uint64_t asked_start_ns, asked_sequence;        /* the newest datagram by which it asked */
     uint32_t connections;                           /* of those that say when they come */
     bool adopted;                                   /* it came with its first rate, which nobody has asked for yet */
     const struct weir_plan *told;                   /* handed over, not confirmed; a reference, or NULL */

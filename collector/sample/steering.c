@@ -243,7 +243,7 @@ void weir_steering_told(struct weir_steering *steering, const struct weir_follow
     struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
     if (followed != NULL && follower->way == WEIR_FOLLOW_RTDS) {
         weir_followed_tell(followed, plan);
-    } else if (followed != NULL && plan != NULL && follower->way != WEIR_FOLLOW_DATAGRAM) {
+    } else if (followed != NULL && plan != NULL) {
         struct weir_taken taken = taken_of(followed, plan, now);
         take(steering, followed, &taken);
     }
@@ -336,6 +336,24 @@ bool weir_steering_follows(struct weir_steering *steering, const struct weir_fol
     }
     pthread_rwlock_unlock(&steering->lock);
     return followed != NULL;
+}
+
+bool weir_steering_asks(struct weir_steering *steering, const struct weir_follower *follower, uint64_t start_ns,
+                        uint64_t sequence) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed =
+        weir_followers_find(&steering->followers, follower->way, follower->service, follower->id, strlen(follower->id));
+    bool is_new = followed == NULL || weir_steering_is_gone(steering, followed, now) ||
+                  followed->asked_start_ns < start_ns ||
+                  (followed->asked_start_ns == start_ns && followed->asked_sequence < sequence);
+    if (is_new) followed = weir_followers_heard(&steering->followers, follower, now);
+    if (is_new && followed != NULL) {
+        followed->asked_start_ns = start_ns;
+        followed->asked_sequence = sequence;
+    }
+    pthread_rwlock_unlock(&steering->lock);
+    return is_new && followed != NULL;
 }
 
 void weir_steering_came(struct weir_steering *steering, const struct weir_follower *follower) {

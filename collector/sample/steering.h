@@ -67,8 +67,7 @@ struct weir_follower {
     const char *id; /* what it is known by: node.id; the address it asks from; the sender in hex */
     uint32_t service;
 };
-/* It was handed this (pushed, or fetched). A poller has taken it thereby; an answer to a datagram may be lost, and its
- * sender says itself what it follows (weir_steering_follows()). `plan` is of weir_steering_plan(). */
+/* It was handed this (pushed, or fetched). A poller has taken it thereby. `plan` is of weir_steering_plan(). */
 void weir_steering_told(struct weir_steering *steering, const struct weir_follower *follower,
                         const struct weir_plan *plan);
 /* It confirms the version that it was told last; or refuses it. reason: its own words, or NULL for taken. */
@@ -91,6 +90,11 @@ void weir_steering_take_adopted(struct weir_steering *steering,
 /* It says itself that it follows what has this version: a plan's, or that of what one service is told. False: no plan
  * of that version is remembered. */
 bool weir_steering_follows(struct weir_steering *steering, const struct weir_follower *follower, uint64_t version);
+/* It asks what to follow, by the datagram of this number of the run that began at start_ns. False: it asked by this or
+ * by a later one before, whichever lane that came to: this is a copy, or was overtaken. Whether an answer is heard and
+ * followed it says itself, as above. */
+bool weir_steering_asks(struct weir_steering *steering, const struct weir_follower *follower, uint64_t start_ns,
+                        uint64_t sequence);
 /* It has a connection more, and one less: a proxy that comes again may be there by its next one, on another lane,
  * before the last is found to be broken. Without any it is gone, as is who never came; what it had is remembered: spans
  * of it are still on their way. */

@@ -65,8 +65,9 @@ class Sender:
         self.start += 1_000_000_000
         self.sequence = 0
 
-    def make(self, *, spans: int = 1, sequence: int | None = None, **fields) -> bytes:
-        """The next datagram, or the one with this number; fields as in the schema, counters and histograms as dicts."""
+    def make(self, *, spans: int = 1, sequence: int | None = None, state: str = "", **fields) -> bytes:
+        """The next datagram, or the one with this number; fields as in the schema, counters and histograms as dicts.
+        state: tracestate of its spans."""
         if sequence is None:
             self.sequence += 1
             sequence = self.sequence
@@ -87,6 +88,7 @@ class Sender:
                 kind=2,
                 start_time_unix_nano=self.start,
                 end_time_unix_nano=self.start + 5_000_000,
+                trace_state=state,
             )
         return self.sign(message.SerializeToString())
 

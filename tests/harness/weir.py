@@ -26,6 +26,7 @@ class Weir:
     extra      more YAML for the top level
     grpc, statsd  more options of that receiver, as in "source_label: ip"
     receivers  further receivers and their options, as in {"zipkin": "max_body_bytes: 1MiB"}; each on a free port, ports[name]
+    hosts      where those of them listen that are not to be on 127.0.0.1
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Weir:
         grpc: str = "",
         statsd: str = "",
         receivers: dict[str, str] | None = None,
+        hosts: dict[str, str] | None = None,
         ports: tuple | None = None,
         env: dict | None = None,
         name: str = "weir",
@@ -46,6 +48,7 @@ class Weir:
         folder.mkdir(parents=True, exist_ok=True)
         self.grpc_port, self.statsd_port, self.admin_port = ports or (free_port(), free_port(), free_port())
         self.receivers = receivers or {}
+        self.hosts = hosts or {}
         self.ports = {receiver: free_port() for receiver in self.receivers}
         self.traces = folder / "traces"
         self.config = folder / f"{name}.yaml"
@@ -60,7 +63,7 @@ class Weir:
         exporters = textwrap.dedent(exporters).strip()
         block = f"exporters:\n{textwrap.indent(exporters, '  ')}\n" if exporters != "{}" else "exporters: {}\n"
         others = "".join(
-            f"  {receiver}: {{ listen: 127.0.0.1:{self.ports[receiver]}{', ' + options if options else ''} }}\n"
+            f"  {receiver}: {{ listen: '{self.hosts.get(receiver, '127.0.0.1')}:{self.ports[receiver]}'{', ' + options if options else ''} }}\n"
             for receiver, options in self.receivers.items()
         )
         self.config.write_text(

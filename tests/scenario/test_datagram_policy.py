@@ -1,8 +1,10 @@
 """A sender of datagrams asks what to sample, is told, and follows: the sender is written by hand, on protobuf and sockets."""
 
+import time
+
 import pytest
 from harness.datagram import Sender
-from harness.net import wait_until
+from harness.net import get_json, wait_until
 from harness.weir import Weir
 
 POLICY = """
@@ -19,10 +21,11 @@ proxies:
 
 
 class Scene:
-    def __init__(self, weir, folder, text: str = POLICY, options: str = "", **more):
+    def __init__(self, weir, folder, text: str = POLICY, options: str = "", listen: str = "127.0.0.1", **more):
         self.file = folder / "sampling.yaml"
         self.file.write_text(text)
-        self.weir: Weir = weir(receivers={"datagram": options}, extra=f"sampling: {{ policy: {self.file} }}", **more)
+        extra = f"sampling: {{ policy: {self.file} }}"
+        self.weir: Weir = weir(receivers={"datagram": options}, hosts={"datagram": listen}, extra=extra, **more)
         self.senders: list[Sender] = []
 
     def sender(self, **options) -> Sender:
@@ -58,11 +61,185 @@ def scene(weir, tmp_path):
             sender.close()
 
 
+def follower(one: Scene, sender: Sender) -> dict:
+    rows = get_json(one.weir.url("/policy"))["followers"]
+    return next((row for row in rows if row["id"] == f"{sender.sender:016x}"), {})
+
+
 def test_asks_and_follows(scene):
     one = scene()
     sender = one.sender(service="cart")
     sender.ask("GET /items", "GET /healthz", "GET /users/42", "GET /users/{id}", "GET /other")
     answer = sender.hear()
-    assert answer and answer.nonce == sender.nonce and answer.version != 0
+    assert answer.nonce == sender.nonce and answer.version != 0
     assert answer.rate == 0.5
     assert answer.rates == [1, 0, 0.125, 0.125, 0.5]
+    assert follower(one, sender)["state"] == "behind"  # it was told, and may not have heard it
+
+    # With the version in its datagrams it follows; asking on, it is not told again.
+    sender.follow(answer)
+    sender.send(sender.make(spans=10, policy_version=sender.version))
+    wait_until(lambda: follower(one, sender)["state"] == "current", "it to follow")
+    sender.ask("GET /items")
+    assert sender.hear(timeout=0.5) is None
+    one.counted(answered=1, current=1)
+
+    # What is told to others may change: it is nothing to this one. Then its own rate changes.
+    one.say(POLICY.replace("0.25", "0.125"))
+    sender.ask("GET /items")
+    one.counted(answered=1, current=2)
+    one.say(POLICY.replace("rate: 0.5", "rate: 0.75"))
+    sender.ask("GET /other")
+    answer = sender.hear()
+    assert (answer.rate, answer.rates) == (0.75, [0.75]) and answer.version != sender.version
+    sender.follow(answer)
+    sender.ask("GET /other")
+    one.counted(answered=2, current=3)
+    assert follower(one, sender)["rate"] == 0.75
+
+    # It began 10 traces without saying a threshold: they are weighed by the version, GET /items at 1.
+    one.weir.balance(received=10)
+    assert one.weir.page().sum("traces_spanmetrics_calls_total", service="cart") == 10
+    assert one.weir.own().sum("weir_spans_weight_source_total", source="policy") == 10
+
+
+def test_spans_carry_what_they_were_decided_by(scene):
+    """Spans with ot=th are weighed by it, whatever the version says; those without it by the version."""
+    one = scene()
+    sender = one.sender(service="stock")
+    sender.ask("GET /a")
+    answer = sender.hear()
+    assert answer.rates == [0.25]
+    sender.follow(answer)
+    sender.send(sender.make(spans=5, state="ot=th:8", policy_version=sender.version))  # T = 8/16: one of two
+    sender.send(sender.make(spans=5, policy_version=sender.version))
+    one.weir.balance(received=10)
+    assert one.weir.page().sum("traces_spanmetrics_calls_total", service="stock") == 5 * 2 + 5 * 4
+
+
+def test_who_is_not_answered(scene):
+    one = scene()
+    sender, strangers = one.sender(service="cart"), [one.sender(service="cart") for _ in range(8)]
+    sender.ask("GET /items", size=1199)
+    sender.ask("GET /items", nonce=0)
+    one.counted(short=1, nonce=1)
+    replayed = sender.make_ask("GET /items")
+    sender.send(*[replayed] * 20)
+    assert sender.hear() is not None
+    one.counted(answered=1)
+    for stranger in strangers:  # by other ports they come to other lanes, which do not know that they were there
+        stranger.send(replayed)
+
+    def copies():
+        page = one.weir.own()
+        return page.sum("weir_datagrams_duplicate_total") + page.sum("weir_policy_asks_total", result="repeated")
+
+    wait_until(lambda: copies() == 19 + len(strangers), "the replays to be counted")
+    sender.send(sender.make_ask("GET /items", sequence=sender.sequence + 100))
+    assert sender.hear() is not None
+    sender.send(sender.make_ask("GET /items", sequence=1 + sender.sequence - 80))
+    wait_until(lambda: one.weir.own().sum("weir_datagrams_refused_total", reason="behind") == 1, "it to be too old")
+    one.counted(answered=2, short=1, nonce=1, current=0, limited=0, unsigned=0, failed=0, no_policy=0)
+    assert sender.hear(timeout=0.3) is None
+    assert all(stranger.hear(timeout=0.05) is None for stranger in strangers)
+
+
+def test_signed_both_ways(scene, tmp_path):
+    key = b"a key for tests, not for use"
+    (tmp_path / "datagram.key").write_bytes(key + b"\n")
+    one = scene(options=f"hmac_key_file: {tmp_path / 'datagram.key'}")
+    unsigned, forger = one.sender(service="cart"), one.sender(service="cart", key=b"the key of somebody else")
+    sender = one.sender(service="cart", key=key)
+    unsigned.ask("GET /items")
+    forger.ask("GET /items")
+    one.counted(unsigned=2, answered=0)
+    assert unsigned.hear(timeout=0.3) is None and forger.hear(timeout=0.3) is None
+    sender.ask("GET /items")
+    answer = sender.hear()  # its signature is checked there
+    assert answer.nonce == sender.nonce and answer.rates == [1]
+    one.counted(unsigned=2, answered=1)
+
+
+def test_no_answer_is_longer_than_its_ask(scene):
+    one = scene()
+    sender = one.sender(service="cart")
+    for size in (1200, 1250, 1400, 2000):
+        for operations in (0, 1, 100, 200):
+            sender.send(asked := sender.make_ask(*["" if i % 2 else "x" for i in range(operations)], size=size))
+            answer = sender.hear()
+            assert answer.size <= len(asked)
+            assert len(answer.rates) == operations or answer.size > len(asked) - 64
+    assert len(answer.rates) == 200
+
+
+def test_a_flood_is_bounded(scene):
+    """Who asks much is answered 64 times at once, then ten times a second; others are answered beside it."""
+    one = scene(lanes=1)
+    flood, other = one.sender(service="cart"), one.sender(service="cart")
+    began = time.monotonic()
+    for _ in range(20):
+        flood.send(*[flood.make_ask("GET /items") for _ in range(50)])
+        other.ask("GET /items")
+        assert other.hear() is not None
+    wait_until(lambda: one.asks("answered") + one.asks("limited") == 1020, "all asks to be read")
+    seconds = time.monotonic() - began
+    assert 64 + 20 <= one.asks("answered") <= 64 + 20 + 10 * seconds + 1
+
+
+def test_it_comes_from_the_address_that_was_spoken_to(scene):
+    one = scene(listen="0.0.0.0")
+    sender = one.sender(service="cart", host="127.0.0.2")
+    sender.socket.connect(sender.to)  # hears nobody else
+    sender.socket.send(sender.make_ask("GET /items"))
+    answer = sender.hear()
+    assert answer.source == ("127.0.0.2", one.weir.ports["datagram"])
+    assert answer.rates == [1]
+
+
+def test_v6(scene):
+    one = scene(listen="[::]")
+    for host in ("::1", "127.0.0.1"):
+        sender = one.sender(service="cart", host=host)
+        sender.socket.connect(sender.to)
+        sender.socket.send(sender.make_ask("GET /items"))
+        assert sender.hear().rates == [1]
+
+
+def test_nobody_tells_anything(scene):
+    """Without proxies: nothing is told, and a Weir that is away is silence. What comes back is answered again."""
+    one = scene(text="collector: { rate: 1 }\n")
+    sender = one.sender(service="cart")
+    sender.ask("GET /items")
+    one.counted(no_policy=1)
+    assert sender.hear(timeout=0.3) is None
+    one.say(POLICY)
+    sender.ask("GET /items")
+    sender.follow(sender.hear())
+    one.weir.stop()
+    sender.ask("GET /items")
+    assert sender.hear(timeout=0.3) is None
+    one.weir.start()
+    sender.ask("GET /items")  # the same plan has the same version in every process
+    one.counted(current=1)
+    assert sender.hear(timeout=0.3) is None
+    assert follower(one, sender)["state"] == "current"
+
+
+def test_a_canary_is_told_its_own(scene, tmp_path):
+    """Senders fall on one of the two sides by their id, and keep to it."""
+    one = scene()
+    senders = [one.sender(service="cart") for _ in range(40)]
+    (tmp_path / "canary.yaml").write_text(POLICY.replace("rate: 0.5", "rate: 0.0625"))
+    one.weir.write(
+        exporters="{}",
+        lanes=2,
+        extra=f"sampling: {{ policy: {one.file}, canary: {{ policy: {tmp_path / 'canary.yaml'}, share: 50% }} }}",
+    )
+    assert one.weir.reload().status == 200
+    told = set()
+    for sender in senders:
+        sender.ask()
+        answer = sender.hear()
+        told.add(answer.rate)
+        assert answer.rate == {"policy": 0.5, "canary": 0.0625}[follower(one, sender)["side"]]
+    assert told == {0.5, 0.0625}

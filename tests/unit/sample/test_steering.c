@@ -375,6 +375,25 @@ static void a_version_that_is_remembered_can_be_followed(void **state) {
     tear_down(&board);
 }
 
+static void who_asks_again_by_the_same_datagram_is_a_copy(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, "00000000000000aa", board.edge};
+    publish(&board, 0.1, false);
+    assert_true(weir_steering_asks(board.steering, &sender, 5, 1));
+    assert_true(series(&board, "weir_policy_followers{way=\"datagram\",state=\"behind\"}") == 1);
+    assert_false(weir_steering_asks(board.steering, &sender, 5, 1));
+    assert_true(weir_steering_asks(board.steering, &sender, 5, 3));
+    assert_false(weir_steering_asks(board.steering, &sender, 5, 2));
+    assert_true(weir_steering_asks(board.steering, &sender, 6, 1)); /* another run of it */
+    assert_false(weir_steering_asks(board.steering, &sender, 5, 9));
+    sender.id = "00000000000000ab";
+    assert_true(weir_steering_asks(board.steering, &sender, 5, 1));
+    assert_false(weir_steering_followed(board.steering)); /* asking is not following */
+    tear_down(&board);
+}
+
 /* ---- nodes, canary, ears ---- */
 
 static void nodes_belong_to_services(void **state) {
@@ -561,6 +580,7 @@ int main(void) {
         cmocka_unit_test(pollers_answer_where_they_are_trusted),
         cmocka_unit_test(a_file_is_no_follower_to_weigh_by),
         cmocka_unit_test(a_version_that_is_remembered_can_be_followed),
+        cmocka_unit_test(who_asks_again_by_the_same_datagram_is_a_copy),
         cmocka_unit_test(nodes_belong_to_services),
         cmocka_unit_test(a_canary_grows_and_keeps_whom_it_has),
         cmocka_unit_test(ears_hear_of_what_is_new_once),
