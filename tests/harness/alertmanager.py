@@ -93,6 +93,7 @@ class Alertmanager:
                 f"--config.file={config}",
                 f"--storage.path={self.folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                f"--web.external-url={self.url('/')}",
                 "--cluster.listen-address=",
             ],
             self.folder / "alertmanager.log",

@@ -90,12 +90,12 @@ def listener_at(name: str, port: int, routes: list, tracing: dict | None = None,
     return {"name": name, "address": address_at(port), "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
 
 
-def _app_routes() -> list:
+def _app_routes(slow_ms: int) -> list:
     fault = f"{API}.extensions.filters.http.fault.v3.HTTPFault"
     slow = {
         "envoy.filters.http.fault": {
             "@type": fault,
-            "delay": {"fixed_delay": f"{SLOW_MS / 1000}s", "percentage": {"numerator": 100, "denominator": "HUNDRED"}},
+            "delay": {"fixed_delay": f"{slow_ms / 1000}s", "percentage": {"numerator": 100, "denominator": "HUNDRED"}},
         }
     }
     routes = []
@@ -125,6 +125,7 @@ class Envoy:
         otlp_port: int,
         statsd_port: int,
         app: bool = False,
+        slow_ms: int = SLOW_MS,
         sample: float = 100,
         rtds: bool = False,
         ads: bool = False,
@@ -145,7 +146,7 @@ class Envoy:
             routes = [{"match": {"prefix": f"/{name}"}, "route": {"cluster": name}} for name in targets]
         listeners = [listener_at(service, self.port, routes, tracing_as(service, sample))]
         if app:
-            listeners.append(listener_at("app", self.app_port, _app_routes(), filters=[fault]))
+            listeners.append(listener_at("app", self.app_port, _app_routes(slow_ms), filters=[fault]))
         self.config = {
             "admin": {"address": address_at(self.admin_port)},
             "node": dict(zip(("id", "cluster"), node or (f"{service}-1", service), strict=True)),
@@ -244,10 +245,11 @@ class Mesh:
         names: tuple = ("front", "middle"),
         sample: float = 100,
         rtds: bool = False,
+        slow_ms: int = SLOW_MS,
     ):
         front, middle = names
         same = {"otlp_port": otlp_port, "statsd_port": statsd_port, "sample": sample, "rtds": rtds}
-        self.middle = Envoy(folder, middle, dict.fromkeys(CLUSTERS, 0), app=True, **same)
+        self.middle = Envoy(folder, middle, dict.fromkeys(CLUSTERS, 0), app=True, slow_ms=slow_ms, **same)
         self.front = Envoy(folder, front, {middle: self.middle.port}, **same)
 
     def start(self) -> "Mesh":

@@ -56,6 +56,7 @@ class Prometheus:
                 f"--config.file={config}",
                 f"--storage.tsdb.path={self.folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                f"--web.external-url={self.url('/')}",
                 *([f"--enable-feature={self.features}"] if self.features else []),
             ],
             self.folder / "prometheus.log",

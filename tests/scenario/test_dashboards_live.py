@@ -52,6 +52,9 @@ NOT_HERE = {
     ("weir-self", "Disk: written, read, trouble", "D"),
     ("weir-self", "Kafka", "D"),
 }
+# Rules that ask for whole hours, of which there is none in a minute.
+RULES_NOT_HERE = {"service:mesh_success_budget:left", "service:mesh_latency_budget:left"}
+SLOW_MS = 600  # more than dashboards/objectives.yaml promises
 # $__rate_interval is four scrapes and more.
 VALUES = {"__rate_interval": "10s", "__interval": "2s", "__range": "1m"}
 DEADLINE = 60
@@ -70,7 +73,7 @@ class Scene:
         self.behind = self.start(Weir(folder / "behind", lanes=1))
         self.weir = self.start(self._weir())
         ports = {"otlp_port": self.weir.grpc_port, "statsd_port": self.weir.statsd_port}
-        self.mesh = self.start(Mesh(folder / "mesh", **ports, rtds=True))
+        self.mesh = self.start(Mesh(folder / "mesh", **ports, rtds=True, slow_ms=SLOW_MS))
         self.traffic = self.start(Traffic(self.mesh.front.port, shop_paths(3000), 60))
         self.prometheus = self.start(self._prometheus())
         self.kafka.process.wait_ready(self.kafka.answers, timeout=90)
@@ -205,5 +208,6 @@ def test_every_rule_is_evaluated(scene):
 
 def test_every_recording_rule_has_data(scene):
     records = {rule["name"]: rule["name"] for rule in scene.prometheus.evaluated() if rule["type"] == "recording"}
-    left = silent(scene, records)
+    assert RULES_NOT_HERE <= records.keys()
+    left = silent(scene, {name: name for name in records.keys() - RULES_NOT_HERE})
     assert not left, sorted(left)
