@@ -98,6 +98,7 @@ static void fold_histogram(struct weir_emit *emit, const struct entry *entry) {
 
 unsigned fold_all(struct weir_emit *emit, bool own_too) {
     unsigned fullest = 0;
+    emit->waits = 0;
     for (uint32_t i = 1; i < emit->slot_count; i++) {
         struct slot *slot = &emit->slots[i];
         if (!atomic_load_explicit(&slot->used, memory_order_acquire)) continue;

@@ -133,6 +133,7 @@ struct weir_emit {
     uint64_t interval_ns;
     bool segments;                     /* the system takes UDP_SEGMENT */
     uint8_t *ask_bytes, *answer_bytes; /* datagram_bytes each */
+    unsigned waits;                    /* for the socket's buffer, in the flush that is under way */
     uint32_t answer_count_max;         /* thresholds that an answer of datagram_bytes has room for */
 };
 

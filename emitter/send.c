@@ -88,21 +88,17 @@ static void count(struct weir_emit *emit, uint32_t cell, uint64_t n) {
     cell_add(&emit->slots[0], cell, n);
 }
 
-struct attempt {
-    unsigned waits, refused;
-};
-
-/* sendmmsg failed at its first message. True: again; false: give that message up. */
-static bool again(struct weir_emit *emit, const struct outgoing *out, struct attempt *attempt) {
+/* sendmmsg failed at its first message. True: again; false: give that message up. refused: in a row. */
+static bool again(struct weir_emit *emit, const struct outgoing *out, unsigned *refused) {
     struct pollfd ready = {.fd = emit->fd, .events = POLLOUT};
     switch (errno) {
     case EINTR: return true;
     case ECONNREFUSED: /* what the port's owner answered to an earlier one; this one was not sent yet */
         count(emit, CELL_UNSENT_REFUSED, 1);
-        return attempt->refused++ < REFUSED_TRIES;
+        return (*refused)++ < REFUSED_TRIES;
     case EAGAIN:
     case ENOBUFS:
-        if (attempt->waits++ < WAITS_MAX) {
+        if (emit->waits++ < WAITS_MAX) { /* in one flush, so that the last one ends soon too */
             poll(&ready, 1, WAIT_MS);
             return true;
         }
@@ -121,7 +117,7 @@ static bool again(struct weir_emit *emit, const struct outgoing *out, struct att
 void send_datagrams(void *self, const struct packer *packer) {
     struct weir_emit *emit = self;
     struct outgoing out;
-    struct attempt attempt = {0};
+    unsigned refused = 0;
     for (uint32_t first = 0; first < packer->count;) {
         gather(emit, &out, packer, first);
         int sent = sendmmsg(emit->fd, out.messages, out.count, MSG_NOSIGNAL);
@@ -129,7 +125,7 @@ void send_datagrams(void *self, const struct packer *packer) {
             count(emit, CELL_DATAGRAMS, out.datagrams[i]);
             first += out.datagrams[i];
         }
-        if (sent > 0) attempt.refused = 0;
-        if (sent <= 0 && !again(emit, &out, &attempt)) first += out.datagrams[0];
+        if (sent > 0) refused = 0;
+        if (sent <= 0 && !again(emit, &out, &refused)) first += out.datagrams[0];
     }
 }

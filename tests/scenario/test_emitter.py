@@ -192,6 +192,39 @@ def test_a_child_of_fork_is_a_sender_of_its_own(weir, emitter):
     assert len({(span["traceId"], span["spanId"]) for span in one.cat()}) == 2 * count
 
 
+def test_what_is_installed_and_the_man_page(weir, tmp_path):
+    """The example of the man page, built by pkg-config against what `cmake --install` leaves."""
+    prefix = tmp_path / "usr"
+    done = run(["cmake", "--install", binary().parent, "--prefix", prefix], 60)
+    assert done.returncode == 0, done.stderr
+    (description,) = prefix.glob("lib/**/pkgconfig/weir_emit.pc")
+    (manual,) = prefix.glob("share/man/man3/weir_emit.3")
+    text = manual.read_text()
+    program = tmp_path / "example.c"
+    program.write_text(text[text.index(".EX\n") + 4 : text.index(".EE\n")].replace("\\e", "\\"))
+    variables = [f"--define-variable=prefix={prefix}"]  # the package was configured for another one
+    flags = run(["pkg-config", *variables, "--cflags", "--libs", description], 10).stdout.split()
+    strict = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    done = run(["cc", *strict, program, "-o", tmp_path / "example", *flags], 60)
+    assert done.returncode == 0, done.stderr
+    one = weir(receivers={"datagram": ""}, lanes=1)
+    folder = description.parent.parent
+    argv = ["env", f"LD_LIBRARY_PATH={folder}", tmp_path / "example", f"127.0.0.1:{one.ports['datagram']}"]
+    done = run(argv, 30)
+    assert done.returncode == 0 and done.stdout.startswith("traceparent: 00-"), done.stderr
+    one.balance(received=1)
+    (span,) = one.cat()
+    assert (span["service"], span["name"]) == ("edge", "GET /items/{id}")
+    assert span["traceId"] == done.stdout.split("-")[1]
+
+    names = run(["nm", "-D", "--defined-only", folder / "libweir_emit.so"], 10).stdout.split("\n")
+    assert all("weir_emit_" in name or "WEIR_EMIT_1" in name for name in names if name)
+    dynamic = run(["readelf", "-d", folder / "libweir_emit.so"], 10).stdout
+    assert "Library soname: [libweir_emit.so.1]" in dynamic and "NODELETE" in dynamic
+    needed = {line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line}
+    assert all(name.startswith(("libc.so", "libpthread", "ld-linux")) for name in needed)
+
+
 def test_disabled_opens_nothing(emitter):
     before = set(os.listdir("/proc/self/fd"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
