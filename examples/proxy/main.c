@@ -161,12 +161,14 @@ static unsigned open_workers(struct worker *workers, const struct options *o, st
     return o->telemetry.threads;
 }
 
-static void run_workers(struct worker *workers, unsigned count, const sigset_t *signals, atomic_bool *stop) {
+static void run_workers(struct worker *workers, unsigned count, const sigset_t *signals, struct telemetry *telemetry,
+                        atomic_bool *stop) {
     unsigned running = 0;
-    int signal;
+    int signal = 0;
     while (running < count && pthread_create(&workers[running].thread, NULL, run, &workers[running]) == 0)
         running++;
-    if (running == count) sigwait(signals, &signal);
+    while (running == count && sigwait(signals, &signal) == 0 && signal == SIGUSR1)
+        telemetry_turn(telemetry);
     atomic_store(stop, true);
     for (unsigned i = 0; i < running; i++)
         pthread_join(workers[i].thread, NULL);
@@ -181,6 +183,7 @@ int main(int argc, char **argv) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     struct worker *workers = calloc(options.telemetry.threads, sizeof *workers);
     struct telemetry *telemetry = telemetry_open(&options.telemetry, error, sizeof error);
@@ -192,7 +195,7 @@ int main(int argc, char **argv) {
     atomic_bool stop = false;
     unsigned opened = open_workers(workers, &options, telemetry, &stop);
     bool sound = opened == options.telemetry.threads;
-    if (sound) run_workers(workers, opened, &signals, &stop);
+    if (sound) run_workers(workers, opened, &signals, telemetry, &stop);
     for (unsigned i = 0; i < opened; i++)
         server_close(&workers[i].server);
     telemetry_close(telemetry, stdout);

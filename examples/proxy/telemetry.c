@@ -19,7 +19,8 @@ struct telemetry {
     struct weir_emit_operation *routes[TELEMETRY_ROUTES_MAX][METHODS + 1];
     struct weir_emit_counter *responses[CLASSES], *failures[FAILURES];
     struct weir_emit_histogram *seconds;
-    int statsd; /* a connected socket, or -1 */
+    int statsd;      /* a connected socket, or -1 */
+    atomic_bool off; /* until it is turned on again */
 };
 
 /* ---- opening ---- */
@@ -127,6 +128,10 @@ void telemetry_close(struct telemetry *t, FILE *out) {
     free(t);
 }
 
+void telemetry_turn(struct telemetry *t) {
+    atomic_store_explicit(&t->off, !atomic_load(&t->off), memory_order_relaxed);
+}
+
 /* ---- operations ---- */
 
 static size_t method_of(struct http1_text text) {
@@ -181,7 +186,8 @@ static size_t keep(char *out, size_t room, struct http1_text text) {
 void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head *head) {
     m->sampled = m->b3 = m->b3_multi = false;
     m->answered_ns = m->sent_ns = 0;
-    if (t->emit == NULL && t->statsd < 0) return;
+    m->told = (t->emit != NULL || t->statsd >= 0) && !atomic_load_explicit(&t->off, memory_order_relaxed);
+    if (!m->told) return;
     m->start_ns = weir_emit_now();
     if (t->emit == NULL) return;
     m->operation = operation_of(t, head);
@@ -221,7 +227,7 @@ static char *put_b3_multi(char *at, const struct weir_emit_context *context) {
 }
 
 size_t telemetry_headers(struct telemetry *t, struct measured *m, char out[TELEMETRY_HEADER_BYTES_MAX]) {
-    if (t->emit == NULL) return 0;
+    if (t->emit == NULL || !m->told) return 0;
     const struct weir_emit_context *context = &m->server;
     if (m->sampled) { /* the call to upstream is a span of its own, and upstream's spans are below it */
         weir_emit_child(t->emit, &m->server, &m->client);
@@ -306,7 +312,7 @@ static void send_statsd(const struct telemetry *t, const struct measured *m, con
 }
 
 void telemetry_end(struct telemetry *t, const struct measured *m, const struct outcome *outcome) {
-    if (t->emit == NULL && t->statsd < 0) return;
+    if (!m->told) return;
     uint64_t end_ns = weir_emit_now();
     if (end_ns < m->start_ns) end_ns = m->start_ns; /* the clock was set back meanwhile */
     if (t->statsd >= 0) send_statsd(t, m, outcome, end_ns);

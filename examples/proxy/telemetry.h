@@ -6,6 +6,7 @@
 #include "emitter/weir_emit.h"
 #include "examples/proxy/http1.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum { TELEMETRY_ROUTES_MAX = 30, TELEMETRY_HEADER_BYTES_MAX = 1600 };
@@ -25,12 +26,16 @@ struct telemetry;
 /* NULL: error says why. */
 struct telemetry *telemetry_open(const struct telemetry_options *options, char *error, size_t error_size);
 void telemetry_close(struct telemetry *telemetry, FILE *out); /* says what was sent, as JSON */
+/* Requests that begin from now on are neither traced nor counted, or are again: what it costs is measured so, in one
+ * process. Any thread. */
+void telemetry_turn(struct telemetry *telemetry);
 
 /* One request. */
 struct measured {
     struct weir_emit_operation *operation;
     struct weir_emit_context server, client; /* of the two spans; without tracing neither is read */
-    bool sampled, b3, b3_multi;              /* formats are answered in kind, beside traceparent */
+    bool told, sampled;                      /* told: traced or not, somebody hears of it */
+    bool b3, b3_multi;                       /* formats are answered in kind, beside traceparent */
     uint64_t start_ns, sent_ns, answered_ns;
     size_t method_size, path_size, host_size;
     char method[16], path[200], host[100]; /* of a sampled one */

@@ -2,6 +2,7 @@
 # install.sh - brings real programs that tests, demo and bench run Weir against, into ${WEIR_PEERS:-.peers}, where missing.
 #   tests/peers/install.sh PEER...     envoy zipkin kafka h2spec otelcol statsd_exporter grpc grpcurl ghz health_probe
 #                                    otlp_go otlp_java otlp_rust finagle jaeger_go jaeger_java otelcol_sampling dashlint
+#                                    go_proxy
 # Each goes into $WEIR_PEERS/bin or $WEIR_PEERS/NAME, with its version beside it, so that a new version here replaces it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -159,6 +160,16 @@ install_otlp_java() { # the same for Java; versions in clients/java/pom.xml
     done_with otlp-java "$version"
 }
 
+install_go_proxy() { # a reverse proxy traced by the OpenTelemetry SDK for Go: what tracing costs so; modules pinned in clients/go_proxy/go.mod
+    local version
+    version=$(sum_of "$HERE"/clients/go_proxy/*)
+    here go-proxy "$version" && [ -x "$BIN/go-proxy" ] && return 0
+    printf 'peers: go-proxy\n'
+    need_go
+    (cd "$HERE/clients/go_proxy" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/go-proxy" .)
+    done_with go-proxy "$version"
+}
+
 install_jaeger_go() { # a client that is told what to sample, over HTTP; modules pinned in clients/jaeger_go/go.mod
     local version
     version=$(sum_of "$HERE"/clients/jaeger_go/*)
@@ -242,7 +253,7 @@ MANIFEST
     done_with otelcol-sampling $OTELCOL_SAMPLING-env
 }
 
-[ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 2; }
 mkdir -p "$BIN"
 for peer in "$@"; do
     declare -F "install_$peer" >/dev/null || die "no peer $peer"
