@@ -19,6 +19,17 @@ struct weir_control_load {
     double kept, decided;        /* of those that came, by the tail; decided 0: nothing decides */
 };
 
+static inline void weir_control_load_add(struct weir_control_load *to, const struct weir_control_load *from) {
+    to->roots += from->roots;
+    to->traces += from->traces;
+    to->spans += from->spans;
+    to->bytes += from->bytes;
+    to->errors += from->errors;
+    to->seconds += from->seconds;
+    to->kept += from->kept;
+    to->decided += from->decided;
+}
+
 /* What is known of a service besides. */
 struct weir_control_service {
     uint32_t service;

@@ -230,14 +230,7 @@ static void sweep(struct weir_meter *meter) {
 static void add(struct weir_control_load *to, const struct weir_control_load *from) {
     to->service = from->service;
     to->operation = from->operation;
-    to->roots += from->roots;
-    to->traces += from->traces;
-    to->spans += from->spans;
-    to->bytes += from->bytes;
-    to->errors += from->errors;
-    to->seconds += from->seconds;
-    to->kept += from->kept;
-    to->decided += from->decided;
+    weir_control_load_add(to, from);
 }
 
 static bool is_empty(const struct weir_control_load *load) {

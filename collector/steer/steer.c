@@ -43,17 +43,6 @@ static int by_operation(const void *a, const void *b) {
     return left->operation < right->operation ? -1 : left->operation > right->operation;
 }
 
-static void add_up(struct weir_control_load *to, const struct weir_control_load *from) {
-    to->roots += from->roots;
-    to->traces += from->traces;
-    to->spans += from->spans;
-    to->bytes += from->bytes;
-    to->errors += from->errors;
-    to->seconds += from->seconds;
-    to->kept += from->kept;
-    to->decided += from->decided;
-}
-
 /* Of all lanes, each operation once. */
 static void gather_loads(struct weir_steer *steer) {
     steer->load_count = 0;
@@ -64,7 +53,7 @@ static void gather_loads(struct weir_steer *steer) {
     uint32_t last = 0;
     for (uint32_t i = 1; i < steer->load_count; i++) {
         if (by_operation(&steer->loads[last], &steer->loads[i]) == 0)
-            add_up(&steer->loads[last], &steer->loads[i]);
+            weir_control_load_add(&steer->loads[last], &steer->loads[i]);
         else
             steer->loads[++last] = steer->loads[i];
     }
