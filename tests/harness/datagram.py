@@ -5,9 +5,11 @@ import hashlib
 import hmac
 import pathlib
 import secrets
+import select
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -134,3 +136,44 @@ class Sender:
 
     def close(self):
         self.socket.close()
+
+
+class Relay:
+    """Between one sender and a port of 127.0.0.1: every `drop`th datagram that it sends is lost on the way; answers come back."""
+
+    def __init__(self, port: int):
+        self.to = ("127.0.0.1", port)
+        self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for one in (self.near, self.far):
+            one.bind(("127.0.0.1", 0))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.port = self.near.getsockname()[1]
+        self.drop = 0
+        self.came = self.dropped = self.answers = 0
+        self._sender = None
+        self._running = True
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        self._thread.start()
+
+    def _run(self):
+        while self._running:
+            for one in select.select([self.near, self.far], [], [], 0.1)[0]:
+                body, source = one.recvfrom(65536)
+                if one is self.far:
+                    self.answers += 1
+                    self.near.sendto(body, self._sender)
+                    continue
+                self._sender = source
+                self.came += 1
+                if self.drop and self.came % self.drop == 0:
+                    self.dropped += 1
+                else:
+                    self.far.sendto(body, self.to)
+
+    def stop(self):
+        self._running = False
+        self._thread.join()
+        self.near.close()
+        self.far.close()

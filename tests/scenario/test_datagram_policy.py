@@ -1,11 +1,16 @@
 """A sender of datagrams asks what to sample, is told, and follows: the sender is written by hand, on protobuf and sockets."""
 
+import math
+import re
+import sys
 import time
 
 import pytest
-from harness.datagram import Sender
+from harness.datagram import Answer, Relay, Sender, schema
 from harness.net import get_json, wait_until
+from harness.process import ROOT, run
 from harness.weir import Weir
+from test_emitter import emitter, rate, requests  # noqa: F401 (emitter is a fixture)
 
 POLICY = """
 proxies:
@@ -243,3 +248,98 @@ def test_a_canary_is_told_its_own(scene, tmp_path):
         told.add(answer.rate)
         assert answer.rate == {"policy": 0.5, "canary": 0.0625}[follower(one, sender)["side"]]
     assert told == {0.5, 0.0625}
+
+
+# ---- what the documentation says ----
+
+PAGE = (ROOT / "docs" / "datagram.md").read_text()
+
+
+def bytes_of(block: str) -> bytes:
+    """The hex digits at the beginning of each line."""
+    return b"".join(bytes.fromhex(re.match(r"\s*((?:[0-9a-f]{2} )*)", line)[1]) for line in block.splitlines())
+
+
+def test_the_bytes_of_the_documentation():
+    ask, answer = (
+        bytes_of(block) for block in re.findall(r"```\n(.*?)```", PAGE.split("### Asking what to sample")[1], re.DOTALL)[:2]
+    )
+    asked = schema()["weir.v1.Datagram"].FromString(ask).ask
+    assert (asked.nonce, list(asked.operations)) == (0x1122334455667788, ["GET /items"])
+    told = Answer(answer.removesuffix(b"\x7a\x10"), ("", 0), b"")
+    assert (told.nonce, told.rate, told.rates) == (asked.nonce, 0.5, [1])
+
+
+def test_the_asking_sender_of_the_documentation(scene, tmp_path):
+    one = scene()
+    sender, ask = (block.split("```")[0] for block in PAGE.split("```python\n")[1:3])
+    before, sends, after = sender.partition("    out.sendto")
+    ask = "".join(f"    {line}\n" for line in ask.splitlines())
+    heard = "out.settimeout(10)\nprint(first, out.recv(2000).hex())\n"
+    ask += "    first = nonce if sequence == 1 else first\n"
+    (tmp_path / "sender.py").write_text(f"{before}{ask}{sends}{after}{heard}")
+    done = run([sys.executable, tmp_path / "sender.py", one.weir.ports["datagram"]], 30)
+    assert done.returncode == 0, done.stderr
+    nonce, body = done.stdout.split()
+    answer = Answer(bytes.fromhex(body), ("", 0), b"")
+    assert answer.nonce == int(nonce)
+    assert (answer.rate, answer.rates) == (0.5, [1])
+
+
+# ---- libweir_emit, over a network that loses ----
+
+SHOP = """
+proxies:
+  default: {{ rate: 1% }}
+  services:
+    shop: {{ rate: {rate}, operations: {{ "GET /healthz": {{ rate: 0 }}, "POST /orders": {{ rate: 1 }} }} }}
+"""
+
+
+def test_estimates_of_emitters_are_held_against_their_counters(scene, start, emitter):  # noqa: F811
+    """No `exact:` is written; GET /healthz is counted and never traced. A fifth of all datagrams is lost for a while."""
+    one = scene(text=SHOP.format(rate=0.5), lanes=1)
+    relay = start(Relay(one.weir.ports["datagram"]))
+    mine = emitter(relay.port, initial_rate=0.0)
+    for name in ("GET /items", "POST /orders", "GET /healthz"):
+        mine.operation(name)
+    sent, sampled, variance = 0, 0, 0.0
+    for share, drop in ((0.5, 0), (0.1, 0), (0.1, 5), (0.25, 0)):
+        one.say(SHOP.format(rate=share))
+        wait_until(lambda share=share: rate(mine, "GET /items") == pytest.approx(share, abs=1e-6), "the rate", 10, every=0.02)
+        relay.drop = drop
+        for _ in range(15):
+            sampled += requests(mine, "GET /items", 200) + requests(mine, "POST /orders", 10)
+            assert requests(mine, "GET /healthz", 50) == 0
+            time.sleep(0.1)
+        relay.drop = 0
+        sent += 15 * 260
+        variance += 15 * 200 * (1 - share) / share
+    assert relay.dropped > 10 and relay.answers >= 3
+
+    # What was lost is told to the datagram, and no request of those that arrived is missing.
+    requests(mine, "POST /orders", 1)
+    sent, sampled = sent + 1, sampled + 1
+    wait_until(
+        lambda: one.weir.own().sum("weir_datagrams_lost_total", reason="sequence") == relay.dropped,
+        lambda: f"{relay.dropped} to be lost; {one.weir.own().by('weir_datagrams_lost_total', 'reason')}",
+    )
+    page = one.weir.page()
+    counted = page.sum("emitter_requests_total", service="shop")
+    traced = counted - page.sum("emitter_requests_total", service="shop", operation="GET /healthz")
+    assert 0.8 * sent < counted < sent and one.weir.received() < sampled
+    estimate = page.sum("traces_spanmetrics_calls_total", service="shop", span_kind="SPAN_KIND_SERVER")
+    assert abs(estimate - traced) < 5 * math.sqrt(variance)
+
+    def ratio():
+        page = one.weir.own()
+        off = page.sum("weir_sampling_estimate_ratio", service="shop") - 1
+        return abs(off) < 5 * page.sum("weir_sampling_estimate_error_ratio", service="shop") > 0
+
+    wait_until(ratio, lambda: f"{one.weir.page('weir_sampling_estimate').samples}")
+    one.weir.balance()
+    state = next(row for row in get_json(one.weir.url("/policy"))["followers"] if row["service"] == "shop")
+    assert (state["way"], state["state"], state["rate"]) == ("datagram", "current", 0.25)
+    asked = one.weir.own().by("weir_policy_asks_total", "result")
+    assert asked["answered"] >= 3 and asked["current"] > 0
+    assert not any(asked[result] for result in ("short", "nonce", "repeated", "limited", "unsigned", "failed", "no_policy"))

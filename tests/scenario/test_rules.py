@@ -133,9 +133,12 @@ LABELS = {"envoy_cluster_name"}
 
 @pytest.fixture(scope="module")
 def there(known) -> set[str]:  # noqa: F811
-    """Names of series: those that dashboards know, what an Envoy sent over OTLP as Weir calls it, and what rules record."""
+    """Names of series: those that dashboards know, what an Envoy sent over OTLP as Weir calls it, what libweir_emit counts of itself,
+    and what rules record."""
     recorded = {rule["record"] for rule in rules_of(*RULES) if "record" in rule}
-    return known | recorded | set(of_otlp())
+    emitters = set(re.findall(r'"(emitter_\w+_total)"', (ROOT / "emitter" / "register.c").read_text()))
+    assert emitters
+    return known | recorded | emitters | set(of_otlp())
 
 
 def of_otlp() -> Iterator[str]:
