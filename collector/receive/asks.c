@@ -128,7 +128,8 @@ static enum weir_ask_result answer_from(struct weir_asks *asks, const struct wei
     const struct weir_follower sender = {WEIR_FOLLOW_DATAGRAM, id, ask->service};
     if (!weir_steering_asks(asks->steering, &sender, datagram->start_ns, datagram->sequence)) return WEIR_ASK_REPEATED;
     if (datagram->policy_version == told->version || datagram->policy_version == plan->version) return WEIR_ASK_CURRENT;
-    if (is_too_much(asks, ask->now_ns) || is_too_soon(ask->note, ask->now_ns)) return WEIR_ASK_LIMITED;
+    /* The sender's own bound first: what is refused by it takes nothing from the others. */
+    if (is_too_soon(ask->note, ask->now_ns) || is_too_much(asks, ask->now_ns)) return WEIR_ASK_LIMITED;
     *size = write_answer(asks, ask, told);
     return *size > 0 ? WEIR_ASK_ANSWERED : WEIR_ASK_FAILED;
 }
