@@ -281,6 +281,13 @@ static void answer(struct control_claim *claim, struct bound bound) {
     if (claim->why == WEIR_PLAN_BUDGET && claim->rate == claim->floor) claim->why = WEIR_PLAN_FLOOR;
 }
 
+/* For the budget, which could be broken while the load is not known. */
+static void lower_to(struct control_claim *claim, double rate) {
+    if (claim->rate <= rate) return;
+    claim->rate = rate;
+    if (claim->budgeted && claim->why == WEIR_PLAN_RATE) claim->why = WEIR_PLAN_BUDGET;
+}
+
 /* Nothing came yet: whether there is nothing, or the rate is too low for it. From what it has it is doubled now and
  * then to where it would be. Where no budget can be broken the file's rate is told at once, and only what a floor adds
  * to it is felt for. */
@@ -289,8 +296,7 @@ static void explore(struct control_claim *claim, struct control_told *told, doub
         told->explored = fmin(told->explored * exp2(seconds / EXPLORE_S), 1);
     else
         told->explored = told->known ? told->rate : start;
-    if (claim->pinned) return;
-    claim->rate = fmin(claim->rate, fmax(told->explored, claim->budgeted ? LEAST_RATE : claim->ceiling));
+    if (!claim->pinned) lower_to(claim, fmax(told->explored, claim->budgeted ? LEAST_RATE : claim->ceiling));
 }
 
 static double start_of(const struct control_terms *terms) {
@@ -308,7 +314,7 @@ static void keep(const struct weir_control *control, struct control_claim *claim
     const struct control_told *others = &control->services[0].told;
     const struct control_told *told = is_kept(control, own) ? own : is_kept(control, of_service) ? of_service : others;
     if (claim->pinned || claim->incident || !is_kept(control, told)) return;
-    claim->rate = fmin(claim->rate, fmax(told->kept, claim->budgeted ? 0 : claim->ceiling));
+    lower_to(claim, fmax(told->kept, claim->budgeted ? 0 : claim->ceiling));
 }
 
 static void answer_operation(const struct weir_control *control, const struct control_service *service,

@@ -121,7 +121,9 @@ static void tell(struct weir_control *control, struct control_told *told, const 
                  double band) {
     double rate = weir_plan_round(claim->rate);
     if (band > 0) band = fmax(band, ERRORS * claim->error);
-    if (told->known && (!off(told->rate, rate, band) || waits(control, told, claim))) return;
+    bool stays = told->known && !off(told->rate, rate, band);
+    if (stays) told->why = claim->why;
+    if (stays || (told->known && waits(control, told, claim))) return;
     if (!told->known || told->rate != rate) told->since_unix_ns = control->now_unix_ns;
     told->rate = rate;
     told->why = claim->why;

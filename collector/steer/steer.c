@@ -226,10 +226,30 @@ static void take_side(struct weir_steer_side *side, struct weir_policy *policy, 
     weir_policy_unref(before);
 }
 
+static void adopt_service_of(struct weir_control *control, const struct weir_plan_service *service) {
+    weir_control_adopt(control, service->rate.name, WEIR_NAME_NONE, service->rate.rate);
+    for (uint32_t i = 0; i < service->operation_count; i++)
+        weir_control_adopt(control, service->rate.name, service->operations[i].operation, service->operations[i].rate);
+}
+
+/* A canary's proxies have what all have: its controller begins there. */
+static void begin_canary(struct weir_steer *steer) {
+    const struct weir_plan *told = steer->sides[WEIR_SIDE_POLICY].plan;
+    const struct weir_steer_side *canary = &steer->sides[WEIR_SIDE_CANARY];
+    if (told == NULL || proxies_of(canary) == NULL) return;
+    adopt_service_of(canary->control, &told->fallback);
+    for (uint32_t i = 0; i < told->service_count; i++)
+        adopt_service_of(canary->control, &told->services[i]);
+    /* It is another file: its rates may be higher. */
+    weir_control_set(canary->control, proxies_of(canary), weir_policy_version(canary->policy));
+}
+
 static void take(struct weir_steer *steer, const struct weir_steer_policies *policies) {
     double share = policies->canary != NULL ? policies->share : 0;
+    bool begins = steer->sides[WEIR_SIDE_CANARY].policy == NULL && policies->canary != NULL;
     take_side(&steer->sides[WEIR_SIDE_POLICY], policies->policy, 1 - share);
     take_side(&steer->sides[WEIR_SIDE_CANARY], policies->canary, share);
+    if (begins) begin_canary(steer);
     if (!weir_estimates_set(steer->estimates, proxies_of(&steer->sides[WEIR_SIDE_POLICY])))
         weir_log(WEIR_LOG_WARN, "policy_estimates_stale reason=\"out of memory\"");
 }

@@ -169,6 +169,27 @@ static void a_share_of_the_proxies_is_told_the_canary(void **state) {
     rig_close(&rig);
 }
 
+/* It is no start: its proxies have what all have, and what is offered is known. */
+static void a_canary_begins_at_what_is_told(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    static const char text[] = "proxies: { default: { rate: 0.5 }, services: { pay: { rate: 0.002 } },"
+                               " budget: { spans_per_second: 1000000 } }";
+    static const char next[] = "proxies: { default: { rate: 0.5 }, services: { pay: { rate: 0.8 } },"
+                               " budget: { spans_per_second: 1000000 } }";
+    rig_begin(&rig, text, NULL, 0);
+    assert_true(told(&rig, "a", "pay") == 0.002);
+    struct weir_steer_policies policies = policies_of(&rig, text, next, 1);
+    weir_steer_reload(rig.steer, &policies, rig.config);
+    unref(&policies);
+    assert_true(told(&rig, "a", "pay") == 0.002); /* not 0.01, where a controller that knows nothing begins */
+    assert_true(json_has(&rig, "\"rate\":0.002,\"why\":\"budget\""));
+    for (int i = 0; i < 600 && told(&rig, "a", "pay") <= 0.002; i++)
+        nap();
+    assert_true(told(&rig, "a", "pay") > 0.002);
+    rig_close(&rig);
+}
+
 static void what_is_offered_moves_rates_to_the_budget(void **state) {
     (void)state;
     struct rig rig = rig_open();
@@ -222,6 +243,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reload_is_told_when_it_returns),
         cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
+        cmocka_unit_test(a_canary_begins_at_what_is_told),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
         cmocka_unit_test(what_is_told_outlives_a_process_that_is_killed),
     };
