@@ -88,16 +88,37 @@ static void add_to(struct weir_sum *sum, struct reading *reading) {
 
 /* ---- which sums a series may be of ---- */
 
-/* Most sums are of one service, and there may be as many as the file has services: they are found by it. */
+enum { LABELS_MAX = 8 };
+
+/* There may be hundreds of sums, each of one service, or of one proxy by its prefix, beside a hundred thousand series:
+ * they are found by the value of that label. */
 struct index {
-    uint32_t mask, rest;    /* rest: the first of those that name no service; numbers here are place + 1, 0 ends */
+    const char *labels[LABELS_MAX];
+    uint32_t label_count;
+    uint32_t mask, rest;    /* rest: the first of those without such a label; numbers here are place + 1, 0 ends */
     uint32_t *heads, *next; /* of chains */
 };
 
-static const char service_label[] = "service";
+static uint32_t *head_of(const struct index *index, uint32_t label, const void *value, size_t size) {
+    return &index->heads[(uint32_t)XXH3_64bits_withSeed(value, size, label) & index->mask];
+}
 
-static uint32_t bucket_of(const struct index *index, const void *service, size_t size) {
-    return (uint32_t)XXH3_64bits(service, size) & index->mask;
+/* The service where it is said, else the first. */
+static const struct weir_label_match *key_of(const struct weir_sum *sum) {
+    for (uint32_t k = 0; k < sum->label_count; k++) {
+        if (strcmp(sum->labels[k].name, "service") == 0) return &sum->labels[k];
+    }
+    return sum->label_count > 0 ? &sum->labels[0] : NULL;
+}
+
+/* LABELS_MAX: there is no room for another name. */
+static uint32_t place_of(struct index *index, const char *name) {
+    for (uint32_t i = 0; i < index->label_count; i++) {
+        if (strcmp(index->labels[i], name) == 0) return i;
+    }
+    if (index->label_count == LABELS_MAX) return LABELS_MAX;
+    index->labels[index->label_count] = name;
+    return index->label_count++;
 }
 
 static bool open_index(struct index *index, const struct weir_sum *sums, uint32_t count) {
@@ -109,12 +130,10 @@ static bool open_index(struct index *index, const struct weir_sum *sums, uint32_
     if (index->heads == NULL) return false;
     index->next = index->heads + buckets;
     for (uint32_t i = 0; i < count; i++) {
+        const struct weir_label_match *key = key_of(&sums[i]);
+        uint32_t place = key != NULL ? place_of(index, key->name) : LABELS_MAX;
         uint32_t *head = &index->rest;
-        for (uint32_t k = 0; k < sums[i].label_count; k++) {
-            const char *value = sums[i].labels[k].value;
-            if (strcmp(sums[i].labels[k].name, service_label) == 0)
-                head = &index->heads[bucket_of(index, value, strlen(value))];
-        }
+        if (key != NULL && place < LABELS_MAX) head = head_of(index, place, key->value, strlen(key->value));
         index->next[i] = *head;
         *head = i + 1;
     }
@@ -123,13 +142,17 @@ static bool open_index(struct index *index, const struct weir_sum *sums, uint32_
 
 static void add_series(struct weir_sum *sums, const struct index *index, const struct weir_series *series) {
     struct reading reading = {.series = series};
-    const uint8_t *service;
+    const uint8_t *value;
     size_t size;
     for (uint32_t i = index->rest; i != 0; i = index->next[i - 1])
         add_to(&sums[i - 1], &reading);
-    if (!find_label(series->identity, service_label, &service, &size)) return;
-    for (uint32_t i = index->heads[bucket_of(index, service, size)]; i != 0; i = index->next[i - 1])
-        add_to(&sums[i - 1], &reading);
+    for (uint32_t place = 0; place < index->label_count; place++) {
+        if (!find_label(series->identity, index->labels[place], &value, &size)) continue;
+        for (uint32_t i = *head_of(index, place, value, size); i != 0; i = index->next[i - 1]) {
+            const struct weir_label_match *key = key_of(&sums[i - 1]);
+            if (strcmp(key->name, index->labels[place]) == 0) add_to(&sums[i - 1], &reading);
+        }
+    }
 }
 
 void weir_aggregate_sums(struct weir_aggregate *aggregate, struct weir_sum *sums, uint32_t count) {

@@ -1,5 +1,7 @@
 #include "house.h"
 
+#include <stdio.h>
+
 #define COUNT(labels) (uint32_t)(sizeof(labels) / sizeof *(labels))
 
 static struct house *house_of_lanes(void) {
@@ -70,10 +72,46 @@ static void several_questions_take_one_walk_and_old_answers_are_gone(void **stat
     house_close(house);
 }
 
+/* Some share their family, some their first label, some all of it: each has what it would have alone. */
+static void hundreds_of_questions_are_answered_as_each_alone(void **state) {
+    (void)state;
+    enum { PREFIXES = 100, CODES = 3, QUESTIONS = 2 * PREFIXES * CODES + 2 };
+    struct weir_aggregate_config config = house_config();
+    config.series_per_metric_max = 1000;
+    struct house *house = house_open(&config, 2);
+    static char prefixes[PREFIXES][8], line[1024];
+    static const char *const codes[CODES] = {"200", "404", "500"};
+    static struct weir_label_match labels[QUESTIONS][2];
+    static struct weir_sum sums[QUESTIONS];
+    uint32_t asked = 0;
+    for (uint32_t i = 0; i < PREFIXES; i++) {
+        snprintf(prefixes[i], sizeof prefixes[i], "p%u", i);
+        for (uint32_t c = 0; c < CODES; c++) {
+            snprintf(line, sizeof line, "rq|code|%s|prefix|%s", codes[c], prefixes[i]);
+            house_point_on(house, i % 2, line,
+                           (struct weir_point){.kind = WEIR_POINT_COUNT, .value = 1 + i * CODES + c});
+            for (int turned = 0; turned < 2; turned++, asked++) {
+                labels[asked][turned] = (struct weir_label_match){"prefix", prefixes[i]};
+                labels[asked][1 - turned] = (struct weir_label_match){"code", codes[c]};
+                sums[asked] = (struct weir_sum){.family = "rq_total", .labels = labels[asked], .label_count = 2};
+            }
+        }
+    }
+    sums[asked++] = (struct weir_sum){.family = "rq_total"};
+    sums[asked++] = (struct weir_sum){.family = "other_total", .labels = labels[0], .label_count = 1};
+    weir_aggregate_sums(house->aggregate, sums, QUESTIONS);
+    for (uint32_t i = 0; i + 2 < QUESTIONS; i++)
+        assert_true(sums[i].found && sums[i].value == 1 + i / 2);
+    assert_true(sums[QUESTIONS - 2].value == PREFIXES * CODES * (PREFIXES * CODES + 1) / 2.0);
+    assert_false(sums[QUESTIONS - 1].found);
+    house_close(house);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_are_summed_over_lanes_and_over_labels_that_are_not_asked_for),
         cmocka_unit_test(calls_and_their_variance_are_those_of_the_page),
+        cmocka_unit_test(hundreds_of_questions_are_answered_as_each_alone),
         cmocka_unit_test(several_questions_take_one_walk_and_old_answers_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
