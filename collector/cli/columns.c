@@ -36,11 +36,17 @@ void weir_column_number(struct weir_buffer *out, int columns, double value) {
 
 void weir_column_short(struct weir_buffer *out, int columns, double value) {
     char text[NUMBER_BYTES];
-    if (!(value >= 99.95) || value >= 999.5) {
-        weir_column_number(out, columns, value >= 999.5 ? value : value >= 9.95 ? round(10 * value) / 10 : value);
+    if ((value >= 99.95 && value < 999.5) || (value > 0 && value < 999.5 && value == floor(value))) {
+        snprintf(text, sizeof text, "%.0f", value);
+    } else if (value >= 99999.5 && value < 1e15) {
+        snprintf(text, sizeof text, value < 999500 ? "%.0fK" : "%.1fM", value < 999500 ? value / 1e3 : value / 1e6);
+    } else {
+        weir_column_number(out, columns,
+                           value >= 99.95  ? round(value)
+                           : value >= 9.95 ? round(10 * value) / 10
+                                           : value);
         return;
     }
-    snprintf(text, sizeof text, "%.0f", value);
     weir_column_text(out, columns, text);
 }
 

@@ -118,14 +118,14 @@ static void answer_mesh(const struct weir_top_known *known, struct weir_top_answ
     if (failing != NULL) {
         enum weir_top_level level = weir_top_level_of(failing);
         say(answer, level, level == WEIR_TOP_BAD ? "failing" : "strained");
-        append(answer, "%s fails %s of %s req/s; %u of %u service%s over %s", name(known, failing->first),
+        append(answer, "%s fails %s of %s req/s; %u of %u %s over %s", name(known, failing->first),
                share(failing->errors).text, count(failing->rate).text, others + 1, numbers->services,
-               numbers->services == 1 ? "" : "s", share(WEIR_TOP_STRAINED).text);
+               others == 0 ? "is" : "are", share(WEIR_TOP_STRAINED).text);
         return;
     }
     if (incident != NULL) {
         say(answer, WEIR_TOP_WARN, "incident");
-        append(answer, "%s is slower or fails more than usual; ", name(known, incident->first));
+        append(answer, "at %s; ", name(known, incident->first));
     }
     append(answer, "%u service%s, %s req/s, %s fail", numbers->services, numbers->services == 1 ? "" : "s",
            count(numbers->requests).text, share(numbers->requests > 0 ? numbers->failed / numbers->requests : 0).text);
@@ -133,7 +133,7 @@ static void answer_mesh(const struct weir_top_known *known, struct weir_top_answ
     if (slow != NULL && incident == NULL) {
         char time[WEIR_TEXT_BYTES];
         weir_text_duration((uint64_t)fmin(slow->p99 * 1e9, 1e18), false, time);
-        append(answer, ", slowest p99 %s of %s", time, name(known, slow->first));
+        append(answer, ", p99 %s at %s", time, name(known, slow->first));
     }
 }
 
@@ -145,7 +145,7 @@ static void blame_exporters(const struct weir_top_known *known, struct weir_top_
         const struct weir_top_exporter_rates *exporter = &numbers->exporters[i];
         char age[WEIR_TEXT_BYTES];
         if (!exporter->paused) continue;
-        weir_text_duration((uint64_t)fmin(fmax(exporter->oldest_seconds, 0) * 1e9, 1e18), false, age);
+        weir_text_age(exporter->oldest_seconds, age);
         blame(answer, WEIR_TOP_WARN, "late");
         append(answer, "%s does not take spans, the oldest waits %s", name(known, exporter->name), age);
     }

@@ -24,10 +24,7 @@ static void put(struct weir_pen *pen, enum weir_pen_style style,
 
 static void put_age(struct weir_pen *pen, enum weir_pen_style style, double seconds) {
     char text[WEIR_TEXT_BYTES];
-    bool whole = seconds >= 1 && seconds < 60;
-    weir_text_duration((uint64_t)(fmin(fmax(whole ? floor(seconds) : seconds, 0), 1e10) * 1e9), pen->look->unicode,
-                       text);
-    if (whole) snprintf(text, sizeof text, "%.0fs", floor(seconds));
+    weir_text_age(seconds, text);
     weir_pen_text(pen, style, text);
 }
 
@@ -114,20 +111,21 @@ static void draw_answers(struct weir_pen *pen, const struct weir_top_frame *fram
 }
 
 static void draw_spans(struct weir_pen *pen, const struct weir_top_numbers *numbers) {
+    const double *rates = numbers->rates;
     weir_pen_left(pen, WEIR_PEN_DIM, LABEL, "spans/s");
     if (numbers->rated) {
-        fact(pen, "in", numbers->rates[WEIR_TOP_RECEIVED], false);
-        fact(pen, "refused", numbers->rates[WEIR_TOP_REFUSED], true);
-        fact(pen, "dropped", fmax(numbers->rates[WEIR_TOP_DROPPED] - numbers->rates[WEIR_TOP_MERGED], 0), true);
-        fact(pen, "left out", numbers->rates[WEIR_TOP_SAMPLED_OUT], false);
+        fact(pen, "in", rates[WEIR_TOP_RECEIVED], false);
+        fact(pen, "refused", rates[WEIR_TOP_REFUSED], true);
+        fact(pen, "dropped", fmax(rates[WEIR_TOP_DROPPED] - rates[WEIR_TOP_MERGED], 0), true);
     } else {
         weir_pen_text(pen, WEIR_PEN_DIM, "measuring");
     }
-    fact(pen, "held", numbers->values[WEIR_TOP_HELD], false);
     if (numbers->imbalance > 0)
         fact(pen, "ledger off by", numbers->imbalance, true);
     else
         weir_pen_text(pen, WEIR_PEN_DIM, "  ledger ok");
+    if (numbers->rated) fact(pen, "left out", rates[WEIR_TOP_SAMPLED_OUT], false);
+    fact(pen, "held", numbers->values[WEIR_TOP_HELD], false);
     weir_pen_end(pen);
 }
 

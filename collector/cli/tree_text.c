@@ -169,6 +169,14 @@ void weir_text_duration(uint64_t ns, bool unicode, char out[WEIR_TEXT_BYTES]) {
     }
 }
 
+void weir_text_age(double seconds, char out[WEIR_TEXT_BYTES]) {
+    double whole = floor(fmin(fmax(seconds, 0), 1e10));
+    if (whole < 60)
+        snprintf(out, WEIR_TEXT_BYTES, "%.0fs", whole);
+    else
+        weir_text_duration((uint64_t)whole * 1000000000, false, out);
+}
+
 void weir_text_count(uint64_t count, char out[WEIR_TEXT_BYTES]) {
     char digits[24];
     size_t size = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)count), to = 0;

@@ -20,6 +20,8 @@ void weir_text_spaces(struct weir_buffer *out, uint32_t count);
  * columns. */
 enum { WEIR_TEXT_DURATION_COLUMNS = 6, WEIR_TEXT_BYTES = 32 };
 void weir_text_duration(uint64_t ns, bool unicode, char out[WEIR_TEXT_BYTES]);
+/* Of what somebody waits for, in whole seconds: "0s", "31s", "3m05s", "2h10m". */
+void weir_text_age(double seconds, char out[WEIR_TEXT_BYTES]);
 /* 1, 2.5, 12.5, 1,234: a weight. */
 void weir_text_weight(double weight, char out[WEIR_TEXT_BYTES]);
 /* 1,234,567 */

@@ -5,12 +5,16 @@ character behind the right margin, where a real terminal would wrap."""
 
 import codecs
 import fcntl
+import html
+import itertools
 import os
+import pathlib
 import pty
 import re
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -38,6 +42,8 @@ class Screen:
     def resize(self, width: int, height: int):
         self.width, self.height = width, height
         self.cells = [[" "] * width for _ in range(height)]
+        self.styles = [[""] * width for _ in range(height)]
+        self.style = ""
         self.x = self.y = 0
 
     def lines(self) -> list[str]:
@@ -77,6 +83,7 @@ class Screen:
             if width == 0:
                 return
             self.cells[self.y][self.x : self.x + width] = [c, ""][:width]
+            self.styles[self.y][self.x : self.x + width] = [self.style] * width
             self.x += width
 
     def escape(self, private: str, numbers: str, final: str):
@@ -88,6 +95,7 @@ class Screen:
             self.frames += 1
         elif final == "K":
             self.cells[self.y][self.x :] = [" "] * (self.width - self.x)
+            self.styles[self.y][self.x :] = [""] * (self.width - self.x)
         elif final == "J":
             first = 0 if numbers == "2" else self.y + 1
             if numbers != "2":
@@ -96,8 +104,36 @@ class Screen:
                 row[:] = [" "] * self.width
         elif final == "m":
             self.sgr.add(numbers)
+            for number in numbers.split(";"):
+                self.style = "" if number == "0" else f"{self.style};{number}"
         else:
             raise AssertionError(f"CSI {numbers} {final}")
+
+
+_INK = {"1": "#ffffff", "2": "#8b949e", "31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
+
+
+def picture(screen: Screen, across: float = 8.4, down: int = 18) -> str:
+    """The screen as SVG, in its colours. Each run of one style has its width said, so that columns stand in any font."""
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{screen.width * across + 20:.0f}" height="{screen.height * down + 20}" '
+        'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">',
+        '<rect width="100%" height="100%" rx="6" fill="#0d1117"/>',
+    ]
+    for y, (cells, styles) in enumerate(zip(screen.cells, screen.styles, strict=True)):
+        for style, group in itertools.groupby(range(screen.width), key=lambda x, styles=styles: styles[x]):
+            run = list(group)
+            text, codes = "".join(cells[x] for x in run), style.split(";")
+            left, wide, top = 10 + run[0] * across, len(run) * across, 10 + y * down
+            ink = next((_INK[code] for code in reversed(codes) if code in _INK), "#c9d1d9")
+            if "7" in codes:
+                out.append(f'<rect x="{left:.1f}" y="{top}" width="{wide:.1f}" height="{down}" fill="#264f78"/>')
+            if text.strip():
+                weight = ' font-weight="bold"' if "1" in codes else ""
+                out.append(
+                    f'<text x="{left:.1f}" y="{top + down - 5}" textLength="{wide:.1f}" fill="{ink}"{weight}>{html.escape(text)}</text>'
+                )
+    return "\n".join([*out, "</svg>\n"])
 
 
 class Terminal:
@@ -183,3 +219,11 @@ class Terminal:
             self.popen.wait()
         os.close(self.slave)
         os.close(self.master)
+
+
+if __name__ == "__main__":  # python -m harness.screen OUT.svg SECONDS COMMAND...: what it shows then, as a picture
+    shown = Terminal(sys.argv[3:])
+    time.sleep(float(sys.argv[2]))
+    pathlib.Path(sys.argv[1]).write_text(picture(shown.screen))
+    print(shown.screen.text())
+    shown.close()

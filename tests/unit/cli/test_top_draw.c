@@ -76,10 +76,10 @@ static void a_frame_of_text(void **state) {
     set(&scene, WEIR_TOP_SERVICES);
     assert_string_equal(drawn(&scene, &look),
                         "weir 1.2.3  127.0.0.1:9646  ready  up 1m15s  memory 0  cpu 0.0%         12:34:56\n"
-                        "MESH      failing     pay fails 9.1 % of 55.0 req/s; 1 of 5 services over 1 %\n"
-                        "TELEMETRY late        kafka does not take spans, the oldest waits 12.0s\n"
+                        "MESH      failing     pay fails 9.1 % of 55 req/s; 1 of 5 is over 1 %\n"
+                        "TELEMETRY late        kafka does not take spans, the oldest waits 12s\n"
                         "TRACING   not steered 200 spans/s; no policy tells proxies how many to send\n"
-                        "spans/s   in 200  refused 0  dropped 0  left out 0  held 0  ledger ok\n"
+                        "spans/s   in 200  refused 0  dropped 0  ledger ok  left out 0  held 0\n"
                         "bounds    intake 1M of 64M\n"
                         "exporters kafka PAUSED 12s, 0/s  spool 3G of 10G\n"
                         "SERVICES  5 by REQ/S\n"

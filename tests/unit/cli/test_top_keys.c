@@ -42,12 +42,13 @@ static void keys_are_read_whole_or_in_pieces(void **state) {
 /* Every end of input is reached, whatever comes: no byte is read twice for ever. */
 static void any_bytes_come_to_an_end(void **state) {
     (void)state;
+    static const uint8_t some[] = "\033[O;0123ABC~Mq\r\x7f\x03 \x80\xff";
     uint32_t seed = 1;
     for (int round = 0; round < 20000; round++) {
         uint8_t bytes[24];
         for (size_t i = 0; i < sizeof bytes; i++) {
             seed = seed * 1664525 + 1013904223;
-            bytes[i] = (uint8_t) "\033[O;0123ABC~Mq\r\x7f\x03 \x80\xff"[(seed >> 16) % 22];
+            bytes[i] = some[(seed >> 16) % (sizeof some - 1)];
         }
         struct weir_key_read key;
         for (size_t at = 0, had; at < sizeof bytes; at += had) {
