@@ -230,16 +230,14 @@ static void answer_telemetry(const struct weir_top_known *known, struct weir_top
 /* ---- what does tracing cost? ---- */
 
 struct told {
-    double spans, spans_offered, bytes, proxy_cpu; /* proxy_cpu: of the proxies that it costs most */
+    double share, bytes, proxy_cpu; /* proxy_cpu: of the proxies that it costs most */
 };
 
 static struct told sum_told(const struct weir_view_side *side) {
-    struct told told = {0};
+    struct told told = {.share = weir_top_told(side, 0, true)};
     for (uint32_t i = 0; i < side->count; i++) {
         const struct weir_view_row *row = &side->rows[i];
         if (row->operation != WEIR_NAME_NONE || !row->measured) continue;
-        told.spans += row->spans_told;
-        told.spans_offered += row->spans_offered;
         told.bytes += row->bytes_told;
         told.proxy_cpu = fmax(told.proxy_cpu, row->proxy_cpu);
     }
@@ -255,6 +253,24 @@ static void append_bytes(struct weir_top_answer *answer, double bytes) {
     struct weir_buffer buffer = {0};
     weir_column_bytes(&buffer, 0, bytes);
     append(answer, "%s/s", taken(&buffer).text);
+}
+
+/* A rate that nobody follows costs and saves nothing: then what comes is what somebody else decided. */
+static void append_followers(const struct weir_policy_view *policy, double told, struct weir_top_answer *answer) {
+    uint32_t follow = 0, behind = 0;
+    for (uint32_t i = 0; i < policy->follower_count; i++) {
+        const char *state = policy->followers[i].state;
+        follow += strcmp(state, "gone") != 0;
+        behind += strcmp(state, "behind") == 0 || strcmp(state, "refused") == 0;
+    }
+    append(answer, "; ");
+    if (!isnan(told)) append(answer, "told %s, ", share(told).text);
+    if (follow == 0)
+        append(answer, "nobody follows");
+    else if (behind > 0)
+        append(answer, "%u of %u behind", behind, follow);
+    else
+        append(answer, "%u follow%s", follow, follow == 1 ? "s" : "");
 }
 
 /* What comes of traces that begin under the plan; where nobody knows, all that comes. */
@@ -277,7 +293,7 @@ static void answer_policy(const struct weir_top_known *known, struct weir_top_an
                     : "in budget");
     append(answer, "%s spans/s", count(spans).text);
     if (budget->spans_per_second > 0) append(answer, ", %s allowed", count(budget->spans_per_second).text);
-    if (told.spans_offered > 0) append(answer, "; proxies are told %s", share(told.spans / told.spans_offered).text);
+    append_followers(known->policy, told.share, answer);
     if (budget->bytes_per_second > 0) {
         append(answer, "; ");
         append_bytes(answer, told.bytes);

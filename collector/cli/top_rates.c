@@ -156,15 +156,32 @@ static void tell(struct weir_top_row *row, const struct weir_view_row *told, con
     row->incident = told->incident;
 }
 
-/* Where operations have rates of their own, the service's is only that of the others: what comes to pass is what all of
- * them come to. at: the service's own row. */
+/* The service's own row stands for all of it where none of its operations is measured. */
+static bool stands_alone(const struct weir_view_side *side, uint32_t at) {
+    return at + 1 == side->count || side->rows[at + 1].operation == WEIR_NAME_NONE;
+}
+
+double weir_top_told(const struct weir_view_side *side, uint32_t from, bool whole) {
+    double offered = 0, told = 0;
+    for (uint32_t i = from; i < side->count && (whole || side->rows[i].service == side->rows[from].service); i++) {
+        const struct weir_view_row *row = &side->rows[i];
+        if (row->operation == WEIR_NAME_NONE && !stands_alone(side, i)) continue;
+        if (!row->measured || !(row->rate >= 0)) continue;
+        offered += row->spans_offered;
+        told += row->spans_offered * row->rate;
+    }
+    return offered > 0 ? fmin(told / offered, 1) : unknown;
+}
+
+/* Where operations that come have rates of their own, the service's is only that of the others: what comes to pass is
+ * their mean. at: the service's own row. */
 static void tell_mixed(struct weir_top_row *row, const struct weir_view_side *side, uint32_t at) {
     const struct weir_view_row *service = &side->rows[at];
     bool mixed = false;
-    while (!mixed && ++at < side->count && side->rows[at].service == row->first)
-        mixed = side->rows[at].told && side->rows[at].rate != service->rate;
-    if (!mixed || !(service->spans_offered > 0)) return;
-    row->sampled = fmin(service->spans_told / service->spans_offered, 1);
+    for (uint32_t i = at + 1; !mixed && i < side->count && side->rows[i].service == row->first; i++)
+        mixed = side->rows[i].told && side->rows[i].spans_offered > 0 && side->rows[i].rate != service->rate;
+    if (!mixed) return;
+    row->sampled = weir_top_told(side, at, false);
     snprintf(row->why, sizeof row->why, "by op");
 }
 

@@ -67,5 +67,8 @@ struct weir_top_rows {
 bool weir_top_rows(const struct weir_top_page *before, const struct weir_top_page *now,
                    const struct weir_policy_view *policy, enum weir_top_table_kind kind, uint32_t service,
                    struct weir_top_rows *rows);
+/* Of the spans that are offered the share that proxies are told to trace: of the service whose own row is `from`, or of
+ * all from there on. NaN: nothing is offered. */
+double weir_top_told(const struct weir_view_side *side, uint32_t from, bool whole);
 void weir_top_rows_free(struct weir_top_rows *rows);
 #endif

@@ -135,31 +135,51 @@ static void what_is_lost_is_told(void **state) {
     ",\"sides\":[{\"side\":\"policy\",\"share\":1,\"plan\":{"                                                          \
     "\"version\":\"1\",\"default\":{\"version\":\"1\",\"rate\":0.01,\"why\":\"rate\",\"since\":1,\"operations\":[]},"  \
     "\"services\":[]},\"budgets\":{\"fleet\":{" fleet                                                                  \
-    "},\"services\":[]},\"loads\":[{\"service\":\"pay\",\"offered\":1,\"rate\":0.5,\"spans_per_second\":100,"          \
+    "},\"services\":[]},\"loads\":[{\"service\":\"pay\",\"offered\":1,\"rate\":0.1,\"spans_per_second\":100,"          \
     "\"bytes_per_second\":2048,\"spans_offered\":1000,\"bytes_offered\":1," load "}],"                                 \
     "\"estimates\":[]}],\"followers\":[]}"
+
+#define FOLLOWER(state)                                                                                                \
+    "{\"way\":\"rtds\",\"id\":\"a\",\"service\":\"pay\",\"side\":\"policy\",\"state\":\"" state "\"}"
+
+static void who_follows_is_counted(void **state) {
+    char text[4096];
+    const char *const some[] = {FOLLOWER("current"), FOLLOWER("gone"),
+                                FOLLOWER("current") "," FOLLOWER("behind") "," FOLLOWER("refused")};
+    const char *const says_of[] = {"90 spans/s; told 10 %, 1 follows", "90 spans/s; told 10 %, nobody follows",
+                                   "90 spans/s; told 10 %, 2 of 3 behind"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const char *policy = POLICY("90", "", "\"proxy_cpu\":0");
+        snprintf(text, sizeof text, "%.*s%s]}", (int)(strlen(policy) - 2), policy, some[i]);
+        answer(HEALTHY_EARLY, HEALTHY_LATE, text, true);
+        says(WEIR_TOP_COST, WEIR_TOP_GOOD, "no budget", says_of[i]);
+    }
+}
 
 static void what_tracing_costs(void **state) {
     (void)state;
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("90", "", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_GOOD, "no budget", "90 spans/s; proxies are told 10 %");
+    says(WEIR_TOP_COST, WEIR_TOP_GOOD, "no budget", "90 spans/s; told 10 %, nobody follows");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("90", "\"spans_per_second\":100", "\"proxy_cpu\":0.012"), true);
     says(WEIR_TOP_COST, WEIR_TOP_GOOD, "in budget",
-         "90 spans/s, 100 allowed; proxies are told 10 %; a proxy pays 1.2 % of a core");
+         "90 spans/s, 100 allowed; told 10 %, nobody follows; a proxy pays 1.2 % of a core");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("400", "\"spans_per_second\":100", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "400 spans/s, 100 allowed; proxies are told 10 %");
+    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "400 spans/s, 100 allowed; told 10 %, nobody follows");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("9", "\"bytes_per_second\":1024", "\"proxy_cpu\":0"), true);
-    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "9 spans/s; proxies are told 10 %; 2.0 KiB/s of 1.0 KiB/s");
+    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "9 spans/s; told 10 %, nobody follows; 2.0 KiB/s of 1.0 KiB/s");
     answer(HEALTHY_EARLY, HEALTHY_LATE, POLICY("9", "\"proxy_cpu\":0.01", "\"proxy_cpu\":0.02,\"incident\":true"),
            true);
-    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget", "9 spans/s; proxies are told 10 %; a proxy pays 2 % of a core");
+    says(WEIR_TOP_COST, WEIR_TOP_WARN, "over budget",
+         "9 spans/s; told 10 %, nobody follows; a proxy pays 2 % of a core");
     says(WEIR_TOP_MESH, WEIR_TOP_WARN, "incident", "at pay; 2 services, 501 req/s, 0.2 % fail");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_healthy_mesh),       cmocka_unit_test(who_fails_is_named), cmocka_unit_test(silence_is_told),
-        cmocka_unit_test(what_is_lost_is_told), cmocka_unit_test(what_tracing_costs),
+        cmocka_unit_test(a_healthy_mesh),     cmocka_unit_test(who_fails_is_named),
+        cmocka_unit_test(silence_is_told),    cmocka_unit_test(what_is_lost_is_told),
+        cmocka_unit_test(what_tracing_costs), cmocka_unit_test(who_follows_is_counted),
     };
     return cmocka_run_group_tests(tests, set_names, free_names);
 }

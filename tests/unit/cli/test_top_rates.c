@@ -173,14 +173,16 @@ static void a_restart_is_seen(void **state) {
     weir_top_page_clear(&fell);
 }
 
-#define VIEW                                                                                                           \
+#define LOAD(operation, spans, rate)                                                                                   \
+    "{\"service\":\"pay\"," operation "\"offered\":1,\"rate\":" rate                                                   \
+    ",\"spans_per_second\":33,\"bytes_per_second\":1,"                                                                 \
+    "\"spans_offered\":" spans ",\"bytes_offered\":1,\"proxy_cpu\":0.02,\"incident\":true}"
+#define VIEW(loads)                                                                                                    \
     "{\"policy\":\"p\",\"arriving_spans_per_second\":70,\"sides\":[{\"side\":\"policy\",\"share\":1,\"plan\":{"        \
     "\"version\":\"1\",\"default\":{\"version\":\"1\",\"rate\":0.01,\"why\":\"rate\",\"since\":1,\"operations\":[]},"  \
     "\"services\":[{\"service\":\"pay\",\"version\":\"1\",\"rate\":0.5,\"why\":\"budget\",\"since\":1,"                \
     "\"operations\":[{\"operation\":\"b\",\"rate\":1,\"why\":\"pin\",\"since\":1}]}]},\"budgets\":{\"fleet\":{},"      \
-    "\"services\":[]},\"loads\":[{\"service\":\"pay\",\"offered\":1,\"rate\":0.5,\"spans_per_second\":33,"             \
-    "\"bytes_per_second\":1,\"spans_offered\":66,\"bytes_offered\":1,\"proxy_cpu\":0.02,\"incident\":true}],"          \
-    "\"estimates\":[]}],\"followers\":[]}"
+    "\"services\":[]},\"loads\":[" loads "],\"estimates\":[]}],\"followers\":[]}"
 
 static void what_proxies_are_told_is_beside_it(void **state) {
     (void)state;
@@ -188,11 +190,12 @@ static void what_proxies_are_told_is_beside_it(void **state) {
     struct weir_policy_view view = {.names = names};
     struct weir_error err;
     struct weir_top_rows rows = {0};
-    assert_int_equal(weir_policy_view_read(&view, (const uint8_t *)VIEW, strlen(VIEW), &err), WEIR_OK);
+    const char *text = VIEW(LOAD("", "66", "0.5"));
+    assert_int_equal(weir_policy_view_read(&view, (const uint8_t *)text, strlen(text), &err), WEIR_OK);
     assert_true(weir_top_rows(&before, &now, &view, WEIR_TOP_SERVICES, 0, &rows));
     const struct weir_top_row *pay = find(&rows, "pay", ""), *cart = find(&rows, "cart", "");
-    near(pay->sampled, 0.5); /* 33 of 66, since an operation has another rate than the rest */
-    assert_string_equal(pay->why, "by op");
+    near(pay->sampled, 0.5); /* b has another rate, and does not come */
+    assert_string_equal(pay->why, "budget");
     near(pay->cost, 33);
     near(pay->proxy_cpu, 0.02);
     assert_true(pay->incident);
@@ -203,6 +206,26 @@ static void what_proxies_are_told_is_beside_it(void **state) {
     near(find(&rows, "pay", "a")->sampled, 0.5);
     near(find(&rows, "pay", "b")->sampled, 1);
     assert_string_equal(find(&rows, "pay", "b")->why, "pin");
+    weir_top_rows_free(&rows);
+    weir_policy_view_free(&view);
+    weir_top_page_clear(&before);
+    weir_top_page_clear(&now);
+}
+
+static void operations_with_rates_of_their_own(void **state) {
+    (void)state;
+    struct weir_top_page before = page_of(10, EARLY), now = page_of(12, LATE);
+    struct weir_policy_view view = {.names = names};
+    struct weir_error err;
+    struct weir_top_rows rows = {0};
+    const char *text = VIEW(LOAD("", "40", "0.5") "," LOAD("\"operation\":\"a\",", "30",
+                                                           "0.5") "," LOAD("\"operation\":\"b\",", "10", "1"));
+    assert_int_equal(weir_policy_view_read(&view, (const uint8_t *)text, strlen(text), &err), WEIR_OK);
+    assert_true(weir_top_rows(&before, &now, &view, WEIR_TOP_SERVICES, 0, &rows));
+    const struct weir_top_row *pay = find(&rows, "pay", "");
+    near(pay->sampled, 25.0 / 40);
+    assert_string_equal(pay->why, "by op");
+    near(weir_top_told(&view.sides[0], 0, true), 25.0 / 40);
     weir_top_rows_free(&rows);
     weir_policy_view_free(&view);
     weir_top_page_clear(&before);
@@ -248,6 +271,7 @@ int main(void) {
         cmocka_unit_test(calls_have_both_ends),
         cmocka_unit_test(a_restart_is_seen),
         cmocka_unit_test(what_proxies_are_told_is_beside_it),
+        cmocka_unit_test(operations_with_rates_of_their_own),
         cmocka_unit_test(a_page_of_too_much_is_bounded),
     };
     return cmocka_run_group_tests(tests, set_names, free_names);
