@@ -93,12 +93,11 @@ struct entry {
 struct weir_emit {
     /* open */
     uint64_t id; /* of this run of this emitter: places of another one are nobody's */
-    uint32_t index;
-    bool disabled;
-    uint32_t text_bytes_max;
-    size_t span_bytes_max, reserve_max;
+    uint32_t index, slot_count;
     struct slot *slots; /* slots[0] is the common one */
-    uint32_t slot_count;
+    size_t span_bytes_max, reserve_max;
+    uint32_t text_bytes_max;
+    bool disabled, is_signed;
     struct weir_emit_options options; /* numbers only; what it points to is the caller's */
     struct sockaddr_storage to;
     socklen_t to_size;
@@ -106,7 +105,6 @@ struct weir_emit {
     size_t resource_size, memory_size;
     char *service;
     struct signing signing;
-    bool is_signed;
 
     /* lock */
     pthread_mutex_t lock;
@@ -117,9 +115,8 @@ struct weir_emit {
 
     /* written under lock, published by the counts */
     struct operation *operations; /* the first is "other" */
-    _Atomic uint32_t operation_count;
     struct entry *entries;
-    _Atomic uint32_t entry_count;
+    _Atomic uint32_t operation_count, entry_count;
 
     /* emitter */
     pthread_t thread;
@@ -131,10 +128,10 @@ struct weir_emit {
     _Atomic uint64_t policy_version;
     uint64_t *sent; /* of each cell: the sum that was sent */
     uint64_t interval_ns;
-    bool segments;                     /* the system takes UDP_SEGMENT */
     uint8_t *ask_bytes, *answer_bytes; /* datagram_bytes each */
-    unsigned waits;                    /* for the socket's buffer, in the flush that is under way */
     uint32_t answer_count_max;         /* thresholds that an answer of datagram_bytes has room for */
+    unsigned waits;                    /* for the socket's buffer, in the flush that is under way */
+    bool segments;                     /* the system takes UDP_SEGMENT */
 };
 
 /* ---- places (thread.c) ---- */

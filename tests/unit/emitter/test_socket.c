@@ -1,0 +1,129 @@
+/* How datagrams leave: by UDP_SEGMENT and without it, many at a time, by a thread that takes no signals. */
+#include "tests/unit/emitter/peer.h"
+
+#include "emitter/inside.h"
+
+#include <dirent.h>
+#include <signal.h>
+
+enum { SPANS = 4000 }; /* of some 300 bytes: more than one sendmmsg takes */
+
+static void send_many(bool segments) {
+    static const char text[] =
+        "some text that makes a span as long as those of a proxy are, with a path and a host in it";
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    options.ring_bytes = 4 << 20;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
+    pthread_mutex_lock(&emit->lock); /* the thread takes it before it sends */
+    emit->segments = segments;
+    pthread_mutex_unlock(&emit->lock);
+    for (unsigned i = 0; i < SPANS; i++) {
+        uint8_t ids[16];
+        weir_emit_random(emit, ids, sizeof ids);
+        const struct weir_emit_attribute attributes[2] = {weir_emit_text("a", text), weir_emit_text("b", text)};
+        const struct weir_emit_span span = {.size = sizeof span,
+                                            .trace_id = ids,
+                                            .span_id = ids,
+                                            .start_ns = i,
+                                            .end_ns = i + 1,
+                                            .randomness = WEIR_EMIT_UNKNOWN,
+                                            .kind = WEIR_EMIT_SERVER,
+                                            .attributes = attributes,
+                                            .attribute_count = 2};
+        assert_true(weir_emit_span(operation, &span));
+    }
+    assert_true(weir_emit_flush(emit, 5000));
+    while (peer_hear(&peer, 200)) {
+    }
+    struct weir_emit_stats stats;
+    weir_emit_stats(emit, &stats, sizeof stats);
+    assert_int_equal(stats.datagrams, peer.heard);
+    assert_true(peer.heard > (uint64_t)PACK_MESSAGES * PACK_SEGMENTS);
+    assert_int_equal(peer.batch->span_count, SPANS);
+    for (unsigned i = 0; i < SPANS; i++)
+        assert_int_equal(peer.batch->spans[i].start_ns, i); /* in their order */
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
+static void in_segments(void **state) {
+    (void)state;
+    send_many(true);
+}
+static void one_by_one(void **state) {
+    (void)state;
+    send_many(false);
+}
+
+/* SigBlk of /proc/self/task/TID/status; 0: there is no such thread. */
+static uint64_t blocked_of(const char *name) {
+    char path[300], line[256];
+    uint64_t blocked = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", task->d_name);
+        FILE *file = fopen(path, "r");
+        bool is_it = false;
+        while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+            if (strncmp(line, "Name:\t", 6) == 0) is_it = strncmp(line + 6, name, strlen(name)) == 0;
+            if (is_it && strncmp(line, "SigBlk:\t", 8) == 0) blocked = strtoull(line + 8, NULL, 16);
+        }
+        if (file != NULL) fclose(file);
+    }
+    closedir(tasks);
+    return blocked;
+}
+
+static void signals_are_for_others(void **state) {
+    (void)state;
+    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD};
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    sigset_t mine;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    weir_emit_request(weir_emit_operation(emit, "GET /"));
+    assert_true(weir_emit_flush(emit, 5000)); /* it runs, and has its name */
+    uint64_t blocked = blocked_of("weir_emit");
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        assert_true(blocked >> (signals[i] - 1) & 1);
+    pthread_sigmask(SIG_BLOCK, NULL, &mine);
+    assert_int_equal(sigismember(&mine, SIGTERM), 0);
+    weir_emit_close(emit);
+    assert_int_equal(blocked_of("weir_emit"), 0);
+    peer_close(&peer);
+}
+
+static void by_ipv6(void **state) {
+    (void)state;
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t size = sizeof in6;
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&in6, size) != 0) skip(); /* a machine without */
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in6, &size), 0);
+    char to[32];
+    uint8_t bytes[2048];
+    struct weir_emit_options options = peer_options();
+    snprintf(to, sizeof to, "[::1]:%u", ntohs(in6.sin6_port));
+    options.to = to;
+    options.service = "cart";
+    struct weir_emit *emit = weir_emit_open(&options, NULL, 0);
+    assert_non_null(emit);
+    weir_emit_request(weir_emit_operation(emit, "GET /"));
+    weir_emit_close(emit); /* sends what is left */
+    assert_true(recv(fd, bytes, sizeof bytes, 0) > 0);
+    close(fd);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_segments),
+        cmocka_unit_test(one_by_one),
+        cmocka_unit_test(signals_are_for_others),
+        cmocka_unit_test(by_ipv6),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
