@@ -77,10 +77,23 @@ deps_demo() {
     PATH=$VENV/bin:$PATH tests/peers/install.sh envoy
 }
 
+# deps_java: what runs Zipkin and Kafka.
+deps_java() { command -v java >/dev/null || apt_have default-jre-headless; }
+
+# deps_full: what ./dev demo --full needs beyond ./dev demo.
+deps_full() {
+    apt_have prometheus prometheus-alertmanager
+    deps_java
+    if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -d "$WEIR_PEERS/kafka/lib" ]; then
+        command -v mvn >/dev/null || apt_have maven
+    fi
+    tests/peers/install.sh zipkin kafka
+}
+
 deps_test() {
     # shellcheck disable=SC2086
     apt_have $APT_TEST
-    command -v java >/dev/null || apt_have default-jre-headless
+    deps_java
     if [ ! -s "$WEIR_PEERS/zipkin/zipkin-server-3.6.1-exec.jar" ] || [ ! -s "$WEIR_PEERS/otlp-java/otlp-java-1.jar" ] || [ ! -d "$WEIR_PEERS/kafka/lib" ] ||
         [ ! -s "$WEIR_PEERS/finagle/classes/Main.class" ] || [ ! -s "$WEIR_PEERS/jaeger-java/jaeger-java-1.jar" ]; then
         command -v mvn >/dev/null || apt_have maven

@@ -7,39 +7,23 @@ every span is accounted for.
 import argparse
 import contextlib
 import math
-import os
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+from full import full
 from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths, wait_stats_flushed
-from harness.net import free_port, is_free, wait_until
+from harness.net import wait_until
 from harness.process import ROOT, settled
 from harness.series import Page
 from harness.weir import Weir
+from screen import done, heading, milliseconds, paint, prefer, row
 
 FOLDER = ROOT / "build" / "demo"
 REQUESTS, LATER_REQUESTS = 400, 1600
 LABEL, NAME, BAR = 23, 24, 16  # columns of the drawn trace
-COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-
-
-def paint(text: str, code: str) -> str:
-    return f"\033[{code}m{text}\033[0m" if COLOUR else text
-
-
-def heading(text: str, note: str = ""):
-    print("\n" + paint(text, "1") + (paint(f"  {note}", "2") if note else ""))
-
-
-def row(*cells: str):
-    print("  " + "".join(cells).rstrip())
-
-
-def done(text: str):
-    print("  " + paint("✓", "32") + " " + text, flush=True)
 
 
 def quantile(page: Page, q: float, **labels) -> float:
@@ -54,10 +38,6 @@ def quantile(page: Page, q: float, **labels) -> float:
             return below if edge == float("inf") else below + (edge - below) * (rank - under) / max(count - under, 1)
         below, under = edge, count
     return below
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def show_series(page: Page, weir: Weir):
@@ -213,10 +193,6 @@ def show_files(weir: Weir):
     row(f"{'*.log':18}what Weir and the Envoys said")
 
 
-def prefer(port: int) -> int:
-    return port if is_free(port) else free_port()
-
-
 def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
     shutil.rmtree(FOLDER, ignore_errors=True)
     heading("Weir demo", "a weir regulates a river and measures it")
@@ -265,12 +241,13 @@ def demo(stack: contextlib.ExitStack, stay: bool) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the whole stack: Kafka, Zipkin, Prometheus and Alertmanager too")
     parser.add_argument("--stay", action="store_true", help="keep it all running until Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.ExitStack() as stack:
         try:
-            return 0 if demo(stack, options.stay) else 1
+            return 0 if (full if options.full else demo)(stack, options.stay) else 1
         except KeyboardInterrupt:
             return 130
         except AssertionError as error:

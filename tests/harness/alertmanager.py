@@ -7,8 +7,10 @@ import pathlib
 import threading
 import time
 
+import yaml
+
 from harness.net import answers, free_port, get_json
-from harness.process import Process
+from harness.process import ROOT, Process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +59,14 @@ class Webhook:
 
         return Handler
 
-    def find(self, status: str, name: str, **labels) -> Note | None:
-        """The first such."""
+    def find(self, status: str, name: str, *, since: float = 0, **labels) -> Note | None:
+        """The first such, of those that came since then."""
         return next(
-            (n for n in self.notes if (n.status, n.name) == (status, name) and labels.items() <= n.labels.items()),
+            (
+                n
+                for n in self.notes
+                if (n.status, n.name) == (status, name) and n.at >= since and labels.items() <= n.labels.items()
+            ),
             None,
         )
 
@@ -70,7 +76,8 @@ class Webhook:
 
 
 class Alertmanager:
-    """Tells the webhook at once of each alert, and of its end; an alert is a group of its own."""
+    """Tells the webhook at once of each alert, and of its end; an alert is a group of its own. Which ones keep others from being
+    told is as in dashboards/alertmanager.yml."""
 
     def __init__(self, folder: pathlib.Path, webhook: str, port: int | None = None):
         self.folder, self.webhook, self.port = folder, webhook, port or free_port()
@@ -82,7 +89,9 @@ class Alertmanager:
     def start(self) -> "Alertmanager":
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "alertmanager.yml"
+        shipped = yaml.safe_load((ROOT / "dashboards" / "alertmanager.yml").read_text())
         config.write_text(
+            f"inhibit_rules: {json.dumps(shipped['inhibit_rules'])}\n"
             "route: { receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }\n"
             f"receivers: [{{ name: webhook, webhook_configs: [{{ url: '{self.webhook}', send_resolved: true }}] }}]\n"
         )

@@ -18,6 +18,14 @@ class Zipkin:
         return f"http://127.0.0.1:{self.port}/api/v2/spans"
 
     def start(self) -> "Zipkin":
+        self.launch()
+        self.process.wait_ready(self.answers, timeout=120)
+        return self
+
+    def answers(self) -> bool:
+        return answers(f"http://127.0.0.1:{self.port}/health")
+
+    def launch(self):
         jars = sorted((PEERS / "zipkin").glob("zipkin-server-*-exec.jar"))
         assert jars, f"no Zipkin in {PEERS}: ./dev deps"
         # Armeria listens on the wildcard unless its port is spelled out with an address.
@@ -43,8 +51,6 @@ class Zipkin:
                 **self.env,
             },
         )
-        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/health"), timeout=120)
-        return self
 
     def traces(self, service: str, limit: int = 10000) -> list[list[dict]]:
         return get_json(f"http://127.0.0.1:{self.port}/api/v2/traces", serviceName=service, limit=limit, lookback=24 * 3600 * 1000)
