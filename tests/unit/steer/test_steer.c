@@ -3,6 +3,8 @@
 #include "collector/steer/steer.h"
 #include "tests/unit/aggregate/house.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -239,12 +241,76 @@ static void what_is_told_outlives_a_process_that_is_killed(void **state) {
     rig_close(&rig);
 }
 
+/* Of a series on the page; below 0: it is not there. */
+static double value_of(struct rig *rig, const char *series) {
+    struct weir_buffer page = {0};
+    char wanted[160];
+    snprintf(wanted, sizeof wanted, "\n%s ", series);
+    weir_steer_expose(rig->steer, &page);
+    weir_buffer_byte(&page, 0);
+    const char *at = strstr((const char *)page.bytes, wanted);
+    double value = at == NULL ? -1 : strtod(at + strlen(wanted), NULL);
+    weir_buffer_free(&page);
+    return value;
+}
+
+static void what_it_costs_is_a_series(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig,
+              "proxies: { default: { rate: 0.5, min_traces_per_second: 0.25 }, cost_per_span: 10us,"
+              " services: { pay: { rate: 0.25, min_traces_per_second: 2,"
+              " budget: { spans_per_second: 90, bytes_per_second: 1MiB, proxy_cpu: 2% } } },"
+              " budget: { spans_per_second: 5000, bytes_per_second: 2MiB, proxy_cpu: 50% } }",
+              NULL, 0);
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "envoy", house_name(rig.house, "pay")};
+    weir_steering_has(rig.board, &envoy, 0.1, 1);
+    assert_true(value_of(&rig, "weir_policy_budget_spans_per_second{service=\"\",side=\"policy\"}") == 5000);
+    assert_true(value_of(&rig, "weir_policy_budget_spans_per_second{service=\"pay\",side=\"policy\"}") == 90);
+    assert_true(value_of(&rig, "weir_policy_budget_bytes_per_second{service=\"\",side=\"policy\"}") == 2 << 20);
+    assert_true(value_of(&rig, "weir_policy_budget_bytes_per_second{service=\"pay\",side=\"policy\"}") == 1 << 20);
+    assert_true(value_of(&rig, "weir_policy_budget_proxy_cpu_ratio{service=\"\",side=\"policy\"}") == 0.5);
+    assert_true(value_of(&rig, "weir_policy_budget_proxy_cpu_ratio{service=\"pay\",side=\"policy\"}") == 0.02);
+    assert_true(value_of(&rig, "weir_policy_floor_traces_per_second{service=\"\",side=\"policy\"}") == 0.25);
+    assert_true(value_of(&rig, "weir_policy_floor_traces_per_second{service=\"pay\",side=\"policy\"}") == 2);
+    assert_true(value_of(&rig, "weir_policy_senders{service=\"pay\",side=\"policy\"}") == 1);
+    assert_true(value_of(&rig, "weir_policy_incident{service=\"pay\",side=\"policy\"}") == 0);
+    assert_true(value_of(&rig, "weir_policy_rows_unshown") == 0);
+    assert_true(page_has(&rig, "weir_policy_version_info{side=\"policy\",version=\""));
+    double now = (double)weir_unix_ns(&weir_clock_system) / 1e9;
+    double since = value_of(&rig, "weir_policy_rate_since_timestamp_seconds{service=\"pay\",side=\"policy\"}");
+    assert_true(since > now - 3600 && since <= now);
+    double changes = value_of(&rig, "weir_policy_changes_total"), traces = 0;
+    for (int i = 0; i < 600 && !(traces > 0); i++) {
+        offer(&rig, "pay", 10);
+        for (int m = 0; m < 2; m++)
+            weir_meter_tick(rig.meters[m], weir_mono_ns(&weir_clock_system));
+        nap();
+        traces = value_of(&rig, "weir_policy_offered_traces_per_second{service=\"pay\",side=\"policy\"}");
+    }
+    weir_steer_stop(rig.steer); /* so that numbers stand */
+    assert_true(traces > 0);
+    assert_true(value_of(&rig, "weir_policy_arriving_spans_per_second") > 0);
+    assert_true(value_of(&rig, "weir_policy_changes_total") >= changes);
+#define OF_PAY(name, stage) value_of(&rig, "weir_policy_" name "{service=\"pay\",side=\"policy\"" stage "}")
+    traces = OF_PAY("offered_traces_per_second", "");
+    double offered = OF_PAY("spans_per_second", ",stage=\"offered\""),
+           told = OF_PAY("spans_per_second", ",stage=\"told\"");
+    assert_true(fabs(offered - (4 * traces)) <= offered / 1e6); /* spans of each, and bytes of each span */
+    assert_true(fabs(OF_PAY("bytes_per_second", ",stage=\"offered\"") - (500 * offered)) <= offered / 1e3);
+    assert_true(told > 0 && told < offered);
+    assert_true(fabs(OF_PAY("bytes_per_second", ",stage=\"told\"") - (500 * told)) <= told / 1e3);
+    assert_true(fabs(OF_PAY("proxy_cpu_ratio", "") - (told * 10e-6)) <= 1e-9); /* of one proxy */
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reload_is_told_when_it_returns),
         cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
         cmocka_unit_test(a_canary_begins_at_what_is_told),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
+        cmocka_unit_test(what_it_costs_is_a_series),
         cmocka_unit_test(what_is_told_outlives_a_process_that_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
