@@ -88,7 +88,7 @@ static void unlink_age(struct weir_followers *followers, struct weir_followed *f
     *(followed->newer != NULL ? &followed->newer->older : &followers->newest) = followed->older;
 }
 
-static void forget(struct weir_followers *followers, struct weir_followed *followed) {
+void weir_followers_forget(struct weir_followers *followers, struct weir_followed *followed) {
     *followed->id_slot = followed->next_of_id;
     if (followed->next_of_id != NULL) followed->next_of_id->id_slot = followed->id_slot;
     leave_service(followed);
@@ -107,7 +107,7 @@ static void make_room(struct weir_followers *followers) {
     struct weir_followed *victim = followers->oldest;
     while (victim != NULL && victim->connected)
         victim = victim->newer;
-    forget(followers, victim != NULL ? victim : followers->oldest);
+    weir_followers_forget(followers, victim != NULL ? victim : followers->oldest);
     followers->forgotten++;
 }
 
@@ -152,7 +152,7 @@ struct weir_followed *weir_followers_heard(struct weir_followers *followers, con
 
 void weir_followers_close(struct weir_followers *followers) {
     while (followers->oldest != NULL)
-        forget(followers, followers->oldest);
+        weir_followers_forget(followers, followers->oldest);
     free((void *)followers->ids);
     free((void *)followers->services);
     *followers = (struct weir_followers){0};

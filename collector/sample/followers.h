@@ -52,6 +52,7 @@ struct weir_followed *weir_followers_heard(struct weir_followers *followers, con
 /* The first of a service; the others by weir_followers_next(). */
 struct weir_followed *weir_followers_first(const struct weir_followers *followers, uint32_t service);
 struct weir_followed *weir_followers_next(const struct weir_followed *followed);
+void weir_followers_forget(struct weir_followers *followers, struct weir_followed *followed);
 
 /* From `since` on it has this; nothing new where that is what it had. */
 void weir_followed_take(struct weir_followers *followers, struct weir_followed *followed,

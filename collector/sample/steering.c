@@ -57,6 +57,7 @@ void weir_steering_free(struct weir_steering *steering) {
 enum {
     POLLS_MISSED = 3, /* a client that did not ask for so many intervals is gone */
     DATAGRAM_SILENCE_S = 60,
+    GONE_S = 3600,       /* who is gone for so long is forgotten */
     POLLERS_ASKED = 256, /* of one service, for one answer */
     YOUNG_S = 30,        /* the longest that an Envoy waits until it connects again */
 };
@@ -370,6 +371,7 @@ void weir_steering_gone(struct weir_steering *steering, const struct weir_follow
         weir_followers_find(&steering->followers, follower->way, follower->service, follower->id, strlen(follower->id));
     if (followed != NULL && followed->connections > 0) followed->connections--;
     if (followed != NULL && followed->connections == 0) {
+        followed->heard_unix_ns = weir_unix_ns(steering->clock);
         followed->gone = true;
         followed->connected = false;
         weir_followed_tell(followed, NULL);
@@ -393,6 +395,18 @@ bool weir_steering_is_gone(const struct weir_steering *steering, const struct we
     if (followed->way == WEIR_FOLLOW_POLL) return followed->heard_unix_ns + POLLS_MISSED * steering->poll_ns < unix_ns;
     if (followed->way == WEIR_FOLLOW_DATAGRAM) return followed->heard_unix_ns + DATAGRAM_SILENCE_S * WEIR_S < unix_ns;
     return false;
+}
+
+void weir_steering_tidy(struct weir_steering *steering) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    for (struct weir_followed *followed = steering->followers.oldest, *newer; followed != NULL; followed = newer) {
+        newer = followed->newer;
+        if (followed->heard_unix_ns + GONE_S * WEIR_S < now && weir_steering_is_gone(steering, followed, now))
+            weir_followers_forget(&steering->followers, followed);
+    }
+    say_whether_followed(steering);
+    pthread_rwlock_unlock(&steering->lock);
 }
 
 /* A span does not say which of the clients began its trace. Those that offer alike let through traces as their rates

@@ -167,6 +167,7 @@ static void turn(struct weir_steer *steer) {
     reckon_arriving(steer, seconds);
     weir_estimates_look(steer->estimates, steer->env.aggregate, steer->env.names);
     settle(steer, now_ns);
+    weir_steering_tidy(steer->env.steering);
     step(steer, seconds);
 }
 

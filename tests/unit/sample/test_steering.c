@@ -565,8 +565,56 @@ static void any_thread_may_ask(void **state) {
     tear_down(&board);
 }
 
+static bool says(struct board *board, const char *text) {
+    struct weir_buffer page = {0};
+    weir_steering_write(board->steering, &page);
+    weir_buffer_byte(&page, 0);
+    bool found = strstr((const char *)page.bytes, text) != NULL;
+    weir_buffer_free(&page);
+    return found;
+}
+
+static uint32_t refs_of(struct weir_plan *plan) {
+    return atomic_load(&plan->refs);
+}
+
+/* Addresses come and go for days: neither they nor the plans of their time stay. */
+static void who_is_gone_for_an_hour_is_forgotten(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower poller = {WEIR_FOLLOW_POLL, "10.0.0.1", board.edge};
+    struct weir_follower file = {WEIR_FOLLOW_FILE, "/etc/rates", board.edge};
+    struct weir_follower envoy = {WEIR_FOLLOW_RTDS, "stays", board.edge}, left = {WEIR_FOLLOW_RTDS, "left", board.edge};
+    struct weir_plan *plan = plan_at(&board, 0.25, -1);
+    weir_steering_came(board.steering, &envoy);
+    weir_steering_has(board.steering, &envoy, 0.5, 1);
+    weir_steering_came(board.steering, &left);
+    weir_steering_has(board.steering, &left, 0.5, 1);
+    weir_steering_told(board.steering, &poller, plan);
+    weir_steering_told(board.steering, &file, plan);
+    assert_int_equal(refs_of(plan), 3);
+    board.now_ns += 3500 * WEIR_S;
+    weir_steering_gone(board.steering, &left);
+    weir_steering_tidy(board.steering);
+    assert_int_equal(refs_of(plan), 3);
+    board.now_ns += 200 * WEIR_S;
+    weir_steering_tidy(board.steering);
+    assert_int_equal(refs_of(plan), 2); /* the poller's is gone, the file's not */
+    assert_true(says(&board, "\"id\":\"left\"") && says(&board, "\"id\":\"stays\""));
+    assert_false(says(&board, "10.0.0.1"));
+    board.now_ns += 3600 * WEIR_S;
+    weir_steering_tidy(board.steering);
+    assert_false(says(&board, "\"id\":\"left\""));
+    assert_true(says(&board, "\"id\":\"stays\"") && says(&board, "/etc/rates"));
+    assert_true(weir_steering_followed(board.steering));
+    weir_plan_unref(plan);
+    tear_down(&board);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_gone_for_an_hour_is_forgotten),
         cmocka_unit_test(a_rate_counts_from_its_confirmation_on),
         cmocka_unit_test(a_young_process_expects_proxies_to_come_again),
         cmocka_unit_test(what_was_refused_is_not_in_force),
