@@ -418,7 +418,7 @@ static void it_is_never_longer_than_what_asked(void **state) {
     (void)state;
     const char *operations[MANY];
     for (uint32_t i = 0; i < MANY; i++)
-        operations[i] = i % 3 == 0 ? "" : "GET /items";
+        operations[i] = i % 8 == 0 ? "GET /items" : ""; /* a name may be shorter than its threshold */
     static const size_t sizes[] = {1200, 1201, 1207, 1208, 1400, 2000, 40000};
     for (int is_signed = 0; is_signed < 2; is_signed++) {
         open_receiver("127.0.0.1", is_signed == 1);
