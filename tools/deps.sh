@@ -110,7 +110,7 @@ deps_test() {
 
 deps_peers() {
     venv_have
-    PATH=$VENV/bin:$PATH tests/peers/install.sh statsd_exporter
+    PATH=$VENV/bin:$PATH tests/peers/install.sh statsd_exporter go_proxy
 }
 
 cmd_deps() {

@@ -30,13 +30,13 @@ static void put_headers(struct buffer *out, const struct http1_head *head) {
 
 void write_request_head(struct exchange *x, const struct http1_head *head) {
     struct buffer *out = &x->request.out;
-    char tracing[TELEMETRY_HEADER_BYTES_MAX];
     put(out, head->method.at, head->method.size);
     put(out, " ", 1);
     put(out, head->target.at, head->target.size);
     put_text(out, x->old ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
     put_headers(out, head);
-    put(out, tracing, telemetry_headers(x->server->telemetry, &x->measured, tracing));
+    assert(BUFFER_BYTES - out->end >= TELEMETRY_HEADER_BYTES_MAX);
+    out->end += telemetry_headers(x->server->telemetry, &x->measured, out->bytes + out->end);
     put_text(out, "X-Forwarded-For: ");
     put_text(out, x->address);
     put_text(out, x->old ? "\r\nVia: 1.0 weir_proxy\r\n\r\n" : "\r\nVia: 1.1 weir_proxy\r\n\r\n");

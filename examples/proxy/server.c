@@ -181,6 +181,7 @@ void server_run(struct server *server, const atomic_bool *stop) {
     while (server->now_ms < end_ms && (end_ms == INT64_MAX || server->exchanges != NULL)) {
         int count = epoll_wait(server->epoll, events, EVENTS, TICK_MS);
         server->now_ms = clock_ms();
+        server->now_ns = weir_emit_now();
         for (int i = 0; i < count; i++)
             handle(server, events[i].data.ptr, events[i].events);
         bury(server);

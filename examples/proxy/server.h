@@ -78,7 +78,8 @@ struct server {
     uint32_t exchange_count, idle_count;
     struct peer *idle, *dead; /* dead: events of this round may still name them */
     struct exchange *closed;
-    int64_t now_ms;
+    int64_t now_ms;         /* for deadlines, and */
+    uint64_t now_ns;        /* Unix time: when the events of this round were taken */
     struct http1_head head; /* of who is looked at now */
 };
 

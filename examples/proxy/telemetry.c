@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
+static const struct http1_text methods[] = {{"GET", 3},    {"HEAD", 4},  {"POST", 4},   {"PUT", 3},
+                                            {"DELETE", 6}, {"PATCH", 5}, {"OPTIONS", 7}};
 static const char *const failures[FAILURES] = {"",         "connect_failed", "timeout",
                                                "upstream", "bad_request",    "client_gone"};
 enum { METHODS = sizeof methods / sizeof *methods, CLASSES = 6 };
@@ -28,7 +29,7 @@ struct telemetry {
 static void name_operations(struct telemetry *t) {
     char name[256];
     for (size_t method = 0; method <= METHODS; method++) {
-        const char *text = method < METHODS ? methods[method] : "other";
+        const char *text = method < METHODS ? methods[method].at : "other";
         t->operations[method] = weir_emit_operation(t->emit, text);
         for (size_t route = 0; route < t->options.route_count; route++) {
             snprintf(name, sizeof name, "%s %s", text, t->options.routes[route]);
@@ -136,7 +137,7 @@ void telemetry_turn(struct telemetry *t) {
 
 static size_t method_of(struct http1_text text) {
     size_t i = 0;
-    while (i < METHODS && (strlen(methods[i]) != text.size || memcmp(methods[i], text.at, text.size) != 0))
+    while (i < METHODS && (methods[i].size != text.size || memcmp(methods[i].at, text.at, text.size) != 0))
         i++;
     return i;
 }
@@ -183,12 +184,12 @@ static size_t keep(char *out, size_t room, struct http1_text text) {
     return size;
 }
 
-void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head *head) {
+void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head *head, uint64_t now_ns) {
     m->sampled = m->b3 = m->b3_multi = false;
     m->answered_ns = m->sent_ns = 0;
     m->told = (t->emit != NULL || t->statsd >= 0) && !atomic_load_explicit(&t->off, memory_order_relaxed);
     if (!m->told) return;
-    m->start_ns = weir_emit_now();
+    m->start_ns = now_ns;
     if (t->emit == NULL) return;
     m->operation = operation_of(t, head);
     weir_emit_context_clear(&m->server);
@@ -235,8 +236,9 @@ size_t telemetry_headers(struct telemetry *t, struct measured *m, char out[TELEM
         m->sent_ns = weir_emit_now();
     }
     char *at = put_text(out, "traceparent: ");
-    at += weir_emit_write_traceparent(context, at);
-    at = put_text(at, "\r\n");
+    size_t size = weir_emit_write_traceparent(context, at);
+    if (size == 0) return 0; /* more threads than the library was opened for: there are no ids */
+    at = put_text(at + size, "\r\n");
     char state[WEIR_EMIT_TRACESTATE_BYTES];
     size_t state_size = weir_emit_write_tracestate(context, state);
     if (state_size > 0) at = put_text(put(put_text(at, "tracestate: "), state, state_size), "\r\n");
@@ -311,9 +313,9 @@ static void send_statsd(const struct telemetry *t, const struct measured *m, con
     (void)sent; /* nobody there: nobody counts */
 }
 
-void telemetry_end(struct telemetry *t, const struct measured *m, const struct outcome *outcome) {
+void telemetry_end(struct telemetry *t, const struct measured *m, const struct outcome *outcome, uint64_t now_ns) {
     if (!m->told) return;
-    uint64_t end_ns = weir_emit_now();
+    uint64_t end_ns = m->sampled ? weir_emit_now() : now_ns;
     if (end_ns < m->start_ns) end_ns = m->start_ns; /* the clock was set back meanwhile */
     if (t->statsd >= 0) send_statsd(t, m, outcome, end_ns);
     if (t->emit == NULL) return;

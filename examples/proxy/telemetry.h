@@ -60,12 +60,14 @@ struct outcome {
 };
 
 /* A request's head has been read: counts it, goes on with its trace or begins one. Headers of tracing are marked
- * `drop`. */
-void telemetry_begin(struct telemetry *telemetry, struct measured *measured, struct http1_head *head);
+ * `drop`. now_ns  when the events were taken that it came with: a clock that is read once for all of them */
+void telemetry_begin(struct telemetry *telemetry, struct measured *measured, struct http1_head *head, uint64_t now_ns);
 /* What goes upstream instead; the bytes written. */
 size_t telemetry_headers(struct telemetry *telemetry, struct measured *measured, char out[TELEMETRY_HEADER_BYTES_MAX]);
 void telemetry_answered(struct measured *measured); /* all of the answer has come from upstream */
-void telemetry_end(struct telemetry *telemetry, const struct measured *measured, const struct outcome *outcome);
+/* now_ns as above; a sampled request reads the clock. */
+void telemetry_end(struct telemetry *telemetry, const struct measured *measured, const struct outcome *outcome,
+                   uint64_t now_ns);
 /* What came was no request; it was answered so. */
 void telemetry_refused(struct telemetry *telemetry, unsigned status);
 #endif

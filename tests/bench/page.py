@@ -5,6 +5,7 @@ import platform
 import statistics
 from pathlib import Path
 
+import emit_rows
 import policy_rows
 import rows
 from harness.process import ROOT, run
@@ -57,6 +58,18 @@ of the whole. *Ends in nginx*: another program answers, which is not measured.
 
 What remains at rate 0 is Envoy's own: with a tracer configured it makes the objects of both spans, their ids and the `traceparent` of each
 request, kept or not. No runtime key changes that; `spawn_upstream_span: false` saves one of the two.
+"""
+
+EMIT_NOTE = """
+Nanoseconds of CPU of the calling thread, by `emit_bench`: medians of 31 stretches over all threads. The loop around them, 0.4 ns, is
+in them; the clock that a span's times are read by is a row of its own.
+"""
+
+EMIT_PROXY_NOTE = """
+CPU that a request costs a proxy, all threads of it: {load}. The proxy has a processor for itself; load,
+nginx and Weir share the other. Traced and not traced are by turns in one process, and what was to be sent is sent within the turn.
+*Added* is the mean of the blocks' differences, 95 % its confidence interval by how far the blocks differ. Each proxy is held against
+itself: what the plain request costs is the program's, and no matter of tracing.
 """
 
 BUSY_LOAD = 2.0
@@ -158,6 +171,13 @@ def write(results: dict) -> str:
         values = known["envoy"]["values"]
         note = ENVOY_NOTE.format(load=policy_rows.LOAD, parts=policy_rows.parts(values))
         text += "\n## What tracing costs an Envoy\n\n" + policy_rows.table(values) + "\n" + note
+    emitted = {key: values for name in emit_rows.ROWS if name in known for key, values in known[name]["values"].items()}
+    if emitted:
+        text += "\n## What libweir_emit costs\n"
+    if "emit-calls" in known:
+        text += "\n" + emit_rows.calls_table(emitted) + "\n" + EMIT_NOTE
+    if emit_rows.measured(emitted):
+        text += "\n" + emit_rows.proxy_table(emitted) + "\n" + EMIT_PROXY_NOTE.format(load=emit_rows.LOAD)
     text += "\n## Idle\n\n" + table("idle", known, [("rss_mib", "RSS MiB", ".1f"), ("cpu_percent", "CPU %", ".2f")]) + "\n"
     busy = [load for result in known.values() if (load := result.get("load", 0)) > BUSY_LOAD]
     return text + (BUSY_NOTE.format(low=min(busy), high=max(busy)) if busy else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import emit_rows
 import load
 import peers
 import policy_rows
@@ -22,7 +23,7 @@ MILLION = 1_000_000
 class Row:
     name: str
     title: str
-    group: str  # spans, ways, tail, spool, statsd, envoy, idle
+    group: str  # spans, ways, tail, spool, statsd, envoy, emit, idle
     run: Callable[[Path, float], dict]
     load: str = ""  # for people
     lanes: int | None = None
@@ -411,5 +412,16 @@ ROWS = [
     statsd_exporter_row("statsd_exporter-1-small", lines=1, buffer=0),
     statsd_exporter_row("statsd_exporter-10", lines=10, rate=25_000, buffer=4 << 20),
     Row("envoy", "what tracing costs an Envoy, by Weir's policy", "envoy", policy_rows.run, policy_rows.LOAD, lanes=1),
+    Row("emit-calls", "calls of libweir_emit", "emit", emit_rows.run_calls, ""),
+    Row("emit-proxy", "what libweir_emit costs a proxy", "emit", emit_rows.run_proxy, emit_rows.LOAD, lanes=1),
+    Row(
+        "emit-proxy-go",
+        "what the OpenTelemetry SDK costs a proxy",
+        "emit",
+        partial(emit_rows.run_proxy, cases=("go",)),
+        emit_rows.LOAD,
+        lanes=1,
+        peer=True,
+    ),
     Row("idle", "no load, file exporter", "idle", run_idle, lanes=2, goals={"rss_mib": 30}),
 ]

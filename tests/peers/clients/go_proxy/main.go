@@ -1,6 +1,6 @@
-// go-proxy LISTEN TO [COLLECTOR]: a reverse proxy of Go's standard library on one processor. With a collector's address the
-// OpenTelemetry SDK traces each request, a server and a client span with the attributes of examples/proxy, and its batch
-// processor exports them over OTLP/gRPC; without one there is no SDK in the request's way. It is what tracing costs today.
+// go-proxy TRACED PLAIN TO COLLECTOR: a reverse proxy of Go's standard library on one processor, with two addresses. What comes to
+// TRACED has a server and a client span of the OpenTelemetry SDK, with the attributes of examples/proxy, which its batch processor
+// exports over OTLP/gRPC; what comes to PLAIN meets no SDK. Both in one process, to be measured against each other.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -87,22 +88,18 @@ func main() {
 	ctx := context.Background()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy, transport.MaxIdleConnsPerHost, transport.DisableCompression = nil, 128, true
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: os.Args[2]})
-	proxy.Transport = transport
-	var handler http.Handler = proxy
-	if len(os.Args) > 3 {
-		exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(os.Args[3]), otlptracegrpc.WithInsecure())
-		check(err)
-		provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter, sdk.WithMaxQueueSize(100_000)),
-			sdk.WithResource(resource.NewSchemaless(attribute.String("service.name", "go-proxy"))))
-		defer func() { check(provider.Shutdown(ctx)) }()
-		tracer := provider.Tracer("weir")
-		proxy.Transport = &client{tracer, transport}
-		handler = traced(tracer, proxy)
-	}
-	server := &http.Server{Addr: os.Args[1], Handler: handler}
+	to := &url.URL{Scheme: "http", Host: os.Args[3]}
+	plain, proxy := httputil.NewSingleHostReverseProxy(to), httputil.NewSingleHostReverseProxy(to)
+	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(os.Args[4]), otlptracegrpc.WithInsecure())
+	check(err)
+	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter, sdk.WithMaxQueueSize(100_000), sdk.WithBatchTimeout(100*time.Millisecond)),
+		sdk.WithResource(resource.NewSchemaless(attribute.String("service.name", "go-proxy"))))
+	tracer := provider.Tracer("weir")
+	plain.Transport, proxy.Transport = transport, &client{tracer, transport}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	go func() { check(server.ListenAndServe()) }()
+	go func() { check(http.ListenAndServe(os.Args[1], traced(tracer, proxy))) }()
+	go func() { check(http.ListenAndServe(os.Args[2], plain)) }()
 	<-stop
+	check(provider.Shutdown(ctx))
 }

@@ -1,0 +1,213 @@
+"""The rows of libweir_emit: what its calls cost a thread, and what it costs a proxy for each request, all threads of it.
+
+The proxy is examples/proxy, on a processor of its own. It is traced and not traced by turns, as ABBA, in one process: so whatever
+else differs between two runs of a program differs for neither side. A turn ends when all that was to be sent has been sent. Beside it
+the same proxy with a plain StatsD client, and a reverse proxy of Go's library with the OpenTelemetry SDK.
+"""
+
+import json
+import math
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import load
+from harness.net import answers, free_port
+from harness.process import PEERS, Process, run
+from harness.proxy import Proxy
+from harness.sink import Sink
+from harness.weir import Weir, binary
+from policy_rows import kept_off
+
+BLOCKS, REQUESTS, WARM, REST_S = 6, 4_000, 2_000, 0.15
+PATH = "/orders/v1/17"
+LOAD = f"{BLOCKS} blocks ABBA a run and case, turns of {REQUESTS // 1000}K requests, 16 connections"
+
+
+@dataclass(frozen=True)
+class Call:
+    title: str
+    goal_ns: float = 0
+
+
+CALLS = {  # as emit_bench calls them
+    "decide_unsampled_and_count": Call("a decision that says no, and the count of the request", 10),
+    "count": Call("a counter"),
+    "observe": Call("an observation, in a histogram of 12 bounds"),
+    "span_six_attributes": Call("a span of six attributes, with the caller's times", 150),
+    "begin_unsampled": Call("a request begins: both ids are drawn, decided, counted"),
+    "headers_in_and_out": Call("the same with `traceparent` read and written"),
+    "clock": Call("its clock, for who has none"),
+}
+THREADS = (1, 4)
+
+
+@dataclass(frozen=True)
+class Case:
+    title: str
+    tells: str
+    goal_us: float = 0
+
+
+CASES = {
+    "one": Case("`weir_proxy`, libweir_emit, 1 %", "all requests counted and timed, 1 % are two spans", 0.05),
+    "all": Case("`weir_proxy`, libweir_emit, 100 %", "all requests counted and timed, each is two spans", 0.7),
+    "statsd": Case("`weir_proxy`, StatsD", "three metrics a request, one `send` each"),
+    "go": Case("Go's `httputil`, OpenTelemetry SDK, OTLP/gRPC, 100 %", "each is two spans, in batches of 512"),
+}
+
+
+ROWS = ("emit-calls", "emit-proxy", "emit-proxy-go")
+
+# ---- calls ----
+
+
+def run_calls(folder: Path, share: float) -> dict:
+    """{"CALL THREADS": nanoseconds}"""
+    seen = {}
+    for threads in THREADS:
+        done = run([binary().parent / "emit_bench", threads], 120)
+        assert done.returncode == 0, done.stderr
+        for line in done.stdout.splitlines():
+            row = json.loads(line)
+            if row.get("call") in CALLS:
+                seen[f"{row['call']} {threads}"] = row["median_ns"]
+    return seen
+
+
+# ---- a proxy ----
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A proxy that is measured: its process, its port by whether it is traced, and the spans that so many requests have told."""
+
+    process: Process
+    port: Callable[[bool], int]
+    told: Callable[[], float]
+    each: float  # of what told() counts, for a request
+
+
+class Bench:
+    def __init__(self, folder: Path, stack: ExitStack):
+        self.cpu = min(os.sched_getaffinity(0))
+        self.folder, self.stack = folder, stack
+        stack.enter_context(kept_off(self.cpu))
+        self.weir = Weir(folder / "weir", exporters="{}", lanes=1, receivers={"datagram": ""})
+        self.nginx = Sink(folder / "nginx", log=False)
+        for thing in (self.weir, self.nginx):
+            stack.callback(thing.start().stop)
+
+    def start(self, case: str) -> Subject:
+        return self._go() if case == "go" else self._proxy(case)
+
+    def _proxy(self, case: str) -> Subject:
+        rate = {"one": 0.01, "all": 1, "statsd": 0}[case]
+        options = ["--poll", 0, "--rate", rate, "--route", "/orders/*"]
+        if case == "statsd":
+            options += ["--statsd", f"127.0.0.1:{self.weir.statsd_port}"]
+        to = None if case == "statsd" else self.weir.ports["datagram"]
+        proxy = Proxy(self.folder, case, to=self.nginx.port, weir=to, options=options, prefix=("taskset", "-c", self.cpu))
+        self.stack.callback(proxy.start().stop)
+        traced = True
+
+        def port(want: bool) -> int:
+            nonlocal traced
+            if want != traced:
+                proxy.process.signal(signal.SIGUSR1)
+                time.sleep(0.02)
+            traced = want
+            return proxy.port
+
+        def told() -> float:
+            page = self.weir.page()
+            if case == "statsd":
+                return page.sum("weir_datagrams_received_total", receiver="statsd")
+            return page.sum("emitter_requests_total", service=case)
+
+        return Subject(proxy.process, port, told, 3 if case == "statsd" else 1)
+
+    def _go(self) -> Subject:
+        ports = {True: free_port(), False: free_port()}
+        argv = [PEERS / "bin" / "go-proxy", *(f"127.0.0.1:{ports[traced]}" for traced in (True, False))]
+        argv += [f"127.0.0.1:{self.nginx.port}", self.weir.endpoint]
+        process = Process("go-proxy", ["taskset", "-c", self.cpu, *argv], self.folder / "go-proxy.log")
+        self.stack.callback(process.stop)
+        process.wait_ready(lambda: answers(f"http://127.0.0.1:{ports[True]}/health"))
+        return Subject(process, ports.__getitem__, lambda: self.weir.received(), 2)
+
+
+def turn(subject: Subject, traced: bool, requests: int) -> float:
+    """CPU of the process for a request, in microseconds; what is to be sent is sent within the turn."""
+    port = subject.port(traced)
+    before = subject.process.cpu_ns()
+    load.get(port, PATH, requests)
+    time.sleep(REST_S)
+    return (subject.process.cpu_ns() - before) / requests / 1000
+
+
+def measure(subject: Subject, blocks: int) -> tuple[float, list[float]]:
+    """What a request costs that is not traced, and what tracing adds: one value of each block."""
+    for traced in (False, True):
+        turn(subject, traced, WARM)
+    told, plain, added = subject.told(), [], []
+    for _ in range(blocks):
+        off, on, on_again, off_again = (turn(subject, traced, REQUESTS) for traced in (False, True, True, False))
+        plain += [off, off_again]
+        added.append((on + on_again - off - off_again) / 2)
+    told = subject.told() - told
+    wanted = blocks * 2 * REQUESTS * subject.each
+    assert told >= 0.99 * wanted, f"{told:.0f} of {wanted:.0f} arrived: what is not sent costs less than it should"
+    return statistics.mean(plain), added
+
+
+def run_proxy(folder: Path, share: float, cases: tuple = ("one", "all", "statsd")) -> dict:
+    """{"CASE off": a request without, "CASE added": the mean of blocks, "CASE error": its standard error}, microseconds of CPU"""
+    seen = {}
+    blocks = max(round(BLOCKS * share), 2)
+    for case in cases:
+        with ExitStack() as stack:
+            off, added = measure(Bench(folder / case, stack).start(case), blocks)
+        seen[f"{case} off"], seen[f"{case} added"] = off, statistics.mean(added)
+        seen[f"{case} error"] = statistics.stdev(added) / math.sqrt(len(added))
+    return seen
+
+
+# ---- the page ----
+
+
+def calls_table(values: dict) -> str:
+    out = ["| a call | 1 thread, ns | 4 threads, ns | goal |", "|---|---|---|---|"]
+    for name, call in CALLS.items():
+        cells = []
+        for threads in THREADS:
+            seen = values[f"{name} {threads}"]
+            median = f"{statistics.median(seen):.1f}"
+            median = f"**{median}**" if call.goal_ns and statistics.median(seen) > call.goal_ns else median
+            cells.append(f"{median} ({min(seen):.1f}–{max(seen):.1f})")
+        out.append(f"| {call.title} | {' | '.join(cells)} | {f'≤ {call.goal_ns:g} ns' if call.goal_ns else ''} |")
+    return "\n".join(out)
+
+
+def measured(values: dict) -> list[str]:
+    """The cases that there are values of."""
+    return [name for name in CASES if f"{name} off" in values]
+
+
+def proxy_table(values: dict) -> str:
+    out = ["| proxy | tells | a request without, µs | added, µs | 95 % | goal |", "|" + "---|" * 6]
+    for name in measured(values):
+        case = CASES[name]
+        off, added = statistics.mean(values[f"{name} off"]), statistics.mean(values[f"{name} added"])
+        errors = values[f"{name} error"]
+        half = 1.96 * math.sqrt(sum(error**2 for error in errors)) / len(errors)
+        text = f"{added:.3f}"
+        text = f"**{text}**" if case.goal_us and added > case.goal_us else text
+        goal = f"≤ {case.goal_us:g} µs" if case.goal_us else ""
+        out.append(f"| {case.title} | {case.tells} | {off:.1f} | {text} | {added - half:.3f} to {added + half:.3f} | {goal} |")
+    return "\n".join(out)
