@@ -197,7 +197,8 @@ static void warn_of_nobody(const struct weir_config *config, const struct weir_p
     const struct weir_proxies *proxies = weir_policy_proxies(policy);
     if (proxies != NULL && !asked && config->render_count == 0)
         fprintf(stderr,
-                "%s:%d: warning: proxies: nobody is told: neither receiver `grpc` nor `sampling` is on, and `render:` "
+                "%s:%d: warning: proxies: nobody is told: none of the receivers `grpc`, `sampling` and `datagram` is "
+                "on, and `render:` "
                 "has no file\n",
                 config->sampling.policy, proxies->line);
 }
