@@ -338,7 +338,10 @@ def gone_alerts(rules: Rules, wanted: Objectives):
             f"{pair} (increase(weir_service_graph_request_variance_total[{now}]))",
         ),
     )
-    rules.note("Enough came in an hour that nothing in the ten minutes after it is no chance, and others still send spans.")
+    rules.note(
+        "Enough came in an hour that nothing in the ten minutes after it is no chance, and others still send spans. Two minutes, since",
+        "after a pause of Prometheus itself the hour is known before the minutes are.",
+    )
     rules.alert(
         "MeshServiceSilent",
         (
@@ -346,7 +349,7 @@ def gone_alerts(rules: Rules, wanted: Objectives):
             f"unless on ({BY}) sum_over_time(service:mesh_requests:rate5m[{now}]) > 0",
             f"and on (cluster) sum by (cluster) (increase(weir_spans_received_total[{now}])) > 0",
         ),
-        "1m",
+        "2m",
         {"severity": "page"},
         '"{{ $labels.service }} gets no requests any more."',
         (
@@ -363,7 +366,7 @@ def gone_alerts(rules: Rules, wanted: Objectives):
             "and on (cluster, client)",
             f'label_replace(sum by ({BY}) (increase({CALLS}[{now}])) > 0, "client", "$1", "service", "(.*)")',
         ),
-        "1m",
+        "2m",
         {"severity": "ticket"},
         '"{{ $labels.client }} does not call {{ $labels.server }} any more."',
         (
