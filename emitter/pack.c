@@ -80,10 +80,6 @@ void pack_wrote(struct packer *packer, const uint8_t *end) {
     packer->used = (size_t)(end - filling(packer));
 }
 
-void pack_end(struct packer *packer) {
-    finish(packer, true);
-}
-
 void pack_ask(struct packer *packer, uint64_t version, const uint8_t *ask, size_t size) {
     finish(packer, true);
     if (packer->count == packer->count_max) send(packer);

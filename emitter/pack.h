@@ -40,8 +40,6 @@ size_t pack_room_max(size_t datagram_bytes, size_t resource_size);
 uint8_t *pack_part(struct packer *packer, size_t size);
 /* A part of size bytes at most was written up to end. */
 void pack_wrote(struct packer *packer, const uint8_t *end);
-/* The datagram that fills is full: what follows goes into another one. */
-void pack_end(struct packer *packer);
 /* One that asks: in a datagram of its own, of full size, which says version. */
 void pack_ask(struct packer *packer, uint64_t version, const uint8_t *ask, size_t size);
 /* Sends all. */

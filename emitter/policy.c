@@ -38,7 +38,7 @@ bool policy_parse(const uint8_t *bytes, size_t size, struct policy_answer *answe
     struct wire_field field;
     uint64_t version = 0;
     bool sound = true;
-    *answer = (struct policy_answer){.bytes = bytes, .size = size};
+    *answer = (struct policy_answer){0};
     for (const uint8_t *start = bytes; sound && wire_next(&wire, &field); start = wire.at) {
         if (answer->hmac != NULL) return false; /* it is the last field */
         switch (field.number) {

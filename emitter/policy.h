@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { POLICY_ASKS_MAX = 64, POLICY_ANSWER_BYTES_MAX = 65507 };
+enum { POLICY_ASKS_MAX = 64 };
 
 enum policy_verdict {
     POLICY_TAKEN,
@@ -26,10 +26,9 @@ enum policy_verdict {
 
 struct policy_answer {
     uint64_t nonce, version, threshold;
-    const uint8_t *bytes;
-    size_t size, signed_size; /* bytes[0..signed_size) are signed */
-    const uint8_t *hmac;      /* NULL: not signed */
-    uint32_t threshold_count; /* */
+    size_t signed_size;  /* so many bytes of it are signed */
+    const uint8_t *hmac; /* NULL: not signed */
+    uint32_t threshold_count;
 };
 /* Pure. False: malformed. thresholds[0..room) get the first of threshold_count. */
 bool policy_parse(const uint8_t *bytes, size_t size, struct policy_answer *answer, uint64_t *thresholds, uint32_t room);

@@ -194,7 +194,7 @@ static void *run(void *self) {
     return NULL;
 }
 
-void run_wake(const struct weir_emit *emit) {
+static void wake(const struct weir_emit *emit) {
     const uint64_t one = 1;
     if (emit->wake_fd >= 0 && write(emit->wake_fd, &one, sizeof one) < 0) return; /* full: it is awake */
 }
@@ -232,7 +232,7 @@ void run_stop(struct weir_emit *emit) {
     pthread_mutex_lock(&emit->lock);
     emit->stopping = true;
     pthread_mutex_unlock(&emit->lock);
-    run_wake(emit);
+    wake(emit);
     pthread_join(emit->thread, NULL);
     atomic_store(&emit->running, false);
     send_close(emit);
@@ -273,7 +273,7 @@ bool weir_emit_flush(struct weir_emit *emit, uint32_t timeout_ms) {
     until.tv_nsec = (long)(ns % 1000000000);
     pthread_mutex_lock(&emit->lock);
     uint64_t mine = ++emit->flush_wanted;
-    run_wake(emit);
+    wake(emit);
     int waited = 0;
     while (emit->flush_done < mine && waited == 0)
         waited = pthread_cond_timedwait(&emit->flushed, &emit->lock, &until);

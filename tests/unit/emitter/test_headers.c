@@ -127,7 +127,6 @@ static void states(void **state) {
     passes(PARENT, "foo=bar=baz", "");
     passes(PARENT, "foo=1,\xc3\xa4=2", "");
     passes(PARENT, "foo@bar=1,a-b_c*d/e=2", "foo@bar=1,a-b_c*d/e=2"); /* [tracestate_all_allowed_characters] */
-    passes("broken", "foo=1", "");
     /* What ot says of the trace: R = 0x48eb211c80319c. */
     passes(PARENT, "ot=th:4,foo=1", "ot=th:4,foo=1");
     passes(PARENT, "foo=1,ot=th:4", "ot=th:4,foo=1");
@@ -142,6 +141,20 @@ static void states(void **state) {
     passes(PARENT, "ot=x:y", "ot=x:y");
     passes("00-" TRACE "-" SPAN "-00", "ot=th:4,foo=1", "foo=1"); /* not sampled: by no T */
     passes("00-" TRACE "-" SPAN "-00", "ot=th:4;rv:11111111111111", "ot=rv:11111111111111");
+}
+
+/* A trace of its own begins, and says of itself whether it was kept. */
+static void state_without_a_parent(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        struct weir_emit_context context = clear();
+        char out[WEIR_EMIT_TRACESTATE_BYTES + 1];
+        read(&context, "tracestate", "foo=1,ot=th:4;rv:11111111111111");
+        read(&context, "traceparent", "broken");
+        bool sampled = weir_emit_begin(t.operation, &context);
+        out[weir_emit_write_tracestate(&context, out)] = 0;
+        assert_string_equal(out, sampled ? "ot=th:8" : "");
+    }
 }
 
 static void long_states(void **state) {
@@ -331,9 +344,9 @@ static int close_emitter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parents),   cmocka_unit_test(states),       cmocka_unit_test(long_states),
-        cmocka_unit_test(b3),        cmocka_unit_test(b3_in_many),   cmocka_unit_test(which_counts),
-        cmocka_unit_test(handed_on), cmocka_unit_test(decided_here),
+        cmocka_unit_test(parents),      cmocka_unit_test(states),    cmocka_unit_test(state_without_a_parent),
+        cmocka_unit_test(long_states),  cmocka_unit_test(b3),        cmocka_unit_test(b3_in_many),
+        cmocka_unit_test(which_counts), cmocka_unit_test(handed_on), cmocka_unit_test(decided_here),
     };
     return cmocka_run_group_tests(tests, open_emitter, close_emitter);
 }

@@ -100,8 +100,6 @@ static void play(size_t datagram_bytes, bool is_signed, uint64_t seed) {
             pack_flush(&t.packer);
         } else if (what == 1) {
             pack_ask(&t.packer, 5, ask, sizeof ask - 1), asks++;
-        } else if (what == 2) {
-            pack_end(&t.packer);
         } else {
             uint8_t *at = pack_part(&t.packer, part_size(parts) + 3);
             pack_wrote(&t.packer, put_part(at, parts++));
