@@ -17,6 +17,8 @@ from harness.sink import Sink
 
 WELL = [f"/{name}/v1/{i}" for i in range(25) for name in ("orders", "payments", "inventory", "users")]
 FAILING = [path.replace("v1", "fail") for path in WELL]
+# No promise of latency: how busy the machine is, is not what is tried.
+OBJECTIVES = "window: 30d\ndefault: { success: 99.9%, latency: off }\n"
 EXPORTER, SUCCESS = ("WeirExporterFailing", {"exporter": "zipkin"}), ("MeshSuccessBurnFast", {"service": "front", "window": "1h"})
 
 
@@ -40,6 +42,8 @@ def test_a_copy_is_hurried_where_time_is_meant():
 
 
 def test_a_fault_is_told_and_so_is_its_end(start, weir, tmp_path):
+    objectives = tmp_path / "objectives.yaml"
+    objectives.write_text(OBJECTIVES)
     sink = start(Sink(tmp_path / "sink"))
     one = weir(exporters=f'zipkin: {{ url: "{sink.endpoint}", retry_initial: 100ms, retry_max: 500ms }}')
     mesh = start(Mesh(tmp_path / "mesh", otlp_port=one.grpc_port, statsd_port=one.statsd_port))
@@ -50,7 +54,7 @@ def test_a_fault_is_told_and_so_is_its_end(start, weir, tmp_path):
         Prometheus(
             tmp_path / "prometheus",
             one.admin_port,
-            rules=hurried(tmp_path / "rules", 60),
+            rules=hurried(tmp_path / "rules", 60, objectives),
             every="1s",
             alertmanager=manager.port,
         )
