@@ -178,21 +178,51 @@ def test_weir_is_stopped_and_started_under_load(scene):
         assert proxy.end()["dropped"] == 0
 
 
+class Row:
+    """client -> Envoy front -> weir_proxy shop -> Envoy middle -> its own answers: a trace is six spans of three services."""
+
+    def __init__(self, start, folder, weir, **envoys):
+        same = {"otlp_port": weir.grpc_port, "statsd_port": weir.statsd_port, **envoys}
+        options = ("--route", "/orders/v1/{id}", "--rate", "0")  # no trace begins here
+        middle = start(Envoy(folder, "middle", dict.fromkeys(("orders", "users"), 0), app=True, **same))
+        self.shop = start(Proxy(folder, "shop", to=middle.port, weir=weir.ports["datagram"], options=options))
+        self.front = start(Envoy(folder, "front", {"shop": self.shop.port}, **same))
+
+    def ask(self, count: int):
+        for number in range(count):
+            assert http(f"http://127.0.0.1:{self.front.port}/orders/v1/{number}").status == 200
+
+
 def test_it_goes_on_with_the_traces_of_an_envoy(weir, start, tmp_path):
     one = weir(receivers={"datagram": ""})
-    nginx = start(Sink(tmp_path / "nginx", log=False))
-    proxy = start(Proxy(tmp_path, "shop", to=nginx.port, weir=one.ports["datagram"], options=(*ROUTES, "--rate", "0")))
-    envoy = start(Envoy(tmp_path, "edge", {"shop": proxy.port}, otlp_port=one.grpc_port, statsd_port=one.statsd_port))
-    count = 50
-    for id in range(count):
-        assert http(f"http://127.0.0.1:{envoy.port}/orders/{id}").status == 202
-    one.balance(received=count * SPANS)
+    count, hops = 50, [(service, kind) for service in ("front", "shop", "middle") for kind in (SERVER, CLIENT)]
+    Row(start, tmp_path, one).ask(count)
+    one.balance(received=count * len(hops))
     spans = {span["spanId"]: span for span in one.cat()}
-    servers = [span for span in spans.values() if (span["service"], span["kind"]) == ("shop", SERVER)]
-    assert len(servers) == count
-    for span in servers:
-        above = spans[span["parentSpanId"]]
-        assert (above["service"], above["kind"], above["traceId"]) == ("edge", CLIENT, span["traceId"])
-        assert span["name"] == "GET /orders/{id}"
-        below = [other for other in spans.values() if other.get("parentSpanId") == span["spanId"]]
-        assert [(other["service"], other["kind"]) for other in below] == [("shop", CLIENT)]
+    last = [span for span in spans.values() if (span["service"], span["kind"]) == hops[-1]]
+    assert len(last) == count
+    for span in last:
+        way = [span]
+        while above := spans.get(way[0].get("parentSpanId")):
+            way.insert(0, above)
+        assert [(hop["service"], hop["kind"]) for hop in way] == hops
+        assert {hop["traceId"] for hop in way} == {span["traceId"]}
+        assert way[2]["name"] == way[3]["name"] == "GET /orders/v1/{id}"
+
+
+def test_behind_an_envoy_its_spans_stand_for_what_the_envoy_told(weir, start, tmp_path):
+    (tmp_path / "sampling.yaml").write_text("proxies: { default: { rate: 0.5 } }\n")
+    one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {tmp_path / 'sampling.yaml'} }}")
+    row = Row(start, tmp_path, one, rtds=True)
+    wait_until(lambda: row.front.told_rate() == 0.5, "the Envoy to follow")
+    count = 400
+    row.ask(count)
+    wait_until(lambda: one.page().sum(REQUESTS, service="shop") == count, "the exact count")
+    wait_until(lambda: one.received() >= row.front.traced() * 6, "all spans")
+    one.balance()
+    page, traced = one.page(), row.front.traced()
+    of = {"service": "shop", "span_kind": "SPAN_KIND_SERVER"}
+    error = math.sqrt(page.sum(VARIANCE, **of))
+    assert 0 < traced < count and error > 0
+    assert abs(page.sum(CALLS, **of) - count) <= 4 * error
+    assert page.sum(CALLS, **of) == pytest.approx(2 * traced)
