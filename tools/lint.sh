@@ -36,7 +36,7 @@ lint_python() {
 
 lint_tidy() {
     local files=("$@")
-    [ ${#files[@]} -gt 0 ] || mapfile -t files < <(git ls-files --cached --others --exclude-standard -- 'collector/*.c' 'exporters/*.c' 'emitter/*.c')
+    [ ${#files[@]} -gt 0 ] || mapfile -t files < <(git ls-files --cached --others --exclude-standard -- 'collector/*.c' 'exporters/*.c' 'emitter/*.c' 'examples/*.c')
     # Two flags of gcc in the compilation database that clang 14 does not know.
     printf '%s\0' "${files[@]}" | xargs -0 -r -n 4 -P "$JOBS" clang-tidy --quiet -p build --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-ignored-optimization-argument 2>/dev/null
 }
@@ -44,7 +44,7 @@ lint_tidy() {
 # ledger.c: a constant number of words is copied in a loop that cppcheck takes for one that may not run.
 lint_cppcheck() {
     cppcheck --quiet --std=c11 -j "$JOBS" --inline-suppr --error-exitcode=1 --enable=warning,portability --suppress=missingIncludeSystem \
-        --suppress=normalCheckLevelMaxBranches --suppress=toomanyconfigs --suppress=uninitvar:collector/core/ledger.c -I . collector exporters emitter
+        --suppress=normalCheckLevelMaxBranches --suppress=toomanyconfigs --suppress=uninitvar:collector/core/ledger.c -I . collector exporters emitter examples/proxy
 }
 
 cmd_lint() {

@@ -140,6 +140,7 @@ static void accept_clients(struct server *server) {
     for (int i = 0; i < ACCEPTS; i++) {
         struct address from = {.size = sizeof from.six};
         int fd = accept4(server->listener.fd, &from.any, &from.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE)) evict(server); /* or the listener is ready for ever */
         if (fd < 0) return;
         if (server->exchange_count >= server->options.connections_max) evict(server);
         if (server->exchange_count >= server->options.connections_max || !exchange_open(server, fd, &from)) close(fd);
