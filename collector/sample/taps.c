@@ -41,7 +41,9 @@ struct weir_tap {
     size_t offset;   /* of the first line: what was read of it */
     uint64_t second; /* monotonic; `taken` traces were taken in it */
     uint32_t taken;
-    uint64_t lost; /* not yet told */
+    uint64_t lost;   /* not yet told */
+    char notice[48]; /* the line that tells them, and what was read of it */
+    size_t notice_size, notice_at;
 };
 
 struct weir_taps_inside {
@@ -321,26 +323,36 @@ enum weir_status weir_tap_open(struct weir_taps *taps, const struct weir_tap_fil
     return WEIR_OK;
 }
 
+/* Between two lines what was lost is told. */
+static void take_notice(struct weir_tap *tap) {
+    if (tap->notice_at < tap->notice_size || tap->offset > 0 || tap->lost == 0) return;
+    tap->notice_size =
+        (size_t)snprintf(tap->notice, sizeof tap->notice, "{\"lost\":%llu}\n", (unsigned long long)tap->lost);
+    tap->notice_at = 0;
+    tap->lost = 0;
+}
+
+/* As much of `from` as there is room for, from *at on. */
+static size_t copy_part(char *out, size_t room, const void *from, size_t from_size, size_t *at) {
+    size_t part = from_size - *at < room ? from_size - *at : room;
+    memcpy(out, (const char *)from + *at, part);
+    *at += part;
+    return part;
+}
+
 size_t weir_tap_read(struct weir_tap *tap, char *out, size_t size) {
     pthread_mutex_t *lock = &tap->taps->inside->lock;
     size_t read = 0;
     pthread_mutex_lock(lock);
     while (read < size) {
-        if (tap->offset == 0 && tap->lost > 0) { /* between two lines */
-            char text[48];
-            size_t told = (size_t)snprintf(text, sizeof text, "{\"lost\":%llu}\n", (unsigned long long)tap->lost);
-            if (told > size - read) break;
-            memcpy(out + read, text, told);
-            read += told;
-            tap->lost = 0;
+        take_notice(tap);
+        if (tap->notice_at < tap->notice_size) {
+            read += copy_part(out + read, size - read, tap->notice, tap->notice_size, &tap->notice_at);
+            continue;
         }
         if (tap->first == NULL) break;
         const struct line *line = tap->first->line;
-        size_t part = line->size - tap->offset;
-        if (part > size - read) part = size - read;
-        memcpy(out + read, line->bytes + tap->offset, part);
-        read += part;
-        tap->offset += part;
+        read += copy_part(out + read, size - read, line->bytes, line->size, &tap->offset);
         if (tap->offset == line->size) pop(tap);
     }
     pthread_mutex_unlock(lock);

@@ -319,6 +319,20 @@ static void a_slow_watcher_loses_and_is_told(void **state) {
     weir_tap_close(quick);
 }
 
+/* What was lost is told to the last byte, however little room its reader has at a time. */
+static void a_notice_of_what_was_lost_comes_in_parts(void **state) {
+    (void)state;
+    struct weir_tap *tap = open_tap((struct weir_tap_filter){0});
+    for (unsigned i = 0; i < 2 * WEIR_TAP_TRACES_PER_SECOND; i++)
+        offer();
+    free(read_all(tap, 4096)); /* the traces, and a notice between two of them */
+    offer();                   /* of a second that is used up */
+    char *text = read_all(tap, 3);
+    assert_string_equal(text, "{\"lost\":1}\n");
+    free(text);
+    weir_tap_close(tap);
+}
+
 static void a_watcher_cannot_ask_for_more_than_so_many_a_second(void **state) {
     (void)state;
     struct weir_tap *tap = open_tap((struct weir_tap_filter){0});
@@ -445,6 +459,7 @@ int main(void) {
         TEST(without_keep_the_first_line_says_so),
         TEST(watchers_are_few),
         TEST(a_slow_watcher_loses_and_is_told),
+        TEST(a_notice_of_what_was_lost_comes_in_parts),
         TEST(a_watcher_cannot_ask_for_more_than_so_many_a_second),
         TEST(a_large_trace_is_cut_and_its_errors_are_in_it),
         TEST(many_lanes_and_watchers),
