@@ -138,59 +138,39 @@ install_grpc() { # grpc-go's own interoperability clients, and one of ours for t
     done_with grpc "$version"
 }
 
-install_otlp_go() { # a sender on the OpenTelemetry SDK for Go; modules pinned in clients/go/go.mod
+# go_client NAME FOLDER: clients/FOLDER as the program NAME; its modules are pinned in its go.mod.
+go_client() {
     local version
-    version=$(sum_of "$HERE"/clients/go/*)
-    here otlp-go "$version" && [ -x "$BIN/otlp-go" ] && return 0
-    printf 'peers: otlp-go\n'
+    version=$(sum_of "$HERE/clients/$2"/*)
+    here "$1" "$version" && [ -x "$BIN/$1" ] && return 0
+    printf 'peers: %s\n' "$1"
     need_go
-    (cd "$HERE/clients/go" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/otlp-go" .)
-    done_with otlp-go "$version"
+    (cd "$HERE/clients/$2" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/$1" .)
+    done_with "$1" "$version"
 }
 
-install_otlp_java() { # the same for Java; versions in clients/java/pom.xml
-    local version dir=$PEERS/otlp-java
-    version=$(sum_of "$HERE"/clients/java/pom.xml "$HERE"/clients/java/src/main/java/*)
-    here otlp-java "$version" && [ -s "$dir/otlp-java-1.jar" ] && return 0
-    printf 'peers: otlp-java\n'
+# java_client NAME FOLDER: the same with NAME-1.jar and what it needs in a folder of its own; versions are in its pom.xml.
+java_client() {
+    local version dir=$PEERS/$1
+    version=$(sum_of "$HERE/clients/$2/pom.xml" "$HERE/clients/$2"/src/main/java/*)
+    here "$1" "$version" && [ -s "$dir/$1-1.jar" ] && return 0
+    printf 'peers: %s\n' "$1"
     rm -rf "$dir"; mkdir -p "$dir"
-    cp -r "$HERE/clients/java" "$dir/build"
+    cp -r "$HERE/clients/$2" "$dir/build"
     (cd "$dir/build" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
-    cp "$dir/build/target/otlp-java-1.jar" "$dir/"
-    done_with otlp-java "$version"
+    cp "$dir/build/target/$1-1.jar" "$dir/"
+    done_with "$1" "$version"
 }
 
-install_go_proxy() { # a reverse proxy traced by the OpenTelemetry SDK for Go: what tracing costs so; modules pinned in clients/go_proxy/go.mod
-    local version
-    version=$(sum_of "$HERE"/clients/go_proxy/*)
-    here go-proxy "$version" && [ -x "$BIN/go-proxy" ] && return 0
-    printf 'peers: go-proxy\n'
-    need_go
-    (cd "$HERE/clients/go_proxy" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/go-proxy" .)
-    done_with go-proxy "$version"
-}
+install_otlp_go() { go_client otlp-go go; } # a sender on the OpenTelemetry SDK for Go; modules pinned in clients/go/go.mod
 
-install_jaeger_go() { # a client that is told what to sample, over HTTP; modules pinned in clients/jaeger_go/go.mod
-    local version
-    version=$(sum_of "$HERE"/clients/jaeger_go/*)
-    here jaeger-go "$version" && [ -x "$BIN/jaeger-go" ] && return 0
-    printf 'peers: jaeger-go\n'
-    need_go
-    (cd "$HERE/clients/jaeger_go" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$BIN/jaeger-go" .)
-    done_with jaeger-go "$version"
-}
+install_otlp_java() { java_client otlp-java java; } # the same for Java; versions in clients/java/pom.xml
 
-install_jaeger_java() { # the same, over gRPC; versions in clients/jaeger_java/pom.xml
-    local version dir=$PEERS/jaeger-java
-    version=$(sum_of "$HERE"/clients/jaeger_java/pom.xml "$HERE"/clients/jaeger_java/src/main/java/*)
-    here jaeger-java "$version" && [ -s "$dir/jaeger-java-1.jar" ] && return 0
-    printf 'peers: jaeger-java\n'
-    rm -rf "$dir"; mkdir -p "$dir"
-    cp -r "$HERE/clients/jaeger_java" "$dir/build"
-    (cd "$dir/build" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory="$dir" 2>&1 | sed $'s/\e\\[[0-9;]*m//g' >&2)
-    cp "$dir/build/target/jaeger-java-1.jar" "$dir/"
-    done_with jaeger-java "$version"
-}
+install_go_proxy() { go_client go-proxy go_proxy; } # a reverse proxy traced by the OpenTelemetry SDK for Go: what tracing costs so; modules pinned in clients/go_proxy/go.mod
+
+install_jaeger_go() { go_client jaeger-go jaeger_go; } # a client that is told what to sample, over HTTP; modules pinned in clients/jaeger_go/go.mod
+
+install_jaeger_java() { java_client jaeger-java jaeger_java; } # the same, over gRPC; versions in clients/jaeger_java/pom.xml
 
 install_finagle() { # a Finagle router and app, as Linkerd 1 is one; versions in finagle/pom.xml
     local version dir=$PEERS/finagle
