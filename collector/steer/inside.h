@@ -30,6 +30,7 @@ struct weir_steer {
     double arriving; /* spans a second that came, of traces that began somewhere: a mean of the last ten seconds */
     uint64_t changes;
     bool settling;
+    _Atomic uint64_t not_saved, not_stepped; /* times that the disk, or memory, said no */
     uint64_t saved, saved_ns; /* of the thread alone: the version that rates.c saved last, and when it was looked at */
 };
 

@@ -271,6 +271,11 @@ void weir_steer_expose(struct weir_steer *steer, struct weir_buffer *out) {
     }
     expose_one(out, "policy_changes_total", "counter", "How often proxies were given something else to follow.",
                (double)steer->changes);
+    expose_one(out, "policy_saves_failed_total", "counter",
+               "How often the rates in force could not be written beside the spool: a restart begins from older ones.",
+               (double)steer->not_saved);
+    expose_one(out, "policy_steps_failed_total", "counter",
+               "Steps of the controller that had no memory: what was told stays.", (double)steer->not_stepped);
     pthread_mutex_unlock(&steer->lock);
 }
 

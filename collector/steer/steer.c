@@ -94,6 +94,7 @@ static bool step_side(struct weir_steer *steer, struct weir_steer_side *side, co
     struct weir_plan *plan = weir_control_step(side->control, &own);
     if (plan == NULL) {
         static struct weir_log_limit limit;
+        steer->not_stepped++;
         weir_log_limited(&limit, WEIR_LOG_ERROR, "policy_step_failed reason=\"out of memory: rates stay\"");
         return false;
     }
@@ -177,6 +178,7 @@ static void remember(struct weir_steer *steer, const struct weir_plan *plan) {
     struct weir_error why = {0};
     if (steer->rates_path[0] == 0 || plan == NULL || plan->version == steer->saved) return;
     if (weir_rates_save(steer->rates_path, plan, steer->env.names, &why) != WEIR_OK) {
+        steer->not_saved++;
         weir_log_limited(&limit, WEIR_LOG_WARN, "rates_not_saved reason=\"%s\"", why.text);
         return;
     }

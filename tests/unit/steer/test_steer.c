@@ -304,9 +304,23 @@ static void what_it_costs_is_a_series(void **state) {
     rig_close(&rig);
 }
 
+static void a_disk_that_says_no_is_counted_and_changes_nothing(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    snprintf(rig.rates, sizeof rig.rates, "%s/gone/rates", rig.folder);
+    rig_begin(&rig, "proxies: { default: { rate: 0.25 } }", NULL, 0);
+    assert_true(page_has(&rig, "weir_policy_saves_failed_total 0\n"));
+    assert_true(page_has(&rig, "weir_policy_steps_failed_total 0\n"));
+    weir_steer_stop(rig.steer);
+    assert_true(page_has(&rig, "weir_policy_saves_failed_total 1\n"));
+    assert_true(told(&rig, "a", "pay") == 0.25);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reload_is_told_when_it_returns),
+        cmocka_unit_test(a_disk_that_says_no_is_counted_and_changes_nothing),
         cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
         cmocka_unit_test(a_canary_begins_at_what_is_told),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
