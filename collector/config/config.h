@@ -220,6 +220,8 @@ struct weir_exporter_config {
     };
 };
 
+enum { WEIR_LANES_MAX = 64 };
+
 struct weir_rules;
 
 struct weir_config {

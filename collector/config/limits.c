@@ -459,5 +459,5 @@ uint32_t weir_cpu_limit(const char *root, const char *membership) {
         cpus = (int)quota;
         if (cpus < quota) cpus++;
     }
-    return (uint32_t)cpus;
+    return cpus < WEIR_LANES_MAX ? (uint32_t)cpus : WEIR_LANES_MAX;
 }

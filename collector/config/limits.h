@@ -18,7 +18,7 @@ struct weir_lines {
  *   root         /sys/fs/cgroup
  *   membership   /proc/self/cgroup */
 uint64_t weir_memory_limit(const char *root, const char *membership, const char **what);
-/* CPUs to run on: affinity, or the cgroup's rounded-up quota when that is less; at least 1. */
+/* CPUs to run on: affinity, or the cgroup's rounded-up quota when that is less; 1 to WEIR_LANES_MAX. */
 uint32_t weir_cpu_limit(const char *root, const char *membership);
 /* The memory that all bounds of `config` come to. */
 uint64_t weir_config_memory(const struct weir_config *config, uint32_t lanes);

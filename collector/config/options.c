@@ -73,8 +73,8 @@ static const char *const otlp_compressions[] = {
 
 /* clang-format off */
 const struct weir_option weir_options[] = {
-    {"lanes", TOP(lanes), .type = WEIR_OPTION_COUNT, .fallback = "0", .min = 0, .max = 64,
-     .help = "Threads that receive, count and sample; 0 takes as many as there are CPUs to run on (affinity, rounded-up cgroup quota)."},
+    {"lanes", TOP(lanes), .type = WEIR_OPTION_COUNT, .fallback = "0", .min = 0, .max = WEIR_LANES_MAX,
+     .help = "Threads that receive, count and sample; 0 takes as many as there are CPUs to run on (affinity, rounded-up cgroup quota), 64 at most."},
     {"drain_timeout", TOP(drain_timeout_ns), .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 0, .max = HOUR, .live = true,
      .help = "From SIGTERM to the exit at the latest; spans that no back end took by then go to the spool, or are dropped as `shutdown` where there is none."},
     {"log.level", TOP(log_level), .type = WEIR_OPTION_WORD, .fallback = "info", .words = log_levels, .live = true,

@@ -16,7 +16,7 @@
 
 #include <pthread.h>
 
-enum { WEIR_LANES_MAX = 64, WEIR_LANE_RECEIVERS_MAX = 12 };
+enum { WEIR_LANE_RECEIVERS_MAX = 12 };
 
 /* One configuration in force; immutable. */
 struct weir_snapshot {
