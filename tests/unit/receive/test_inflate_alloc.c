@@ -1,6 +1,7 @@
 /* Memory that is not there: whichever request for it fails, inflating says so, gives nothing out, and works again when
  * there is some. */
 #include "collector/receive/inflate.h"
+#include "tests/unit/failing_malloc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,34 +13,6 @@
 #include <zstd.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-#define OWN_MALLOC 0 /* it has its own already */
-#else
-#define OWN_MALLOC 1
-#endif
-
-static bool inside;
-static unsigned calls, failing; /* the failing-th fails; 0: none */
-
-#if OWN_MALLOC
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-static bool fails(void) {
-    return inside && ++calls == failing;
-}
-void *malloc(size_t size) {
-    return fails() ? NULL : __libc_malloc(size);
-}
-void *calloc(size_t count, size_t size) {
-    return fails() ? NULL : __libc_calloc(count, size);
-}
-void *realloc(void *old, size_t size) {
-    return fails() ? NULL : __libc_realloc(old, size);
-}
-#endif
 
 enum { SIZE = 700 * 1000 };
 static uint8_t bytes[SIZE], packed[SIZE];
@@ -70,13 +43,13 @@ static void every_request_fails_once(enum weir_encoding encoding, size_t size, u
     unsigned refused = 0;
     for (failing = 1;; failing++) {
         struct weir_batch *plain = NULL;
-        calls = 0;
+        requests = 0;
         inside = true;
         struct weir_inflate *inflate = weir_inflate_new();
         enum weir_inflate_status status = WEIR_INFLATE_MEMORY;
         if (inflate != NULL) status = weir_inflate(inflate, encoding, packed, size, SIZE, &budget, &plain, &err);
         inside = false;
-        if (calls < failing) { /* none failed */
+        if (requests < failing) { /* none failed */
             assert_int_equal(status, WEIR_INFLATE_OK);
             weir_batch_unref(plain);
             weir_inflate_free(inflate);

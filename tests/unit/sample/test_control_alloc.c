@@ -1,35 +1,8 @@
 /* Memory that is not there: whichever request for it fails, there is a plan afterwards, and its rates are rates. */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/sample/control_rig.h"
 
 #include <stdio.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-#define OWN_MALLOC 0 /* it has its own already */
-#else
-#define OWN_MALLOC 1
-#endif
-
-static bool inside;                /* the controller */
-static uint64_t requests, failing; /* the failing-th fails; 0: none */
-
-#if OWN_MALLOC
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-static bool fails(void) {
-    return inside && ++requests == failing;
-}
-void *malloc(size_t size) {
-    return fails() ? NULL : __libc_malloc(size);
-}
-void *calloc(size_t count, size_t size) {
-    return fails() ? NULL : __libc_calloc(count, size);
-}
-void *realloc(void *old, size_t size) {
-    return fails() ? NULL : __libc_realloc(old, size);
-}
-#endif
 
 enum { SERVICES = 30, OPERATIONS = 40, STEPS = 6 };
 

@@ -1,34 +1,7 @@
 /* Memory that is not there: whichever request for it fails, writing and reading say so, give nothing out, lose nothing
  * of theirs, and work again when there is some. */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/spool/records.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-#define OWN_MALLOC 0 /* it has its own already */
-#else
-#define OWN_MALLOC 1
-#endif
-
-static bool inside;
-static uint64_t requests, failing; /* the failing-th fails; 0: none */
-
-#if OWN_MALLOC
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-static bool fails(void) {
-    return inside && ++requests == failing;
-}
-void *malloc(size_t size) {
-    return fails() ? NULL : __libc_malloc(size);
-}
-void *calloc(size_t count, size_t size) {
-    return fails() ? NULL : __libc_calloc(count, size);
-}
-void *realloc(void *old, size_t size) {
-    return fails() ? NULL : __libc_realloc(old, size);
-}
-#endif
 
 /* 3,000 rows that are nearly all of their own, names and origins: every table grows. The second record is of few spans
  * behind one of many. */
