@@ -1,6 +1,7 @@
 /* Addresses at once, names on a thread, and a caller that goes before the answer. */
 #include "collector/rpc/resolve.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +11,35 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cmocka.h>
+
+static size_t threads_of_this_process(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    size_t found = 0;
+    if (tasks == NULL) return 0;
+    for (const struct dirent *one = readdir(tasks); one != NULL; one = readdir(tasks))
+        if (one->d_name[0] != '.') found++;
+    closedir(tasks);
+    return found;
+}
+
+/* What the C library's resolver holds for a thread goes with it, later than what the sanitizers see of its end. */
+static int threads_are_gone(void **state) {
+    const size_t *before = *state;
+    const struct timespec pause = {.tv_nsec = 5000000};
+    for (int i = 0; i < 12000 && threads_of_this_process() > *before; i++)
+        nanosleep(&pause, NULL);
+    return threads_of_this_process() > *before ? -1 : 0;
+}
+
+static int count_threads(void **state) {
+    static size_t before;
+    before = threads_of_this_process();
+    *state = &before;
+    return before > 0 ? 0 : -1;
+}
 
 static void test_an_address_is_known_at_once(void **state) {
     (void)state;
@@ -75,5 +103,5 @@ int main(void) {
         cmocka_unit_test(test_nobody_has_to_wait),
         cmocka_unit_test(test_too_long_a_name),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, count_threads, threads_are_gone);
 }
