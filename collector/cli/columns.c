@@ -1,5 +1,5 @@
 #include "collector/cli/columns.h"
-#include "collector/cli/tree_text.h"
+#include "collector/cli/text.h"
 
 #include <math.h>
 #include <stdio.h>

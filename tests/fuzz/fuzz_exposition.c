@@ -1,7 +1,7 @@
 /* A page of /metrics from whoever answers, cut anywhere, read and drawn: nothing but text within the screen comes out,
  * and cutting changes nothing. */
-#include "collector/cli/top_draw.h"
-#include "collector/cli/tree_text.h"
+#include "collector/cli/text.h"
+#include "collector/cli/top/draw.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Any bytes as rules of each of the three others: refused with a place and a reason, or what comes out is a policy
  * that Weir takes. */
-#include "collector/cli/import.h"
+#include "collector/cli/import/import.h"
 #include "collector/core/names.h"
 #include "collector/sample/policy.h"
 

@@ -1,7 +1,7 @@
 /* Any bytes as the answer of /policy: refused, or a table that no line of is wider than a terminal, and that moves no
  * cursor. */
-#include "collector/cli/policy_view.h"
-#include "collector/cli/tree_text.h"
+#include "collector/cli/policy/view.h"
+#include "collector/cli/text.h"
 
 #include <stdlib.h>
 #include <string.h>

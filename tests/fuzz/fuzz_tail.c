@@ -1,5 +1,5 @@
-#include "collector/cli/tail_lines.h"
-#include "collector/cli/tree_text.h"
+#include "collector/cli/tail/lines.h"
+#include "collector/cli/text.h"
 
 #include <string.h>
 
