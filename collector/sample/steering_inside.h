@@ -1,5 +1,5 @@
-/* steering_inside.h - what the files of the board share: steering.c (plans, followers, weights), steering_show.c (its
- * series and its JSON). Of no concern to others. */
+/* steering_inside.h - what the files of the board share: steering.c (plans, followers), steering_prior.c (what spans of
+ * followers stand for), steering_show.c (its series and its JSON). Of no concern to others. */
 #ifndef WEIR_SAMPLE_STEERING_INSIDE_H
 #define WEIR_SAMPLE_STEERING_INSIDE_H
 #include "collector/sample/followers.h"
@@ -43,6 +43,12 @@ enum weir_side weir_steering_side(const struct weir_steering *steering, const vo
 /* Its connection is gone, or it was silent for longer than those of its way are. */
 bool weir_steering_is_gone(const struct weir_steering *steering, const struct weir_followed *followed,
                            uint64_t unix_ns);
+/* By its version, or by that of what it tells one service. NULL: none that is remembered. */
+const struct weir_plan *weir_steering_remembered(const struct weir_steering *steering, uint32_t service,
+                                                 uint64_t version);
+
+/* So young that not every Envoy may have connected again. Needs no lock. */
+bool weir_steering_is_young(const struct weir_steering *steering);
 
 struct weir_metric_set *weir_steering_open_metrics(struct weir_steering *steering);
 #endif
