@@ -238,22 +238,33 @@ void run_stop(struct weir_emit *emit) {
     send_close(emit);
 }
 
-/* Only what is the parent's is let go; a thread and a socket come with the first call that finds no place. */
-void run_orphan(struct weir_emit *emit) {
-    bool was_running = atomic_exchange(&emit->running, false);
-    send_close(emit);
+/* Places are nobody's, and their random numbers others than the parent's and than those of other children, also of
+ * places that nobody has used yet. */
+static void empty_places(struct weir_emit *emit) {
+    uint64_t fresh[2];
+    random_bytes(fresh, sizeof fresh);
     for (uint32_t i = 0; i < emit->slot_count; i++) {
         struct slot *slot = &emit->slots[i];
+        slot->key[0] = mix64(slot->key[0] ^ fresh[0]);
+        slot->key[1] = mix64(slot->key[1] ^ fresh[1]);
+        atomic_store(&slot->taken, 0);
         if (!atomic_load(&slot->used)) continue;
         memset((void *)slot->cells, 0, emit->options.cells_max * sizeof *slot->cells);
         slot->ring.next = slot->ring.tail_seen = 0;
         atomic_store(&slot->ring.head, 0);
         atomic_store(&slot->ring.tail, 0);
-        atomic_store(&slot->taken, 0);
-        random_bytes(slot->key, sizeof slot->key);
     }
+}
+
+/* Only what is the parent's is let go; a thread and a socket come with the first call that finds no place. The parent's
+ * thread may have been in the middle of following an answer: what holds is asked for anew. */
+void run_orphan(struct weir_emit *emit) {
+    bool was_running = atomic_exchange(&emit->running, false);
+    send_close(emit);
+    empty_places(emit);
     memset(emit->sent, 0, emit->options.cells_max * sizeof *emit->sent);
     policy_round(&emit->policy);
+    emit->policy.version = 0;
     emit->packer.count = 0;
     emit->packer.used = 0;
     emit->flush_done = emit->flush_wanted;

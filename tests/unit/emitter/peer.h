@@ -183,6 +183,18 @@ static inline struct weir_emit *peer_emitter(const struct peer *peer, struct wei
     if (emit == NULL) fail_msg("%s", error);
     return emit;
 }
+/* A span that is sound, of one trace and one id. */
+static inline struct weir_emit_span peer_span(void) {
+    static const uint8_t ids[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    return (struct weir_emit_span){.size = sizeof(struct weir_emit_span),
+                                   .trace_id = ids,
+                                   .span_id = ids,
+                                   .start_ns = 1000,
+                                   .end_ns = 2000,
+                                   .threshold = 0,
+                                   .randomness = WEIR_EMIT_UNKNOWN,
+                                   .kind = WEIR_EMIT_SERVER};
+}
 /* Nothing leaves but by weir_emit_flush(). */
 static inline struct weir_emit_options peer_options(void) {
     struct weir_emit_options options;

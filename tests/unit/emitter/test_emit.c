@@ -2,7 +2,6 @@
 #include "tests/unit/emitter/peer.h"
 
 #include <pthread.h>
-#include <sys/wait.h>
 
 enum { SPANS = 3000 };
 
@@ -162,18 +161,6 @@ static void spans_arrive_as_they_were(void **state) {
 
 /* ---- what finds no room ---- */
 
-static struct weir_emit_span plain(const uint8_t ids[16]) {
-    return (struct weir_emit_span){.size = sizeof(struct weir_emit_span),
-                                   .trace_id = ids,
-                                   .span_id = ids,
-                                   .start_ns = 1000,
-                                   .end_ns = 2000,
-                                   .threshold = 0,
-                                   .randomness = WEIR_EMIT_UNKNOWN,
-                                   .kind = WEIR_EMIT_SERVER};
-}
-static const uint8_t some_ids[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
-
 static void full_large_invalid(void **state) {
     (void)state;
     static const uint8_t zero[16];
@@ -185,7 +172,7 @@ static void full_large_invalid(void **state) {
     options.text_bytes_max = 1000;
     struct weir_emit *emit = peer_emitter(&peer, &options);
     struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
-    struct weir_emit_span span = plain(some_ids), bad = plain(some_ids), large = plain(some_ids);
+    struct weir_emit_span span = peer_span(), bad = peer_span(), large = peer_span();
     unsigned taken = 0, full = 0;
     for (unsigned i = 0; i < 100; i++)
         *(weir_emit_span(operation, &span) ? &taken : &full) += 1;
@@ -226,7 +213,7 @@ static void long_texts_are_cut(void **state) {
     peer_open(&peer);
     options.text_bytes_max = 16;
     struct weir_emit *emit = peer_emitter(&peer, &options);
-    struct weir_emit_span span = plain(some_ids);
+    struct weir_emit_span span = peer_span();
     struct weir_emit_attribute attributes[2] = {
         weir_emit_text("a", "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"),
         weir_emit_text("b", "sixteen bytes...")};
@@ -332,7 +319,7 @@ struct crowd {
 
 static void *one_of_many(void *argument) {
     struct crowd *crowd = argument;
-    struct weir_emit_span span = plain(some_ids);
+    struct weir_emit_span span = peer_span();
     uint8_t id[8];
     for (unsigned i = 0; i < crowd->counts; i++) {
         weir_emit_request(crowd->operation);
@@ -419,74 +406,6 @@ static void places_are_used_again(void **state) {
     close_crowd(&crowd, &peer, 20);
 }
 
-/* ---- fork ---- */
-
-static void a_child_is_a_sender_of_its_own(void **state) {
-    (void)state;
-#ifdef __SANITIZE_THREAD__
-    skip(); /* ThreadSanitizer has no threads in children of a process that had some ("dup thread with used id") */
-#endif
-    struct weir_emit_options options = peer_options();
-    struct peer peer;
-    peer_open(&peer);
-    struct weir_emit *emit = peer_emitter(&peer, &options);
-    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
-    struct weir_emit_span span = plain(some_ids);
-    for (unsigned i = 0; i < 10; i++) {
-        weir_emit_request(operation);
-        assert_true(weir_emit_span(operation, &span));
-    }
-    pid_t child = fork();
-    if (child == 0) {
-        bool good = true;
-        for (unsigned i = 0; i < 3; i++) {
-            weir_emit_request(operation);
-            good = good && weir_emit_span(operation, &span);
-        }
-        good = good && weir_emit_flush(emit, 5000);
-        weir_emit_close(emit);
-        _exit(good ? 0 : 1);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    peer_hear(&peer, 1000);
-    uint64_t sender = peer.sender;
-    assert_int_equal(peer.batch->span_count, 3);
-    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 3);
-    assert_true(weir_emit_flush(emit, 5000));
-    peer_hear(&peer, 1000);
-    assert_int_equal(peer.batch->span_count, 13);
-    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 13);
-    assert_int_equal(peer.senders, 2);
-    assert_int_not_equal(peer.sender, sender);
-    weir_emit_close(emit);
-    peer_close(&peer);
-}
-
-/* A child that calls nothing opens nothing, and its end is its own. */
-static void a_child_that_is_silent(void **state) {
-    (void)state;
-    struct weir_emit_options options = peer_options();
-    struct peer peer;
-    peer_open(&peer);
-    struct weir_emit *emit = peer_emitter(&peer, &options);
-    weir_emit_request(weir_emit_operation(emit, "GET /"));
-    pid_t child = fork();
-    if (child == 0) {
-        weir_emit_close(emit);
-        _exit(0);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_false(peer_hear(&peer, 100));
-    weir_emit_close(emit);
-    assert_true(peer_hear(&peer, 1000));
-    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 1);
-    peer_close(&peer);
-}
-
 /* ---- opening ---- */
 
 static void what_cannot_be_opened(void **state) {
@@ -562,7 +481,7 @@ static void disabled_does_nothing(void **state) {
     struct weir_emit *emit = weir_emit_open(&options, NULL, 0); /* not even an address is needed */
     assert_non_null(emit);
     struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
-    struct weir_emit_span span = plain(some_ids);
+    struct weir_emit_span span = peer_span();
     memset(highest, 0xff, sizeof highest);
     weir_emit_request(operation);
     assert_false(weir_emit_sampled(operation, highest, &threshold));
@@ -603,8 +522,6 @@ int main(void) {
         cmocka_unit_test(threads_at_one_time),
         cmocka_unit_test(more_threads_than_places),
         cmocka_unit_test(places_are_used_again),
-        cmocka_unit_test(a_child_is_a_sender_of_its_own),
-        cmocka_unit_test(a_child_that_is_silent),
         cmocka_unit_test(what_cannot_be_opened),
         cmocka_unit_test(eight_emitters),
         cmocka_unit_test(disabled_does_nothing),
