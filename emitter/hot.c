@@ -83,7 +83,7 @@ enum span_field { TRACE_ID = 1, SPAN_ID, TRACE_STATE, PARENT_ID, NAME, KIND, STA
 enum {
     DATAGRAM_SPANS = 6,
     LENGTH_BYTES = 3,       /* key of the span and its length, always two bytes */
-    ATTRIBUTE_BYTES = 15,   /* keys and lengths around a key and a value */
+    ATTRIBUTE_BYTES = 20,   /* keys and lengths, and a negative number, which is the longest of what is no text */
     SPAN_FIXED_BYTES = 192, /* all but name and attributes */
     HEX56 = 14,
 };
@@ -161,7 +161,7 @@ static size_t text_of(const struct weir_emit *emit, const struct weir_emit_attri
     return cut(attribute->value.text, emit->text_bytes_max);
 }
 
-/* More than it will be, by a few bytes a length. */
+/* At least what it will be: put_span() asks for no room. */
 static size_t bound(const struct weir_emit *emit, const struct operation *operation, const struct weir_emit_span *span,
                     size_t count) {
     size_t size = SPAN_FIXED_BYTES + (span->name != NULL ? span->name_size : operation->name_size);

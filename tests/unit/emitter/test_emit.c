@@ -205,6 +205,40 @@ static void full_large_invalid(void **state) {
     peer_close(&peer);
 }
 
+/* Negative numbers are the longest there are. Whatever room was left, what was taken is what is sent. */
+static void the_longest_attributes(void **state) {
+    (void)state;
+    char keys[2][140] = {"k"}; /* the other is so long that all lengths around it have two bytes */
+    struct weir_emit_attribute attributes[64];
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    memset(keys[1], 'k', 139);
+    options.ring_bytes = 1 << 15;
+    options.datagram_bytes = 16000;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
+    for (unsigned round = 0; round < 60; round++) {
+        struct weir_emit_span filler = peer_span(), span = peer_span();
+        for (unsigned i = 0; i < 64; i++)
+            attributes[i] = weir_emit_int(keys[round % 2], INT64_MIN + i);
+        span.attributes = attributes, span.attribute_count = 64;
+        span.status = WEIR_EMIT_ERROR, span.forced = true, span.parent_id = span.span_id, span.randomness = 1;
+        uint32_t taken = 0, before = peer.batch->span_count;
+        filler.name = keys[1]; /* in turn longer, so that another piece is left at the end */
+        filler.name_size = round * 2;
+        for (unsigned i = 0; i < 1 + round % 5; i++)
+            taken += weir_emit_span(operation, &filler);
+        for (unsigned i = 0; i < 64; i++)
+            taken += weir_emit_span(operation, &span);
+        assert_true(weir_emit_flush(emit, 5000));
+        peer_hear(&peer, 1000);
+        assert_int_equal(peer.batch->span_count - before, taken);
+    }
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
 /* Cut at a character's end: 16 bytes are five of three bytes. */
 static void long_texts_are_cut(void **state) {
     (void)state;
@@ -516,6 +550,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_arrive_as_they_were),
         cmocka_unit_test(full_large_invalid),
+        cmocka_unit_test(the_longest_attributes),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(counts_are_deltas),
         cmocka_unit_test(operations_beyond_the_bound_are_other),
