@@ -10,15 +10,9 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #include "collector/core/log.h"
 #include "collector/spool/journal.h"
-#include "tests/unit/spool/disk_crash.h"
+#include "tests/unit/spool/crash_walk.h"
 
-#include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-enum { MiB = 1 << 20, SPANS_MAX = 256, BLOCKS_MAX = 256, QUEUE_MAX = 64, NEVER = UINT32_MAX, FILLER = 999999 };
+enum { MiB = 1 << 20, SPANS_MAX = 256, BLOCKS_MAX = 256, QUEUE_MAX = 64, FILLER = 999999 };
 
 struct row {
     uint64_t hi, lo, id;
@@ -50,7 +44,7 @@ struct out {
 };
 
 static struct {
-    char root[64], base[96], work[112], store[96], left[96], folder[112];
+    char base[96], work[112], folder[112]; /* the journal is in work, and in what a crash leaves in folder */
     struct weir_names *names;
     struct weir_metrics *metrics;
     struct weir_mailbox home;
@@ -65,13 +59,7 @@ static struct {
     struct out open, queued[QUEUE_MAX];
     uint32_t queued_count;
     uint32_t recovering[16][2], recoveries; /* from, to: what was found may be there twice */
-    uint64_t random, walked;
 } run;
-
-static uint32_t random_below(uint32_t below) {
-    run.random = run.random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((run.random >> 33) % below);
-}
 
 static enum weir_status read_rows(const uint8_t *bytes, size_t size, struct weir_names *names,
                                   void (*span)(void *self, struct weir_batch *batch, uint32_t i), void *self,
@@ -128,9 +116,9 @@ static void seal(const uint32_t *ids, uint32_t count) {
 }
 
 static void do_block(void) {
-    uint32_t ids[4], count = 1 + random_below(4);
+    uint32_t ids[4], count = 1 + walk_random(4);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t which = run.trace_count > 0 && random_below(3) == 0 ? run.trace_count : 0;
+        uint32_t which = run.trace_count > 0 && walk_random(3) == 0 ? run.trace_count : 0;
         if (which == 0 || run.traces[which].decided) {
             which = ++run.trace_count;
             run.traces[which] = (struct fate){.begun = NEVER, .written = NEVER, .durable = NEVER};
@@ -324,12 +312,12 @@ static void do_steps(const char *steps) {
     }
 }
 
-static void record_steps(const char *steps) {
+static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault fault) {
     struct weir_error err = {0};
     folder_clear(run.work);
     run.span_count = run.trace_count = run.block_count = run.recoveries = 0;
-    run.random = 7;
-    trace_begin(run.work, NEVER, FAULT_NONE);
+    walk.random = 7;
+    trace_begin(run.work, fault_at, fault);
     run.journal = journal_in(run.base, &trace_disk);
     assert_non_null(run.lane = weir_journal_lane_new(run.journal));
     if (weir_journal_start(run.journal, &err) != WEIR_OK) fail_msg("%s", err.text);
@@ -359,9 +347,6 @@ static const struct weir_log_disk left_disk = {
     .create = left_create, .write = left_write, .sync = no_sync, .sync_names = no_sync, .unlink = left_unlink};
 
 static struct {
-    uint32_t at;
-    bool power;
-    const char *what;
     uint32_t times[SPANS_MAX];
     enum weir_fate fates[SPANS_MAX];
     struct weir_journal *journal;
@@ -373,21 +358,17 @@ static void law(bool holds, uint32_t id, const char *which) {
     if (holds) return;
     const struct span *span = &run.spans[id];
     const struct fate *fate = &run.traces[span->trace];
-    char command[160];
-    snprintf(command, sizeof command, "ls -l '%s' >&2", run.folder);
-    if (system(command) != 0) print_message("no directory\n");
-    fail_msg("%s, behind operation %u of %u (%s): %s: span %u (begun %u, durable %u, freed %u) of trace %u (begun %u, "
+    fail_msg("%s: %s: span %u (begun %u, durable %u, freed %u) of trace %u (begun %u, "
              "written %u, durable %u), found %u times, fate %d",
-             seen.what, seen.at, trace.op_count, seen.power ? "power" : "process", which, id, span->begun,
-             span->durable, span->freed, span->trace, fate->begun, fate->written, fate->durable, seen.times[id],
-             (int)seen.fates[id]);
+             walk_where(run.folder), which, id, span->begun, span->durable, span->freed, span->trace, fate->begun,
+             fate->written, fate->durable, seen.times[id], (int)seen.fates[id]);
 }
 
 static void on_found(void *self, struct weir_batch *batch, uint32_t i, enum weir_fate fate,
                      const struct weir_verdict *verdict, uint64_t segment) {
     uint32_t id = (uint32_t)batch->spans[i].span_id;
     (void)verdict;
-    law(id >= 1 && id <= run.span_count && run.spans[id].begun <= seen.at, 0, "was sealed before");
+    law(id >= 1 && id <= run.span_count && run.spans[id].begun <= walk.at, 0, "was sealed before");
     law(batch->spans[i].trace_lo == run.spans[id].trace && batch->spans[i].trace_hi == 9, id, "is intact");
     seen.times[id]++;
     seen.fates[id] = fate;
@@ -400,20 +381,20 @@ static void on_found(void *self, struct weir_batch *batch, uint32_t i, enum weir
 static void judge(void) {
     bool twice = false;
     for (uint32_t i = 0; i < run.recoveries; i++)
-        twice = twice || (seen.at >= run.recovering[i][0] && seen.at < run.recovering[i][1]);
+        twice = twice || (walk.at >= run.recovering[i][0] && walk.at < run.recovering[i][1]);
     for (uint32_t id = 1; id <= run.span_count; id++) {
         const struct span *span = &run.spans[id];
         const struct fate *fate = &run.traces[span->trace];
         enum weir_fate decided = is_kept(span->trace) ? WEIR_FATE_KEPT : WEIR_FATE_DROPPED;
-        uint32_t known = seen.power ? fate->durable : fate->written;
+        uint32_t known = walk.power ? fate->durable : fate->written;
         law(twice || seen.times[id] <= 1, id, "once");
-        if (seen.at >= span->durable && seen.at <= span->freed) law(seen.times[id] > 0, id, "what is durable is found");
+        if (walk.at >= span->durable && walk.at <= span->freed) law(seen.times[id] > 0, id, "what is durable is found");
         if (seen.times[id] == 0) continue;
-        law(seen.fates[id] == WEIR_FATE_UNDECIDED || (seen.fates[id] == decided && seen.at >= fate->begun), id,
+        law(seen.fates[id] == WEIR_FATE_UNDECIDED || (seen.fates[id] == decided && walk.at >= fate->begun), id,
             "no other decision");
         /* Removals out of order may bring back a span's file and not the newer one with the decision: the trace is
          * decided again then. No file system with a journal does that. */
-        if (seen.at >= known && crash.names_ordered) law(seen.fates[id] == decided, id, "a decision is known");
+        if (walk.at >= known && crash.names_ordered) law(seen.fates[id] == decided, id, "a decision is known");
     }
 }
 
@@ -421,7 +402,7 @@ static void replay_left(bool recover) {
     struct weir_error err = {0};
     const struct weir_journal_recovery recovery = {NULL, on_found, recover ? &seen : NULL};
     memset(seen.times, 0, sizeof seen.times);
-    seen.journal = journal_in(run.left, &left_disk);
+    seen.journal = journal_in(walk.left, &left_disk);
     assert_non_null(seen.lane = weir_journal_lane_new(seen.journal));
     seen.held = weir_batch_new(NULL, 64);
     if (weir_journal_replay(seen.journal, &recovery, &err) != WEIR_OK) fail_msg("%s", err.text);
@@ -439,7 +420,7 @@ static void replay_left(bool recover) {
 
 static void look(void *self) {
     (void)self;
-    if (run.walked++ % 4 == 0) replay_left(true);
+    if (walk.looked++ % 4 == 0) replay_left(true);
     replay_left(false);
 }
 
@@ -448,34 +429,26 @@ static void look(void *self) {
 static int setup(void **state) {
     (void)state;
     memset(&run, 0, sizeof run);
-    strcpy(run.root, "/dev/shm/weir-test-crash-XXXXXX"); /* in memory where that is to be had: nothing is synced */
-    if (mkdtemp(run.root) == NULL) {
-        strcpy(run.root, "/tmp/weir-test-crash-XXXXXX");
-        if (mkdtemp(run.root) == NULL) return -1;
-    }
-    snprintf(run.base, sizeof run.base, "%s/work", run.root);
+    if (walk_open() != 0) return -1;
+    snprintf(run.base, sizeof run.base, "%s/work", walk.root);
     snprintf(run.work, sizeof run.work, "%s/journal", run.base);
-    snprintf(run.left, sizeof run.left, "%s/left", run.root);
-    snprintf(run.folder, sizeof run.folder, "%s/journal", run.left);
-    snprintf(run.store, sizeof run.store, "%s/store", run.root);
+    snprintf(run.folder, sizeof run.folder, "%s/journal", walk.left);
     run.names = weir_names_new(1024, 1 << 20);
     run.metrics = weir_metrics_new();
     weir_log_set_level(WEIR_LOG_ERROR);
     if (!weir_mailbox_open(&run.home)) return -1;
-    return mkdir(run.store, 0700) | mkdir(run.left, 0700) | mkdir(run.folder, 0700);
+    return mkdir(run.folder, 0700);
 }
 
 static int teardown(void **state) {
-    char command[96];
     (void)state;
-    trace_end();
-    crash_end();
     weir_mailbox_close(&run.home);
     weir_names_free(run.names);
     weir_metrics_free(run.metrics);
-    snprintf(command, sizeof command, "rm -r '%s'", run.root);
-    return system(command);
+    return walk_close();
 }
+
+static const struct crash_test of_journal = {record_steps, look, run.folder, 4, NULL};
 
 static const char *const lives[] = {
     "bbcbddqbcdddqffcbxcdqbfcdbqfxcbfddqxcxbbc",
@@ -486,27 +459,13 @@ static const char *const lives[] = {
 static void every_crash(void **state) {
     (void)state;
     for (size_t life = 0; life < sizeof lives / sizeof lives[0]; life++) {
-        record_steps(lives[life]);
-        seen.what = lives[life];
-        crash_begin(run.store, run.folder);
-        run.walked = 0;
-        for (uint32_t at = 1; at <= trace.op_count; at++) {
-            crash_apply(&trace.ops[at - 1]);
-            seen.at = at;
-            seen.power = false;
-            crash_make(&process_died);
-            look(NULL);
-            seen.power = true;
-            crash_power(4, look, NULL);
-        }
+        walk_life(&of_journal, lives[life]);
         print_message("%s: %u operations, %u spans of %u traces, %llu directories\n", lives[life], trace.op_count,
-                      run.span_count, run.trace_count, (unsigned long long)run.walked);
+                      run.span_count, run.trace_count, (unsigned long long)walk.looked);
     }
 }
 
 int main(void) {
-    mallopt(M_MMAP_THRESHOLD, 64 * MiB); /* a window a replay: not new from the kernel each time */
-    mallopt(M_TRIM_THRESHOLD, 256 * MiB);
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_crash, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

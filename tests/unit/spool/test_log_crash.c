@@ -10,22 +10,9 @@
  *   - only a call of which the disk failed something fails, and a sync of which something failed never is well; a
  * signal and a write that falls short fail nothing, and of a write that failed nothing stays when it can be cut off */
 #pragma GCC diagnostic ignored "-Wunused-function"
-#include "tests/unit/spool/disk_crash.h"
+#include "tests/unit/spool/crash_walk.h"
 
-#include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-enum {
-    MiB = 1 << 20,
-    RECORDS_MAX = 512,
-    OPERATIONS_MAX = 512,
-    SEGMENTS_MAX = 256,
-    POOL_BYTES = 2 * MiB,
-    NEVER = UINT32_MAX
-};
+enum { MiB = 1 << 20, RECORDS_MAX = 512, OPERATIONS_MAX = 512, SEGMENTS_MAX = 256, POOL_BYTES = 2 * MiB };
 
 /* ---- what was done to the log, and what is owed for it ---- */
 
@@ -41,22 +28,15 @@ struct owed {
 };
 
 static struct {
-    char root[64], work[96], store[96], folder[96]; /* the log that is recorded; for disk_crash.h */
-    uint8_t *pool;                                  /* what records are cut from */
+    char work[96]; /* the log that is recorded */
+    uint8_t *pool; /* what records are cut from */
     struct weir_log *log;
     struct owed records[RECORDS_MAX + 1]; /* by number, from 1: it is the record's type */
     uint32_t count;
     uint32_t pins[SEGMENTS_MAX];
     uint64_t found;             /* held until weir_log_let_go(), up to here; 0 = none */
     bool quiet[OPERATIONS_MAX]; /* behind so many operations no call was under way */
-    uint64_t random;
-    uint64_t walked; /* directories */
 } run;
-
-static uint32_t random_below(uint32_t below) {
-    run.random = run.random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((run.random >> 33) % below);
-}
 
 static const uint8_t *bytes_of(uint32_t number) {
     return run.pool + number * 37 % 4096;
@@ -161,7 +141,7 @@ static void do_restart(void) {
     for (uint32_t i = 1; i <= run.count; i++) {
         struct owed *record = &run.records[i];
         record->pinned = false;
-        if (record->refused || record->freed != NEVER || random_below(6) != 0) continue;
+        if (record->refused || record->freed != NEVER || walk_random(6) != 0) continue;
         weir_log_pin(run.log, record->segment);
         record->pinned = true;
         run.pins[record->segment]++;
@@ -174,12 +154,12 @@ static void do_restart(void) {
 static void do_steps(const char *steps) {
     for (; *steps != 0; steps++) {
         switch (*steps) {
-        case 'a': do_append(1 + random_below(300), true); break;
-        case 'p': do_append(3000 + random_below(20000), true); break;
-        case 'f': do_append(MiB / 2 + random_below(10000), true); break;
-        case 'L': do_append(MiB + random_below(70000), true); break;
+        case 'a': do_append(1 + walk_random(300), true); break;
+        case 'p': do_append(3000 + walk_random(20000), true); break;
+        case 'f': do_append(MiB / 2 + walk_random(10000), true); break;
+        case 'L': do_append(MiB + walk_random(70000), true); break;
         case 'e': do_append(0, true); break;
-        case 'n': do_append(1 + random_below(5000), false); break;
+        case 'n': do_append(1 + walk_random(5000), false); break;
         case 's': do_sync(); break;
         case 'u': do_unpin(1); break;
         case 'U': do_unpin(run.count / 2); break;
@@ -198,7 +178,7 @@ static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault 
     folder_clear(run.work);
     run.count = 0;
     run.found = 0;
-    run.random = 42;
+    walk.random = 42;
     memset(run.pins, 0, sizeof run.pins);
     memset(run.quiet, 0, sizeof run.quiet);
     trace_begin(run.work, fault_at, fault);
@@ -211,10 +191,6 @@ static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault 
 /* ---- the laws ---- */
 
 static struct {
-    uint32_t at; /* operations before the crash */
-    bool power;
-    const char *what; /* for messages */
-    /* what was read */
     bool read[RECORDS_MAX + 1];
     uint32_t last, count, more;
     uint64_t record_bytes, headers_bad, places;
@@ -226,15 +202,11 @@ static struct {
     } while (0)
 static void broken_law(const char *holds, uint32_t number, const char *why) {
     const struct owed *record = &run.records[number];
-    char command[160];
-    snprintf(command, sizeof command, "ls -l '%s' >&2", run.folder);
-    if (system(command) != 0) print_message("no directory\n");
-    fail_msg(
-        "%s, behind operation %u of %u (%s): record %u of %zu bytes in segment %llu (operations: begun %u, done %u, "
-        "synced %u, freed %u%s%s): %s; %s",
-        seen.what, seen.at, trace.op_count, seen.power ? "power" : "process", number, record->size,
-        (unsigned long long)record->segment, record->begun, record->done, record->synced, record->freed,
-        record->refused ? ", refused" : "", record->doubtful ? ", doubtful" : "", holds, why);
+    fail_msg("%s: record %u of %zu bytes in segment %llu (operations: begun %u, done %u, "
+             "synced %u, freed %u%s%s): %s; %s",
+             walk_where(walk.left), number, record->size, (unsigned long long)record->segment, record->begun,
+             record->done, record->synced, record->freed, record->refused ? ", refused" : "",
+             record->doubtful ? ", doubtful" : "", holds, why);
 }
 
 enum { MORE = 1 << 20 }; /* types of what is appended behind a crash */
@@ -249,7 +221,7 @@ static int on_record(void *self, const struct weir_log_record *got) {
         return 0;
     }
     const struct owed *record = &run.records[got->type];
-    law(got->type >= 1 && got->type <= run.count && record->begun <= seen.at, got->type <= run.count ? got->type : 0,
+    law(got->type >= 1 && got->type <= run.count && record->begun <= walk.at, got->type <= run.count ? got->type : 0,
         "never appended");
     law(!record->refused, got->type, "was refused");
     law(got->type > seen.last, got->type, "out of order, or twice");
@@ -276,19 +248,19 @@ static void replay(struct weir_log *log) {
     memset(seen.read, 0, sizeof seen.read);
     seen.last = seen.count = seen.more = 0;
     seen.record_bytes = seen.headers_bad = seen.places = 0;
-    struct folder *folder = folder_read(run.folder);
+    struct folder *folder = folder_read(walk.left);
     law(weir_log_replay(log, on_record, on_broken, NULL, &err) == WEIR_OK, 0, err.text);
     weir_log_stats(log, &stats);
     law(stats.records_bad == seen.places, 0, "damaged places are counted as they are told");
     uint64_t headers = WEIR_LOG_HEADER_BYTES * (folder->count - seen.headers_bad);
     law(headers + seen.record_bytes + stats.bytes_bad == folder->bytes, 0, "every byte is something");
     bool stuck = trace.fault == FAULT_SHORT_STUCK || trace.fault == FAULT_STORM;
-    if (!seen.power && !stuck) law(seen.places <= !run.quiet[seen.at], 0, "torn is one record, while it is written");
+    if (!walk.power && !stuck) law(seen.places <= !run.quiet[walk.at], 0, "torn is one record, while it is written");
     folder_free(folder);
     for (uint32_t i = 1; i <= run.count; i++) {
         const struct owed *record = &run.records[i];
-        uint32_t from = record->refused ? NEVER : seen.power ? record->synced : record->done;
-        if (seen.at >= from && seen.at <= record->freed) law(seen.read[i], i, "is missing");
+        uint32_t from = record->refused ? NEVER : walk.power ? record->synced : record->done;
+        if (walk.at >= from && walk.at <= record->freed) law(seen.read[i], i, "is missing");
     }
 }
 
@@ -296,13 +268,13 @@ static void replay(struct weir_log *log) {
 static void look(void *self) {
     struct weir_error err = {0};
     struct weir_log *log = NULL;
-    const struct weir_log_options options = options_for(run.folder, &quick_disk);
+    const struct weir_log_options options = options_for(walk.left, &quick_disk);
     (void)self;
     law(weir_log_open(&log, &options, &err) == WEIR_OK, 0, err.text);
     replay(log);
-    run.walked++;
+    walk.looked++;
     uint32_t before = seen.count;
-    if (run.walked % 4 == 0) { /* life goes on */
+    if (walk.looked % 4 == 0) { /* life goes on */
         for (uint32_t i = 0; i < 3; i++)
             law(weir_log_append(log, MORE + i, run.pool + i, 5000, NULL, &err) == WEIR_OK, 0, err.text);
         law(weir_log_sync(log, &err) == WEIR_OK, 0, err.text);
@@ -320,24 +292,15 @@ static void look(void *self) {
     weir_log_close(log);
 }
 
-static void look_behind(uint32_t at, uint32_t seeded) {
-    seen.at = at;
-    seen.power = false;
-    crash_make(&process_died);
-    look(NULL);
-    seen.power = true;
-    crash_power(seeded, look, NULL);
-}
-
 /* What the model says a dead process leaves is what is there. */
 static void model_is_true(void) {
     crash_make(&process_died);
-    struct folder *real = folder_read(run.work), *made = folder_read(run.folder);
+    struct folder *real = folder_read(run.work), *made = folder_read(walk.left);
     assert_int_equal(real->count, made->count);
     for (size_t i = 0; i < real->count; i++) {
         size_t size, other;
         uint8_t *one = folder_file(run.work, real->entries[i].name, &size);
-        uint8_t *two = folder_file(run.folder, real->entries[i].name, &other);
+        uint8_t *two = folder_file(walk.left, real->entries[i].name, &other);
         assert_int_equal(size, other);
         assert_memory_equal(one, two, size);
         free(one);
@@ -352,30 +315,22 @@ static void model_is_true(void) {
 static int setup(void **state) {
     (void)state;
     memset(&run, 0, sizeof run);
-    strcpy(run.root, "/dev/shm/weir-test-crash-XXXXXX"); /* in memory where that is to be had: nothing is synced */
-    if (mkdtemp(run.root) == NULL) {
-        strcpy(run.root, "/tmp/weir-test-crash-XXXXXX");
-        if (mkdtemp(run.root) == NULL) return -1;
-    }
-    snprintf(run.work, sizeof run.work, "%s/work", run.root);
-    snprintf(run.store, sizeof run.store, "%s/store", run.root);
-    snprintf(run.folder, sizeof run.folder, "%s/left", run.root);
+    if (walk_open() != 0) return -1;
+    snprintf(run.work, sizeof run.work, "%s/work", walk.root);
     run.pool = malloc(POOL_BYTES);
     for (size_t i = 0; i < POOL_BYTES; i++)
-        run.pool[i] = (uint8_t)(random_below(1 << 30) >> 7);
-    return mkdir(run.store, 0700) | mkdir(run.folder, 0700);
+        run.pool[i] = (uint8_t)(walk_random(1 << 30) >> 7);
+    return 0;
 }
 
 static int teardown(void **state) {
-    char command[96];
     (void)state;
     weir_log_close(run.log);
-    trace_end();
-    crash_end();
     free(run.pool);
-    snprintf(command, sizeof command, "rm -r '%s'", run.root);
-    return system(command);
+    return walk_close();
 }
+
+static const struct crash_test of_log = {record_steps, look, walk.left, 8, model_is_true};
 
 static const char *const lives[] = {
     /* one process: small ones, a full segment, one that is larger, things go */
@@ -389,77 +344,18 @@ static const char *const lives[] = {
 static void every_crash(void **state) {
     (void)state;
     for (size_t life = 0; life < sizeof lives / sizeof lives[0]; life++) {
-        record_steps(lives[life], NEVER, FAULT_NONE);
-        seen.what = lives[life];
-        crash_begin(run.store, run.folder);
-        run.walked = 0;
-        look_behind(0, 0);
-        for (uint32_t at = 1; at <= trace.op_count; at++) {
-            crash_apply(&trace.ops[at - 1]);
-            look_behind(at, 8);
-        }
-        model_is_true();
+        walk_life(&of_log, lives[life]);
         print_message("%s: %u operations, %u records, %llu directories\n", lives[life], trace.op_count, run.count,
-                      (unsigned long long)run.walked);
-    }
-}
-
-static bool makes_sense(enum trace_fault fault, enum trace_kind kind) {
-    bool write = kind == TRACE_WRITE;
-    switch (fault) {
-    case FAULT_NONE: return false;
-    case FAULT_EIO: return true;
-    case FAULT_ENOSPC: return write || kind == TRACE_CREATE;
-    case FAULT_STORM: return true;
-    default: return write;
+                      (unsigned long long)walk.looked);
     }
 }
 
 static void every_failure(void **state) {
-    static const char steps[] = "apasasffpsuLnsaUtarpasgtaUcaps";
-    static const struct crash_plan some[] = {{ANY, ANY, ANY, NEVER, NEVER}, {LATEST, LATEST, OLDEST, NEVER, NEVER}};
     (void)state;
-    record_steps(steps, NEVER, FAULT_NONE);
-    uint32_t calls = trace.calls, runs = 0;
-    enum trace_kind *kinds = malloc(calls * sizeof *kinds);
-    memcpy(kinds, trace.kinds, calls * sizeof *kinds);
-    uint64_t walked = 0;
-    for (uint32_t call = 0; call < calls; call++) {
-        for (enum trace_fault fault = FAULT_EIO; fault < FAULTS; fault++) {
-            char what[96];
-            if (!makes_sense(fault, kinds[call])) continue;
-            snprintf(what, sizeof what, "%s, fault %d at call %u", steps, (int)fault, call);
-            seen.what = what;
-            record_steps(steps, call, fault);
-            assert_true(trace.injected > 0);
-            crash_begin(run.store, run.folder);
-            crash.random = call * FAULTS + fault;
-            run.walked = 0;
-            for (uint32_t at = 1; at <= trace.op_count; at++) {
-                crash_apply(&trace.ops[at - 1]);
-                if ((at < call || at > call + 4) && at != trace.op_count) continue;
-                seen.at = at;
-                seen.power = false;
-                crash_make(&process_died);
-                look(NULL);
-                seen.power = true;
-                for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
-                    crash_make(&some[i]);
-                    look(NULL);
-                }
-            }
-            model_is_true();
-            walked += run.walked;
-            runs++;
-        }
-    }
-    free(kinds);
-    print_message("%s: %u calls, %u runs, %llu directories\n", steps, calls, runs, (unsigned long long)walked);
+    walk_failures(&of_log, "apasasffpsuLnsaUtarpasgtaUcaps");
 }
 
 int main(void) {
-    mallopt(M_MMAP_THRESHOLD, 64 * MiB); /* a window a replay: not new from the kernel each time */
-    mallopt(M_TRIM_THRESHOLD, 256 * MiB);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_crash, setup, teardown),
         cmocka_unit_test_setup_teardown(every_failure, setup, teardown),

@@ -8,13 +8,12 @@
  *   - the spool goes on: what is written then is read back behind the rest, also by the start after that */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #include "collector/core/log.h"
-#include "tests/unit/spool/disk_crash.h"
+#include "tests/unit/spool/crash_walk.h"
 #include "tests/unit/spool/spooled.h"
 
-#include <malloc.h>
 #include <xxhash.h>
 
-enum { BATCHES_MAX = 128, CURSORS_MAX = 256, NEVER = UINT32_MAX };
+enum { BATCHES_MAX = 128, CURSORS_MAX = 256 };
 
 static uint64_t fixed_time(void *self) {
     (void)self;
@@ -36,7 +35,7 @@ struct cursor {
 };
 
 static struct {
-    char root[64], work[96], store[96], left[96];
+    char work[96];
     struct weir_names *names;
     struct weir_metrics *metrics;
     struct weir_spool *spool;
@@ -44,13 +43,7 @@ static struct {
     uint32_t count;
     struct cursor cursors[CURSORS_MAX];
     uint32_t cursor_count;
-    uint64_t random, walked;
 } run;
-
-static uint32_t random_below(uint32_t below) {
-    run.random = run.random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((run.random >> 33) % below);
-}
 
 static struct weir_spool *spool_in(const char *directory, const struct weir_log_disk *disk) {
     struct weir_error err = {0};
@@ -192,7 +185,7 @@ static void do_restart(bool killed) {
 static void do_steps(const char *steps) {
     for (; *steps != 0; steps++) {
         switch (*steps) {
-        case 'w': do_write(1 + random_below(5), 20 + random_below(1500)); break;
+        case 'w': do_write(1 + walk_random(5), 20 + walk_random(1500)); break;
         case 'W': do_write(5, 45000); break;
         case 's': do_sync(); break;
         case 'r': do_read(); break;
@@ -212,7 +205,7 @@ static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault 
     folder_clear(run.work);
     put_cursor(run.work, NULL);
     run.count = run.cursor_count = 0;
-    run.random = 11;
+    walk.random = 11;
     trace_begin(run.work, fault_at, fault);
     run.spool = spool_in(run.work, &trace_disk);
     note_cursor();
@@ -226,21 +219,11 @@ static void record_steps(const char *steps, uint32_t fault_at, enum trace_fault 
 
 /* ---- the laws ---- */
 
-static struct {
-    uint32_t at;
-    bool power;
-    const char *what;
-} seen;
-
 static void law(bool holds, uint32_t number, const char *which) {
     if (holds) return;
     const struct batch *batch = &run.batches[number];
-    char command[160];
-    snprintf(command, sizeof command, "ls -l '%s' >&2", run.left);
-    if (system(command) != 0) print_message("no directory\n");
-    fail_msg("%s, behind operation %u of %u (%s): %s: batch %u of %u spans (begun %u, done %u, synced %u, settled %u)",
-             seen.what, seen.at, trace.op_count, seen.power ? "power" : "process", which, number, batch->spans,
-             batch->begun, batch->done, batch->synced, batch->settled);
+    fail_msg("%s: %s: batch %u of %u spans (begun %u, done %u, synced %u, settled %u)", walk_where(walk.left), which,
+             number, batch->spans, batch->begun, batch->done, batch->synced, batch->settled);
 }
 
 /* Reads all back; returns how many. more: the last is what was written behind the crash. */
@@ -251,7 +234,7 @@ static uint32_t read_all(struct weir_spool *spool, bool more) {
     struct weir_spool_read read;
     while ((number = read_one(spool, &read)) != 0) {
         law(number > last, number, "in order, and once");
-        law(run.batches[number].begun <= seen.at, number, "written before");
+        law(run.batches[number].begun <= walk.at, number, "written before");
         law(!run.batches[number].refused, number, "was not refused");
         found[number] = true;
         last = number;
@@ -262,11 +245,11 @@ static uint32_t read_all(struct weir_spool *spool, bool more) {
     damaged += read.damaged;
     law(counted == spans + damaged, last, "as many spans as were counted");
     law(weir_spool_spans(spool) == 0, last, "nothing is left");
-    if (!seen.power) law(damaged == 0, last, "a dead process damages nothing");
+    if (!walk.power) law(damaged == 0, last, "a dead process damages nothing");
     for (uint32_t i = 1; i <= run.count; i++) {
         const struct batch *batch = &run.batches[i];
-        uint32_t from = batch->refused ? NEVER : seen.power ? batch->synced : batch->done;
-        if (seen.at >= from && seen.at < batch->settled) law(found[i], i, "is read back");
+        uint32_t from = batch->refused ? NEVER : walk.power ? batch->synced : batch->done;
+        if (walk.at >= from && walk.at < batch->settled) law(found[i], i, "is read back");
     }
     if (more) law(found[run.count], run.count, "what was written behind the crash is read back");
     return count;
@@ -277,7 +260,7 @@ static bool cursor_synced;
 static int sync_left(int fd) {
     char path[128];
     struct stat one, other;
-    snprintf(path, sizeof path, "%s/cursor", run.left);
+    snprintf(path, sizeof path, "%s/cursor", walk.left);
     if (fstat(fd, &one) == 0 && stat(path, &other) == 0 && one.st_ino == other.st_ino) cursor_synced = true;
     return 0;
 }
@@ -285,11 +268,11 @@ static const struct weir_log_disk left_disk = {.sync = sync_left, .sync_names = 
 
 static void look_with(const struct cursor *cursor) {
     struct weir_error err = {0};
-    put_cursor(run.left, cursor);
+    put_cursor(walk.left, cursor);
     cursor_synced = false;
-    struct weir_spool *spool = spool_in(run.left, &left_disk);
+    struct weir_spool *spool = spool_in(walk.left, &left_disk);
     uint32_t before = read_all(spool, false);
-    if (run.walked++ % 3 == 0) { /* life goes on */
+    if (walk.looked++ % 3 == 0) { /* life goes on */
         struct weir_batch *batch = make_spans((run.count + 1) * 100, 3, 1000);
         uint32_t from = 0;
         law(weir_spool_write(spool, batch, &from, 0, &err) == WEIR_OK, 0, err.text);
@@ -298,8 +281,8 @@ static void look_with(const struct cursor *cursor) {
             (struct batch){.done = NEVER, .synced = NEVER, .settled = NEVER, .spans = 3, .sum = sum_of(batch)};
         weir_batch_unref(batch);
         weir_spool_close(spool);
-        if (!cursor_synced) put_cursor(run.left, cursor);
-        spool = spool_in(run.left, &left_disk);
+        if (!cursor_synced) put_cursor(walk.left, cursor);
+        spool = spool_in(walk.left, &left_disk);
         law(read_all(spool, true) == before + 1, run.count, "what was there, and one more");
         run.count--;
     }
@@ -310,9 +293,9 @@ static void look_with(const struct cursor *cursor) {
 static void look(void *self) {
     uint32_t known = 0;
     (void)self;
-    while (known < run.cursor_count && run.cursors[known].at <= seen.at)
+    while (known < run.cursor_count && run.cursors[known].at <= walk.at)
         known++;
-    uint32_t which = seen.power ? crash_random(known + 2) : known - 1;
+    uint32_t which = walk.power ? crash_random(known + 2) : known - 1;
     if (which < known) {
         look_with(&run.cursors[which]);
     } else if (which == known || known == 0) {
@@ -329,30 +312,22 @@ static void look(void *self) {
 static int setup(void **state) {
     (void)state;
     memset(&run, 0, sizeof run);
-    strcpy(run.root, "/dev/shm/weir-test-crash-XXXXXX"); /* in memory where that is to be had: nothing is synced */
-    if (mkdtemp(run.root) == NULL) {
-        strcpy(run.root, "/tmp/weir-test-crash-XXXXXX");
-        if (mkdtemp(run.root) == NULL) return -1;
-    }
-    snprintf(run.work, sizeof run.work, "%s/work", run.root);
-    snprintf(run.left, sizeof run.left, "%s/left", run.root);
-    snprintf(run.store, sizeof run.store, "%s/store", run.root);
+    if (walk_open() != 0) return -1;
+    snprintf(run.work, sizeof run.work, "%s/work", walk.root);
     run.names = weir_names_new(1024, 1 << 16);
     run.metrics = weir_metrics_new();
     weir_log_set_level(WEIR_LOG_ERROR);
-    return mkdir(run.store, 0700) | mkdir(run.left, 0700) | mkdir(run.work, 0700);
+    return mkdir(run.work, 0700);
 }
 
 static int teardown(void **state) {
-    char command[96];
     (void)state;
-    trace_end();
-    crash_end();
     weir_names_free(run.names);
     weir_metrics_free(run.metrics);
-    snprintf(command, sizeof command, "rm -r '%s'", run.root);
-    return system(command);
+    return walk_close();
 }
+
+static const struct crash_test of_spool = {record_steps, look, walk.left, 6, NULL};
 
 static const char *const lives[] = {
     "wwsrwdtwWWWWsrrdrdtWwsrrrDdtcwrsrdddtwkrdws",
@@ -364,64 +339,18 @@ static const char *const lives[] = {
 static void every_crash(void **state) {
     (void)state;
     for (size_t life = 0; life < sizeof lives / sizeof lives[0]; life++) {
-        record_steps(lives[life], NEVER, FAULT_NONE);
-        seen.what = lives[life];
-        crash_begin(run.store, run.left);
-        run.walked = 0;
-        for (uint32_t at = 1; at <= trace.op_count; at++) {
-            crash_apply(&trace.ops[at - 1]);
-            seen.at = at;
-            seen.power = false;
-            crash_make(&process_died);
-            look(NULL);
-            seen.power = true;
-            crash_power(6, look, NULL);
-        }
+        walk_life(&of_spool, lives[life]);
         print_message("%s: %u operations, %u batches, %llu directories\n", lives[life], trace.op_count, run.count,
-                      (unsigned long long)run.walked);
+                      (unsigned long long)walk.looked);
     }
 }
 
-/* Each call fails in turn; then a dead process behind the last one, and power failures. */
 static void every_failure(void **state) {
-    static const char steps[] = "wwsrwsdWWWWWWsrrdwsctrdkws";
-    static const struct crash_plan any = {ANY, ANY, ANY, NEVER, NEVER};
     (void)state;
-    record_steps(steps, NEVER, FAULT_NONE);
-    uint32_t calls = trace.calls, runs = 0;
-    enum trace_kind *kinds = malloc(calls * sizeof *kinds);
-    memcpy(kinds, trace.kinds, calls * sizeof *kinds);
-    run.walked = 0;
-    for (uint32_t call = 0; call < calls; call++) {
-        for (enum trace_fault fault = FAULT_EIO; fault < FAULTS; fault++) {
-            char what[96];
-            if (fault != FAULT_EIO && fault != FAULT_STORM && kinds[call] != TRACE_WRITE) continue;
-            snprintf(what, sizeof what, "%s, fault %d at call %u", steps, (int)fault, call);
-            seen.what = what;
-            record_steps(steps, call, fault);
-            crash_begin(run.store, run.left);
-            crash.random = call * FAULTS + fault;
-            for (uint32_t at = 1; at <= trace.op_count; at++) {
-                crash_apply(&trace.ops[at - 1]);
-                if ((at < call || at > call + 3) && at != trace.op_count) continue;
-                seen.at = at;
-                seen.power = false;
-                crash_make(&process_died);
-                look(NULL);
-                seen.power = true;
-                crash_make(&any);
-                look(NULL);
-            }
-            runs++;
-        }
-    }
-    free(kinds);
-    print_message("%s: %u calls, %u runs, %llu directories\n", steps, calls, runs, (unsigned long long)run.walked);
+    walk_failures(&of_spool, "wwsrwsdWWWWWWsrrdwsctrdkws");
 }
 
 int main(void) {
-    mallopt(M_MMAP_THRESHOLD, 64 * MiB); /* buffers of a start: not new from the kernel each time */
-    mallopt(M_TRIM_THRESHOLD, 256 * MiB);
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_crash, setup, teardown),
                                        cmocka_unit_test_setup_teardown(every_failure, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
