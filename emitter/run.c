@@ -63,8 +63,8 @@ static bool ask_some(struct weir_emit *emit, uint64_t version, uint32_t first, u
     at = put_fixed64(at, ASK_NONCE, nonce);
     at = put_names(emit, at, emit->ask_bytes + room, first, operations, asked);
     if (!policy_asked(&emit->policy, nonce, version, first, *asked)) return false;
-    size_t size = (size_t)(at - body), head = 1 + length_size(size);
-    put_length(put_key(body - head, DATAGRAM_ASK, WIRE_BYTES), size);
+    size_t size = (size_t)(at - body), head = 1 + varint_size(size); /* up to 65,507 bytes: not put_length() */
+    put_varint(put_key(body - head, DATAGRAM_ASK, WIRE_BYTES), size);
     pack_ask(&emit->packer, version, body - head, size + head);
     count(emit, CELL_ASKS, 1);
     return true;
@@ -109,8 +109,8 @@ static void hear(struct weir_emit *emit) {
         if (size < 0) return;
         enum policy_verdict verdict =
             policy_hear(&emit->policy, emit->answer_bytes, (size_t)size, emit->options.datagram_bytes, &news);
-        count(emit, CELL_VERDICTS + (uint32_t)verdict, 1);
         if (verdict == POLICY_TAKEN) follow(emit, &news);
+        count(emit, CELL_VERDICTS + (uint32_t)verdict, 1); /* who sees it counted finds it followed */
     }
 }
 

@@ -42,8 +42,8 @@ struct peer {
     struct peer_ask { /* the last one */
         uint64_t nonce, version;
         size_t bytes;
-        uint32_t count;
-        char names[32][64];
+        uint32_t count;     /* of names */
+        char names[32][64]; /* the first of them */
     } ask;
     uint64_t asks;
 };
@@ -111,8 +111,9 @@ static inline void peer_read_ask(struct peer *peer, const struct weir_datagram *
         ask = weir_wire_of(field.bytes, field.value);
         while (weir_wire_next(&ask, &field)) {
             if (field.number == 1) peer->ask.nonce = field.value;
-            if (field.number != 2 || peer->ask.count == 32) continue;
-            snprintf(peer->ask.names[peer->ask.count++], 64, "%.*s", (int)field.value, (const char *)field.bytes);
+            if (field.number != 2) continue;
+            uint32_t n = peer->ask.count++;
+            if (n < 32) snprintf(peer->ask.names[n], 64, "%.*s", (int)field.value, (const char *)field.bytes);
         }
     }
 }

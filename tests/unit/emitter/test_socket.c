@@ -93,6 +93,8 @@ static void signals_are_for_others(void **state) {
     pthread_sigmask(SIG_BLOCK, NULL, &mine);
     assert_int_equal(sigismember(&mine, SIGTERM), 0);
     weir_emit_close(emit);
+    for (unsigned i = 0; i < 2000 && blocked_of("weir_emit") != 0; i++)
+        usleep(5000); /* joined, it is seen there until the kernel has taken it down */
     assert_int_equal(blocked_of("weir_emit"), 0);
     peer_close(&peer);
 }
