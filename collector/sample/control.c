@@ -166,7 +166,7 @@ struct weir_control *weir_control_new(const struct weir_names *names) {
     struct weir_control *control = calloc(1, sizeof *control);
     if (control == NULL) return NULL;
     control->names = names;
-    control->share = 1;
+    control->alone = true;
     control->free_operation = CONTROL_NONE;
     control->operation_heads = malloc(OPERATION_HEADS * sizeof *control->operation_heads);
     control->service_heads = malloc(SERVICE_HEADS * sizeof *control->service_heads);
@@ -357,7 +357,7 @@ struct weir_plan *weir_control_step(struct weir_control *control, const struct w
     uint32_t more = CONTROL_ROWS_MAX + CONTROL_SERVICES_MAX;
     uint32_t wanted = control->operation_end + (input->load_count < more ? input->load_count : more);
     if (!grow_operations(control, wanted)) return NULL;
-    control->share = input->share > 0 && input->share <= 1 ? input->share : 1;
+    control->alone = !(input->share < 1);
     double seconds = input->seconds > 0 ? fmin(input->seconds, STEP_S_MAX) : 0;
     control->now += seconds;
     control->now_unix_ns = input->now_unix_ns;
@@ -382,14 +382,13 @@ static struct weir_control_view view_of(const struct weir_control *control, cons
     double own = weir_control_told_rate(control, service, op), common = weir_control_told_rate(control, service, NULL);
     double part = weir_control_by_service(service, op);
     double spans = weir_control_spans_of(op), bytes = op->roots > 0 ? op->bytes / op->roots : 0;
-    double offered = op->offered * control->share;
-    double came = offered * (own * (1 - part) * (1 - op->follow.shy) + common * part) + op->claim.fixed;
+    double came = op->offered * (own * (1 - part) * (1 - op->follow.shy) + common * part) + op->claim.fixed;
     return (struct weir_control_view){.service = service->name,
                                       .operation = op->operation,
-                                      .offered = offered,
+                                      .offered = op->offered,
                                       .rate = own,
-                                      .spans_offered = offered * spans,
-                                      .bytes_offered = offered * bytes,
+                                      .spans_offered = op->offered * spans,
+                                      .bytes_offered = op->offered * bytes,
                                       .spans_per_second = came * spans,
                                       .bytes_per_second = came * bytes,
                                       .incident = op->trouble.until > control->now};

@@ -45,8 +45,8 @@ struct weir_control_input {
     uint32_t load_count;
     const struct weir_control_service *services;
     uint32_t service_count;
-    double share; /* of the fleet that follows this controller: 1, less for a canary. Loads are of all, the budget and
-                   * what it comes to (weir_control_view) are of the share */
+    double share; /* of the fleet that follows this controller: 1, or less beside a canary. It is reckoned as if all
+                   * did: loads, the budget and what it comes to (weir_control_view) are of all */
 };
 
 struct weir_control;

@@ -200,7 +200,7 @@ void weir_control_follow(struct weir_control *control, const struct control_serv
     hear(control, service, op, seconds);
     /* Until all have heard of it, nobody knows what they did before. With a canary two plans are in force at a time,
      * and which of them a root followed is not said. */
-    if (control->now - service->began > turn_s(control) && control->share >= 1) {
+    if (control->now - service->began > turn_s(control) && control->alone) {
         follow->roots[0] += op->step.sum.roots;
         follow->traces[0] += op->step.sum.traces;
         double roots = follow->roots[0] + follow->roots[1], traces = follow->traces[0] + follow->traces[1];

@@ -196,7 +196,7 @@ struct weir_control {
     uint64_t policy;
     bool another;                   /* the file is another than at the step before */
     double now, told_at, turned_at; /* turned: ranges */
-    double share;
+    bool alone;                     /* no other plan is in force beside its own */
     uint64_t now_unix_ns;
     struct control_operation *operations;
     uint32_t operation_count, operation_end, operation_room, free_operation; /* free: a chain by next_of_hash */
