@@ -78,6 +78,10 @@ bool weir_emit_read_traceparent(struct weir_emit_context *context, const char *v
     /* Later versions may say more, behind a dash. */
     if (size > WEIR_EMIT_TRACEPARENT_BYTES && (version == 0 || value[55] != '-')) return false;
     if (!read_trace_id(value + 3, 32, trace_id) || !read_span_id(value + 36, 16, parent_id)) return false;
+    if ((context->format & CONTEXT_FORMAT) == CONTEXT_W3C) { /* a second one: neither is to be believed */
+        context->flags = 0;
+        return false;
+    }
     take_format(context, CONTEXT_W3C);
     memcpy(context->trace_id, trace_id, sizeof trace_id);
     memcpy(context->parent_id, parent_id, sizeof parent_id);

@@ -112,14 +112,27 @@ size_t weir_emit_write_tracestate(const struct weir_emit_context *context, char 
     return (size_t)(at - out);
 }
 
+/* Where the library is disabled the span that came goes on, and is not its own parent. */
+static bool has_parent(const struct weir_emit_context *context) {
+    return (context->flags & WEIR_EMIT_HAS_PARENT) != 0 &&
+           memcmp(context->parent_id, context->span_id, sizeof context->span_id) != 0;
+}
+
 size_t weir_emit_write_b3(const struct weir_emit_context *context, char out[WEIR_EMIT_B3_BYTES]) {
-    if (!has_ids(context)) return 0;
+    const char decision = (context->flags & WEIR_EMIT_FORCED) != 0 ? 'd' : is_sampled(context) ? '1' : '0';
+    bool decided = (context->flags & WEIR_EMIT_DECIDED) != 0;
+    if (!has_ids(context)) { /* disabled, and a decision alone came */
+        out[0] = decision;
+        return decided;
+    }
     char *at = put_trace_id(out, context);
     *at++ = '-';
     at = put_span_id(at, context->span_id);
-    *at++ = '-';
-    *at++ = (context->flags & WEIR_EMIT_FORCED) != 0 ? 'd' : is_sampled(context) ? '1' : '0';
-    if ((context->flags & WEIR_EMIT_HAS_PARENT) != 0) {
+    if (decided) {
+        *at++ = '-';
+        *at++ = decision;
+    }
+    if (decided && has_parent(context)) {
         *at++ = '-';
         at = put_span_id(at, context->parent_id);
     }
@@ -130,7 +143,7 @@ void weir_emit_write_b3_multi(const struct weir_emit_context *context, struct we
     put_trace_id(out->trace_id, context);
     put_span_id(out->span_id, context->span_id);
     put_span_id(out->parent_id, context->parent_id);
-    out->has_parent = (context->flags & WEIR_EMIT_HAS_PARENT) != 0;
+    out->has_parent = has_parent(context);
     out->forced = (context->flags & WEIR_EMIT_FORCED) != 0;
     out->sampled = is_sampled(context) ? '1' : '0';
 }

@@ -233,7 +233,8 @@ enum weir_emit_header { /* what a header turned out to be */
  */
 enum weir_emit_header weir_emit_read_header(struct weir_emit_context *context, const char *name, size_t name_size,
                                             const char *value, size_t value_size);
-/* The same, one format each; for servers that look headers up by name. False: malformed, the context is as before. */
+/* The same, one format each; for servers that look headers up by name. False: malformed, the context is as before; or a
+ * second traceparent, after which a trace begins here. */
 bool weir_emit_read_traceparent(struct weir_emit_context *context, const char *value, size_t size);
 bool weir_emit_read_tracestate(struct weir_emit_context *context, const char *value, size_t size);
 bool weir_emit_read_b3(struct weir_emit_context *context, const char *value, size_t size);

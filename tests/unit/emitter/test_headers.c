@@ -91,6 +91,26 @@ static void parents(void **state) {
     }
 }
 
+/* Which of two is right, nobody can say: neither [traceparent_duplicated]. */
+static void two_parents(void **state) {
+    (void)state;
+    static const char *const others[] = {"00-11111111111111111111111111111111-" SPAN "-01", PARENT, PARENT};
+    struct weir_emit_context context = clear();
+    read(&context, "x-b3-traceid", "33333333333333333333333333333333");
+    read(&context, "tracestate", "foo=1");
+    read(&context, "traceparent", PARENT);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(read(&context, "traceparent", others[i]), WEIR_EMIT_BROKEN_HEADER);
+        assert_int_equal(context.flags, 0);
+    }
+    read(&context, "b3", "22222222222222222222222222222222-2222222222222222-0");
+    weir_emit_begin(t.operation, &context);
+    assert_int_equal(context.flags & WEIR_EMIT_HAS_PARENT, 0);
+    assert_true(context.trace_id[0] != 0x0a || context.trace_id[1] != 0xf7);
+    assert_true(context.trace_id[0] != 0x11 || context.trace_id[1] != 0x11);
+    assert_int_equal(context.state_size, 0);
+}
+
 /* The request that came with these, as it goes on: tracestate, "" = none. */
 static void passes(const char *parent, const char *state_in, const char *state_out) {
     struct weir_emit_context context = clear();
@@ -297,6 +317,41 @@ static void handed_on(void **state) {
     assert_memory_equal(back.parent_id, child.span_id, 8);
 }
 
+/* Without a library at work requests go on as they came. */
+static void handed_on_by_one_that_is_disabled(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *in, *b3;
+    } rows[] = {
+        {"b3", TRACE "-" SPAN "-1", TRACE "-" SPAN "-1"},
+        {"b3", TRACE "-" SPAN "-d", TRACE "-" SPAN "-d"},
+        {"b3", TRACE "-" SPAN "-0-05e3ac9a4f6e3b90", TRACE "-" SPAN "-0"}, /* its parent is not kept */
+        {"b3", TRACE "-" SPAN, TRACE "-" SPAN},
+        {"traceparent", PARENT, TRACE "-" SPAN "-1"},
+        {"b3", "0", "0"},
+        {"b3", "d", "d"},
+        {"x-b3-sampled", "1", "1"},
+        {"accept", "*", ""},
+    };
+    struct weir_emit_options options;
+    weir_emit_defaults(&options, sizeof options);
+    options.disabled = true;
+    struct weir_emit *emit = weir_emit_open(&options, NULL, 0);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct weir_emit_context context = clear();
+        struct weir_emit_b3 many;
+        char single[WEIR_EMIT_B3_BYTES + 1];
+        read(&context, rows[i].name, rows[i].in);
+        weir_emit_begin(operation, &context);
+        single[weir_emit_write_b3(&context, single)] = 0;
+        assert_string_equal(single, rows[i].b3);
+        weir_emit_write_b3_multi(&context, &many);
+        assert_false(many.has_parent);
+    }
+    weir_emit_close(emit);
+}
+
 /* A trace that begins here is decided by R >= T, and says T to those behind. */
 static void decided_here(void **state) {
     (void)state;
@@ -344,9 +399,17 @@ static int close_emitter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parents),      cmocka_unit_test(states),    cmocka_unit_test(state_without_a_parent),
-        cmocka_unit_test(long_states),  cmocka_unit_test(b3),        cmocka_unit_test(b3_in_many),
-        cmocka_unit_test(which_counts), cmocka_unit_test(handed_on), cmocka_unit_test(decided_here),
+        cmocka_unit_test(parents),
+        cmocka_unit_test(states),
+        cmocka_unit_test(state_without_a_parent),
+        cmocka_unit_test(long_states),
+        cmocka_unit_test(b3),
+        cmocka_unit_test(b3_in_many),
+        cmocka_unit_test(which_counts),
+        cmocka_unit_test(handed_on),
+        cmocka_unit_test(decided_here),
+        cmocka_unit_test(two_parents),
+        cmocka_unit_test(handed_on_by_one_that_is_disabled),
     };
     return cmocka_run_group_tests(tests, open_emitter, close_emitter);
 }
