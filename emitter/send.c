@@ -17,13 +17,20 @@
 
 enum { SINGLES = 64, WAIT_MS = 10, WAITS_MAX = 10, REFUSED_TRIES = 3 };
 
+/* A kernel that does not know the option would send all segments as one datagram. */
+static bool takes_segments(int fd) {
+    int bytes;
+    socklen_t size = sizeof bytes;
+    return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &bytes, &size) == 0;
+}
+
 bool send_open(struct weir_emit *emit) {
     int room = (int)emit->options.send_buffer_bytes;
     emit->fd = socket(emit->to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     emit->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (emit->fd >= 0 && emit->wake_fd >= 0) {
         setsockopt(emit->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-        emit->segments = true;
+        emit->segments = takes_segments(emit->fd);
         if (connect(emit->fd, (const struct sockaddr *)&emit->to, emit->to_size) == 0) return true;
     }
     int why = errno;
@@ -104,14 +111,21 @@ static bool again(struct weir_emit *emit, const struct outgoing *out, unsigned *
         }
         count(emit, CELL_UNSENT_FULL, out->datagrams[0]);
         return false;
-    default: /* a device or kernel without segments says EIO, EINVAL or EOPNOTSUPP: one by one from now on */
+    case EIO:
+    case EINVAL:
+    case EMSGSIZE:
+    case EOPNOTSUPP: /* a device, a kernel or a path without segments of this size: one by one from now on */
         if (out->datagrams[0] > 1) {
             emit->segments = false;
             return true;
         }
-        count(emit, CELL_UNSENT_FAILED, 1);
-        return false;
+        /* What the path answered to an earlier one, which is in parts from now on, as ECONNREFUSED above. */
+        if (errno == EMSGSIZE && (*refused)++ < REFUSED_TRIES) return true;
+        break;
+    default: break; /* a network that is away, or forbids: later it may not */
     }
+    count(emit, CELL_UNSENT_FAILED, out->datagrams[0]);
+    return false;
 }
 
 void send_datagrams(void *self, const struct packer *packer) {

@@ -58,6 +58,52 @@ static void one_by_one(void **state) {
     send_many(false);
 }
 
+static void hand_over(struct weir_emit_operation *operation, unsigned spans) {
+    static char text[300];
+    memset(text, 'x', sizeof text - 1);
+    const struct weir_emit_attribute attributes[3] = {
+        weir_emit_text_n("a", text, 250), weir_emit_text_n("b", text, 250), weir_emit_text_n("c", text, 250)};
+    struct weir_emit_span span = peer_span();
+    span.attributes = attributes, span.attribute_count = 3; /* one a datagram */
+    for (unsigned i = 0; i < spans; i++)
+        assert_true(weir_emit_span(operation, &span));
+}
+
+/* A network that is away for a while: what could not be sent is counted, all of it, and after it all is as before. */
+static void a_network_that_comes_back(void **state) {
+    (void)state;
+    enum { LOST = 100, SENT = 50 };
+    struct weir_emit_options options = peer_options();
+    struct weir_emit_stats stats;
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
+    int good = dup(emit->fd), bad = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(bad, (struct sockaddr *)&emit->to, emit->to_size), 0);
+    assert_int_equal(shutdown(bad, SHUT_WR), 0); /* its sends fail, as those of a device that is down */
+    bool segments = emit->segments;
+    dup2(bad, emit->fd);
+    hand_over(operation, LOST);
+    assert_true(weir_emit_flush(emit, 5000));
+    dup2(good, emit->fd);
+    weir_emit_stats(emit, &stats, sizeof stats);
+    assert_int_equal(stats.datagrams, 0);
+    assert_true(stats.unsent >= LOST);
+    peer.sender = emit->packer.sender, peer.start_ns = emit->packer.start_ns;
+    peer.sequence = stats.unsent; /* their numbers are missing */
+    hand_over(operation, SENT);
+    assert_true(weir_emit_flush(emit, 5000));
+    peer_hear(&peer, 1000);
+    assert_int_equal(peer.batch->span_count, SENT);
+    assert_true(peer_value(&peer, "emitter_unsent_total|reason|failed|service|cart") == (double)stats.unsent);
+    assert_int_equal(emit->segments, segments);
+    weir_emit_close(emit);
+    close(good);
+    close(bad);
+    peer_close(&peer);
+}
+
 /* SigBlk of /proc/self/task/TID/status; 0: there is no such thread. */
 static uint64_t blocked_of(const char *name) {
     char path[300], line[256];
@@ -124,6 +170,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_segments),
         cmocka_unit_test(one_by_one),
+        cmocka_unit_test(a_network_that_comes_back),
         cmocka_unit_test(signals_are_for_others),
         cmocka_unit_test(by_ipv6),
     };
