@@ -76,7 +76,7 @@ static void cert_write(const struct cert *cert, const char *name, bool x509, boo
     }
 }
 
-static void file_write(const char *name, const char *text) {
+static inline void file_write(const char *name, const char *text) {
     FILE *out = fopen(certs_path(name), "w");
     assert_non_null(out);
     fputs(text, out);

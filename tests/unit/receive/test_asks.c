@@ -1,191 +1,20 @@
-/* test_asks.c - who asks what to sample: bounds with a clock of our own, then answers over real sockets. */
+/* Who asks what to sample, over real sockets: what is answered, from where, and what is not. How often:
+ * test_asks_bounds.c. */
 #define _GNU_SOURCE 1
-#include "collector/receive/asks.h"
 #include "collector/receive/udp.h"
-#include "collector/sample/policy.h"
-#include "collector/sample/steering.h"
+#include "tests/unit/receive/asking.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
 static const char key[] = "a key of twenty bytes";
-
-static struct {
-    struct weir_loop *loop;
-    struct weir_names *names;
-    struct weir_metrics *metrics;
-    struct weir_steering *steering;
-    struct weir_budget budget;
-    struct weir_config config;
-    void *receiver;
-    pthread_t thread;
-    struct weir_signer *signer; /* the sender's; NULL: it does not sign */
-    int fd;
-    uint16_t port;
-    uint64_t sender, sequence, version; /* of the next datagram */
-} t;
-
-/* ---- the policy ---- */
-
-static uint32_t name_of(const char *text) {
-    return weir_names_intern(t.names, text, strlen(text));
-}
-
-static uint64_t publish(double cart) {
-    struct weir_plan_rate operations[] = {
-        {.name = name_of("GET /items"), .operation = name_of("GET /items"), .rate = 1},
-        {.name = name_of("GET /healthz"), .operation = name_of("GET /healthz"), .rate = 0},
-        {.name = name_of("GET /users/:id"), .operation = name_of("GET /users/{id}"), .rate = 0.125},
-    };
-    const struct weir_plan_service fallback = {.rate.rate = 0.25, .max_traces_per_second = -1};
-    const struct weir_plan_service service = {.rate = {.name = name_of("cart"), .rate = cart},
-                                              .max_traces_per_second = -1,
-                                              .operations = operations,
-                                              .operation_count = 3};
-    const struct weir_plan *plan = weir_plan_new(t.names, 7, &fallback, &service, 1);
-    assert_non_null(plan);
-    uint64_t version = weir_plan_find(plan, name_of("cart"))->version;
-    weir_steering_publish(t.steering, plan, NULL, 0, false, NULL);
-    weir_plan_unref(plan);
-    return version;
-}
-
-static bool followers_say(const char *text) {
-    struct weir_buffer page = {0};
-    weir_steering_write(t.steering, &page);
-    weir_buffer_byte(&page, 0);
-    bool found = strstr((const char *)page.bytes, text) != NULL;
-    weir_buffer_free(&page);
-    return found;
-}
-
-static uint64_t asks(const char *result) {
-    struct weir_buffer page = {0};
-    char line[96];
-    snprintf(line, sizeof line, "weir_policy_asks_total{result=\"%s\"} ", result);
-    weir_metrics_expose(t.metrics, &page);
-    weir_buffer_byte(&page, 0);
-    const char *at = strstr((const char *)page.bytes, line);
-    uint64_t value = at != NULL ? strtoull(at + strlen(line), NULL, 10) : UINT64_MAX;
-    weir_buffer_free(&page);
-    return value;
-}
-
-static void wait_for(const char *result, uint64_t count) {
-    for (int i = 0; i < 1000 && asks(result) < count; i++)
-        usleep(5000);
-    assert_int_equal(asks(result), count);
-}
-
-/* ---- the sender ---- */
-
-struct asking {
-    const char *const *operations;
-    uint32_t count;
-    uint64_t nonce;
-    size_t size;          /* of the whole datagram, at least what it needs */
-    const char *resource; /* its bytes; NULL: that of `cart` */
-    bool forged;
-};
-
-/* 48 KiB are room for all that is asked here. */
-static size_t make(uint8_t *out, const struct asking *asking) {
-    static uint8_t body[48 * 1024];
-    static const char cart[] = "\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04"
-                               "cart";
-    uint8_t *at = weir_wire_put_uint(out, 1, 1), *end = body;
-    at = weir_wire_put_fixed64(at, 2, t.sender);
-    at = weir_wire_put_fixed64(at, 3, 1);
-    at = weir_wire_put_uint(at, 4, ++t.sequence);
-    if (asking->resource != NULL)
-        at = weir_wire_put_bytes(at, 5, asking->resource, strlen(asking->resource));
-    else
-        at = weir_wire_put_bytes(at, 5, cart, sizeof cart - 1);
-    if (t.version != 0) at = weir_wire_put_uint(at, 9, t.version);
-    if (asking->nonce != 0) end = weir_wire_put_fixed64(end, 1, asking->nonce);
-    for (uint32_t i = 0; i < asking->count; i++)
-        end = weir_wire_put_bytes(end, 2, asking->operations[i], strlen(asking->operations[i]));
-    at = weir_wire_put_bytes(at, 10, body, (size_t)(end - body));
-    size_t own = (size_t)(at - out) + (t.signer != NULL ? 18 : 0);
-    if (own + 4 <= asking->size) {
-        size_t left = asking->size - own - 4; /* its length is written with three bytes, whatever it is */
-        *at++ = 14 << 3 | WEIR_WIRE_BYTES;
-        *at++ = (uint8_t)(left | 0x80), *at++ = (uint8_t)(left >> 7 | 0x80), *at++ = (uint8_t)(left >> 14);
-        memset(at, 0, left);
-        at += left;
-    }
-    if (t.signer == NULL) return (size_t)(at - out);
-    uint8_t signature[WEIR_SIGNATURE_BYTES];
-    assert_true(weir_signer_sign(t.signer, out, (size_t)(at - out), signature));
-    if (asking->forged) signature[3] ^= 1;
-    return (size_t)(weir_wire_put_bytes(at, 15, signature, sizeof signature) - out);
-}
-
-static void ask(const struct asking *asking) {
-    static uint8_t bytes[64 * 1024];
-    size_t size = make(bytes, asking);
-    assert_int_equal(send(t.fd, bytes, size, 0), size);
-}
-
-enum { MANY = 3000 }; /* operations in one ask, at most */
-
-struct answer {
-    size_t size;
-    uint64_t nonce, version, threshold, thresholds[MANY];
-    uint32_t count;
-};
-
-static void read_answer(const uint8_t *bytes, size_t size, struct answer *answer) {
-    struct weir_wire wire = weir_wire_of(bytes, size);
-    struct weir_wire_field field;
-    *answer = (struct answer){.size = size};
-    const uint8_t *hmac = NULL;
-    for (const uint8_t *start = bytes; weir_wire_next(&wire, &field); start = wire.at) {
-        if (field.number == 1) assert_int_equal(field.value, 1);
-        if (field.number == 2) answer->nonce = field.value;
-        if (field.number == 3) answer->version = field.value;
-        if (field.number == 4) answer->threshold = field.value;
-        if (field.number == 15) hmac = start;
-        if (field.number != 5) continue;
-        answer->count = (uint32_t)(field.value / 8);
-        assert_true(answer->count <= MANY && field.value % 8 == 0);
-        memcpy(answer->thresholds, field.bytes, field.value);
-    }
-    assert_null(wire.why);
-    assert_int_equal(hmac != NULL, t.signer != NULL);
-    if (hmac != NULL) assert_true(weir_signer_verify(t.signer, bytes, (size_t)(hmac - bytes), hmac + 2));
-}
-
-static void hear(struct answer *answer) {
-    uint8_t bytes[64 * 1024];
-    struct pollfd ready = {.fd = t.fd, .events = POLLIN};
-    assert_int_equal(poll(&ready, 1, 10000), 1);
-    ssize_t size = recv(t.fd, bytes, sizeof bytes, 0);
-    assert_true(size > 0);
-    read_answer(bytes, (size_t)size, answer);
-}
-
-static void hears_nothing(void) {
-    uint8_t byte;
-    assert_int_equal(recv(t.fd, &byte, 1, MSG_DONTWAIT), -1);
-}
 
 /* ---- the receiver ---- */
 
@@ -230,20 +59,6 @@ static uint16_t free_port(const char *host) {
     assert_int_equal(getsockname(probe, (struct sockaddr *)&at, &size), 0);
     close(probe);
     return ntohs(((struct sockaddr_in *)(void *)&at)->sin_port); /* stands at the same place in both */
-}
-
-static void open_board(void) {
-    memset(&t, 0, sizeof t);
-    t.fd = -1, t.sender = 0xabcdef;
-    t.names = weir_names_new(256, 16384);
-    t.metrics = weir_metrics_new();
-    t.steering = weir_steering_new(t.names, t.metrics, &weir_clock_system);
-    assert_non_null(t.steering);
-}
-static void close_board(void) {
-    weir_steering_free(t.steering);
-    weir_metrics_free(t.metrics);
-    weir_names_free(t.names);
 }
 
 static void open_receiver(const char *host, bool is_signed) {
@@ -510,126 +325,6 @@ static void without_a_policy(void **state) {
     close_receiver();
 }
 
-/* ---- how often, by a clock of our own ---- */
-
-struct bound {
-    struct weir_asks *asks;
-    struct weir_datagram datagram;
-    uint8_t bytes[64 * 1024];
-    const uint8_t *answer;
-    uint64_t now_ns;
-};
-
-static void open_bound(struct bound *bound) {
-    open_board();
-    publish(0.5);
-    *bound = (struct bound){.asks = weir_asks_new(t.steering, t.names, t.metrics, NULL), .now_ns = 5 * WEIR_S};
-    assert_non_null(bound->asks);
-    size_t size = make(bound->bytes, &(struct asking){.nonce = 1, .size = 1200});
-    assert_int_equal(weir_datagram_read(bound->bytes, size, &bound->datagram, NULL), WEIR_OK);
-}
-static void close_bound(struct bound *bound) {
-    weir_asks_free(bound->asks);
-    close_board();
-}
-static bool is_answered(struct bound *bound, struct weir_sender_note *note) {
-    bound->datagram.sequence++;
-    struct weir_ask one = {
-        .datagram = &bound->datagram, .service = name_of("cart"), .note = note, .now_ns = bound->now_ns};
-    if (weir_asks_answer(bound->asks, &one, &bound->answer) == 0) return false;
-    weir_asks_count(bound->asks, WEIR_ASK_ANSWERED);
-    return true;
-}
-
-static void one_sender_has_a_bound(void **state) {
-    (void)state;
-    struct bound bound;
-    struct weir_sender_note note = {0}, other = {0};
-    open_bound(&bound);
-    for (int i = 0; i < WEIR_ASK_SENDER_BURST; i++)
-        assert_true(is_answered(&bound, &note));
-    bound.now_ns += WEIR_ASK_SENDER_GAP_MS * WEIR_MS - 1;
-    assert_false(is_answered(&bound, &note));
-    assert_true(is_answered(&bound, &other));
-    bound.now_ns += 1;
-    assert_true(is_answered(&bound, &note));
-    assert_false(is_answered(&bound, &note));
-    bound.now_ns += 3600 * WEIR_S; /* silence saves up no more than a burst */
-    for (int i = 0; i < WEIR_ASK_SENDER_BURST; i++)
-        assert_true(is_answered(&bound, &note));
-    for (int i = 0; i < 5 * WEIR_ASK_BURST; i++) /* which takes nothing from others */
-        assert_false(is_answered(&bound, &note));
-    assert_true(is_answered(&bound, &other));
-    assert_int_equal(asks("limited"), 2 + 5 * WEIR_ASK_BURST);
-    close_bound(&bound);
-}
-
-/* Looking names up is what costs, so that an ask for many counts as several. */
-static void asks_for_many_operations_cost_more(void **state) {
-    (void)state;
-    struct bound bound;
-    const char *operations[MANY];
-    for (uint32_t i = 0; i < MANY; i++)
-        operations[i] = "GET /items";
-    open_bound(&bound);
-    size_t size = make(bound.bytes, &(struct asking){operations, MANY, .nonce = 1, .size = 40000});
-    assert_int_equal(weir_datagram_read(bound.bytes, size, &bound.datagram, NULL), WEIR_OK);
-    uint32_t answered = 0;
-    for (int i = 0; i < 1000; i++) {
-        struct weir_sender_note note = {0};
-        answered += is_answered(&bound, &note);
-    }
-    assert_in_range(answered, WEIR_ASK_BURST / (MANY / WEIR_ASK_OPERATIONS_EACH + 1), 91);
-    close_bound(&bound);
-}
-
-static void a_flood_is_answered_up_to_a_bound(void **state) {
-    (void)state;
-    struct bound bound;
-    uint32_t answered = 0;
-    open_bound(&bound);
-    for (int i = 0; i < 5000; i++) { /* at once, each by another name */
-        struct weir_sender_note note = {0};
-        answered += is_answered(&bound, &note);
-    }
-    assert_int_equal(answered, WEIR_ASK_BURST);
-    for (int i = 0; i < 50000; i++) { /* then for five seconds */
-        struct weir_sender_note note = {0};
-        bound.now_ns += 100 * WEIR_US;
-        answered += is_answered(&bound, &note);
-    }
-    assert_in_range(answered, WEIR_ASK_BURST + 5 * WEIR_ASK_ANSWERS_S - 1, WEIR_ASK_BURST + 5 * WEIR_ASK_ANSWERS_S + 1);
-    assert_int_equal(asks("answered"), answered);
-    assert_int_equal(asks("limited"), 55000 - answered);
-    close_bound(&bound);
-}
-
-/* Lanes have windows of their own; a copy that comes to another one is not answered there. */
-static void a_copy_on_another_lane(void **state) {
-    (void)state;
-    struct bound bound;
-    struct weir_sender_note note = {0}, other = {0};
-    open_bound(&bound);
-    struct weir_asks *lanes[2] = {bound.asks, weir_asks_new(t.steering, t.names, t.metrics, NULL)};
-    assert_true(is_answered(&bound, &note));
-    struct weir_datagram copy = bound.datagram;
-    assert_true(is_answered(&bound, &note));
-    bound.asks = lanes[1];
-    bound.datagram = copy, bound.datagram.sequence--; /* is_answered() counts */
-    assert_false(is_answered(&bound, &other));
-    assert_int_equal(asks("repeated"), 1);
-    bound.datagram.sequence += 2;
-    assert_true(is_answered(&bound, &other));
-    bound.datagram.start_ns++, bound.datagram.sequence = 0; /* it begins again */
-    assert_true(is_answered(&bound, &other));
-    bound.datagram = copy; /* of the run before */
-    bound.datagram.sequence += 100;
-    assert_false(is_answered(&bound, &other));
-    assert_int_equal(asks("repeated"), 2);
-    weir_asks_free(lanes[0]);
-    close_bound(&bound);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_told_what_the_plan_says),
@@ -642,10 +337,6 @@ int main(void) {
         cmocka_unit_test(what_was_taken_before_is_not_answered_again),
         cmocka_unit_test(unsigned_and_forged),
         cmocka_unit_test(without_a_policy),
-        cmocka_unit_test(one_sender_has_a_bound),
-        cmocka_unit_test(asks_for_many_operations_cost_more),
-        cmocka_unit_test(a_flood_is_answered_up_to_a_bound),
-        cmocka_unit_test(a_copy_on_another_lane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,111 +1,5 @@
-#include "collector/receive/tls.h"
-#include "tests/unit/receive/certs.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-
-static struct weir_metrics *metrics;
-static struct weir_tls *tls;
-static struct weir_tls_config config;
-
-static int setup(void **state) {
-    (void)state;
-    config = (struct weir_tls_config){.min_version = WEIR_TLS_1_2};
-    cert_write(&authority, "ca", true, true);
-    cert_write(&server_cert, "server", true, true);
-    snprintf(config.cert_file, sizeof config.cert_file, "%s", certs_path("server.pem"));
-    snprintf(config.key_file, sizeof config.key_file, "%s", certs_path("server.key"));
-    metrics = weir_metrics_new();
-    assert_non_null(metrics);
-    tls = NULL;
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    weir_tls_close(tls);
-    weir_metrics_free(metrics);
-    return 0;
-}
-
-static void open_tls(void) {
-    struct weir_error err = {0};
-    if (weir_tls_open(&tls, "grpc", &config, "h2", metrics, &err) != WEIR_OK) fail_msg("%s", err.text);
-    assert_non_null(tls);
-}
-
-static double metric(const char *line) {
-    struct weir_buffer page = {0};
-    weir_metrics_expose(metrics, &page);
-    weir_buffer_byte(&page, 0);
-    const char *found = strstr((const char *)page.bytes, line);
-    double value = found == NULL ? -1 : strtod(found + strlen(line), NULL);
-    weir_buffer_free(&page);
-    return value;
-}
-#define HANDSHAKES(result) metric("weir_tls_handshakes_total{receiver=\"grpc\",result=\"" result "\"} ")
-#define RELOADS(result)    metric("weir_tls_reloads_total{receiver=\"grpc\",result=\"" result "\"} ")
-#define NOT_AFTER()        metric("weir_tls_certificate_not_after_timestamp_seconds{receiver=\"grpc\"} ")
-
-/* A client and our stream, each on its end of a socket pair. */
-struct pair {
-    SSL *client;
-    int fd; /* the client's */
-    struct weir_stream *stream;
-};
-
-static struct pair pair_open(const struct client_options *options) {
-    int fds[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    struct pair pair = {.client = client_ssl(options), .fd = fds[0]};
-    SSL_set_fd(pair.client, fds[0]);
-    SSL_set_mode(pair.client, SSL_MODE_ENABLE_PARTIAL_WRITE);
-    pair.stream = weir_tls_stream(tls, fds[1]);
-    assert_non_null(pair.stream);
-    assert_int_equal(pair.stream->kind->fd(pair.stream), fds[1]);
-    return pair;
-}
-
-static void pair_close(struct pair *pair) {
-    if (pair->stream != NULL) pair->stream->kind->close(pair->stream);
-    SSL_free(pair->client);
-    if (pair->fd >= 0) close(pair->fd);
-    ERR_clear_error();
-}
-
-static ssize_t stream_read(struct pair *pair, void *bytes, size_t size) {
-    return pair->stream->kind->read(pair->stream, bytes, size);
-}
-
-static uint32_t wants(const struct pair *pair) {
-    return pair->stream->kind->wants(pair->stream);
-}
-
-/* Both shake hands. Whether both are content, after a word each way (of TLS 1.3 the client hears late). */
-static bool shake(struct pair *pair) {
-    char byte;
-    ssize_t n = WEIR_STREAM_LATER;
-    int sent = 0;
-    for (int i = 0; i < 20 && n == WEIR_STREAM_LATER; i++) {
-        if (sent != 1) sent = SSL_write(pair->client, "?", 1);
-        n = stream_read(pair, &byte, 1);
-    }
-    if (n != 1 || byte != '?') return false;
-    assert_int_equal(pair->stream->kind->write(pair->stream, (const uint8_t *)"!", 1), 1);
-    return SSL_read(pair->client, &byte, 1) == 1 && byte == '!';
-}
-
-static bool accepts(const struct client_options *options) {
-    struct pair pair = pair_open(options);
-    bool ok = shake(&pair);
-    pair_close(&pair);
-    return ok;
-}
-
-static const struct client_options anyone = {0};
+/* Streams of TLS: what is shown and asked for, bytes both ways, and time. Files: test_tls_files.c. */
+#include "tests/unit/receive/tls_pair.h"
 
 /* ---- what is shown and asked for ---- */
 
@@ -440,127 +334,6 @@ static void test_without_a_context_a_stream_is_plain(void **state) {
     close(fds[0]);
 }
 
-/* ---- files ---- */
-
-static void refuses(const char *text) {
-    struct weir_error err = {0};
-    assert_int_equal(weir_tls_open(&tls, "zipkin", &config, NULL, metrics, &err), WEIR_INVALID);
-    assert_null(tls);
-    if (strstr(err.text, text) == NULL) fail_msg("\"%s\" is not in \"%s\"", text, err.text);
-}
-
-static void test_files_that_do_not_do(void **state) {
-    (void)state;
-    const struct weir_tls_config good = config;
-    snprintf(config.cert_file, sizeof config.cert_file, "/no/such.pem");
-    refuses("receivers.zipkin.tls.cert_file: /no/such.pem: No such file or directory");
-    config = good;
-    snprintf(config.key_file, sizeof config.key_file, "/no/such.key");
-    refuses("receivers.zipkin.tls.key_file: /no/such.key: No such file or directory");
-    config = good;
-    snprintf(config.key_file, sizeof config.key_file, "%s", certs_path("next.key"));
-    refuses("next.key is not the key of the certificate in ");
-    config = good;
-    snprintf(config.cert_file, sizeof config.cert_file, "%s", certs_path("server.key"));
-    refuses("receivers.zipkin.tls.cert_file: ");
-    config = good;
-    file_write("broken.pem", "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n");
-    snprintf(config.client_ca_file, sizeof config.client_ca_file, "%s", certs_path("broken.pem"));
-    refuses("receivers.zipkin.tls.client_ca_file: ");
-    snprintf(config.client_ca_file, sizeof config.client_ca_file, "%s", certs_path("ca.key"));
-    refuses("receivers.zipkin.tls.client_ca_file: ");
-    config = good;
-    /* An encrypted key is an error, not a question on the terminal. */
-    FILE *out = fopen(certs_path("broken.pem"), "w");
-    PEM_write_PrivateKey(out, server_cert.key, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6, NULL, NULL);
-    fclose(out);
-    snprintf(config.key_file, sizeof config.key_file, "%s", certs_path("broken.pem"));
-    refuses("receivers.zipkin.tls.key_file: ");
-    struct weir_error err = {0};
-    config = good;
-    config.key_file[0] = 0;
-    assert_int_equal(weir_tls_open(&tls, "admin", &config, NULL, NULL, &err), WEIR_INVALID);
-    assert_non_null(strstr(err.text, "admin.tls.key_file: "));
-}
-
-static bool shows(const char *name) {
-    struct pair pair = pair_open(&anyone);
-    bool ok = shake(&pair) && shows_name(pair.client, name);
-    pair_close(&pair);
-    return ok;
-}
-
-static void test_rotation(void **state) {
-    (void)state;
-    open_tls();
-    struct pair old = pair_open(&anyone);
-    assert_true(shake(&old));
-    assert_true(shows("server"));
-    double not_after = NOT_AFTER();
-    assert_true(not_after > 1.7e9);
-    weir_tls_refresh(tls);
-    assert_int_equal(RELOADS("ok"), 0);
-    /* the certificate first: it does not fit the key yet */
-    cert_write(&next_cert, "server", true, false);
-    weir_tls_refresh(tls);
-    assert_int_equal(RELOADS("failed"), 1);
-    assert_true(shows("server"));
-    assert_true(NOT_AFTER() == not_after);
-    weir_tls_refresh(tls); /* nothing changed since: it is not read again */
-    assert_int_equal(RELOADS("failed"), 1);
-    cert_write(&next_cert, "server", false, true);
-    weir_tls_refresh(tls);
-    assert_int_equal(RELOADS("ok"), 1);
-    assert_true(shows("next"));
-    assert_true(NOT_AFTER() == not_after + 1); /* a certificate's serial is in its time */
-    /* who was here before stays */
-    uint8_t word[4];
-    assert_int_equal(SSL_write(old.client, "more", 4), 4);
-    assert_int_equal(stream_read(&old, word, 4), 4);
-    assert_int_equal(old.stream->kind->write(old.stream, word, 4), 4);
-    assert_int_equal(SSL_read(old.client, word, 4), 4);
-    assert_true(shows_name(old.client, "server"));
-    pair_close(&old);
-    /* gone, and back */
-    unlink(certs_path("server.pem"));
-    weir_tls_refresh(tls);
-    assert_int_equal(RELOADS("failed"), 2);
-    assert_true(shows("next"));
-    cert_write(&server_cert, "server", true, true);
-    weir_tls_refresh(tls);
-    assert_true(shows("server"));
-}
-
-static void test_rotation_of_authorities(void **state) {
-    (void)state;
-    snprintf(config.client_ca_file, sizeof config.client_ca_file, "%s", certs_path("ca.pem"));
-    open_tls();
-    const struct client_options ours = {.shows = &client_cert}, theirs = {.shows = &strange_client};
-    assert_true(accepts(&ours));
-    assert_false(accepts(&theirs));
-    cert_write(&stranger, "ca", true, false);
-    weir_tls_refresh(tls);
-    assert_false(accepts(&ours));
-    assert_true(accepts(&theirs));
-    file_write("ca.pem", "");
-    weir_tls_refresh(tls);
-    assert_true(accepts(&theirs));
-    assert_int_equal(RELOADS("failed"), 1);
-}
-
-static void test_streams_outlive_their_context(void **state) {
-    (void)state;
-    open_tls();
-    struct pair pair = pair_open(&anyone);
-    struct weir_tls *closing = tls;
-    tls = NULL;
-    weir_tls_close(closing);
-    assert_true(shake(&pair));
-    assert_int_equal(HANDSHAKES("ok"), 1);
-    pair_close(&pair);
-    assert_int_equal(HANDSHAKES("ok"), -1);
-}
-
 /* ---- on a loop: time runs twenty times as fast ---- */
 
 static uint64_t fast_ns(void *self) {
@@ -614,6 +387,7 @@ static void test_a_handshake_has_ten_seconds(void **state) {
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_versions),
@@ -630,10 +404,6 @@ int main(void) {
         TEST(test_new_keys),
         TEST(test_renegotiation_is_refused),
         TEST(test_without_a_context_a_stream_is_plain),
-        TEST(test_files_that_do_not_do),
-        TEST(test_rotation),
-        TEST(test_rotation_of_authorities),
-        TEST(test_streams_outlive_their_context),
         TEST(test_a_handshake_has_ten_seconds),
     };
     signal(SIGPIPE, SIG_IGN);
