@@ -48,6 +48,11 @@ static inline struct weir_proxies rig_file(double rate, double floor) {
         .incident = {.factor = 10, .for_ns = 300 * RIG_SECOND, .errors = 0.05, .slower_times = 3},
         .poll_ns = 60 * RIG_SECOND};
 }
+static inline struct weir_proxies with_budget(double spans_per_second) {
+    struct weir_proxies file = rig_file(-1, -1);
+    file.budget.spans_per_second = spans_per_second;
+    return file;
+}
 static inline struct rig rig_new(void) {
     struct rig rig = {.names = weir_names_new(100000, 1 << 24), .now_unix_ns = 1700000000 * RIG_SECOND};
     rig.control = weir_control_new(rig.names);
@@ -112,5 +117,8 @@ static inline double rig_spans(const struct rig *rig, const struct weir_control_
     for (uint32_t i = 0; i < count; i++)
         sum += offered[i].spans * rig_rate(rig, offered[i].service, offered[i].operation);
     return sum;
+}
+static inline double kept(const struct rig *rig, const struct weir_control_load *offered) { /* traces a second */
+    return offered->traces * rig_rate(rig, offered->service, offered->operation);
 }
 #endif

@@ -341,6 +341,15 @@ static inline double rig_metric(const char *line) {
     return value;
 }
 
+/* What many of these tests ask for, and a span for it. */
+#define RIG_RULES "rules: [ { name: errors, when: { error: true } }, { name: none_of_it, rate: 0 } ]"
+#define RIG_KEEP  "wait: 10s, quiet: 1s, " RIG_RULES
+
+static inline void rig_give(uint32_t trace, uint32_t span, uint32_t parent, bool error) {
+    assert_int_equal(rig_take(&(struct said){.trace = trace, .span = span, .parent = parent, .error = error}, NULL),
+                     WEIR_TAIL_HELD);
+}
+
 static void rig_close(void) {
     weir_tail_drain(rig.tail, rig.now_ns);
     assert_int_equal(weir_tail_held(rig.tail), 0);
