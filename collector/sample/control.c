@@ -183,9 +183,9 @@ struct weir_control *weir_control_new(const struct weir_names *names) {
     return NULL;
 }
 
-void weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy) {
+bool weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy) {
     struct control_file file;
-    if (!weir_control_file_copy(&file, proxies)) return;
+    if (!weir_control_file_copy(&file, proxies)) return false;
     weir_control_file_free(&control->file);
     control->file = file;
     control->policy = policy;
@@ -200,12 +200,13 @@ void weir_control_set(struct weir_control *control, const struct weir_proxies *p
             terms_of(control, service, op);
             op->told.kept_until = 0;
         }
-        if (!add_filed(control, i)) return;
+        if (!add_filed(control, i)) return false;
     }
     for (uint32_t i = 0; i < control->file.service_count; i++) {
         uint32_t name = control->file.services[i].rule.name, index;
-        if (find_service(control, name) == NULL && !add_service(control, name, &index)) return;
+        if (find_service(control, name) == NULL && !add_service(control, name, &index)) return false;
     }
+    return true;
 }
 
 static struct control_service *admit_service(struct weir_control *control, uint32_t name) {
@@ -411,6 +412,13 @@ void weir_control_each(const struct weir_control *control, void (*row)(void *sel
         if (service->senders > 0) sum.proxy_cpu = sum.spans_per_second * control->file.cost_ns / 1e9 / service->senders;
         row(self, &sum);
     }
+}
+
+uint32_t weir_control_services(const struct weir_control *control, uint32_t *names, uint32_t room) {
+    uint32_t count = control->service_count - 1; /* the first is of all others */
+    for (uint32_t i = 0; i < count && i < room; i++)
+        names[i] = control->services[i + 1].name;
+    return count;
 }
 
 void weir_control_free(struct weir_control *control) {

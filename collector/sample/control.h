@@ -53,9 +53,9 @@ struct weir_control;
 
 /* NULL: out of memory. */
 struct weir_control *weir_control_new(const struct weir_names *names);
-/* Another file: what was learnt of the load stays. `policy` is its version. `proxies` stays good until the next call.
- */
-void weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy);
+/* Another file: what was learnt of the load stays. `policy` is its version; of `proxies` it keeps copies. False: out of
+ * memory, and not all of it is taken over; to be called again. */
+bool weir_control_set(struct weir_control *control, const struct weir_proxies *proxies, uint64_t policy);
 /* What proxies had when this process began, read off what they say of themselves: a plan that starts from there does
  * not jump, and nothing is raised above it until the load is known, or there is another file. Before the first step of
  * that service. */
@@ -77,5 +77,7 @@ struct weir_control_view {
 /* Calls `row` for each operation and each service's sum. */
 void weir_control_each(const struct weir_control *control, void (*row)(void *self, const struct weir_control_view *),
                        void *self);
+/* Services that have a place of their own: `room` of them at most into `names`; how many there are. */
+uint32_t weir_control_services(const struct weir_control *control, uint32_t *names, uint32_t room);
 void weir_control_free(struct weir_control *control); /* accepts NULL */
 #endif

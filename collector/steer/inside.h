@@ -1,4 +1,5 @@
-/* inside.h - what steer.c (the thread), report.c (what it tells of itself) and rates.c (what outlives it) share. */
+/* inside.h - what steer.c (the thread), shown.c (what a step leaves to be looked at), report.c (how that is told) and
+ * rates.c (what outlives it) share. */
 #ifndef WEIR_STEER_INSIDE_H
 #define WEIR_STEER_INSIDE_H
 #include "collector/steer/estimate.h"
@@ -12,11 +13,33 @@ struct weir_steer_side {
     struct weir_control *control;
     struct weir_plan *plan; /* NULL: nothing is told */
     double share;
+    bool stale; /* its controller had no memory for the policy yet */
+};
+
+struct weir_steer_row {
+    enum weir_side side;
+    struct weir_control_view view;
+};
+
+/* All that is told of a step, so that nobody who looks waits for one, nor one for him. Immutable, counted. */
+struct weir_steer_shown {
+    _Atomic uint32_t refs;
+    struct weir_steer_side sides[WEIR_SIDES]; /* without controllers */
+    struct weir_steer_row *rows;
+    uint32_t row_count, row_room, operation_count, unshown;
+    struct weir_estimate *estimates;
+    uint32_t estimate_count;
+    struct weir_control_service *services; /* that are known by name */
+    uint32_t service_count;
+    double arriving;
+    uint64_t changes;
 };
 
 struct weir_steer {
     struct weir_steer_env env;
     char rates_path[4096];
+    pthread_mutex_t shown_lock; /* of the pointer, for no longer than it takes to count a reference */
+    struct weir_steer_shown *shown;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wake;
     pthread_t thread;
@@ -33,6 +56,13 @@ struct weir_steer {
     _Atomic uint64_t not_saved, not_stepped; /* times that the disk, or memory, said no */
     uint64_t saved, saved_ns; /* of the thread alone: the version that rates.c saved last, and when it was looked at */
 };
+
+/* shown.c. Under the lock; NULL: out of memory. Takes over `services`, of malloc(), also then. */
+struct weir_steer_shown *weir_steer_shown_new(const struct weir_steer *steer, struct weir_control_service *services,
+                                              uint32_t count);
+/* Of the last step; the caller's reference. Any thread. */
+struct weir_steer_shown *weir_steer_look(struct weir_steer *steer);
+void weir_steer_shown_unref(struct weir_steer_shown *shown); /* accepts NULL */
 
 /* rates.c: the rates in force, into and out of a file. Reading hands each to `adopt`; a file that is not there is no
  * error. */

@@ -2,52 +2,9 @@
 #include "collector/sample/plan_json.h"
 #include "collector/steer/inside.h"
 
-#include <stdlib.h>
-
-enum { ROWS_MAX = 2000 /* of operations, in all; services are always there */ };
+enum { ROWS_MAX = 2000 /* of operations of a plan */ };
 
 static const char *const side_names[WEIR_SIDES] = {[WEIR_SIDE_POLICY] = "policy", [WEIR_SIDE_CANARY] = "canary"};
-
-struct row {
-    enum weir_side side;
-    struct weir_control_view view;
-};
-
-struct rows {
-    struct row *rows;
-    uint32_t count, capacity, operations, unshown;
-    enum weir_side side;
-};
-
-static void add_row(void *self, const struct weir_control_view *view) {
-    struct rows *rows = self;
-    bool of_operation = view->operation != WEIR_NAME_NONE;
-    if (of_operation && rows->operations == ROWS_MAX) {
-        rows->unshown++;
-        return;
-    }
-    if (rows->count == rows->capacity) {
-        uint32_t capacity = rows->capacity == 0 ? 64 : 2 * rows->capacity;
-        struct row *more = realloc(rows->rows, capacity * sizeof *more);
-        if (more == NULL) {
-            rows->unshown++;
-            return;
-        }
-        rows->rows = more;
-        rows->capacity = capacity;
-    }
-    rows->operations += of_operation;
-    rows->rows[rows->count++] = (struct row){rows->side, *view};
-}
-
-static struct rows rows_of(const struct weir_steer *steer) {
-    struct rows rows = {0};
-    for (int s = 0; s < WEIR_SIDES; s++) {
-        rows.side = (enum weir_side)s;
-        if (steer->sides[s].plan != NULL) weir_control_each(steer->sides[s].control, add_row, &rows);
-    }
-    return rows;
-}
 
 /* ---- series ---- */
 
@@ -143,34 +100,33 @@ static const struct figure figures[] = {
      incident},
 };
 
-static void expose_figure(const struct weir_steer *steer, const struct rows *rows, const struct figure *figure,
-                          struct weir_buffer *out) {
+static void expose_figure(const struct weir_names *names, const struct weir_steer_shown *shown,
+                          const struct figure *figure, struct weir_buffer *out) {
     family(out, figure->name, "gauge", figure->help);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        const struct weir_control_view *view = &rows->rows[i].view;
+    for (uint32_t i = 0; i < shown->row_count; i++) {
+        const struct weir_control_view *view = &shown->rows[i].view;
         if (view->operation != WEIR_NAME_NONE && !figure->operations) continue;
         for (int which = 0; which < 2 && figure->labels[which] != NULL; which++)
-            put_series(out, figure->name, steer->env.names, rows->rows[i].side, view->service, view->operation,
+            put_series(out, figure->name, names, shown->rows[i].side, view->service, view->operation,
                        figure->labels[which], figure->value(view, which));
     }
 }
 
 /* Of the plan's own rows: what is told. */
-static void expose_told(const struct weir_steer *steer, struct weir_buffer *out, const char *name,
-                        double (*value)(const struct weir_plan_rate *rate)) {
+static void expose_told(const struct weir_names *names, const struct weir_steer_shown *shown, struct weir_buffer *out,
+                        const char *name, double (*value)(const struct weir_plan_rate *rate)) {
     for (int s = 0; s < WEIR_SIDES; s++) {
-        const struct weir_plan *plan = steer->sides[s].plan;
+        const struct weir_plan *plan = shown->sides[s].plan;
+        enum weir_side side = (enum weir_side)s;
         uint32_t left = ROWS_MAX;
         if (plan == NULL) continue;
-        put_series(out, name, steer->env.names, (enum weir_side)s, WEIR_NAME_NONE, WEIR_NAME_NONE, "",
-                   value(&plan->fallback.rate));
+        put_series(out, name, names, side, WEIR_NAME_NONE, WEIR_NAME_NONE, "", value(&plan->fallback.rate));
         for (uint32_t i = 0; i < plan->service_count; i++) {
             const struct weir_plan_service *service = &plan->services[i];
-            put_series(out, name, steer->env.names, (enum weir_side)s, service->rate.name, WEIR_NAME_NONE, "",
-                       value(&service->rate));
+            put_series(out, name, names, side, service->rate.name, WEIR_NAME_NONE, "", value(&service->rate));
             for (uint32_t k = 0; k < service->operation_count && left > 0; k++, left--)
-                put_series(out, name, steer->env.names, (enum weir_side)s, service->rate.name,
-                           service->operations[k].name, "", value(&service->operations[k]));
+                put_series(out, name, names, side, service->rate.name, service->operations[k].name, "",
+                           value(&service->operations[k]));
         }
     }
 }
@@ -182,54 +138,60 @@ static double since_of(const struct weir_plan_rate *rate) {
     return (double)(rate->since_unix_ns / 1000000) / 1e3;
 }
 
-static void expose_budget(const struct weir_steer *steer, const struct weir_proxies *proxies, const char *name,
+static void expose_budget(const struct weir_names *names, const struct weir_proxies *proxies, const char *name,
                           const char *help, size_t offset, struct weir_buffer *out) {
     family(out, name, "gauge", help);
     for (uint32_t i = 0; i <= proxies->service_count; i++) {
         const struct weir_proxies_budget *budget = i == 0 ? &proxies->budget : &proxies->services[i - 1].budget;
         double bound = *(const double *)((const char *)budget + offset);
         uint32_t service = i == 0 ? WEIR_NAME_NONE : proxies->services[i - 1].rule.name;
-        if (bound > 0) put_series(out, name, steer->env.names, WEIR_SIDE_POLICY, service, WEIR_NAME_NONE, "", bound);
+        if (bound > 0) put_series(out, name, names, WEIR_SIDE_POLICY, service, WEIR_NAME_NONE, "", bound);
     }
 }
 
-static void expose_budgets(const struct weir_steer *steer, const struct weir_proxies *proxies,
+static void expose_budgets(const struct weir_names *names, const struct weir_proxies *proxies,
                            struct weir_buffer *out) {
-    expose_budget(steer, proxies, "policy_budget_spans_per_second", "What the policy allows; service=\"\": the fleet.",
+    expose_budget(names, proxies, "policy_budget_spans_per_second", "What the policy allows; service=\"\": the fleet.",
                   offsetof(struct weir_proxies_budget, spans_per_second), out);
-    expose_budget(steer, proxies, "policy_budget_bytes_per_second", "What the policy allows; service=\"\": the fleet.",
+    expose_budget(names, proxies, "policy_budget_bytes_per_second", "What the policy allows; service=\"\": the fleet.",
                   offsetof(struct weir_proxies_budget, bytes_per_second), out);
-    expose_budget(steer, proxies, "policy_budget_proxy_cpu_ratio", "What the policy allows; service=\"\": the fleet.",
+    expose_budget(names, proxies, "policy_budget_proxy_cpu_ratio", "What the policy allows; service=\"\": the fleet.",
                   offsetof(struct weir_proxies_budget, proxy_cpu), out);
     family(out, "policy_floor_traces_per_second", "gauge",
            "Traces a second that each operation of a service is to keep at least; service=\"\": where none is said.");
     for (uint32_t i = 0; i <= proxies->service_count; i++) {
         const struct weir_proxies_rule *rule = i == 0 ? &proxies->fallback.rule : &proxies->services[i - 1].rule;
         if (rule->floor >= 0)
-            put_series(out, "policy_floor_traces_per_second", steer->env.names, WEIR_SIDE_POLICY,
+            put_series(out, "policy_floor_traces_per_second", names, WEIR_SIDE_POLICY,
                        i == 0 ? WEIR_NAME_NONE : rule->name, WEIR_NAME_NONE, "", rule->floor);
-    }
-    family(out, "policy_senders", "gauge", "Proxies of a service that follow the policy and are alive.");
-    for (uint32_t i = 0; i < proxies->service_count; i++) {
-        uint32_t service = proxies->services[i].rule.name;
-        put_series(out, "policy_senders", steer->env.names, WEIR_SIDE_POLICY, service, WEIR_NAME_NONE, "",
-                   weir_steering_senders(steer->env.steering, service));
     }
 }
 
-static void expose_estimates(const struct weir_steer *steer, struct weir_buffer *out) {
-    static const char *const names[] = {"sampling_estimate_ratio", "sampling_estimate_error_ratio"};
+/* Of services that the file does not name those that have any. */
+static void expose_senders(const struct weir_names *names, const struct weir_steer_shown *shown,
+                           const struct weir_proxies *proxies, struct weir_buffer *out) {
+    family(out, "policy_senders", "gauge", "Proxies of a service that follow the policy and are alive.");
+    for (uint32_t i = 0; i < shown->service_count; i++) {
+        const struct weir_control_service *service = &shown->services[i];
+        if (service->senders > 0 || weir_proxies_find(proxies, service->service) != NULL)
+            put_series(out, "policy_senders", names, WEIR_SIDE_POLICY, service->service, WEIR_NAME_NONE, "",
+                       service->senders);
+    }
+}
+
+static void expose_estimates(const struct weir_names *names, const struct weir_steer_shown *shown,
+                             struct weir_buffer *out) {
+    static const char *const series[] = {"sampling_estimate_ratio", "sampling_estimate_error_ratio"};
     static const char *const helps[] = {
         "Requests that a service's spans stand for, against its own counter, over a minute; 1 when all is well.",
         "Standard error of weir_sampling_estimate_ratio."};
     for (int which = 0; which < 2; which++) {
-        family(out, names[which], "gauge", helps[which]);
-        for (uint32_t i = 0; i < weir_estimates_count(steer->estimates); i++) {
-            struct weir_estimate estimate = weir_estimates_at(steer->estimates, i);
-            if (estimate.ratio < 0) continue;
-            weir_buffer_printf(out, "weir_%s{", names[which]);
-            put_label(out, "service", steer->env.names, estimate.service);
-            put_value(out, which == 0 ? estimate.ratio : estimate.error);
+        family(out, series[which], "gauge", helps[which]);
+        for (uint32_t i = 0; i < shown->estimate_count; i++) {
+            const struct weir_estimate *estimate = &shown->estimates[i];
+            weir_buffer_printf(out, "weir_%s{", series[which]);
+            put_label(out, "service", names, estimate->service);
+            put_value(out, which == 0 ? estimate->ratio : estimate->error);
         }
     }
 }
@@ -241,106 +203,107 @@ static void expose_one(struct weir_buffer *out, const char *name, const char *ty
     weir_buffer_byte(out, '\n');
 }
 
-void weir_steer_expose(struct weir_steer *steer, struct weir_buffer *out) {
-    pthread_mutex_lock(&steer->lock);
-    const struct weir_policy *policy = steer->sides[WEIR_SIDE_POLICY].policy;
-    const struct weir_proxies *proxies = policy == NULL ? NULL : weir_policy_proxies(policy);
-    if (proxies != NULL) {
-        struct rows rows = rows_of(steer);
-        family(
-            out, "policy_rate", "gauge",
-            "What proxies are told to sample, 0 to 1; without `operation`: the service's, service=\"\": all others.");
-        expose_told(steer, out, "policy_rate", rate_of);
-        family(out, "policy_rate_since_timestamp_seconds", "gauge", "When that rate came into force.");
-        expose_told(steer, out, "policy_rate_since_timestamp_seconds", since_of);
-        for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-            expose_figure(steer, &rows, &figures[i], out);
-        expose_budgets(steer, proxies, out);
-        expose_estimates(steer, out);
-        expose_one(out, "policy_arriving_spans_per_second", "gauge",
-                   "Spans that come of traces whose beginning came too: a mean of ten seconds.", steer->arriving);
-        expose_one(out, "policy_rows_unshown", "gauge", "Operations that are told a rate and have no series here.",
-                   rows.unshown);
-        family(out, "policy_version_info", "gauge", "Always 1; what is told in all has this version.");
-        for (int s = 0; s < WEIR_SIDES; s++) {
-            if (steer->sides[s].plan == NULL) continue;
-            weir_buffer_printf(out, "weir_policy_version_info{side=\"%s\",version=\"%016llx\"} 1\n", side_names[s],
-                               (unsigned long long)steer->sides[s].plan->version);
-        }
-        free(rows.rows);
+static void expose_versions(const struct weir_steer_shown *shown, struct weir_buffer *out) {
+    family(out, "policy_version_info", "gauge", "Always 1; what is told in all has this version.");
+    for (int s = 0; s < WEIR_SIDES; s++) {
+        if (shown->sides[s].plan == NULL) continue;
+        weir_buffer_printf(out, "weir_policy_version_info{side=\"%s\",version=\"%016llx\"} 1\n", side_names[s],
+                           (unsigned long long)shown->sides[s].plan->version);
     }
+}
+
+static void expose_policy(const struct weir_names *names, const struct weir_steer_shown *shown,
+                          const struct weir_proxies *proxies, struct weir_buffer *out) {
+    family(out, "policy_rate", "gauge",
+           "What proxies are told to sample, 0 to 1; without `operation`: the service's, service=\"\": all others.");
+    expose_told(names, shown, out, "policy_rate", rate_of);
+    family(out, "policy_rate_since_timestamp_seconds", "gauge", "When that rate came into force.");
+    expose_told(names, shown, out, "policy_rate_since_timestamp_seconds", since_of);
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        expose_figure(names, shown, &figures[i], out);
+    expose_budgets(names, proxies, out);
+    expose_senders(names, shown, proxies, out);
+    expose_estimates(names, shown, out);
+    expose_one(out, "policy_arriving_spans_per_second", "gauge",
+               "Spans that come of traces whose beginning came too: a mean of ten seconds.", shown->arriving);
+    expose_one(out, "policy_rows_unshown", "gauge", "Operations that are told a rate and have no series here.",
+               shown->unshown);
+    expose_versions(shown, out);
+}
+
+void weir_steer_expose(struct weir_steer *steer, struct weir_buffer *out) {
+    struct weir_steer_shown *shown = weir_steer_look(steer);
+    const struct weir_policy *policy = shown->sides[WEIR_SIDE_POLICY].policy;
+    const struct weir_proxies *proxies = policy == NULL ? NULL : weir_policy_proxies(policy);
+    if (proxies != NULL) expose_policy(steer->env.names, shown, proxies, out);
     expose_one(out, "policy_changes_total", "counter", "How often proxies were given something else to follow.",
-               (double)steer->changes);
+               (double)shown->changes);
     expose_one(out, "policy_saves_failed_total", "counter",
                "How often the rates in force could not be written beside the spool: a restart begins from older ones.",
                (double)steer->not_saved);
     expose_one(out, "policy_steps_failed_total", "counter",
                "Steps of the controller that had no memory: what was told stays.", (double)steer->not_stepped);
-    pthread_mutex_unlock(&steer->lock);
+    weir_steer_shown_unref(shown);
 }
 
 /* ---- JSON ---- */
 
-static void write_estimates(const struct weir_steer *steer, struct weir_buffer *out) {
-    bool first = true;
+static void write_estimates(const struct weir_names *names, const struct weir_steer_shown *shown,
+                            struct weir_buffer *out) {
     weir_buffer_text(out, ",\"estimates\":[");
-    for (uint32_t i = 0; i < weir_estimates_count(steer->estimates); i++) {
-        struct weir_estimate estimate = weir_estimates_at(steer->estimates, i);
-        if (estimate.ratio < 0) continue;
+    for (uint32_t i = 0; i < shown->estimate_count; i++) {
+        const struct weir_estimate *estimate = &shown->estimates[i];
         size_t size;
-        const char *service = weir_names_text(steer->env.names, estimate.service, &size);
-        weir_buffer_text(out, first ? "{\"service\":" : ",{\"service\":");
+        const char *service = weir_names_text(names, estimate->service, &size);
+        weir_buffer_text(out, i == 0 ? "{\"service\":" : ",{\"service\":");
         weir_plan_write_text(service, size, out);
         weir_buffer_text(out, ",\"ratio\":");
-        weir_buffer_double(out, estimate.ratio);
+        weir_buffer_double(out, estimate->ratio);
         weir_buffer_text(out, ",\"error\":");
-        weir_buffer_double(out, estimate.error);
+        weir_buffer_double(out, estimate->error);
         weir_buffer_byte(out, '}');
-        first = false;
     }
     weir_buffer_byte(out, ']');
 }
 
-static void write_side(const struct weir_steer *steer, enum weir_side s, const struct rows *rows,
+static void write_side(const struct weir_names *names, const struct weir_steer_shown *shown, enum weir_side s,
                        struct weir_buffer *out) {
-    const struct weir_steer_side *side = &steer->sides[s];
+    const struct weir_steer_side *side = &shown->sides[s];
     bool first = true;
     weir_buffer_printf(out, "{\"side\":\"%s\",\"share\":", side_names[s]);
     weir_buffer_double(out, side->share);
     weir_buffer_text(out, ",\"plan\":");
-    weir_plan_write(side->plan, steer->env.names, out);
+    weir_plan_write(side->plan, names, out);
     weir_buffer_text(out, ",\"budgets\":");
-    weir_proxies_write_budgets(weir_policy_proxies(side->policy), steer->env.names, out);
+    weir_proxies_write_budgets(weir_policy_proxies(side->policy), names, out);
     weir_buffer_text(out, ",\"loads\":[");
-    for (uint32_t i = 0; i < rows->count; i++) {
-        if (rows->rows[i].side != s) continue;
+    for (uint32_t i = 0; i < shown->row_count; i++) {
+        if (shown->rows[i].side != s) continue;
         if (!first) weir_buffer_byte(out, ',');
-        weir_control_view_write(&rows->rows[i].view, steer->env.names, out);
+        weir_control_view_write(&shown->rows[i].view, names, out);
         first = false;
     }
     weir_buffer_byte(out, ']');
-    write_estimates(steer, out);
+    write_estimates(names, shown, out);
     weir_buffer_byte(out, '}');
 }
 
 void weir_steer_write(struct weir_steer *steer, struct weir_buffer *out) {
-    pthread_mutex_lock(&steer->lock);
-    struct rows rows = rows_of(steer);
-    const struct weir_steer_side *told = &steer->sides[WEIR_SIDE_POLICY];
+    struct weir_steer_shown *shown = weir_steer_look(steer);
+    const struct weir_steer_side *told = &shown->sides[WEIR_SIDE_POLICY];
     bool first = true;
     weir_buffer_printf(out, "{\"version\":\"%016llx\",\"policy\":\"%016llx\",\"arriving_spans_per_second\":",
                        (unsigned long long)(told->plan == NULL ? 0 : told->plan->version),
                        (unsigned long long)(told->policy == NULL ? 0 : weir_policy_version(told->policy)));
-    weir_buffer_double(out, steer->arriving);
+    weir_buffer_double(out, shown->arriving);
     weir_buffer_text(out, ",\"sides\":[");
     for (int s = 0; s < WEIR_SIDES; s++) {
-        if (steer->sides[s].plan == NULL) continue;
+        if (shown->sides[s].plan == NULL) continue;
         if (!first) weir_buffer_byte(out, ',');
-        write_side(steer, (enum weir_side)s, &rows, out);
+        write_side(steer->env.names, shown, (enum weir_side)s, out);
         first = false;
     }
-    free(rows.rows);
-    pthread_mutex_unlock(&steer->lock);
+    weir_steer_shown_unref(shown);
     weir_buffer_text(out, "],\"followers\":");
     weir_steering_write(steer->env.steering, out);
     weir_buffer_text(out, "}\n");

@@ -81,6 +81,23 @@ static void adopt_service(void *self, uint32_t service, double rate) {
     adopt(self, service, WEIR_NAME_NONE, rate);
 }
 
+static void set(struct weir_steer_side *side) {
+    side->stale = !weir_control_set(side->control, proxies_of(side), weir_policy_version(side->policy));
+}
+
+static struct weir_plan *next_plan(struct weir_steer *steer, struct weir_steer_side *side,
+                                   const struct weir_control_input *input) {
+    static struct weir_log_limit limit;
+    struct weir_control_input own = *input;
+    own.share = side->share;
+    if (side->stale) set(side);
+    struct weir_plan *plan = side->stale ? NULL : weir_control_step(side->control, &own);
+    if (plan != NULL) return plan;
+    steer->not_stepped++;
+    weir_log_limited(&limit, WEIR_LOG_ERROR, "policy_step_failed reason=\"out of memory: rates stay\"");
+    return NULL;
+}
+
 /* True: what this side tells is another thing now. */
 static bool step_side(struct weir_steer *steer, struct weir_steer_side *side, const struct weir_control_input *input) {
     struct weir_plan *before = side->plan;
@@ -89,15 +106,8 @@ static bool step_side(struct weir_steer *steer, struct weir_steer_side *side, co
         weir_plan_unref(before);
         return before != NULL;
     }
-    struct weir_control_input own = *input;
-    own.share = side->share;
-    struct weir_plan *plan = weir_control_step(side->control, &own);
-    if (plan == NULL) {
-        static struct weir_log_limit limit;
-        steer->not_stepped++;
-        weir_log_limited(&limit, WEIR_LOG_ERROR, "policy_step_failed reason=\"out of memory: rates stay\"");
-        return false;
-    }
+    struct weir_plan *plan = next_plan(steer, side, input);
+    if (plan == NULL) return false;
     side->plan = plan;
     bool changed = before == NULL || before->version != plan->version || before->policy != plan->policy;
     weir_plan_unref(before);
@@ -112,22 +122,46 @@ static void publish(struct weir_steer *steer) {
                           proxies != NULL && proxies->trust_pollers, proxies);
 }
 
-/* Services that the file names: of others neither counter nor proxies are known by name. */
-static uint32_t describe_services(struct weir_steer *steer, struct weir_control_service **services) {
-    const struct weir_proxies *proxies = proxies_of(&steer->sides[WEIR_SIDE_POLICY]);
-    uint32_t count = proxies == NULL ? 0 : proxies->service_count;
-    *services = count == 0 ? NULL : calloc(count, sizeof **services);
-    if (*services == NULL) return 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t service = proxies->services[i].rule.name;
-        (*services)[i] = (struct weir_control_service){
-            .service = service,
-            .exact = weir_estimates_grown(steer->estimates, service),
-            .senders = weir_steering_senders(steer->env.steering, service),
-            .common = weir_steering_common(steer->env.steering, service),
+/* ---- what is known of services ---- */
+
+static int by_number(const void *a, const void *b) {
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* All that a controller reckons with, and those that began a trace just now: an Envoy may be of any (steering.h). Each
+ * once, of malloc(); NULL: out of memory. */
+static uint32_t *list_services(const struct weir_steer *steer, uint32_t *count) {
+    uint32_t room = steer->load_count + 1, had = 0;
+    for (int s = 0; s < WEIR_SIDES; s++)
+        room += weir_control_services(steer->sides[s].control, NULL, 0);
+    uint32_t *names = malloc(room * sizeof *names);
+    *count = 0;
+    if (names == NULL) return NULL;
+    for (int s = 0; s < WEIR_SIDES; s++)
+        had += weir_control_services(steer->sides[s].control, names + had, room - had);
+    for (uint32_t i = 0; i < steer->load_count; i++) /* they are in the order of their services */
+        if (i == 0 || steer->loads[i].service != steer->loads[i - 1].service) names[had++] = steer->loads[i].service;
+    qsort(names, had, sizeof *names, by_number);
+    for (uint32_t i = 0; i < had; i++)
+        if (i == 0 || names[i] != names[i - 1]) names[(*count)++] = names[i];
+    return names;
+}
+
+/* Of malloc(); NULL: out of memory, and nothing is known for a step. */
+static struct weir_control_service *describe_services(const struct weir_steer *steer, uint32_t *count) {
+    uint32_t *names = list_services(steer, count);
+    struct weir_control_service *services = names == NULL ? NULL : calloc(*count + 1u, sizeof *services);
+    if (services == NULL) *count = 0;
+    for (uint32_t i = 0; i < *count; i++)
+        services[i] = (struct weir_control_service){
+            .service = names[i],
+            .exact = weir_estimates_grown(steer->estimates, names[i]),
+            .senders = weir_steering_senders(steer->env.steering, names[i]),
+            .common = weir_steering_common(steer->env.steering, names[i]),
         };
-    }
-    return count;
+    free(names);
+    return services;
 }
 
 static void adopt_nothing(void *self, uint32_t service, double rate) {
@@ -142,22 +176,35 @@ static void settle(struct weir_steer *steer, uint64_t now_ns) {
     weir_steering_set_settling(steer->env.steering, false);
 }
 
+/* What is looked at from now on. Takes over `services`. */
+static void show(struct weir_steer *steer, struct weir_control_service *services, uint32_t count) {
+    struct weir_steer_shown *shown = weir_steer_shown_new(steer, services, count), *before;
+    if (shown == NULL) {
+        steer->not_stepped++;
+        return;
+    }
+    pthread_mutex_lock(&steer->shown_lock);
+    before = steer->shown;
+    steer->shown = shown;
+    pthread_mutex_unlock(&steer->shown_lock);
+    weir_steer_shown_unref(before);
+}
+
 /* seconds 0: only the file has changed. */
 static void step(struct weir_steer *steer, double seconds) {
-    struct weir_control_service *services = NULL;
-    struct weir_control_input input = {
-        .seconds = seconds,
-        .now_unix_ns = weir_unix_ns(steer->env.clock),
-        .loads = steer->loads,
-        .load_count = seconds > 0 ? steer->load_count : 0,
-        .service_count = describe_services(steer, &services),
-    };
-    input.services = services;
+    uint32_t count;
+    struct weir_control_service *services = describe_services(steer, &count);
+    const struct weir_control_input input = {.seconds = seconds,
+                                             .now_unix_ns = weir_unix_ns(steer->env.clock),
+                                             .loads = steer->loads,
+                                             .load_count = seconds > 0 ? steer->load_count : 0,
+                                             .services = services,
+                                             .service_count = count};
     bool changed = false;
     for (int s = 0; s < WEIR_SIDES; s++)
         changed |= step_side(steer, &steer->sides[s], &input);
-    free(services);
     if (changed || seconds == 0) publish(steer);
+    show(steer, services, count);
 }
 
 static void turn(struct weir_steer *steer) {
@@ -225,7 +272,8 @@ static void take_side(struct weir_steer_side *side, struct weir_policy *policy, 
     struct weir_policy *before = side->policy;
     side->policy = policy == NULL ? NULL : weir_policy_ref(policy);
     side->share = share;
-    if (proxies_of(side) != NULL) weir_control_set(side->control, proxies_of(side), weir_policy_version(policy));
+    side->stale = false;
+    if (proxies_of(side) != NULL) set(side);
     weir_policy_unref(before);
 }
 
@@ -238,13 +286,13 @@ static void adopt_service_of(struct weir_control *control, const struct weir_pla
 /* A canary's proxies have what all have: its controller begins there. */
 static void begin_canary(struct weir_steer *steer) {
     const struct weir_plan *told = steer->sides[WEIR_SIDE_POLICY].plan;
-    const struct weir_steer_side *canary = &steer->sides[WEIR_SIDE_CANARY];
+    struct weir_steer_side *canary = &steer->sides[WEIR_SIDE_CANARY];
     if (told == NULL || proxies_of(canary) == NULL) return;
     adopt_service_of(canary->control, &told->fallback);
     for (uint32_t i = 0; i < told->service_count; i++)
         adopt_service_of(canary->control, &told->services[i]);
     /* It is another file: its rates may be higher. */
-    weir_control_set(canary->control, proxies_of(canary), weir_policy_version(canary->policy));
+    set(canary);
 }
 
 static void take(struct weir_steer *steer, const struct weir_steer_policies *policies) {
@@ -285,6 +333,7 @@ enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer
     pthread_cond_init(&steer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&steer->lock, NULL);
+    pthread_mutex_init(&steer->shown_lock, NULL);
     steer->env = *env;
     snprintf(steer->rates_path, sizeof steer->rates_path, "%s", env->rates_path);
     steer->begun_ns = steer->stepped_ns = steer->saved_ns = weir_mono_ns(env->clock);
@@ -304,6 +353,10 @@ enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer
     steer->settling = works_out(proxies_of(&steer->sides[WEIR_SIDE_POLICY]));
     weir_steering_set_settling(env->steering, steer->settling);
     step(steer, 0);
+    if (steer->shown == NULL) {
+        weir_steer_free(steer);
+        return weir_fail(err, WEIR_FULL, ENOMEM, false, "policy: out of memory");
+    }
     *out = steer;
     return WEIR_OK;
 }
@@ -337,6 +390,8 @@ void weir_steer_free(struct weir_steer *steer) {
     weir_files_free(steer->files);
     weir_estimates_free(steer->estimates);
     free(steer->loads);
+    weir_steer_shown_unref(steer->shown);
+    pthread_mutex_destroy(&steer->shown_lock);
     pthread_cond_destroy(&steer->wake);
     pthread_mutex_destroy(&steer->lock);
     free(steer);

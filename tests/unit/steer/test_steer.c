@@ -254,6 +254,13 @@ static double value_of(struct rig *rig, const char *series) {
     return value;
 }
 
+/* The next step shows it. */
+static void await(struct rig *rig, const char *series, double value) {
+    for (int i = 0; i < 1200 && fabs(value_of(rig, series) - value) > 1e-9; i++)
+        nap();
+    assert_true(fabs(value_of(rig, series) - value) <= 1e-9);
+}
+
 static void what_it_costs_is_a_series(void **state) {
     (void)state;
     struct rig rig = rig_open();
@@ -273,7 +280,7 @@ static void what_it_costs_is_a_series(void **state) {
     assert_true(value_of(&rig, "weir_policy_budget_proxy_cpu_ratio{service=\"pay\",side=\"policy\"}") == 0.02);
     assert_true(value_of(&rig, "weir_policy_floor_traces_per_second{service=\"\",side=\"policy\"}") == 0.25);
     assert_true(value_of(&rig, "weir_policy_floor_traces_per_second{service=\"pay\",side=\"policy\"}") == 2);
-    assert_true(value_of(&rig, "weir_policy_senders{service=\"pay\",side=\"policy\"}") == 1);
+    await(&rig, "weir_policy_senders{service=\"pay\",side=\"policy\"}", 1);
     assert_true(value_of(&rig, "weir_policy_incident{service=\"pay\",side=\"policy\"}") == 0);
     assert_true(value_of(&rig, "weir_policy_rows_unshown") == 0);
     assert_true(page_has(&rig, "weir_policy_version_info{side=\"policy\",version=\""));
@@ -304,6 +311,37 @@ static void what_it_costs_is_a_series(void **state) {
     rig_close(&rig);
 }
 
+/* A share of the core of each proxy: of so many as there are, whether or not a file names their service. */
+static void proxies_of_any_service_are_known(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_begin(&rig, "proxies: { default: { rate: 1 } }",
+              "proxies: { default: { rate: 0.5 }, services: { pay: { rate: 0.25 } }, budget: { proxy_cpu: 1% } }", 0.5);
+    const char *const services[] = {"pay", "orders"};
+    for (int i = 0; i < 8; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "envoy-%d", i);
+        struct weir_follower envoy = {WEIR_FOLLOW_RTDS, id, house_name(rig.house, services[i % 2])};
+        weir_steering_has(rig.board, &envoy, 0.1, 1);
+    }
+    await(&rig, "weir_policy_senders{service=\"pay\",side=\"policy\"}", 4); /* the canary's file names it */
+    assert_true(value_of(&rig, "weir_policy_senders{service=\"orders\",side=\"policy\"}") < 0);
+    double cpu = 0;
+    for (int i = 0; i < 600 && !(cpu > 0); i++) {
+        offer(&rig, "orders", 10);
+        for (int m = 0; m < 2; m++)
+            weir_meter_tick(rig.meters[m], weir_mono_ns(&weir_clock_system));
+        nap();
+        cpu = value_of(&rig, "weir_policy_proxy_cpu_ratio{service=\"orders\",side=\"policy\"}");
+    }
+    weir_steer_stop(rig.steer);
+    double spans = value_of(&rig, "weir_policy_spans_per_second{service=\"orders\",side=\"policy\",stage=\"told\"}");
+    cpu = value_of(&rig, "weir_policy_proxy_cpu_ratio{service=\"orders\",side=\"policy\"}");
+    assert_true(spans > 0 && fabs(cpu - spans * 20e-6 / 4) <= cpu / 1e6);
+    assert_true(value_of(&rig, "weir_policy_senders{service=\"orders\",side=\"policy\"}") == 4);
+    rig_close(&rig);
+}
+
 static void a_disk_that_says_no_is_counted_and_changes_nothing(void **state) {
     (void)state;
     struct rig rig = rig_open();
@@ -325,6 +363,7 @@ int main(void) {
         cmocka_unit_test(a_canary_begins_at_what_is_told),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
         cmocka_unit_test(what_it_costs_is_a_series),
+        cmocka_unit_test(proxies_of_any_service_are_known),
         cmocka_unit_test(what_is_told_outlives_a_process_that_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
