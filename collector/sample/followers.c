@@ -177,6 +177,20 @@ const struct weir_taken *weir_followed_at(const struct weir_followed *followed, 
     return NULL;
 }
 
+static void forget_oldest(struct weir_followed *followed, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        weir_plan_unref(followed->taken[i].plan);
+    followed->taken_count -= count;
+    memmove(followed->taken, followed->taken + count, followed->taken_count * sizeof *followed->taken);
+}
+
+void weir_followed_forget(struct weir_followed *followed, uint64_t before_unix_ns) {
+    uint32_t count = 0;
+    while (count + 1 < followed->taken_count && followed->taken[count + 1].since_unix_ns < before_unix_ns)
+        count++;
+    if (count > 0) forget_oldest(followed, count);
+}
+
 void weir_followed_take(struct weir_followers *followers, struct weir_followed *followed,
                         const struct weir_taken *taken) {
     const struct weir_taken *has = weir_followed_has(followed);
@@ -186,12 +200,7 @@ void weir_followed_take(struct weir_followers *followers, struct weir_followed *
     /* A clock that was set back must not hide what was in force before. */
     if (has != NULL && entry.since_unix_ns < has->since_unix_ns) entry.since_unix_ns = has->since_unix_ns;
     if (entry.plan != NULL) entry.plan = weir_plan_ref(entry.plan);
-    if (followed->taken_count == WEIR_FOLLOWER_HISTORY) {
-        weir_plan_unref(followed->taken[0].plan);
-        memmove(followed->taken, followed->taken + 1, (WEIR_FOLLOWER_HISTORY - 1) * sizeof *followed->taken);
-        followed->taken_count--;
-    } else if (followed->taken_count == 0) {
-        followers->taken_count[followed->way]++;
-    }
+    if (followed->taken_count == 0) followers->taken_count[followed->way]++;
+    if (followed->taken_count == WEIR_FOLLOWER_HISTORY) forget_oldest(followed, 1);
     followed->taken[followed->taken_count++] = entry;
 }

@@ -57,6 +57,8 @@ void weir_followers_forget(struct weir_followers *followers, struct weir_followe
 /* From `since` on it has this; nothing new where that is what it had. */
 void weir_followed_take(struct weir_followers *followers, struct weir_followed *followed,
                         const struct weir_taken *taken);
+/* What it had before that moment, and not since, is forgotten: each entry may hold a plan of its own. */
+void weir_followed_forget(struct weir_followed *followed, uint64_t before_unix_ns);
 /* Holds a reference to what it was told; NULL: nothing is under way. */
 void weir_followed_tell(struct weir_followed *followed, const struct weir_plan *plan);
 /* What it had at that moment; NULL: not known. */

@@ -57,8 +57,9 @@ void weir_steering_free(struct weir_steering *steering) {
 enum {
     POLLS_MISSED = 3, /* a client that did not ask for so many intervals is gone */
     DATAGRAM_SILENCE_S = 60,
-    GONE_S = 3600, /* who is gone for so long is forgotten */
-    YOUNG_S = 30,  /* the longest that an Envoy waits until it connects again */
+    GONE_S = 3600,   /* who is gone for so long is forgotten */
+    HISTORY_S = 600, /* the latest that spans come, from a collector that was cut off, say */
+    YOUNG_S = 30,    /* the longest that an Envoy waits until it connects again */
 };
 
 /* ---- the plans ---- */
@@ -74,13 +75,17 @@ static void replace(const struct weir_plan **slot, const struct weir_plan *plan)
     weir_plan_unref(before);
 }
 
+/* It is the newest now: what was in force a moment ago is the last to be forgotten. */
 static void remember(struct weir_steering *steering, const struct weir_plan *plan) {
     if (plan == NULL) return;
-    for (int i = 0; i < PLANS_REMEMBERED; i++) {
-        if (steering->remembered[i] != NULL && steering->remembered[i]->version == plan->version) return;
-    }
-    replace(&steering->remembered[steering->remembered_next], plan);
-    steering->remembered_next = (steering->remembered_next + 1) % PLANS_REMEMBERED;
+    const struct weir_plan **plans = steering->remembered;
+    uint32_t at = 0;
+    while (at + 1 < PLANS_REMEMBERED && plans[at] != NULL && plans[at]->version != plan->version)
+        at++;
+    const struct weir_plan *gives_way = plans[at];
+    memmove((void *)(plans + 1), (const void *)plans, at * sizeof *plans);
+    plans[0] = weir_plan_ref(plan);
+    weir_plan_unref(gives_way);
 }
 
 static uint32_t node_rules_of(const struct weir_proxies *proxies, struct node_rule *rules) {
@@ -394,6 +399,8 @@ void weir_steering_tidy(struct weir_steering *steering) {
         newer = followed->newer;
         if (followed->heard_unix_ns + GONE_S * WEIR_S < now && weir_steering_is_gone(steering, followed, now))
             weir_followers_forget(&steering->followers, followed);
+        else if (now > HISTORY_S * WEIR_S)
+            weir_followed_forget(followed, now - HISTORY_S * WEIR_S);
     }
     say_whether_followed(steering);
     pthread_rwlock_unlock(&steering->lock);

@@ -122,8 +122,8 @@ uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service)
 /* Do live ones follow, and all of them over RTDS? Then no operation has a rate of its own. */
 bool weir_steering_common(struct weir_steering *steering, uint32_t service);
 
-/* Forgets who is gone for an hour, and with them the plans that they had: each holds up to WEIR_FOLLOWER_HISTORY of its
- * own time. About once a second. */
+/* Forgets who is gone for an hour, and what others had more than ten minutes ago and not since: with them go the plans
+ * of that time. About once a second. */
 void weir_steering_tidy(struct weir_steering *steering);
 
 /* Followers as JSON, for the admin's /policy: a list of

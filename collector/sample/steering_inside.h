@@ -28,8 +28,7 @@ struct weir_steering {
     uint64_t poll_ns;
     struct node_rule *nodes;
     uint32_t node_count;
-    const struct weir_plan *remembered[PLANS_REMEMBERED]; /* a ring of references */
-    uint32_t remembered_next;
+    const struct weir_plan *remembered[PLANS_REMEMBERED]; /* references, the newest first */
     struct weir_steering_ear *ears;
     struct weir_followers followers;
     uint64_t born_ns; /* monotonic */

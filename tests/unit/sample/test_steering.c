@@ -212,6 +212,41 @@ static void history_is_bounded_and_does_not_guess(void **state) {
     tear_down(&board);
 }
 
+/* Each entry may hold a plan: what no span can ask for any more is given back, what is in force is not. */
+static void what_was_in_force_long_ago_is_forgotten(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_follower poller = {WEIR_FOLLOW_POLL, "10.0.0.1", board.edge};
+    struct weir_plan *plans[3];
+    for (int i = 0; i < 3; i++) {
+        plans[i] = plan_at(&board, 0.5 / (1 << i), -1);
+        board.now_ns = (2000 + 100 * (uint64_t)i) * WEIR_S;
+        weir_steering_publish(board.steering, plans[i], NULL, 0, true, NULL);
+        weir_steering_told(board.steering, &poller, plans[i]);
+    }
+    uint32_t held = atomic_load(&plans[1]->refs);
+    board.now_ns = 2600 * WEIR_S;
+    weir_steering_tidy(board.steering);
+    assert_true(prior(&board, NULL, 2050) == 2);
+    board.now_ns = 2701 * WEIR_S; /* the first ended at 2100 */
+    weir_steering_tidy(board.steering);
+    assert_true(prior(&board, NULL, 2050) == 0);
+    assert_true(prior(&board, NULL, 2150) == 4);
+    assert_int_equal(atomic_load(&plans[1]->refs), held);
+    board.now_ns = 2801 * WEIR_S;
+    weir_steering_tidy(board.steering);
+    assert_true(prior(&board, NULL, 2150) == 0);
+    assert_int_equal(atomic_load(&plans[1]->refs), held - 1);
+    board.now_ns = 3700 * WEIR_S; /* it did not ask again, and is not forgotten yet */
+    weir_steering_tidy(board.steering);
+    weir_steering_told(board.steering, &poller, plans[2]);
+    assert_true(prior(&board, NULL, 2200) == 8);
+    for (int i = 0; i < 3; i++)
+        weir_plan_unref(plans[i]);
+    tear_down(&board);
+}
+
 static void pollers_answer_where_they_are_trusted(void **state) {
     (void)state;
     struct board board;
@@ -283,6 +318,26 @@ static void a_version_that_is_remembered_can_be_followed(void **state) {
     tear_down(&board);
 }
 
+/* It was in force until just now, however often plans changed before: senders say it for seconds yet. */
+static void a_version_that_came_back_is_remembered_anew(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    struct weir_plan *plan = plan_at(&board, 0.5, -1);
+    uint32_t other = id_of(&board, "GET /b");
+    for (int i = 0; i < 16; i++) /* so many are remembered */
+        publish(&board, i == 0 ? 0.5 : 0.25 / (1 + i), false);
+    weir_steering_publish(board.steering, plan, NULL, 0, false, NULL);
+    for (int i = 0; i < 15; i++) {
+        publish(&board, 0.01 / (1 + i), false);
+        assert_true(weir_steering_prior_of(board.steering, plan->version, board.edge, other) == 2);
+    }
+    publish(&board, 0.125, false);
+    assert_true(weir_steering_prior_of(board.steering, plan->version, board.edge, other) == 0);
+    weir_plan_unref(plan);
+    tear_down(&board);
+}
+
 static void who_asks_again_by_the_same_datagram_is_a_copy(void **state) {
     (void)state;
     struct board board;
@@ -314,9 +369,11 @@ int main(void) {
         cmocka_unit_test(all_over_rtds_have_one_rate_for_all_operations),
         cmocka_unit_test(two_rates_of_unknown_versions_are_two),
         cmocka_unit_test(history_is_bounded_and_does_not_guess),
+        cmocka_unit_test(what_was_in_force_long_ago_is_forgotten),
         cmocka_unit_test(pollers_answer_where_they_are_trusted),
         cmocka_unit_test(a_file_is_no_follower_to_weigh_by),
         cmocka_unit_test(a_version_that_is_remembered_can_be_followed),
+        cmocka_unit_test(a_version_that_came_back_is_remembered_anew),
         cmocka_unit_test(who_asks_again_by_the_same_datagram_is_a_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
