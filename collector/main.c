@@ -73,9 +73,11 @@ static int parse(int argc, char **argv, const char *usage, const char **path, bo
         } else if (reference != NULL && strcmp(argv[i], "--reference") == 0) {
             *reference = true;
         } else {
+            bool is_key = strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0;
             fprintf(stderr, "weir %s: %s: %s\n\n%s", argv[0], argv[i],
-                    strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0 ? "a file has to follow"
-                                                                                   : "unknown argument",
+                    is_key              ? "a file has to follow"
+                    : argv[i][0] != '-' ? "unknown argument; a configuration is given with -c"
+                                        : "unknown argument",
                     usage);
             return 2;
         }
@@ -144,14 +146,17 @@ static int version(int argc, char **argv) {
     return 0;
 }
 
+static int dispatch(int argc, char **argv);
+
+/* `weir help COMMAND` is `weir COMMAND --help`. */
 static int help(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
+    char option[] = "--help";
+    if (argc > 1 && argv[1][0] != '-') return dispatch(2, (char *[]){argv[1], option, NULL});
     fputs(main_usage, stdout);
     return 0;
 }
 
-int main(int argc, char **argv) {
+static int dispatch(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
@@ -173,13 +178,15 @@ int main(int argc, char **argv) {
         {"--help", help},
         {"-h", help},
     };
-    if (argc < 2) {
-        fputs(main_usage, stderr);
-        return 2;
-    }
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[0], commands[i].name) == 0) return commands[i].run(argc, argv);
     }
-    fprintf(stderr, "weir: no command %s\n\n%s", argv[1], main_usage);
+    fprintf(stderr, "weir: no command %s\n\n%s", argv[0], main_usage);
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2) return dispatch(argc - 1, argv + 1);
+    fputs(main_usage, stderr);
     return 2;
 }

@@ -311,15 +311,22 @@ static enum weir_status open_receivers(struct weir_pipeline *pipeline, struct we
         {&weir_receive_scribe, &config->scribe.listen, "receivers.scribe.listen", false},
         {&weir_receive_access_log, &config->access_log.listen, "receivers.access_log.listen", true},
     };
+    bool asked = false, opened = false;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         bool on;
         enum weir_status status = claim(all[i].key, all[i].listen, all[i].datagram, &on, err);
+        asked = asked || all[i].listen->on;
+        opened = opened || on;
         if (status == WEIR_OK && on) status = weir_lanes_open(pipeline->lanes, all[i].receiver, config, err);
         if (status != WEIR_OK) return status;
         if (on)
             weir_log(WEIR_LOG_INFO, "listening receiver=%s address=%s:%u", all[i].receiver->name, all[i].listen->host,
                      all[i].listen->port);
     }
+    if (asked && !opened)
+        return weir_fail(err, WEIR_IO, 0, false,
+                         "no receiver could listen: the ports of all of them are taken. Is another Weir running? A "
+                         "configuration (-c) gives this one ports of its own");
     return WEIR_OK;
 }
 

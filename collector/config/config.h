@@ -245,7 +245,7 @@ struct weir_config {
         char canary_policy[WEIR_TEXT_MAX]; /* of one that a share of the proxies follows; "" = none */
         double canary_share;               /* 10%; 0 to 1 */
         struct weir_weight_config weight;
-        int line, canary_line;
+        int line, shadow_line, canary_line;
     } sampling;
     struct {
         char directory[WEIR_TEXT_MAX];  /* "" = nothing is on disk */

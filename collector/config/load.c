@@ -238,8 +238,8 @@ static enum weir_status read_exporters(struct loader *loader, const struct weir_
 static enum weir_status read_section(struct loader *loader, const struct weir_yaml *map, const char *path) {
     if (map->kind == WEIR_YAML_NULL) return WEIR_OK; /* everything in it is commented out */
     if (map->kind != WEIR_YAML_MAP) {
-        return weir_yaml_fail(loader->doc, map->line, loader->err, "%s%sis %s, a map of keys is needed", path,
-                              *path == 0 ? "" : ": ", weir_yaml_kind_name(map->kind));
+        return weir_yaml_fail(loader->doc, map->line, loader->err, "%s%s is %s, a map of keys is needed",
+                              *path == 0 ? "the file" : path, *path == 0 ? "" : ":", weir_yaml_kind_name(map->kind));
     }
     for (const struct weir_yaml *node = map->first; node != NULL; node = node->next) {
         char full[160], prefix[160];
@@ -384,6 +384,8 @@ static enum weir_status build(struct loader *loader, const struct weir_machine *
         place_listener(root, option->section, listen_at(config, option));
     config->sampling.line =
         loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.policy") - weir_options];
+    config->sampling.shadow_line =
+        loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.shadow") - weir_options];
     config->sampling.canary_line =
         loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "sampling.canary.policy") - weir_options];
     config->spool.line = loader->lines.top[find_option(WEIR_SCOPE_TOP, WEIR_SCOPE_TOP, "spool.durable") - weir_options];
@@ -430,6 +432,24 @@ enum weir_status weir_config_parse(const char *name, const uint8_t *bytes, size_
     return WEIR_OK;
 }
 
+/* A policy that cannot be read is the fault of the line that names it. */
+static enum weir_status look_for_policies(const struct weir_config *config, struct weir_error *err) {
+    const struct {
+        const char *key, *path;
+        int line;
+    } all[] = {
+        {"sampling.policy", config->sampling.policy, config->sampling.line},
+        {"sampling.shadow", config->sampling.shadow, config->sampling.shadow_line},
+        {"sampling.canary.policy", config->sampling.canary_policy, config->sampling.canary_line},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i].path[0] == 0 || access(all[i].path, R_OK) == 0) continue;
+        return weir_fail(err, WEIR_INVALID, errno, false, "%s:%d: %s: %s", config->path, all[i].line, all[i].key,
+                         all[i].path);
+    }
+    return WEIR_OK;
+}
+
 enum weir_status weir_config_load(const char *path, struct weir_config **config, struct weir_error *err) {
     const char *host = getenv("WEIR_LISTEN_HOST");
     struct weir_machine machine = {.host = host == NULL || *host == 0 ? "127.0.0.1" : host};
@@ -439,9 +459,16 @@ enum weir_status weir_config_load(const char *path, struct weir_config **config,
     size_t size = 0;
     if (path == NULL) path = "";
     enum weir_status status = *path == 0 ? WEIR_OK : weir_yaml_read(path, &bytes, &size, err);
-    if (status == WEIR_OK) status = weir_config_parse(path, bytes, size, &machine, config, err);
+    struct weir_config *made = NULL;
+    if (status == WEIR_OK) status = weir_config_parse(path, bytes, size, &machine, &made, err);
     free(bytes);
-    return status;
+    if (status == WEIR_OK) status = look_for_policies(made, err);
+    if (status != WEIR_OK) {
+        weir_config_free(made);
+        return status;
+    }
+    *config = made;
+    return WEIR_OK;
 }
 
 void weir_config_free(struct weir_config *config) {

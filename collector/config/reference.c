@@ -76,7 +76,7 @@ static const char intro[] =
     "`WEIR_LISTEN_HOST` changes that host\n"
     "  for all of them (`0.0.0.0` in a container). A port that the file asks for and that is taken is fatal; a default "
     "one leaves that\n"
-    "  receiver off, with a warning.\n"
+    "  receiver off, with a warning; where no receiver is left the process ends.\n"
     "- **Receivers**: `grpc:` alone runs it with its defaults, `grpc: off` does not run it, `receivers: {}` runs "
     "none.\n"
     "- **Exporters**: at most 16. The key is the label `exporter` on /metrics. `exporters: {}` stores nothing; series "

@@ -1,7 +1,9 @@
 """Start, reload, end: what a person or an init system does to Weir, and what it answers."""
 
 import json
+import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -21,18 +23,19 @@ def check(config: pathlib.Path):
     return run([binary(), "check", "-c", config])
 
 
+def own_host() -> str:
+    """An address of this machine that nobody else listens on, for the default ports."""
+    return "127." + ".".join(str(random.randrange(1, 255)) for _ in range(3))
+
+
 def test_no_configuration_at_all_runs(start, tmp_path):
     """On the default ports; one that is taken is a warning, and that receiver stays off."""
-    taken = None
-    try:
-        taken = socket.create_server(("127.0.0.1", 4317))
-    except OSError:
-        pass  # something else on this machine holds it already: taken all the same
-    try:
-        process = Process("weir", [binary(), "run"], tmp_path / "weir.log", cwd=tmp_path)
+    host = own_host()
+    with socket.create_server((host, 4317)):
+        process = Process("weir", [binary(), "run"], tmp_path / "weir.log", env={"WEIR_LISTEN_HOST": host}, cwd=tmp_path)
         try:
-            process.wait_ready(lambda: answers("http://127.0.0.1:9646/-/ready"))
-            page = http("http://127.0.0.1:9646/metrics").text
+            process.wait_ready(lambda: answers(f"http://{host}:9646/-/ready"))
+            page = http(f"http://{host}:9646/metrics").text
             assert "weir_build_info" in page
             assert re.search(r"4317", process.text()), "the log names the port that was taken"
             # Eight idle seconds would be a benchmark; here only that it does not spin.
@@ -43,9 +46,39 @@ def test_no_configuration_at_all_runs(start, tmp_path):
         finally:
             status = process.stop()
         assert status == 0
+
+
+def test_one_that_nothing_can_reach_does_not_run(tmp_path):
+    """Who starts a second one without a configuration is told so, and not left with a process that hears nothing."""
+    env = {"WEIR_LISTEN_HOST": own_host()}
+    first = Process("weir", [binary(), "run"], tmp_path / "first.log", env=env, cwd=tmp_path)
+    try:
+        first.wait_ready(lambda: "event=ready" in first.text())
+        second = run([binary(), "run"], timeout=60, env={**os.environ, **env}, cwd=tmp_path)
+        assert second.returncode == 1
+        assert "no receiver could listen" in second.stderr
+        assert f"receivers.grpc.listen: {env['WEIR_LISTEN_HOST']}:4317 (TCP) is taken by weir (pid {first.pid})" in second.stderr
     finally:
-        if taken:
-            taken.close()
+        first.stop()
+
+
+def test_help_of_each_command():
+    """`weir help COMMAND` is `weir COMMAND --help`; what is no command, or no argument, is told with the usage."""
+    listed = re.findall(r"^  ([a-z]+) ", run([binary(), "--help"]).stdout, re.MULTILINE)
+    assert {"run", "check", "policy"} <= set(listed)
+    for command in listed:
+        if command == "version":
+            continue
+        page = run([binary(), command, "--help"])
+        assert page.returncode == 0
+        assert f"usage: weir {command}" in page.stdout
+        assert run([binary(), "help", command]).stdout == page.stdout
+    unknown = run([binary(), "help", "chekc"])
+    assert unknown.returncode == 2
+    assert "no command chekc" in unknown.stderr
+    bare = run([binary(), "check", "weir.yaml"])
+    assert bare.returncode == 2
+    assert "weir.yaml: unknown argument; a configuration is given with -c" in bare.stderr
 
 
 def test_a_taken_port_that_is_asked_for_is_fatal(tmp_path):

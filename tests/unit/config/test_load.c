@@ -408,7 +408,7 @@ static void test_refused(void **state) {
     refuses("memory:\n  intake: 64M\n",
             "weir.yaml:2: memory.intake: \"64M\" is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
     refuses("memory: 64MiB\n", "weir.yaml:1: memory: is a single value, a map of keys is needed");
-    refuses("- lanes\n", "weir.yaml:1: is a list, a map of keys is needed");
+    refuses("- lanes\n", "weir.yaml:1: the file is a list, a map of keys is needed");
     refuses("receivers: { grpc: on }\n", "weir.yaml:1: receivers.grpc: is a single value, a map of keys is needed");
     refuses("receivers: { grpc: { listen: nowhere } }\n",
             "weir.yaml:1: receivers.grpc.listen: \"nowhere\" is not an address, such as 0.0.0.0:4317, [::1]:4317, "
@@ -607,6 +607,36 @@ static void test_listen_host(void **state) {
     assert_string_equal(err.text, "/no/such/weir.yaml: No such file or directory");
 }
 
+/* A policy that is not there is said by the line that names it, and nothing is kept of the configuration. */
+static void test_a_missing_policy(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } rows[] = {
+        {"lanes: 1\nsampling:\n  policy: weir-none.yaml\n",
+         ":3: sampling.policy: /tmp/weir-none.yaml: No such file or directory"},
+        {"sampling:\n  policy: /dev/null\n  shadow: weir-none.yaml\n",
+         ":3: sampling.shadow: /tmp/weir-none.yaml: No such file or directory"},
+        {"sampling: { policy: /dev/null, canary: { policy: weir-none.yaml } }\n",
+         ":1: sampling.canary.policy: /tmp/weir-none.yaml: No such file or directory"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[] = "/tmp/weir-load-XXXXXX", expected[160];
+        struct weir_config *config = NULL;
+        struct weir_error err = {0};
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, rows[i].text, strlen(rows[i].text)), strlen(rows[i].text));
+        close(fd);
+        snprintf(expected, sizeof expected, "%s%s", path, rows[i].reason);
+        enum weir_status status = weir_config_load(path, &config, &err);
+        unlink(path);
+        assert_int_equal(status, WEIR_INVALID);
+        assert_string_equal(err.text, expected);
+        assert_null(config);
+    }
+}
+
 static void test_what_needs_a_restart(void **state) {
     (void)state;
     struct weir_config *a =
@@ -703,6 +733,7 @@ int main(void) {
         cmocka_unit_test(test_variables),
         cmocka_unit_test(test_headers_and_secrets),
         cmocka_unit_test(test_listen_host),
+        cmocka_unit_test(test_a_missing_policy),
         cmocka_unit_test(test_what_needs_a_restart),
         cmocka_unit_test(test_the_reference_is_fresh),
         cmocka_unit_test(test_the_example_is_accepted),
