@@ -3,6 +3,8 @@
 #include "emitter/inside.h"
 #include "emitter/wire.h"
 
+#include <float.h>
+
 enum { COUNTERS = 7, HISTOGRAMS = 8, COUNT = 3, SUM = 3, COUNTS = 5 }; /* Datagram; Counter; Histogram */
 enum { RELEASE_RECORDS = 256, COUNTS_BYTES = (BOUNDS_MAX + 1) * 10 };
 
@@ -46,7 +48,7 @@ static double cell_sum_double(const struct weir_emit *emit, uint32_t cell) {
         memcpy(&value, &bits, sizeof value);
         sum += value;
     }
-    return sum;
+    return sum <= DBL_MAX ? sum : DBL_MAX; /* more is no number that Weir would take, and its counts with it */
 }
 
 /* What came to a cell since it was asked last. */

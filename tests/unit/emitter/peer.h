@@ -27,7 +27,7 @@ struct peer_series {
 };
 
 struct peer {
-    int fd;
+    int fd, room; /* bytes that the kernel keeps for it */
     char to[32];
     struct sockaddr_in from; /* of the last datagram */
     struct weir_names *names;
@@ -54,8 +54,9 @@ static inline void peer_open(struct peer *peer) {
     socklen_t size = sizeof in;
     int room = 8 << 20;
     peer->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
-    setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    if (setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
+        setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    getsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &peer->room, &(socklen_t){sizeof peer->room});
     assert_int_equal(bind(peer->fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&in, &size), 0);
     snprintf(peer->to, sizeof peer->to, "127.0.0.1:%u", ntohs(in.sin_port));

@@ -312,6 +312,26 @@ static void counts_are_deltas(void **state) {
     peer_close(&peer);
 }
 
+/* A sum beyond what a number can hold stays at the largest; what was counted is counted. */
+static void a_sum_is_bounded(void **state) {
+    (void)state;
+    static const double bound = 1;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_histogram *histogram = weir_emit_histogram(emit, "cart_bytes", NULL, 0, &bound, 1);
+    for (unsigned round = 1; round <= 3; round++) {
+        weir_emit_observe(histogram, 1.5e308);
+        assert_true(weir_emit_flush(emit, 5000));
+        peer_hear(&peer, 1000); /* where a sum that is not finite would be found */
+        assert_int_equal(peer_find(&peer, "cart_bytes")->count, round);
+    }
+    assert_true(peer_value(&peer, "cart_bytes") > 1.7e308);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
 static void operations_beyond_the_bound_are_other(void **state) {
     (void)state;
     struct weir_emit_options options = peer_options();
@@ -447,11 +467,17 @@ static void abi(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spans_arrive_as_they_were), cmocka_unit_test(full_large_invalid),
-        cmocka_unit_test(the_longest_attributes),    cmocka_unit_test(long_texts_are_cut),
-        cmocka_unit_test(counts_are_deltas),         cmocka_unit_test(operations_beyond_the_bound_are_other),
-        cmocka_unit_test(what_cannot_be_opened),     cmocka_unit_test(eight_emitters),
-        cmocka_unit_test(disabled_does_nothing),     cmocka_unit_test(abi),
+        cmocka_unit_test(spans_arrive_as_they_were),
+        cmocka_unit_test(full_large_invalid),
+        cmocka_unit_test(the_longest_attributes),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(counts_are_deltas),
+        cmocka_unit_test(a_sum_is_bounded),
+        cmocka_unit_test(operations_beyond_the_bound_are_other),
+        cmocka_unit_test(what_cannot_be_opened),
+        cmocka_unit_test(eight_emitters),
+        cmocka_unit_test(disabled_does_nothing),
+        cmocka_unit_test(abi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,10 @@ static void send_many(bool segments) {
     struct weir_emit_options options = peer_options();
     struct peer peer;
     peer_open(&peer);
+    if (peer.room < 4 << 20) { /* net.core.rmem_max: what is sent at once here would not find room */
+        peer_close(&peer);
+        skip();
+    }
     options.ring_bytes = 4 << 20;
     struct weir_emit *emit = peer_emitter(&peer, &options);
     struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");

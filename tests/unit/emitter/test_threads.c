@@ -1,9 +1,10 @@
-/* Threads of a process that share an emitter: their places in it, and that nothing of theirs is lost. */
+/* Many threads: what they hand over is exact, whether there are places for all of them or not. */
 #include "tests/unit/emitter/peer.h"
 
 #include <pthread.h>
 
 struct crowd {
+    struct peer *peer;
     struct weir_emit *emit;
     struct weir_emit_operation *operation;
     struct weir_emit_histogram *histogram;
@@ -33,7 +34,7 @@ static void open_crowd(struct crowd *crowd, struct peer *peer, uint32_t threads_
     peer_open(peer);
     options.threads_max = threads_max;
     options.flush_ms = 1;
-    *crowd = (struct crowd){.emit = peer_emitter(peer, &options), .spans = 50, .counts = 20000};
+    *crowd = (struct crowd){.peer = peer, .emit = peer_emitter(peer, &options), .spans = 50, .counts = 20000};
     crowd->operation = weir_emit_operation(crowd->emit, "GET /");
     crowd->histogram = weir_emit_histogram(crowd->emit, "cart_seconds", NULL, 0, &bound, 1);
 }
@@ -55,8 +56,10 @@ static void run_crowd(struct crowd *crowd, unsigned threads) {
     pthread_t ids[16];
     for (unsigned i = 0; i < threads; i++)
         assert_int_equal(pthread_create(&ids[i], NULL, one_of_many, crowd), 0);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
+    for (unsigned i = 0; i < threads; i++) {
+        while (pthread_tryjoin_np(ids[i], NULL) != 0)
+            peer_hear(crowd->peer, 1); /* its buffer may be small */
+    }
 }
 
 static void threads_at_one_time(void **state) {
@@ -100,11 +103,78 @@ static void places_are_used_again(void **state) {
     close_crowd(&crowd, &peer, 20);
 }
 
+/* Places, and so memory, are for those that are there at one time, however many come and go. */
+static void ten_thousand_threads(void **state) {
+    (void)state;
+    enum { ROUNDS = 20, AT_ONCE = 4, TIMES = 125 };
+    struct weir_emit_options options = peer_options();
+    struct weir_emit_stats stats;
+    struct peer peer;
+    peer_open(&peer);
+    options.threads_max = AT_ONCE + 1; /* and the one that flushes */
+    struct crowd crowd = {.peer = &peer, .emit = peer_emitter(&peer, &options), .spans = 1, .counts = 1};
+    crowd.operation = weir_emit_operation(crowd.emit, "GET /");
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < TIMES; i++)
+            run_crowd(&crowd, AT_ONCE);
+        assert_true(weir_emit_flush(crowd.emit, 5000));
+        peer_hear(&peer, 1000);
+    }
+    weir_emit_stats(crowd.emit, &stats, sizeof stats);
+    assert_int_equal(stats.dropped_threads + stats.dropped_full, 0);
+    assert_int_equal(peer.batch->span_count, ROUNDS * AT_ONCE * TIMES);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == ROUNDS * AT_ONCE * TIMES);
+    weir_emit_close(crowd.emit);
+    peer_close(&peer);
+}
+
+/* What a thread does at its very end, when its place is given back already. */
+static struct weir_emit *late_emit;
+static struct weir_emit_operation *late_operation;
+static pthread_key_t late_key;
+static void call_late(void *value) {
+    (void)value;
+    weir_emit_request(late_operation);
+}
+static void *end_with_a_call(void *argument) {
+    (void)argument;
+    weir_emit_request(late_operation);
+    pthread_setspecific(late_key, "");
+    return NULL;
+}
+static void calls_of_destructors(void **state) {
+    (void)state;
+    enum { THREADS = 50 };
+    struct weir_emit_options options = peer_options();
+    struct weir_emit_stats stats;
+    struct peer peer;
+    pthread_t thread;
+    peer_open(&peer);
+    options.threads_max = 1;
+    late_emit = peer_emitter(&peer, &options);
+    late_operation = weir_emit_operation(late_emit, "GET /");
+    assert_int_equal(pthread_key_create(&late_key, call_late), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&thread, NULL, end_with_a_call, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    struct weir_emit_span span = peer_span();
+    assert_true(weir_emit_span(late_operation, &span)); /* the one place is free */
+    assert_true(weir_emit_flush(late_emit, 5000));
+    peer_hear(&peer, 1000);
+    weir_emit_stats(late_emit, &stats, sizeof stats);
+    assert_int_equal(stats.dropped_threads, 0);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 2 * THREADS);
+    pthread_key_delete(late_key);
+    weir_emit_close(late_emit);
+    peer_close(&peer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_at_one_time),
-        cmocka_unit_test(more_threads_than_places),
-        cmocka_unit_test(places_are_used_again),
+        cmocka_unit_test(threads_at_one_time),   cmocka_unit_test(more_threads_than_places),
+        cmocka_unit_test(places_are_used_again), cmocka_unit_test(ten_thousand_threads),
+        cmocka_unit_test(calls_of_destructors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
