@@ -17,16 +17,14 @@ struct sampling_receiver {
     struct weir_http *http;
 };
 
-static void asked(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
-    struct sampling_receiver *receiver = self;
+static void answer(struct sampling_receiver *receiver, struct weir_http_call *call, bool follows) {
     struct weir_sampling_question question = {.if_none_match = weir_http_header(call, "If-None-Match")};
     char address[WEIR_ADDRESS_BYTES], etag[WEIR_SAMPLING_ETAG_BYTES];
     struct weir_buffer out = {0};
-    (void)content_type, (void)body;
     weir_http_peer(call, address);
     question.address = address;
     question.service = weir_http_argument(call, "service", &question.services);
-    unsigned status = weir_sampling_answer(receiver->steering, receiver->names, &question, true, &out, etag);
+    unsigned status = weir_sampling_answer(receiver->steering, receiver->names, &question, follows, &out, etag);
     if (out.failed) {
         static const char text[] = "out of memory\n";
         weir_http_answer(call, 500, "text/plain; charset=utf-8", text, sizeof text - 1, 0);
@@ -39,9 +37,20 @@ static void asked(void *self, struct weir_http_call *call, const char *content_t
     weir_buffer_free(&out);
 }
 
+static void asked(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
+    (void)content_type, (void)body;
+    answer(self, call, true);
+}
+
+/* Whoever only sees the head of an answer does not know what to follow. */
+static void looked(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
+    (void)content_type, (void)body;
+    answer(self, call, false);
+}
+
 static const struct weir_http_route routes[] = {
-    {"GET", "/", asked},          {"HEAD", "/", asked}, {"GET", "/sampling", asked},
-    {"HEAD", "/sampling", asked}, {.path = NULL},
+    {"GET", "/", asked},           {"HEAD", "/", looked}, {"GET", "/sampling", asked},
+    {"HEAD", "/sampling", looked}, {.path = NULL},
 };
 
 static struct weir_http_config bounded(const struct weir_config *config) {

@@ -182,6 +182,7 @@ static void head_has_no_body(void **state) {
     snprintf(length, sizeof length, "Content-Length: %zu", sizeof by_default - 1);
     assert_true(has(reply, length));
     etag_of(reply, tag);
+    assert_false(followers_say("nobody")); /* who sees no rate follows none */
 }
 
 static void what_is_asked_wrongly(void **state) {
