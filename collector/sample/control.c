@@ -222,6 +222,7 @@ static struct control_service *admit_service(struct weir_control *control, uint3
 void weir_control_adopt(struct weir_control *control, uint32_t service, uint32_t operation, double rate) {
     if (!(rate >= 0 && rate <= 1)) return;
     uint32_t index = index_of(control, admit_service(control, service));
+    if (index == 0 && service != WEIR_NAME_NONE) return; /* no place for it: the default's rate is another */
     struct control_told *told = &control->services[index].told;
     if (operation != WEIR_NAME_NONE) {
         struct control_operation *op = find_operation(control, index, operation);

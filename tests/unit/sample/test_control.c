@@ -461,6 +461,23 @@ static void roots_without_a_name_have_no_row(void **state) {
     rig_free(&rig);
 }
 
+/* A file that names more services than before: of those that another process had a rate for not all have a place. */
+static void what_has_no_place_is_not_adopted_for_all_others(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    struct weir_proxies file = with_budget(500);
+    rig_set(&rig, &file);
+    weir_control_adopt(rig.control, WEIR_NAME_NONE, WEIR_NAME_NONE, 0.01);
+    for (int i = 0; i < 2000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "service-%d", i);
+        weir_control_adopt(rig.control, rig_name(&rig, name), WEIR_NAME_NONE, 0.9);
+    }
+    rig_step(&rig, NULL, 0);
+    rig_near(rig_rate(&rig, rig_name(&rig, "another"), WEIR_NAME_NONE), 0.01, 1e-9);
+    rig_free(&rig);
+}
+
 static void keep_sum(void *self, const struct weir_control_view *view) {
     if (view->operation == WEIR_NAME_NONE && view->service != WEIR_NAME_NONE) *(struct weir_control_view *)self = *view;
 }
@@ -522,6 +539,7 @@ int main(void) {
         cmocka_unit_test(numbers_that_are_none_harm_nothing),
         cmocka_unit_test(a_rate_of_nothing_stays),
         cmocka_unit_test(roots_without_a_name_have_no_row),
+        cmocka_unit_test(what_has_no_place_is_not_adopted_for_all_others),
         cmocka_unit_test(a_canary_is_reckoned_as_if_all_followed_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
