@@ -303,6 +303,8 @@ static void reload(void *self, const struct weir_config *config) {
     char why[160];
     weir_otlp_set_rules(receiver->otlp, config->rules);
     weir_senders_set_expiry(receiver->senders, config->datagram.sender_expiry_ns);
+    if (receiver->told.senders > 0) /* the next look may be due sooner than it was */
+        weir_loop_set(receiver->loop, &receiver->tick, weir_loop_now(receiver->loop) + TICK_NS);
     /* It was parsed when the configuration was read; a text that is none would let nobody in. */
     if (!weir_networks_parse(config->datagram.allow, &receiver->allow, why, sizeof why))
         receiver->allow = (struct weir_networks){.count = 1, .list = {{.prefix = 128}}};
