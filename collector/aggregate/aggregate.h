@@ -53,7 +53,7 @@ void weir_shard_tick(struct weir_shard *shard, uint64_t now_ns);
  * becomes OpenMetrics (core/openmetrics.h). Any one thread at a time. */
 void weir_aggregate_expose(struct weir_aggregate *aggregate, bool exemplars, struct weir_buffer *out);
 /* Counters as they stand on the page, summed over the series that have all of these labels. Known are those that
- * senders brought, traces_spanmetrics_calls_total and its variance. Walks all series once: for once a second. Any
+ * senders brought, traces_spanmetrics_calls_total and both its variances. Walks all series once: for once a second. Any
  * thread. */
 struct weir_label_match {
     const char *name, *value;

@@ -1,5 +1,6 @@
 /* The page in Prometheus' text format 0.0.4 (prometheus/docs, "Exposition formats"): families by name, their series by
  * labels. */
+#define _GNU_SOURCE /* memmem */
 #include "collector/aggregate/exemplars.h"
 #include "collector/aggregate/series.h"
 #include "collector/core/hex.h"
@@ -25,6 +26,7 @@ enum part {
     PART_CALLS,
     PART_LATENCY,
     PART_CALLS_VARIANCE,
+    PART_SERVICE_VARIANCE,
     PART_REQUESTS,
     PART_FAILED,
     PART_REQUESTS_VARIANCE,
@@ -273,6 +275,7 @@ static double sum_cells(const struct row *rows, size_t count, enum part part) {
                 sum += weir_cell_get(&span->buckets[b]);
             break;
         case PART_CALLS_VARIANCE: sum += weir_cell_get(&span->variance); break;
+        case PART_SERVICE_VARIANCE: sum += weir_cell_get(&span->service_variance); break;
         case PART_REQUESTS: sum += weir_cell_get(&edge->cells[WEIR_EDGE_REQUESTS]); break;
         case PART_FAILED: sum += weir_cell_get(&edge->cells[WEIR_EDGE_FAILED]); break;
         case PART_REQUESTS_VARIANCE: sum += weir_cell_get(&edge->cells[WEIR_EDGE_REQUESTS_VARIANCE]); break;
@@ -322,6 +325,17 @@ static void summary_lines(struct page *page, const char *name, const struct weir
     line(page, name, "_count", "", weir_cell_get(&series->cells[0]));
 }
 
+static bool has_kind(const struct weir_identity *identity, const char *kind) {
+    return memmem(identity->labels, identity->size, kind, strlen(kind)) != NULL;
+}
+
+/* Only requests have a part in their service's variance, and what folded has no service. A series' kind is its lane's
+ * to read: its labels say it. */
+static bool is_shown(const struct unit *unit, const struct weir_identity *identity) {
+    return unit->part != PART_SERVICE_VARIANCE || has_kind(identity, "\x1fspan_kind\x1fSPAN_KIND_SERVER") ||
+           has_kind(identity, "\x1fspan_kind\x1fSPAN_KIND_CONSUMER");
+}
+
 static bool is_histogram(const struct unit *unit) {
     return strcmp(unit->type, "histogram") == 0;
 }
@@ -342,6 +356,7 @@ static void expose_unit(struct page *page, const struct unit *unit) {
         while (i + same < group->count && rows[same].identity == rows->identity)
             same++;
         i += same;
+        if (!is_shown(unit, rows->identity)) continue;
         render_labels(page, rows->identity);
         if (is_histogram(unit)) {
             struct histogram sum;
@@ -364,6 +379,10 @@ static const struct unit span_units[] = {
     {"weir_spanmetrics_calls_variance_total", "counter",
      "Variance of traces_spanmetrics_calls_total by sampling; its root is the standard error.", PART_CALLS_VARIANCE,
      NULL},
+    {"weir_spanmetrics_service_variance_total", "counter",
+     "Variance by sampling of a service's requests, to be summed over its operations, for those that failed and "
+     "others.",
+     PART_SERVICE_VARIANCE, NULL},
 };
 static const struct unit edge_units[] = {
     {"traces_service_graph_request_total", "counter", "Calls from client to server.", PART_REQUESTS, NULL},

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/* 16,384 pairs of trace and series a lane (192 KiB): spans of one trace come near each other. */
-enum { WAYS = 4, SETS = 4096 };
+/* 32,768 pairs of a trace and a series, or a service, a lane (384 KiB): spans of one trace come near each other. */
+enum { WAYS = 4, SETS = 8192 };
 
 struct weir_repeats {
     struct {

@@ -24,7 +24,7 @@ struct weir_span_series {
     struct weir_series head;
     uint32_t service, operation;
     uint8_t kind, status;
-    struct weir_cell variance, duration_ns, buckets[];
+    struct weir_cell variance, service_variance, duration_ns, buckets[];
 };
 
 enum weir_edge_cell {

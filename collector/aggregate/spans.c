@@ -78,6 +78,17 @@ static double weight_of(const struct weir_span *span) {
     return weight <= (double)WEIR_THRESHOLD_MAX ? weight : (double)WEIR_THRESHOLD_MAX;
 }
 
+/* Beside the variance of its series a request has a part in that of its service, in which requests of one trace count
+ * together whatever their operations: standard errors of operations cannot be added up to it, nor can variances. Failed
+ * ones count apart. */
+static void add_variance(struct weir_shard *shard, struct weir_span_series *series, const struct weir_span *span,
+                         double weight) {
+    weir_cell_add(&series->variance, weir_shard_variance(shard, span->trace_lo, series->head.hash, weight));
+    if (span->kind != WEIR_KIND_SERVER && span->kind != WEIR_KIND_CONSUMER) return;
+    uint64_t service = weir_mix(~((uint64_t)span->service << 1 | (span->status == WEIR_STATUS_ERROR)));
+    weir_cell_add(&series->service_variance, weir_shard_variance(shard, span->trace_lo, service, weight));
+}
+
 void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uint64_t now_ns) {
     if ((span->flags & WEIR_SPAN_UNCOUNTED) != 0) return;
     double weight = weight_of(span);
@@ -88,8 +99,7 @@ void weir_shard_span(struct weir_shard *shard, const struct weir_span *span, uin
         series->head.used_ns = now_ns;
         weir_cell_add(&series->buckets[bucket], weight);
         weir_cell_add(&series->duration_ns, weight * (double)span->duration_ns);
-        if (weight > 1)
-            weir_cell_add(&series->variance, weir_shard_variance(shard, span->trace_lo, series->head.hash, weight));
+        if (weight > 1) add_variance(shard, series, span, weight);
     }
     if (shard->waiting != NULL && (span->kind == WEIR_KIND_CLIENT || span->kind == WEIR_KIND_SERVER))
         weir_shard_edge(shard, span, weight, now_ns);

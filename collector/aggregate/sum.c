@@ -34,12 +34,13 @@ static bool has_label(const struct weir_identity *identity, const struct weir_la
     return find_label(identity, match->name, &value, &size) && is_text(value, size, match->value);
 }
 
-enum what { NOTHING, CALLS, CALLS_VARIANCE, POINT };
+enum what { NOTHING, CALLS, CALLS_VARIANCE, SERVICE_VARIANCE, POINT };
 
 static enum what what_of(const struct weir_family *family, const struct weir_sum *sum) {
     if (family->type == WEIR_FAMILY_SPANS) {
         if (strcmp(sum->family, "traces_spanmetrics_calls_total") == 0) return CALLS;
-        return strcmp(sum->family, "weir_spanmetrics_calls_variance_total") == 0 ? CALLS_VARIANCE : NOTHING;
+        if (strcmp(sum->family, "weir_spanmetrics_calls_variance_total") == 0) return CALLS_VARIANCE;
+        return strcmp(sum->family, "weir_spanmetrics_service_variance_total") == 0 ? SERVICE_VARIANCE : NOTHING;
     }
     if (family->type != WEIR_FAMILY_COUNTER) return NOTHING;
     return is_text((const uint8_t *)family->name, family->name_size, sum->family) ? POINT : NOTHING;
@@ -69,6 +70,9 @@ static double value_of(struct reading *reading, enum what what) {
     case CALLS_VARIANCE:
         return reading->values[what] =
                    weir_cell_get(&((const struct weir_span_series *)(const void *)series)->variance);
+    case SERVICE_VARIANCE:
+        return reading->values[what] =
+                   weir_cell_get(&((const struct weir_span_series *)(const void *)series)->service_variance);
     default:
         return reading->values[what] =
                    weir_cell_get(&((const struct weir_point_series *)(const void *)series)->cells[0]);

@@ -160,7 +160,7 @@ static void ask_of(struct questions *questions, const struct watched *watched, c
         ask(questions, emitters_family, &service, 1);
     }
     ask(questions, "traces_spanmetrics_calls_total", spans, 2);
-    ask(questions, "weir_spanmetrics_calls_variance_total", spans, 2);
+    ask(questions, "weir_spanmetrics_service_variance_total", spans, 2);
     for (uint32_t i = 0; i < watched->untraced_count; i++) {
         const struct weir_label_match both[] = {service,
                                                 {"operation", weir_names_text(names, watched->untraced[i], NULL)}};

@@ -165,7 +165,7 @@ static bool bucket_of(struct weir_top_page *page, const struct weir_exposition_s
     return true;
 }
 
-enum { CALLS = 1, FAILED, VARIANCE, BUCKET };
+enum { CALLS = 1, FAILED, VARIANCE, BUCKET, SERVICE_VARIANCE };
 
 static void add(struct weir_top_page *page, struct weir_top_count *count, int what,
                 const struct weir_exposition_sample *sample) {
@@ -176,6 +176,8 @@ static void add(struct weir_top_page *page, struct weir_top_count *count, int wh
         count->failed += sample->value;
     } else if (what == VARIANCE) {
         count->variance += sample->value;
+    } else if (what == SERVICE_VARIANCE) {
+        count->service_variance += sample->value;
     } else if (bucket_of(page, sample, &bucket)) {
         count->buckets[bucket] += sample->value;
     } else {
@@ -191,8 +193,9 @@ static int family(struct weir_exposition_text name, const char *const *names) {
 }
 
 static bool take_spans(struct weir_top_page *page, const struct weir_exposition_sample *sample) {
-    static const char *const names[] = {"traces_spanmetrics_calls_total", "", "weir_spanmetrics_calls_variance_total",
-                                        "traces_spanmetrics_latency_bucket", NULL};
+    static const char *const names[] = {"traces_spanmetrics_calls_total",          "",
+                                        "weir_spanmetrics_calls_variance_total",   "traces_spanmetrics_latency_bucket",
+                                        "weir_spanmetrics_service_variance_total", NULL};
     int what = family(sample->name, names);
     if (what == 0) return false;
     struct weir_exposition_text kind = weir_exposition_label(sample, "span_kind");

@@ -49,6 +49,7 @@ enum weir_top_value {
 struct weir_top_count {
     uint32_t first, second;          /* names: service and operation; client and server */
     double calls, failed, variance;  /* of spans: those that are requests, SERVER and CONSUMER */
+    double service_variance;         /* its part in that of its service */
     double spans;                    /* of all kinds */
     double buckets[WEIR_TOP_BOUNDS]; /* of those calls, cumulative, by the page's bounds */
 };

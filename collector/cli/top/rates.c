@@ -110,13 +110,20 @@ static struct weir_top_row *row_of(struct weir_top_rows *rows, uint32_t *places,
     return row;
 }
 
+/* Operations share traces, so that it is their parts in the variance of the service that add up to it. They are never
+ * less than an operation's own, which is what a Weir says that does not know of parts. */
+static double variance_of(const struct weir_top_count *before, const struct weir_top_count *now, bool of_service) {
+    double own = weir_top_increase(before->variance, now->variance);
+    return of_service ? fmax(own, weir_top_increase(before->service_variance, now->service_variance)) : own;
+}
+
 static void add(struct weir_top_row *row, const struct weir_top_count *before, const struct weir_top_count *now,
                 uint32_t bound_count) {
     static const struct weir_top_count none;
     if (before == NULL) before = &none;
     row->calls += weir_top_increase(before->calls, now->calls);
     row->failed += weir_top_increase(before->failed, now->failed);
-    row->variance += weir_top_increase(before->variance, now->variance);
+    row->variance += variance_of(before, now, row->second == WEIR_NAME_NONE);
     row->spans += weir_top_increase(before->spans, now->spans);
     for (uint32_t i = 0; i < bound_count; i++)
         row->buckets[i] += weir_top_increase(before->buckets[i], now->buckets[i]);

@@ -90,12 +90,54 @@ static void a_weighted_span_stands_for_many(void **state) {
     house_close(house);
 }
 
-/* Traces of 1 to 20 spans in the same series, kept whole with p = 1/8, a thousand times over: the mean of the variance
- * that we publish is the variance of the estimates that we publish. Sum of n squared over all traces times (1 - p) / p
- * is what it should be. */
-static void the_variance_is_that_of_the_estimate(void **state) {
+#define CART_PART(operation, status)                                                                                   \
+    "weir_spanmetrics_service_variance_total{service=\"cart\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"" operation   \
+    "\",status_code=\"STATUS_CODE_" status "\"}"
+
+/* Two requests of one trace are counted twice or not at all, whatever they ask for: 2 squared times w (w - 1). */
+static void requests_of_a_trace_count_together_in_their_service(void **state) {
     (void)state;
+    struct house *house = house_of(1);
+    struct weir_span span = span_of(house, "cart", "GET /", WEIR_KIND_SERVER, WEIR_S);
+    span.prior = 10;
+    house_span(house, 0, &span);
+    span.operation = house_name(house, "POST /");
+    span.kind = WEIR_KIND_CONSUMER;
+    house_span(house, 0, &span);
+    span.kind = WEIR_KIND_SERVER;
+    span.status = WEIR_STATUS_ERROR; /* failures are a number of their own */
+    house_span(house, 0, &span);
+    span.service = house_name(house, "other");
+    house_span(house, 0, &span);
+    span.kind = WEIR_KIND_CLIENT; /* what it asks of others is no request of it */
+    house_span(house, 0, &span);
+    assert_series(house, CART_PART("GET /", "UNSET"), 90);
+    assert_series(house,
+                  "weir_spanmetrics_service_variance_total{service=\"cart\",span_kind=\"SPAN_KIND_CONSUMER\",span_name="
+                  "\"POST /\",status_code=\"STATUS_CODE_UNSET\"}",
+                  3 * 90);
+    assert_series(house, CART_PART("POST /", "ERROR"), 90);
+    assert_null(strstr(house_page(house),
+                       "weir_spanmetrics_service_variance_total{service=\"other\",span_kind=\"SPAN_KIND_"
+                       "CLIENT\""));
+    house_close(house);
+}
+
+static double value_of_operation(const char *page, const char *family, const char *operation) {
+    char series[200];
+    snprintf(series, sizeof series,
+             "%s{service=\"cart\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"%s\",status_code=\"STATUS_CODE_UNSET\"}",
+             family, operation);
+    double value = house_value_on(page, series);
+    return value == value ? value : 0; /* nothing of it was kept yet */
+}
+
+/* Traces of 1 to 20 requests, kept whole with p = 1/8, a thousand times over: the mean of the variance that we publish
+ * is the variance of the estimates that we publish. Sum of n squared over all traces times (1 - p) / p is what it
+ * should be: of one operation by its own counter, of a service by the sum over its operations. */
+static void variance_is_that_of_the_estimate(uint32_t operations, const char *family) {
     enum { TRACES = 40, ROUNDS = 3000 };
+    static const char *const names[] = {"GET /", "GET /a", "GET /b"};
     const double p = 0.125;
     struct house *house = house_of(1);
     struct weir_span span = span_of(house, "cart", "GET /", WEIR_KIND_SERVER, WEIR_MS);
@@ -124,21 +166,35 @@ static void the_variance_is_that_of_the_estimate(void **state) {
                 left[k]--;
                 any = true;
                 span.trace_lo = ids[k];
+                span.operation = house_name(house, names[left[k] % operations]);
                 house_span(house, 0, &span);
             }
         }
+        double calls_now = 0;
         const char *page = house_page(house);
-        double calls_now = house_value_on(page, "traces_spanmetrics_calls_total{" CART "\"STATUS_CODE_UNSET\"}");
-        calls_now = calls_now == calls_now ? calls_now : 0; /* nothing kept yet */
+        for (uint32_t i = 0; i < operations; i++)
+            calls_now += value_of_operation(page, "traces_spanmetrics_calls_total", names[i]);
         spread += (calls_now - calls - truth) * (calls_now - calls - truth);
         calls = calls_now;
     }
-    published = house_value(house, "weir_spanmetrics_calls_variance_total{" CART "\"STATUS_CODE_UNSET\"}");
+    const char *page = house_page(house);
+    for (uint32_t i = 0; i < operations; i++)
+        published += value_of_operation(page, family, names[i]);
     /* Relative standard error of a variance of 3,000 rounds: sqrt(2/3000) = 2.6 %; of the published mean less. */
     assert_true(fabs(published / ROUNDS / squares - 1) < 0.05);
     assert_true(fabs(spread / ROUNDS / squares - 1) < 0.12);
     assert_true(fabs(calls / ROUNDS / truth - 1) < 0.02);
     house_close(house);
+}
+
+static void the_variance_is_that_of_the_estimate(void **state) {
+    (void)state;
+    variance_is_that_of_the_estimate(1, "weir_spanmetrics_calls_variance_total");
+}
+
+static void the_variance_of_a_service_is_that_of_its_estimate(void **state) {
+    (void)state;
+    variance_is_that_of_the_estimate(3, "weir_spanmetrics_service_variance_total");
 }
 
 static void series_of_spans_fold_and_are_forgotten(void **state) {
@@ -202,7 +258,9 @@ int main(void) {
         cmocka_unit_test(spans_are_counted_by_service_name_kind_and_status),
         cmocka_unit_test(an_exemplar_is_of_what_was_counted),
         cmocka_unit_test(a_weighted_span_stands_for_many),
+        cmocka_unit_test(requests_of_a_trace_count_together_in_their_service),
         cmocka_unit_test(the_variance_is_that_of_the_estimate),
+        cmocka_unit_test(the_variance_of_a_service_is_that_of_its_estimate),
         cmocka_unit_test(series_of_spans_fold_and_are_forgotten),
         cmocka_unit_test(odd_names_do_no_harm),
     };

@@ -56,7 +56,14 @@ static void calls_and_their_variance_are_those_of_the_page(void **state) {
     house_span(house, 1, &span);
     assert_true(sum_of(house, "traces_spanmetrics_calls_total", served, 2).value == 20);
     assert_true(sum_of(house, "weir_spanmetrics_calls_variance_total", served, 2).value == 180);
-    assert_true(sum_of(house, "traces_spanmetrics_calls_total", served, 1).value == 30);
+    assert_true(sum_of(house, "weir_spanmetrics_service_variance_total", served, 2).value == 180);
+    span.kind = WEIR_KIND_SERVER;
+    span.operation =
+        house_name(house, "GET /"); /* the second of its trace in its service, the first of its operation */
+    house_span(house, 1, &span);
+    assert_true(sum_of(house, "weir_spanmetrics_calls_variance_total", served, 2).value == 270);
+    assert_true(sum_of(house, "weir_spanmetrics_service_variance_total", served, 2).value == 450);
+    assert_true(sum_of(house, "traces_spanmetrics_calls_total", served, 1).value == 40);
     house_close(house);
 }
 

@@ -35,6 +35,9 @@ static inline struct weir_top_page page_of(double seconds, const char *text) {
 #define VARIANCE(service, operation, value)                                                                            \
     "weir_spanmetrics_calls_variance_total{service=\"" service                                                         \
     "\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"" operation "\",status_code=\"STATUS_CODE_UNSET\"} " value "\n"
+#define SERVICE_VARIANCE(service, operation, value)                                                                    \
+    "weir_spanmetrics_service_variance_total{service=\"" service                                                       \
+    "\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"" operation "\",status_code=\"STATUS_CODE_UNSET\"} " value "\n"
 #define BUCKET(service, operation, le, value)                                                                          \
     "traces_spanmetrics_latency_bucket{service=\"" service "\",span_kind=\"SPAN_KIND_SERVER\",span_name=\"" operation  \
     "\",status_code=\"STATUS_CODE_UNSET\",le=\"" le "\"} " value "\n"

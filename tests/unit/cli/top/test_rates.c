@@ -120,6 +120,22 @@ static void rows_are_of_services_and_of_operations(void **state) {
     weir_top_page_clear(&now);
 }
 
+static void operations_of_a_service_share_traces(void **state) {
+    (void)state;
+    struct weir_top_page before = page_of(1, "");
+    struct weir_top_page now =
+        page_of(3, OK_CALLS("pay", "a", "20") VARIANCE("pay", "a", "100") SERVICE_VARIANCE("pay", "a", "100")
+                       OK_CALLS("pay", "b", "20") VARIANCE("pay", "b", "100") SERVICE_VARIANCE("pay", "b", "300"));
+    struct weir_top_rows rows = {0};
+    assert_true(weir_top_rows(&before, &now, NULL, WEIR_TOP_SERVICES, 0, &rows));
+    near(find(&rows, "pay", "")->band, 1.96 * 20 / 2);
+    assert_true(weir_top_rows(&before, &now, NULL, WEIR_TOP_OPERATIONS, 0, &rows));
+    near(find(&rows, "pay", "b")->band, 1.96 * 10 / 2);
+    weir_top_rows_free(&rows);
+    weir_top_page_clear(&before);
+    weir_top_page_clear(&now);
+}
+
 static void other_bounds_give_no_percentiles(void **state) {
     (void)state;
     struct weir_top_page before =
@@ -267,6 +283,7 @@ int main(void) {
         cmocka_unit_test(quantiles_are_as_histogram_quantile_has_them),
         cmocka_unit_test(numbers_are_differences_of_two_pages),
         cmocka_unit_test(rows_are_of_services_and_of_operations),
+        cmocka_unit_test(operations_of_a_service_share_traces),
         cmocka_unit_test(other_bounds_give_no_percentiles),
         cmocka_unit_test(calls_have_both_ends),
         cmocka_unit_test(a_restart_is_seen),
