@@ -35,6 +35,7 @@ LONG = {"1h": "an hour", "6h": "6 hours", "1d": "a day", "3d": "3 days"}
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 CALLS = "traces_spanmetrics_calls_total"
 VARIANCE = "weir_spanmetrics_calls_variance_total"
+SERVICE_VARIANCE = "weir_spanmetrics_service_variance_total"
 BUCKET = "traces_spanmetrics_latency_bucket"
 COUNT = "traces_spanmetrics_latency_count"
 # A request of a service is a span in which it serves, or takes a message.
@@ -129,13 +130,13 @@ def base(rules: Rules, wanted: Objectives):
         "or 0 * service:mesh_requests:rate5m",
     )
     rules.note(
-        "Operations share traces, so their standard errors are added up, not their variances (as in sampling.yml): a band that",
-        "may be too wide, and never is too narrow. Different traces fall into different minutes: there variances add up.",
+        "Operations share traces, so that neither their variances nor their standard errors add up: Weir counts the parts that each",
+        "has in that of its service. Different traces fall into different minutes: there variances add up.",
     )
     for what, which in (("failures", failed), ("successes", passed)):
         rules.record(
             f"service:mesh_{what}:variance5m",
-            f"sum by ({BY}) (sqrt(sum by ({BY}, span_name) (increase({VARIANCE}{{{which}}}[{t(BASE)}])))) ^ 2",
+            f"sum by ({BY}) (increase({SERVICE_VARIANCE}{{{which}}}[{t(BASE)}]))",
             "or 0 * service:mesh_requests:rate5m",
         )
     rules.note(
@@ -219,8 +220,9 @@ def windows(rules: Rules, wanted: Objectives):
     rules.group("mesh_objective_windows", STEP)
     rules.note(
         "Shares over longer windows, and what they are at least, at 95 % confidence, when spans were sampled before Weir: without it",
-        "few spans of large weight wake people. Of failures the variance is counted. Of slow ones it is that of all requests, by",
-        "their share. Where too little was seen there is no lower end, and so no alert.",
+        "few spans of large weight wake people. Of failures the variance is counted, and of other requests. A trace that has both",
+        "makes their share more certain, not less, so it is left out. Of slow ones it is that of all requests, by their share: no",
+        "more than standard errors added up. Where too little was seen there is no lower end, and so no alert.",
     )
     for window in every:
         if window == "1d":
@@ -249,10 +251,10 @@ def lower(rules: Rules, wanted: Objectives, window: str):
     for _, bad in promises(wanted):
         ratio = f"service:mesh_{bad}:ratio{window}"
         if bad == "failures":
-            error = f"((1 - {ratio}) * sqrt({variance['failures']}) + {ratio} * sqrt({variance['successes']}))"
+            error = f"sqrt((1 - {ratio}) ^ 2 * {variance['failures']} + {ratio} ^ 2 * {variance['successes']})"
             seen_bad = seen["failures"]
         else:
-            error = f"sqrt({ratio} * (1 - {ratio}) * ({variance['failures']} + {variance['successes']}))"
+            error = f"sqrt({ratio} * (1 - {ratio})) * (sqrt({variance['failures']}) + sqrt({variance['successes']}))"
             seen_bad = f"{ratio} * {seen['requests']}"
         rules.record(
             f"{ratio}_lower95",

@@ -1,11 +1,11 @@
 """Tracing cost and sampling: what comes, what is kept, at which rates, what it costs, and how sure the estimates are."""
 
 from .common import ANY_IS_ODD, EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, TO_TRACES, ZIPKIN, sources
-from .series import OF_SERVICE, SPAN_SERIES, envoy, lately, now, of, off_by, others, per_second, rate, share
+from .series import OF_SERVICE, SERVED, envoy, lately, now, of, off_by, others, per_second, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Column, Query, Row, Unit, choice, graph, number, rows_of
 
 CALLS = "traces_spanmetrics_calls_total"
-VARIANCE = "weir_spanmetrics_calls_variance_total"
+THESE = f"{SERVED}, {OF_SERVICE}"
 TOLD = 'side="policy"'
 ALL_OF_IT = f'{TOLD}, operation=""'  # a service's own row; its operations have rows of their own
 received, left_out = rate("weir_spans_received_total"), rate("weir_spans_sampled_out_total", where='exporter=""')
@@ -254,7 +254,7 @@ sure = Row(
             Unit.RATIO,
             "1.96 standard errors of each service's request rate, as a share of it: 0 where nothing was sampled before Weir.",
             Query(
-                f"({off_by(VARIANCE, SPAN_SERIES, OF_SERVICE, 'service')}) / ({per_second(CALLS, OF_SERVICE, 'service')} > 0)",
+                f"({off_by(THESE, 'service')}) / ({per_second(CALLS, THESE, 'service')} > 0)",
                 "{{service}}",
             ),
             steps=((None, BLUE), (0.1, YELLOW), (0.3, RED)),

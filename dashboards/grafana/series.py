@@ -58,7 +58,10 @@ def _by(labels: str) -> str:
 
 # ---- spans: estimates, and how far they may be off ----
 
-SPAN_SERIES = "service, span_name, span_kind, status_code"
+CALLS_VARIANCE = "weir_spanmetrics_calls_variance_total"
+# Requests of a trace count together in their service, whatever they ask for, but those that fail apart: of some operations its parts
+# are enough, of all of them exact.
+SERVICE_VARIANCE = "weir_spanmetrics_service_variance_total"
 
 
 def per_second(calls: str, where: str = "", by: str = "") -> str:
@@ -66,12 +69,15 @@ def per_second(calls: str, where: str = "", by: str = "") -> str:
     return f"{lately(calls, by, where)} / 300"
 
 
-def off_by(variance: str, series: str, where: str = "", by: str = "") -> str:
-    """1.96 standard errors: with what is estimated in the middle, a band that holds the truth 95 times in 100.
+def off_by(where: str, by: str = "") -> str:
+    """1.96 standard errors of the requests of services: with what is estimated in the middle, a band that holds the truth 95 times in
+    100. By status standard errors are added up, not variances, since both may be of one trace."""
+    return f"1.96 * sum{_by(by)} (sqrt({lately(SERVICE_VARIANCE, 'service, status_code', where)})) / 300"
 
-    Series that share traces are not independent: standard errors are added up, not variances, as in rules/sampling.yml.
-    """
-    return f"1.96 * sum{_by(by)} (sqrt({lately(variance, series, where)})) / 300"
+
+def operations_off_by(where: str) -> str:
+    """The same of each operation by itself."""
+    return f"1.96 * sum by (span_name) (sqrt({lately(CALLS_VARIANCE, 'span_name, span_kind, status_code', where)})) / 300"
 
 
 # ---- Envoy ----

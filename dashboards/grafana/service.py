@@ -1,11 +1,10 @@
 """One service: rate, errors and duration by operation, with what sampling leaves uncertain, and its calls in and out."""
 
 from .common import EVENTS, FAILING, SERVICE, SUCCEEDING, TO_OVERVIEW, TO_PROXIES, TO_SAMPLING, ZIPKIN, service_by, sources, traces
-from .series import FAILED, SERVED, SPAN_SERIES, envoy, lately, now, of, off_by, or_zero, per_second, quantile, rate, share
+from .series import FAILED, SERVED, envoy, lately, now, of, off_by, operations_off_by, or_zero, per_second, quantile, rate, share
 from .vocabulary import GREEN, RED, YELLOW, Band, Board, Column, Query, Row, Unit, choice, graph, heat_map, number, rows_of, text
 
 CALLS = "traces_spanmetrics_calls_total"
-VARIANCE = "weir_spanmetrics_calls_variance_total"
 LATENCY = "traces_spanmetrics_latency"
 IT = 'service="$service"'
 THESE = f'{IT}, {SERVED}, span_name=~"$operation"'
@@ -15,10 +14,10 @@ SLOW = ("Slow traces in Zipkin", traces(f"{OF_IT}&minDuration=500ms"))
 BROKEN = ("Failed traces in Zipkin", traces(f"{OF_IT}&annotationQuery=error"))
 
 
-def banded(name: str, of_them: str = "") -> Band:
-    """of_them: those requests only, 0 while there are none."""
+def banded(name: str, of_them: str = "", *, one: bool = False) -> Band:
+    """of_them: those requests only, 0 while there are none. one: operation is chosen."""
     where = f"{THESE}, {of_them}" if of_them else THESE
-    middle, off = per_second(CALLS, where), off_by(VARIANCE, SPAN_SERIES, where)
+    middle, off = per_second(CALLS, where), f"sum ({operations_off_by(where)})" if one else off_by(where)
     if of_them:
         middle, off = f"({or_zero(middle, per_second(CALLS, THESE))})", f"({or_zero(off, per_second(CALLS, THESE))})"
     return Band(Query(middle, name), Query(f"clamp_min({middle} - {off}, 0)", "at least"), Query(f"{middle} + {off}", "at most"))
@@ -55,7 +54,7 @@ figures = Row(
             "May be off by",
             Unit.RATIO,
             "How far the request rate may be from the truth, 95 times in 100. 0: every request is told of. It is more where proxies sample.",
-            Query(f"({off_by(VARIANCE, SPAN_SERIES, THESE)}) / ({per_second(CALLS, THESE)} > 0)"),
+            Query(f"({off_by(THESE)}) / ({per_second(CALLS, THESE)} > 0)"),
             steps=((None, GREEN), (0.1, YELLOW), (0.3, RED)),
             links=(TO_SAMPLING,),
         ),
@@ -109,7 +108,7 @@ red = Row(
             Unit.COUNT,
             "Each operation: requests a second and how far that may be off, share that fails, duration.",
             Query(per_second(CALLS, THESE, "span_name")),
-            Query(off_by(VARIANCE, SPAN_SERIES, THESE, "span_name")),
+            Query(operations_off_by(THESE)),
             Query(share(rate(CALLS, "span_name", f"{THESE}, {FAILED}"), rate(CALLS, "span_name", THESE))),
             *(Query(quantile(which, LATENCY, "span_name", THESE)) for which in (0.5, 0.95, 0.99)),
             columns=(
@@ -199,7 +198,7 @@ each = Row(
             "$operation",
             Unit.REQUESTS,
             "Requests a second of one operation over five minutes, and those that failed, with what sampling leaves uncertain.",
-            banded("requests"),
+            banded("requests", one=True),
             Query(or_zero(per_second(CALLS, f"{THESE}, {FAILED}"), per_second(CALLS, THESE)), "failing"),
             width=8,
             repeat="operation",
