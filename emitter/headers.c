@@ -2,28 +2,31 @@
  * flag), 3.2 traceparent, 3.3 tracestate; OpenTelemetry "TraceState: Probability Sampling"; openzipkin/b3-propagation.
  */
 #include "emitter/headers.h"
+#include "emitter/hex.h"
 
 #include <strings.h>
 
-enum { STATE_READ_MAX = 4096, STATE_MEMBERS = 32, STATE_KEY_MAX = 256, STATE_VALUE_MAX = 256, HEX56 = 14 };
+enum {
+    STATE_READ_MAX = 4096,
+    STATE_MEMBERS = 32,
+    STATE_KEY_MAX = 256,
+    STATE_VALUE_MAX = 256,
+    HEX56 = 14,
+    NO_DIGIT = 256
+};
 
 /* ---- hex ---- */
 
-/* Lower case only, as both specifications write ids. 255: none. */
+/* Lower case only, as both specifications write ids. NO_DIGIT: none, also beside another one in a byte. */
 static unsigned digit(char c) {
     unsigned number = (unsigned char)c - (unsigned)'0', letter = (unsigned char)c - (unsigned)'a';
     if (number < 10) return number;
-    return letter < 6 ? letter + 10 : 255;
+    return letter < 6 ? letter + 10 : NO_DIGIT;
 }
 
-static bool read_hex(const char *text, size_t bytes, uint8_t *out) {
-    unsigned wrong = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-        wrong |= high | low;
-        out[i] = (uint8_t)(high << 4 | (low & 15));
-    }
-    return wrong < 16;
+/* Two digits; more than 255: none. */
+static unsigned read_byte(const char *text) {
+    return digit(text[0]) << 4 | digit(text[1]);
 }
 
 static bool read_hex56(const char *text, size_t size, uint64_t *out) {
@@ -38,22 +41,22 @@ static bool read_hex56(const char *text, size_t size, uint64_t *out) {
     return true;
 }
 
-static bool all_zero(const uint8_t *bytes, size_t size) {
-    uint8_t any = 0;
-    for (size_t i = 0; i < size; i++)
-        any |= bytes[i];
-    return any == 0;
+static bool is_zero(const uint8_t bytes[8]) {
+    uint64_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value == 0;
 }
 
 /* 16 or 32 digits, not all 0; a short one is the low half. */
 static bool read_trace_id(const char *text, size_t digits, uint8_t out[16]) {
     if (digits != 16 && digits != 32) return false;
-    memset(out, 0, 16);
-    return read_hex(text, digits / 2, out + 16 - digits / 2) && !all_zero(out, 16);
+    memset(out, 0, 8);
+    if (digits == 32 && !hex_read(text, out)) return false;
+    return hex_read(text + digits - 16, out + 8) && !(is_zero(out) && is_zero(out + 8));
 }
 
 static bool read_span_id(const char *text, size_t digits, uint8_t out[8]) {
-    return digits == 16 && read_hex(text, 8, out) && !all_zero(out, 8);
+    return digits == 16 && hex_read(text, out) && !is_zero(out);
 }
 
 /* ---- which format counts ---- */
@@ -72,9 +75,10 @@ static bool take_format(struct weir_emit_context *context, uint32_t format) {
  *   0  3                                36               53  55 */
 
 bool weir_emit_read_traceparent(struct weir_emit_context *context, const char *value, size_t size) {
-    uint8_t version, flags, trace_id[16], parent_id[8];
+    uint8_t trace_id[16], parent_id[8];
     if (size < WEIR_EMIT_TRACEPARENT_BYTES || value[2] != '-' || value[35] != '-' || value[52] != '-') return false;
-    if (!read_hex(value, 1, &version) || !read_hex(value + 53, 1, &flags) || version == 0xff) return false;
+    unsigned version = read_byte(value), flags = read_byte(value + 53);
+    if (version >= 0xff || flags > 0xff) return false;
     /* Later versions may say more, behind a dash. */
     if (size > WEIR_EMIT_TRACEPARENT_BYTES && (version == 0 || value[55] != '-')) return false;
     if (!read_trace_id(value + 3, 32, trace_id) || !read_span_id(value + 36, 16, parent_id)) return false;
@@ -204,7 +208,7 @@ bool weir_emit_read_b3(struct weir_emit_context *context, const char *value, siz
 enum b3_header { B3_TRACE_ID, B3_SPAN_ID, B3_PARENT_ID, B3_SAMPLED, B3_FLAGS, B3_HEADERS };
 
 static bool read_b3_multi(struct weir_emit_context *context, enum b3_header header, const char *value, size_t size) {
-    uint8_t trace_id[16], span_id[8];
+    uint8_t trace_id[16], span_id[8] = {0};
     uint32_t flags = 0;
     bool sound = header == B3_TRACE_ID    ? read_trace_id(value, size, trace_id)
                  : header <= B3_PARENT_ID ? read_span_id(value, size, span_id)
@@ -244,10 +248,17 @@ static int read_named(struct weir_emit_context *context, const char *name, size_
     return -1;
 }
 
+/* All begin with t, b or x and have one of a few lengths: most other headers are told apart by that. */
+static bool may_be_named(const char *name, size_t size) {
+    enum { SIZES = 1 << 2 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 17 };
+    if (size > 17 || (SIZES >> size & 1) == 0) return false;
+    char first = (char)(name[0] | 0x20);
+    return first == 't' || first == 'b' || first == 'x';
+}
+
 enum weir_emit_header weir_emit_read_header(struct weir_emit_context *context, const char *name, size_t name_size,
                                             const char *value, size_t value_size) {
-    /* All begin with t, b or x: most other headers are told apart by their first letter. */
-    if (name_size < 2 || strchr("tTbBxX", name[0]) == NULL) return WEIR_EMIT_OTHER_HEADER;
+    if (!may_be_named(name, name_size)) return WEIR_EMIT_OTHER_HEADER;
     while (value_size > 0 && blank(value[0]))
         value++, value_size--;
     while (value_size > 0 && blank(value[value_size - 1]))

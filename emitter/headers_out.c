@@ -15,12 +15,12 @@ static bool is_sampled(const struct weir_emit_context *context) {
 }
 
 static char *put_trace_id(char *out, const struct weir_emit_context *context) {
-    put_hex64(out, big_endian(context->trace_id));
-    put_hex64(out + 16, big_endian(context->trace_id + 8));
+    hex_put(out, context->trace_id);
+    hex_put(out + 16, context->trace_id + 8);
     return out + 32;
 }
 static char *put_span_id(char *out, const uint8_t id[8]) {
-    put_hex64(out, big_endian(id));
+    hex_put(out, id);
     return out + 16;
 }
 
@@ -96,7 +96,8 @@ static struct state_member find_ot(const struct weir_emit_context *context) {
 }
 
 size_t weir_emit_write_tracestate(const struct weir_emit_context *context, char out[WEIR_EMIT_TRACESTATE_BYTES]) {
-    if (!has_ids(context)) return 0;
+    bool own = context->randomness < WEIR_EMIT_NEVER || (is_sampled(context) && context->threshold < WEIR_EMIT_NEVER);
+    if ((!own && context->state_size == 0) || !has_ids(context)) return 0;
     const struct state_member ot = find_ot(context);
     char *at = put_ot(out, context, &ot);
     const char *read = state_of(context), *end = read + context->state_size;

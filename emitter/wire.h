@@ -1,7 +1,10 @@
-/* wire.h - protobuf written by hand (protobuf.dev, "Encoding"), hex, and short copies. Writers return the first byte
- * behind what they wrote; the caller has made room. Little endian only, as weir_emit.h's users are told by open.c. */
+/* wire.h - protobuf written by hand (protobuf.dev, "Encoding"), numbers in hex, and short copies. Writers return the
+ * first byte behind what they wrote; the caller has made room. Little endian only, as weir_emit.h's users are told by
+ * open.c. */
 #ifndef WEIR_EMITTER_WIRE_H
 #define WEIR_EMITTER_WIRE_H
+#include "emitter/hex.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -84,24 +87,12 @@ static inline uint8_t *put_text(uint8_t *out, unsigned number, const void *from,
     return put_bytes(put_length(put_key(out, number, WIRE_BYTES), size), from, size);
 }
 
-/* Eight digits of lower-case hex at once: a nibble goes into each byte, then to its letter. */
-static inline void put_hex32(void *out, uint32_t value) {
-    uint64_t x = value;
-    x = (x << 16 | x) & 0x0000ffff0000ffff;
-    x = (x << 8 | x) & 0x00ff00ff00ff00ff;
-    x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0f;
-    uint64_t letters = (x + 0x0606060606060606) >> 4 & 0x0101010101010101;
-    x = __builtin_bswap64(x + 0x3030303030303030 + letters * 0x27);
-    memcpy(out, &x, 8);
-}
+/* The number in sixteen digits. */
 static inline void put_hex64(void *out, uint64_t value) {
-    put_hex32(out, (uint32_t)(value >> 32));
-    put_hex32((uint8_t *)out + 8, (uint32_t)value);
-}
-static inline uint64_t big_endian(const void *bytes) {
-    uint64_t value;
-    memcpy(&value, bytes, 8);
-    return __builtin_bswap64(value);
+    uint8_t bytes[8];
+    value = __builtin_bswap64(value);
+    memcpy(bytes, &value, sizeof bytes);
+    hex_put(out, bytes);
 }
 
 /* Reading: the next field, or false at the end and at broken bytes (broken says which). */
