@@ -55,8 +55,8 @@ struct slot {
     alignas(RING_LINE) _Atomic uint32_t taken;
     _Atomic bool used; /* ever */
     bool common;
-    uint64_t key[2]; /* of its random numbers */
-    _Atomic uint64_t drawn;
+    uint64_t random[2];      /* of the thread, not all 0; of the common place a key */
+    _Atomic uint64_t drawn;  /* of the common place */
     _Atomic uint64_t *cells; /* own */
 };
 
@@ -148,6 +148,7 @@ struct slot *slot_find(struct weir_emit *emit);                            /* NU
 struct slot *slot_retry(struct weir_emit *emit, struct slot *common_slot); /* has another thread ended? */
 bool emitters_enter(struct weir_emit *emit);                               /* false: there are as many as can be */
 void emitters_leave(struct weir_emit *emit);
+uint64_t common_random(struct slot *common_slot);
 
 static inline struct slot *slot_of(struct weir_emit *emit) {
     const struct place *place = &weir_emit_places[emit->index];
@@ -170,16 +171,19 @@ static inline uint64_t mix64(uint64_t x) { /* the finalizer of SplitMix64 (Steel
     return x ^ x >> 31;
 }
 
-/* Numbers of a counter, mixed with a key of 128 bits: places and processes do not run into each other. Never 0. */
+static inline uint64_t rotated(uint64_t x, unsigned bits) {
+    return x << bits | x >> (64 - bits);
+}
+
+/* xoroshiro128++ (Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", ACM TOMS 47, 2021), begun
+ * with 128 bits of the system's: places and processes do not run into each other. Of the common place: numbers of a
+ * counter, mixed with a key. Never 0. */
 static inline uint64_t slot_random(struct slot *slot) {
-    uint64_t n;
-    if (__builtin_expect(slot->common, 0)) {
-        n = atomic_fetch_add_explicit(&slot->drawn, 1, memory_order_relaxed);
-    } else {
-        n = atomic_load_explicit(&slot->drawn, memory_order_relaxed);
-        atomic_store_explicit(&slot->drawn, n + 1, memory_order_relaxed);
-    }
-    uint64_t random = mix64(mix64(n * 0x9e3779b97f4a7c15 + slot->key[0]) ^ slot->key[1]);
+    if (__builtin_expect(slot->common, 0)) return common_random(slot);
+    uint64_t a = slot->random[0], b = slot->random[1], random = rotated(a + b, 17) + a;
+    b ^= a;
+    slot->random[0] = rotated(a, 49) ^ b ^ b << 21;
+    slot->random[1] = rotated(b, 28);
     return random != 0 ? random : 1;
 }
 

@@ -160,7 +160,7 @@ static bool make_places(struct weir_emit *emit) {
         slot->ring.bytes = emit->memory + i * ring;
         slot->ring.size = ring;
         slot->cells = (_Atomic uint64_t *)(void *)(emit->memory + emit->slot_count * ring + i * cells);
-        random_bytes(slot->key, sizeof slot->key);
+        random_bytes(slot->random, sizeof slot->random);
     }
     emit->slots[0].common = true;
     atomic_store(&emit->slots[0].used, true);

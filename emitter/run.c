@@ -245,8 +245,8 @@ static void empty_places(struct weir_emit *emit) {
     random_bytes(fresh, sizeof fresh);
     for (uint32_t i = 0; i < emit->slot_count; i++) {
         struct slot *slot = &emit->slots[i];
-        slot->key[0] = mix64(slot->key[0] ^ fresh[0]);
-        slot->key[1] = mix64(slot->key[1] ^ fresh[1]);
+        slot->random[0] = mix64(slot->random[0] ^ fresh[0]);
+        slot->random[1] = mix64(slot->random[1] ^ fresh[1]);
         atomic_store(&slot->taken, 0);
         if (!atomic_load(&slot->used)) continue;
         memset((void *)slot->cells, 0, emit->options.cells_max * sizeof *slot->cells);

@@ -65,6 +65,14 @@ static void thread_ends(void *value) {
     pthread_mutex_unlock(&table_lock);
 }
 
+/* ---- random numbers ---- */
+
+__attribute__((noinline, cold)) uint64_t common_random(struct slot *common_slot) {
+    uint64_t n = atomic_fetch_add_explicit(&common_slot->drawn, 1, memory_order_relaxed);
+    uint64_t random = mix64(mix64(n * 0x9e3779b97f4a7c15 + common_slot->random[0]) ^ common_slot->random[1]);
+    return random != 0 ? random : 1;
+}
+
 /* ---- fork ---- */
 
 static void before_fork(void) {
