@@ -29,18 +29,18 @@ static void draw_span(struct slot *slot, struct weir_emit_context *context) {
 
 bool weir_emit_begin(struct weir_emit_operation *open, struct weir_emit_context *context) {
     const struct operation *operation = (const struct operation *)open;
-    struct slot *slot = slot_of(operation->emit);
+    const struct place *place = place_of(&operation->handle);
     if ((context->format & CONTEXT_FORMAT) != CONTEXT_W3C) { /* tracestate is nothing without traceparent */
         context->threshold = context->randomness = WEIR_EMIT_UNKNOWN;
         context->state_size = 0;
     }
-    if (slot == NULL) { /* disabled: what came is handed on as it is */
+    if (place == NULL) { /* disabled: what came is handed on as it is */
         memcpy(context->span_id, context->parent_id, sizeof context->span_id);
         return false;
     }
-    cell_add(slot, operation->cell, 1);
-    if ((context->flags & WEIR_EMIT_HAS_TRACE) == 0) begin_trace(slot, context);
-    draw_span(slot, context);
+    place_add(place, operation->handle.cell, 1);
+    if ((context->flags & WEIR_EMIT_HAS_TRACE) == 0) begin_trace(place->slot, context);
+    draw_span(place->slot, context);
     if ((context->flags & WEIR_EMIT_FORCED) != 0) context->flags |= WEIR_EMIT_DECIDED | WEIR_EMIT_SAMPLED;
     if ((context->flags & WEIR_EMIT_DECIDED) == 0) {
         context->threshold = weir_emit_threshold(open);

@@ -79,14 +79,14 @@ static void fold_histogram(struct weir_emit *emit, const struct entry *entry) {
     uint8_t counts[COUNTS_BYTES], *end = counts;
     uint64_t all = 0;
     for (uint32_t i = 0; i < entry->counts; i++) {
-        uint64_t count = added(emit, entry->cell + i);
+        uint64_t count = added(emit, entry->cell + 1 + i);
         all += count;
         end = put_varint(end, count);
     }
     if (all == 0) return; /* its sum is taken with the count that belongs to it */
     size_t counts_size = (size_t)(end - counts);
     size_t size = entry->head_size + 9 + 1 + length_size(counts_size) + counts_size;
-    double sum = added_double(emit, entry->cell + entry->counts);
+    double sum = added_double(emit, entry->cell);
     uint64_t bits;
     memcpy(&bits, &sum, sizeof bits);
     uint8_t *at = pack_part(&emit->packer, size + 3);

@@ -248,17 +248,9 @@ static int read_named(struct weir_emit_context *context, const char *name, size_
     return -1;
 }
 
-/* All begin with t, b or x and have one of a few lengths: most other headers are told apart by that. */
-static bool may_be_named(const char *name, size_t size) {
-    enum { SIZES = 1 << 2 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 17 };
-    if (size > 17 || (SIZES >> size & 1) == 0) return false;
-    char first = (char)(name[0] | 0x20);
-    return first == 't' || first == 'b' || first == 'x';
-}
-
 enum weir_emit_header weir_emit_read_header(struct weir_emit_context *context, const char *name, size_t name_size,
                                             const char *value, size_t value_size) {
-    if (!may_be_named(name, name_size)) return WEIR_EMIT_OTHER_HEADER;
+    if (!weir_emit_may_read(name, name_size)) return WEIR_EMIT_OTHER_HEADER;
     while (value_size > 0 && blank(value[0]))
         value++, value_size--;
     while (value_size > 0 && blank(value[value_size - 1]))

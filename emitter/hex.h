@@ -48,7 +48,8 @@ static inline bool hex_read_word(const char *text, uint8_t out[4]) {
     return sound;
 }
 static inline bool hex_read_words(const char *text, uint8_t out[8]) {
-    return (hex_read_word(text, out) & hex_read_word(text + 8, out + 4)) != 0;
+    bool first = hex_read_word(text, out), second = hex_read_word(text + 8, out + 4);
+    return first && second;
 }
 
 /* ---- in a register ---- */

@@ -6,15 +6,15 @@
 #include <time.h>
 
 void weir_emit_request(struct weir_emit_operation *operation) {
-    const struct operation *own = (const struct operation *)operation;
-    struct slot *slot = slot_of(own->emit);
-    if (slot != NULL) cell_add(slot, own->cell, 1);
+    const struct handle *handle = &((const struct operation *)operation)->handle;
+    const struct place *place = place_of(handle);
+    if (place != NULL) place_add(place, handle->cell, 1);
 }
 
 void weir_emit_count(struct weir_emit_counter *counter, uint64_t n) {
     if (counter == NULL) return;
-    struct slot *slot = slot_of(counter->emit);
-    if (slot != NULL) cell_add(slot, counter->cell, n);
+    const struct place *place = place_of(&counter->handle);
+    if (place != NULL) place_add(place, counter->handle.cell, n);
 }
 
 static double as_double(uint64_t bits) {
@@ -28,10 +28,10 @@ static uint64_t as_bits(double value) {
     return bits;
 }
 
-static void cell_add_double(struct slot *slot, uint32_t index, double value) {
-    _Atomic uint64_t *cell = &slot->cells[index];
+static void place_add_double(const struct place *place, uint32_t index, double value) {
+    _Atomic uint64_t *cell = place->cells != NULL ? &place->cells[index] : &place->slot->cells[index];
     uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
-    if (!slot->common) {
+    if (__builtin_expect(place->cells != NULL, 1)) {
         atomic_store_explicit(cell, as_bits(as_double(now) + value), memory_order_relaxed);
         return;
     }
@@ -40,23 +40,31 @@ static void cell_add_double(struct slot *slot, uint32_t index, double value) {
     }
 }
 
+/* The first whose bound is not below, which is how many are below. All are looked at: nothing waits for the one before,
+ * and there is no branch to be guessed. */
+static uint32_t bucket_of(const struct weir_emit_histogram *histogram, double value) {
+    typedef double pair __attribute__((vector_size(16)));
+    typedef int64_t count __attribute__((vector_size(16)));
+    const pair *bounds = (const pair *)(const void *)histogram->bounds, both = {value, value};
+    count below = {0, 0};
+    for (const pair *end = bounds + 4 * (size_t)histogram->blocks; bounds < end; bounds += 4) {
+        below -= (bounds[0] < both) + (bounds[1] < both);
+        below -= (bounds[2] < both) + (bounds[3] < both);
+    }
+    return (uint32_t)(below[0] + below[1]);
+}
+
 void weir_emit_observe(struct weir_emit_histogram *histogram, double value) {
     if (histogram == NULL) return;
-    struct slot *slot = slot_of(histogram->emit);
-    if (slot == NULL) return;
+    const struct place *place = place_of(&histogram->handle);
+    if (place == NULL) return;
     if (!(value >= 0 && value <= DBL_MAX)) {
-        cell_add(slot, CELL_SENSELESS, 1);
+        place_add(place, CELL_SENSELESS, 1);
         return;
     }
-    uint32_t bucket = 0; /* the first whose bound is not below */
-    for (uint32_t count = histogram->bound_count; count > 0;) {
-        uint32_t half = count / 2;
-        bool above = histogram->bounds[bucket + half] < value;
-        bucket = above ? bucket + half + 1 : bucket;
-        count = above ? count - half - 1 : half;
-    }
-    cell_add(slot, histogram->cell + bucket, 1);
-    cell_add_double(slot, histogram->cell + histogram->bound_count + 1, value);
+    uint32_t sum = histogram->handle.cell;
+    place_add(place, sum + 1 + bucket_of(histogram, value), 1);
+    place_add_double(place, sum, value);
 }
 
 uint64_t weir_emit_now(void) {
@@ -213,9 +221,10 @@ static bool drop(struct slot *slot, enum cell reason) {
 
 bool weir_emit_span(struct weir_emit_operation *open, const struct weir_emit_span *span) {
     const struct operation *operation = (const struct operation *)open;
-    struct weir_emit *emit = operation->emit;
-    struct slot *slot = slot_of(emit);
-    if (slot == NULL) return false;
+    struct weir_emit *emit = operation->handle.emit;
+    const struct place *place = place_of(&operation->handle);
+    if (place == NULL) return false;
+    struct slot *slot = place->slot;
     if (__builtin_expect(slot->common, 0)) {
         slot = slot_retry(emit, slot);
         if (slot->common) return drop(slot, CELL_THREADS);

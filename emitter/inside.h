@@ -21,7 +21,7 @@ enum {
     EMITTERS_MAX = 8,
     ATTRIBUTES_MAX = 64,
     LABELS_MAX = 8,
-    BOUNDS_MAX = 64,
+    BOUNDS_MAX = 64, /* whole blocks of eight */
     NAME_BYTES_MAX = 255,
     METRIC_BYTES_MAX = 200,
 };
@@ -60,25 +60,31 @@ struct slot {
     _Atomic uint64_t *cells; /* own */
 };
 
+/* A number that threads count to. What finds the thread's place is in it too: it is one line of the cache less that a
+ * call has to wait for. */
+struct handle {
+    struct weir_emit *emit;
+    uint64_t run; /* emit->id */
+    uint32_t index, cell;
+};
+
 struct operation {
     struct weir_emit_operation open; /* first; written by the emitter's thread */
-    struct weir_emit *emit;
-    uint32_t cell;
+    struct handle handle;
     uint32_t name_size;
     const uint8_t *name; /* as OTLP's Span.name, key and length too */
     bool told;           /* Weir has said something of it; emitter */
 };
 
 struct weir_emit_counter {
-    struct weir_emit *emit;
-    uint32_t cell;
+    struct handle handle;
 };
 
 struct weir_emit_histogram {
-    struct weir_emit *emit;
-    uint32_t cell; /* counts, one more than bounds; then the sum's bits */
+    alignas(RING_LINE) struct handle handle; /* the sum's bits; then counts, one more than bounds */
     uint32_t bound_count;
-    double bounds[BOUNDS_MAX];
+    uint32_t blocks;           /* of eight bounds, that are looked at */
+    double bounds[BOUNDS_MAX]; /* infinite behind the last */
 };
 
 /* What cells are on the wire: name and labels of a Counter, and a Histogram's bounds too, fields and all. */
@@ -139,29 +145,44 @@ struct weir_emit {
 struct place {
     uint64_t id;
     struct slot *slot;
+    _Atomic uint64_t *cells; /* slot's; NULL: it is the common one */
 };
-/* Initial-exec: one load, where a library that is loaded late would call for each. It is 128 bytes of what the C
+/* Initial-exec: one load, where a library that is loaded late would call for each. It is 192 bytes of what the C
  * library keeps for such. */
 extern _Thread_local __attribute__((tls_model("initial-exec"))) struct place weir_emit_places[EMITTERS_MAX];
 
-struct slot *slot_find(struct weir_emit *emit);                            /* NULL: disabled */
+struct place *place_find(struct weir_emit *emit);                          /* NULL: disabled */
 struct slot *slot_retry(struct weir_emit *emit, struct slot *common_slot); /* has another thread ended? */
 bool emitters_enter(struct weir_emit *emit);                               /* false: there are as many as can be */
 void emitters_leave(struct weir_emit *emit);
 uint64_t common_random(struct slot *common_slot);
 
+static inline struct place *place_of(const struct handle *handle) {
+    struct place *place = &weir_emit_places[handle->index];
+    return __builtin_expect(place->id == handle->run, 1) ? place : place_find(handle->emit);
+}
 static inline struct slot *slot_of(struct weir_emit *emit) {
-    const struct place *place = &weir_emit_places[emit->index];
-    return __builtin_expect(place->id == emit->id, 1) ? place->slot : slot_find(emit);
+    struct place *place = &weir_emit_places[emit->index];
+    if (__builtin_expect(place->id != emit->id, 0)) place = place_find(emit);
+    return place != NULL ? place->slot : NULL;
 }
 
+static inline void cell_raise(_Atomic uint64_t *cell, uint64_t n) {
+    uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(cell, now + n, memory_order_relaxed);
+}
 static inline void cell_add(struct slot *slot, uint32_t index, uint64_t n) {
-    _Atomic uint64_t *cell = &slot->cells[index];
     if (__builtin_expect(slot->common, 0)) {
-        atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
+        atomic_fetch_add_explicit(&slot->cells[index], n, memory_order_relaxed);
     } else {
-        uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
-        atomic_store_explicit(cell, now + n, memory_order_relaxed);
+        cell_raise(&slot->cells[index], n);
+    }
+}
+static inline void place_add(const struct place *place, uint32_t index, uint64_t n) {
+    if (__builtin_expect(place->cells == NULL, 0)) {
+        cell_add(place->slot, index, n);
+    } else {
+        cell_raise(&place->cells[index], n);
     }
 }
 
@@ -204,7 +225,8 @@ void random_bytes(void *bytes, size_t size); /* of the system */
 
 /* ---- registering (register.c) ---- */
 
-bool register_own(struct weir_emit *emit); /* what the library counts, and the operation "other" */
+bool register_own(struct weir_emit *emit);     /* what the library counts, and the operation "other" */
+void register_entered(struct weir_emit *emit); /* id and index are known now: for handles that were made before */
 
 #pragma GCC visibility pop
 #endif

@@ -246,7 +246,7 @@ static bool disable(struct weir_emit *emit) {
     emit->operations = calloc(1, sizeof *emit->operations);
     if (emit->operations == NULL) return false;
     emit->operations[0].open.threshold = WEIR_EMIT_NEVER;
-    emit->operations[0].emit = emit;
+    emit->operations[0].handle = (struct handle){.emit = emit, .run = emit->id};
     return true;
 }
 
@@ -274,6 +274,7 @@ struct weir_emit *weir_emit_open(const struct weir_emit_options *given, char *er
     if (emit->service == NULL || !make_places(emit) || !make_tables(emit) || !make_packer(emit) || !register_own(emit))
         return fail(emit, error, error_size, "no memory");
     if (!emitters_enter(emit)) return fail(emit, error, error_size, "more than 8 emitters");
+    register_entered(emit);
     if (!start(emit)) {
         emitters_leave(emit);
         return fail(emit, error, error_size, strerror(errno));

@@ -38,6 +38,17 @@ static struct entry *find(struct weir_emit *emit, const uint8_t *head, size_t si
     return NULL;
 }
 
+static struct handle handle_of(struct weir_emit *emit, uint32_t cell) {
+    return (struct handle){.emit = emit, .run = emit->id, .index = emit->index, .cell = cell};
+}
+
+void register_entered(struct weir_emit *emit) {
+    for (uint32_t i = 0; i < atomic_load(&emit->entry_count); i++)
+        emit->entries[i].counter.handle = handle_of(emit, emit->entries[i].cell);
+    for (uint32_t i = 0; i < atomic_load(&emit->operation_count); i++)
+        emit->operations[i].handle = handle_of(emit, emit->operations[i].handle.cell);
+}
+
 /* Under lock. cells: so many new ones, or own_cell. NULL: no room. */
 static struct entry *add(struct weir_emit *emit, const uint8_t *head, size_t size, uint32_t cells, uint32_t own_cell,
                          struct weir_emit_histogram *histogram) {
@@ -51,9 +62,9 @@ static struct entry *add(struct weir_emit *emit, const uint8_t *head, size_t siz
     entry->head_size = (uint32_t)size;
     entry->cell = own_cell != 0 ? own_cell : emit->cell_count;
     entry->counts = histogram != NULL ? cells - 1 : 0;
-    entry->counter = (struct weir_emit_counter){.emit = emit, .cell = entry->cell};
+    entry->counter.handle = handle_of(emit, entry->cell);
     entry->histogram = histogram;
-    if (histogram != NULL) histogram->cell = entry->cell;
+    if (histogram != NULL) histogram->handle = entry->counter.handle;
     if (own_cell == 0) emit->cell_count += cells;
     atomic_store_explicit(&emit->entry_count, count + 1, memory_order_release);
     return entry;
@@ -117,8 +128,7 @@ static struct operation *new_operation(struct weir_emit *emit, const char *name,
         return NULL;
     }
     struct operation *operation = &emit->operations[count];
-    operation->emit = emit;
-    operation->cell = entry->cell;
+    operation->handle = entry->counter.handle;
     operation->name = field;
     operation->name_size = (uint32_t)(put_text(field, SPAN_NAME, name, size) - field);
     /* As all have of which Weir said nothing; the first is made before there is a thread. */
@@ -181,11 +191,13 @@ struct weir_emit_histogram *weir_emit_histogram(struct weir_emit *emit, const ch
     pthread_mutex_lock(&emit->lock);
     struct entry *entry = find(emit, head, size);
     if (entry == NULL) {
-        struct weir_emit_histogram *histogram = calloc(1, sizeof *histogram);
+        struct weir_emit_histogram *histogram = aligned_alloc(RING_LINE, sizeof *histogram);
         if (histogram != NULL) {
-            histogram->emit = emit;
             histogram->bound_count = (uint32_t)bound_count;
+            histogram->blocks = (uint32_t)(bound_count + 7) / 8;
             memcpy(histogram->bounds, bounds, bound_bytes);
+            for (size_t i = bound_count; i < BOUNDS_MAX; i++)
+                histogram->bounds[i] = HUGE_VAL;
             entry = add(emit, head, size, (uint32_t)bound_count + 2, 0, histogram);
             if (entry == NULL) free(histogram);
         }

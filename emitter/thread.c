@@ -26,14 +26,15 @@ static struct slot *claim(struct weir_emit *emit) {
     return NULL;
 }
 
-static struct slot *settle(struct weir_emit *emit, struct slot *slot) {
-    weir_emit_places[emit->index] = (struct place){.id = emit->id, .slot = slot};
-    return slot;
+static struct place *settle(struct weir_emit *emit, struct slot *slot) {
+    struct place *place = &weir_emit_places[emit->index];
+    *place = (struct place){.id = emit->id, .slot = slot, .cells = slot->common ? NULL : slot->cells};
+    return place;
 }
 
 /* A key's value makes its destructor run; without it the place would never be given back, so then the thread has the
  * common one. glibc and musl keep the first keys of a process in the thread itself: no memory is asked for. */
-__attribute__((noinline, cold)) struct slot *slot_find(struct weir_emit *emit) {
+__attribute__((noinline, cold)) struct place *place_find(struct weir_emit *emit) {
     if (emit->disabled) return NULL;
     if (atomic_load_explicit(&emit->orphan, memory_order_relaxed)) {
         pthread_mutex_lock(&emit->lock);
@@ -51,7 +52,7 @@ __attribute__((noinline, cold)) struct slot *slot_find(struct weir_emit *emit) {
 __attribute__((noinline, cold)) struct slot *slot_retry(struct weir_emit *emit, struct slot *common_slot) {
     if (pthread_getspecific(at_exit) == NULL) return common_slot;
     struct slot *slot = claim(emit);
-    return slot != NULL ? settle(emit, slot) : common_slot;
+    return slot != NULL ? settle(emit, slot)->slot : common_slot;
 }
 
 static void thread_ends(void *value) {
@@ -89,12 +90,11 @@ static void after_fork(void) {
     pthread_mutex_unlock(&table_lock);
 }
 
-/* The thread that forked is the only one: no place is anybody's. */
+/* The thread that forked is the only one: no place is anybody's, and ids may stay as they are. */
 static void child_of_fork(void) {
     for (uint32_t i = 0; i < EMITTERS_MAX; i++) {
         weir_emit_places[i] = (struct place){0};
         if (table[i] == NULL) continue;
-        table[i]->id = ++ids;
         run_orphan(table[i]);
     }
     after_fork();
