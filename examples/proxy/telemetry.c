@@ -6,34 +6,45 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct http1_text methods[] = {{"GET", 3},    {"HEAD", 4},  {"POST", 4},   {"PUT", 3},
-                                            {"DELETE", 6}, {"PATCH", 5}, {"OPTIONS", 7}};
+enum method { GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, OTHER, METHODS };
+static const char *const methods[METHODS] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"};
 static const char *const failures[FAILURES] = {"",         "connect_failed", "timeout",
                                                "upstream", "bad_request",    "client_gone"};
-enum { METHODS = sizeof methods / sizeof *methods, CLASSES = 6 };
-_Static_assert((METHODS + 1) * (TELEMETRY_ROUTES_MAX + 1) <= 256, "the library's operations_max");
+enum { CLASSES = 6 };
+_Static_assert(METHODS *(TELEMETRY_ROUTES_MAX + 1) <= 256, "the library's operations_max");
 
-struct telemetry {
-    struct telemetry_options options;
-    struct weir_emit *emit;                              /* NULL: no tracing */
-    struct weir_emit_operation *operations[METHODS + 1]; /* by method; of no route */
-    struct weir_emit_operation *routes[TELEMETRY_ROUTES_MAX][METHODS + 1];
-    struct weir_emit_counter *responses[CLASSES], *failures[FAILURES];
+struct route {
+    const char *text, *rest; /* rest: from its first `{` or `*` on, or its end */
+    size_t plain_size;       /* of what is before */
+    struct weir_emit_operation *operations[METHODS];
+};
+
+struct telemetry {          /* what each request needs comes first */
+    struct weir_emit *emit; /* NULL: no tracing */
+    int statsd;             /* a connected socket, or -1 */
+    atomic_bool off;        /* until it is turned on again */
     struct weir_emit_histogram *seconds;
-    int statsd;      /* a connected socket, or -1 */
-    atomic_bool off; /* until it is turned on again */
+    struct weir_emit_counter *responses[CLASSES], *failures[FAILURES];
+    struct weir_emit_operation *operations[METHODS]; /* of no route */
+    struct telemetry_options options;
+    struct route routes[TELEMETRY_ROUTES_MAX];
 };
 
 /* ---- opening ---- */
 
 static void name_operations(struct telemetry *t) {
     char name[256];
-    for (size_t method = 0; method <= METHODS; method++) {
-        const char *text = method < METHODS ? methods[method].at : "other";
-        t->operations[method] = weir_emit_operation(t->emit, text);
+    for (size_t i = 0; i < t->options.route_count; i++) {
+        struct route *route = &t->routes[i];
+        route->text = t->options.routes[i];
+        route->plain_size = strcspn(route->text, "{*?"); /* a path has no `?`: such a route fits none */
+        route->rest = route->text + route->plain_size;
+    }
+    for (size_t method = 0; method < METHODS; method++) {
+        t->operations[method] = weir_emit_operation(t->emit, methods[method]);
         for (size_t route = 0; route < t->options.route_count; route++) {
-            snprintf(name, sizeof name, "%s %s", text, t->options.routes[route]);
-            t->routes[route][method] = weir_emit_operation(t->emit, name);
+            snprintf(name, sizeof name, "%s %s", methods[method], t->options.routes[route]);
+            t->routes[route].operations[method] = weir_emit_operation(t->emit, name);
         }
     }
 }
@@ -135,11 +146,15 @@ void telemetry_turn(struct telemetry *t) {
 
 /* ---- operations ---- */
 
-static size_t method_of(struct http1_text text) {
-    size_t i = 0;
-    while (i < METHODS && (methods[i].size != text.size || memcmp(methods[i].at, text.at, text.size) != 0))
-        i++;
-    return i;
+#define IS(literal) (text.size == sizeof(literal) - 1 && memcmp(text.at, literal, sizeof(literal) - 1) == 0)
+static enum method method_of(struct http1_text text) {
+    if (IS("GET")) return GET;
+    if (IS("POST")) return POST;
+    if (IS("PUT")) return PUT;
+    if (IS("HEAD")) return HEAD;
+    if (IS("DELETE")) return DELETE;
+    if (IS("PATCH")) return PATCH;
+    return IS("OPTIONS") ? OPTIONS : OTHER;
 }
 
 /* The target's path: what is before the query. */
@@ -149,30 +164,41 @@ static struct http1_text path_of(struct http1_text target) {
     return target;
 }
 
-/* `{id}` stands for a segment, `*` at the end for anything. */
-static bool fits(const char *route, struct http1_text path) {
+/* `*` at the end. */
+static bool takes_all(const char *rest) {
+    return rest[0] == '*' && rest[1] == 0;
+}
+
+/* `{id}` stands for a segment. */
+static bool rest_fits(const char *rest, struct http1_text path) {
     size_t at = 0;
-    for (; *route != 0; route++) {
-        if (route[0] == '*' && route[1] == 0) return true;
-        if (*route == '{') {
+    for (; *rest != 0; rest++) {
+        if (takes_all(rest)) return true;
+        if (*rest == '{') {
             size_t from = at;
             while (at < path.size && path.at[at] != '/')
                 at++;
-            const char *end = strchr(route, '}');
+            const char *end = strchr(rest, '}');
             if (at == from || end == NULL) return false;
-            route = end;
-        } else if (at == path.size || path.at[at++] != *route) {
+            rest = end;
+        } else if (at == path.size || path.at[at++] != *rest) {
             return false;
         }
     }
     return at == path.size;
 }
 
+static bool fits(const struct route *route, struct http1_text target) {
+    size_t plain = route->plain_size;
+    if (target.size < plain || memcmp(target.at, route->text, plain) != 0) return false;
+    if (takes_all(route->rest)) return true;
+    return rest_fits(route->rest, path_of((struct http1_text){target.at + plain, target.size - plain}));
+}
+
 static struct weir_emit_operation *operation_of(const struct telemetry *t, const struct http1_head *head) {
-    size_t method = method_of(head->method);
-    struct http1_text path = path_of(head->target);
+    enum method method = method_of(head->method);
     for (size_t i = 0; i < t->options.route_count; i++)
-        if (fits(t->options.routes[i], path)) return t->routes[i][method];
+        if (fits(&t->routes[i], head->target)) return t->routes[i].operations[method];
     return t->operations[method];
 }
 
@@ -195,6 +221,7 @@ void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head 
     weir_emit_context_clear(&m->server);
     for (size_t i = 0; i < head->header_count; i++) {
         struct http1_header *header = &head->headers[i];
+        if (!weir_emit_may_read(header->name.at, header->name.size)) continue;
         enum weir_emit_header what =
             weir_emit_read_header(&m->server, header->name.at, header->name.size, header->value.at, header->value.size);
         if (what == WEIR_EMIT_OTHER_HEADER) continue;

@@ -32,11 +32,11 @@ void telemetry_turn(struct telemetry *telemetry);
 
 /* One request. */
 struct measured {
+    bool told, sampled; /* told: traced or not, somebody hears of it */
+    bool b3, b3_multi;  /* formats are answered in kind, beside traceparent */
+    uint64_t start_ns, sent_ns, answered_ns;
     struct weir_emit_operation *operation;
     struct weir_emit_context server, client; /* of the two spans; without tracing neither is read */
-    bool told, sampled;                      /* told: traced or not, somebody hears of it */
-    bool b3, b3_multi;                       /* formats are answered in kind, beside traceparent */
-    uint64_t start_ns, sent_ns, answered_ns;
     size_t method_size, path_size, host_size;
     char method[16], path[200], host[100]; /* of a sampled one */
 };
