@@ -333,6 +333,8 @@ static void client_open(struct client *client) {
     client_send(client);
 }
 
+enum { RIG_PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
+
 /* Moves bytes both ways until `done` says so, or for so long. True: done. */
 static bool client_pump(struct client *client, bool (*done)(struct client *client), unsigned timeout_ms) {
     uint8_t bytes[16384];

@@ -160,7 +160,7 @@ static void send_segments(uint16_t size, uint32_t count, uint32_t spans) {
 }
 
 static void wait_for(_Atomic uint32_t *what, uint32_t count) {
-    for (int i = 0; i < 500 && *what < count; i++)
+    for (int i = 0; i < 6000 && *what < count; i++)
         usleep(10000);
     assert_int_equal(*what, count);
 }
@@ -241,7 +241,7 @@ static void test_a_short_budget(void **state) {
     for (int i = 0; i < 10; i++)
         send_segments(1400, 40, 30);
     run_lane();
-    for (int i = 0; i < 500 && t.spans + t.refused[WEIR_REFUSED_MEMORY] < 12000; i++)
+    for (int i = 0; i < 6000 && t.spans + t.refused[WEIR_REFUSED_MEMORY] < 12000; i++)
         usleep(10000);
     assert_int_equal(t.spans + t.refused[WEIR_REFUSED_MEMORY], 12000);
     assert_true(t.spans > 0);

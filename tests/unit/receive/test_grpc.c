@@ -13,7 +13,7 @@ static struct answer call(const struct request *request) {
     struct client client;
     client_open(&client);
     struct answer *answer = client_submit(&client, request);
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     client_close(&client);
     return *answer;
 }
@@ -85,11 +85,11 @@ static void marked_spans_are_not_counted_again(void **state) {
     struct body first = {.bytes = framed, .size = size}, second = first, third = first;
     client_submit(&client, &(struct request){.counted = "1", .body = &first});
     client_submit(&client, &(struct request){.body = &second});
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_int_equal(rig.uncounted, uncounted + 2);
     rig.mode = SINK_REFUSES;
     client_submit(&client, &(struct request){.counted = "1", .body = &third});
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_true(rig_metric(UPSTREAM) == uncounted + 2);
     client_close(&client);
 }
@@ -302,10 +302,10 @@ static void answered_when_owned(void **state) {
     rig.mode = SINK_HOLDS;
     client_open(&client);
     struct answer *answer = client_submit(&client, &(struct request){.body = &body});
-    assert_true(client_pump(&client, is_held, 3000));
+    assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
     assert_false(client_pump(&client, all_closed, 60)); /* not before */
     rig_settle();
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     IS_OK(*answer);
     client_close(&client);
 }
@@ -319,7 +319,7 @@ static void callers_who_leave(void **state) {
         struct body body = {.bytes = framed, .size = size};
         client_open(&client);
         struct answer *answer = client_submit(&client, &(struct request){.body = &body});
-        assert_true(client_pump(&client, is_held, 3000));
+        assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
         if (hang_up == 0) {
             nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, answer->stream, NGHTTP2_CANCEL);
             client_pump(&client, all_closed, 3000);
@@ -329,7 +329,7 @@ static void callers_who_leave(void **state) {
         usleep(30000);
         assert_true(rig_metric("weir_grpc_requests_open") == 1); /* it waits for its receipt */
         rig_settle();
-        for (int i = 0; i < 300 && rig_metric("weir_grpc_requests_open") > 0; i++)
+        for (int i = 0; i < 6000 && rig_metric("weir_grpc_requests_open") > 0; i++)
             usleep(10000);
         assert_true(rig_metric("weir_grpc_requests_open") == 0);
     }
@@ -344,7 +344,7 @@ static void closed_before_it_is_owned(void **state) {
     rig.mode = SINK_HOLDS;
     client_open(&client);
     client_submit(&client, &(struct request){.body = &body});
-    assert_true(client_pump(&client, is_held, 3000));
+    assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
     rig_on_lane(rig_stop_job);
     rig_on_lane(rig_close_job);
     assert_false(client_pump(&client, all_closed, 100)); /* and gets no answer */

@@ -40,7 +40,7 @@ static void health(void **state) {
         client_open(&client);
         struct answer *answer =
             client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Check", .body = &body});
-        assert_true(client_pump(&client, all_closed, 3000));
+        assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
         assert_string_equal(answer->grpc_status, cases[i].grpc_status);
         assert_int_equal(health_at(answer, 0), cases[i].health);
         client_close(&client);
@@ -59,15 +59,15 @@ static void watchers_hear_of_the_end(void **state) {
                          watch_again = {.path = "/grpc.health.v1.Health/Watch", .body = &again};
     client_open(&left);
     client_submit(&left, &watch_again);
-    assert_true(client_pump(&left, has_body, 3000));
+    assert_true(client_pump(&left, has_body, RIG_PATIENCE_MS));
     client_close(&left); /* who leaves is forgotten */
     client_open(&client);
     struct answer *answer = client_submit(&client, &watch);
-    assert_true(client_pump(&client, has_body, 3000));
+    assert_true(client_pump(&client, has_body, RIG_PATIENCE_MS));
     assert_int_equal(health_at(answer, 0), SERVING);
     assert_false(client_pump(&client, all_closed, 50)); /* it stays open */
     rig_on_lane(rig_stop_job);
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_int_equal(health_at(answer, 7), NOT_SERVING);
     assert_string_equal(answer->grpc_status, "0");
     client_close(&client);
@@ -80,10 +80,10 @@ static void an_unknown_service_is_watched(void **state) {
     client_open(&client);
     struct answer *answer =
         client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Watch", .body = &body});
-    assert_true(client_pump(&client, has_body, 3000));
+    assert_true(client_pump(&client, has_body, RIG_PATIENCE_MS));
     assert_int_equal(health_at(answer, 0), SERVICE_UNKNOWN);
     rig_on_lane(rig_stop_job);
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_int_equal(answer->body_size, 7); /* what was never here does not end */
     client_close(&client);
 }
@@ -139,7 +139,7 @@ static void broken_health_requests(void **state) {
         client_open(&client);
         struct answer *answer =
             client_submit(&client, &(struct request){.path = "/grpc.health.v1.Health/Check", .body = &body});
-        assert_true(client_pump(&client, all_closed, 3000));
+        assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
         assert_string_equal(answer->grpc_status, "3");
         client_close(&client);
     }
@@ -166,18 +166,18 @@ static void drains(void **state) {
     client_pump(&silent, NULL, 30);
     client_open(&client);
     struct answer *answer = client_submit(&client, &(struct request){.body = &body});
-    assert_true(client_pump(&client, is_held, 3000));
+    assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
     rig_on_lane(rig_stop_job);
-    assert_true(client_pump(&client, has_gone_away, 3000));
+    assert_true(client_pump(&client, has_gone_away, RIG_PATIENCE_MS));
     client_pump(&client, NULL, 50);
     assert_int_equal(client.goaway_code, NGHTTP2_NO_ERROR);
     assert_int_equal(client.last_stream, answer->stream); /* the second GOAWAY names what is still answered */
     assert_false(rig_idle_within(100));
     rig_settle();
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(answer->grpc_status, "0");
-    assert_true(client_pump(&client, is_at_its_end, 3000));
-    assert_true(client_pump(&silent, is_at_its_end, 3000));
+    assert_true(client_pump(&client, is_at_its_end, RIG_PATIENCE_MS));
+    assert_true(client_pump(&silent, is_at_its_end, RIG_PATIENCE_MS));
     assert_true(rig_idle_within(3000));
     client_close(&client);
     client_close(&silent);
@@ -197,10 +197,10 @@ static void too_many_pings(void **state) {
     assert_int_equal(client.pings_acked, 3);
     assert_false(client.gone_away);
     pings(&client, 1);
-    assert_true(client_pump(&client, has_gone_away, 3000));
+    assert_true(client_pump(&client, has_gone_away, RIG_PATIENCE_MS));
     assert_int_equal(client.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
     assert_string_equal(client.goaway_text, "too_many_pings");
-    assert_true(client_pump(&client, is_at_its_end, 3000));
+    assert_true(client_pump(&client, is_at_its_end, RIG_PATIENCE_MS));
     client_close(&client);
     assert_true(rig_metric("weir_grpc_too_many_pings_total") == 1);
 }
@@ -212,13 +212,13 @@ static void pings_beside_a_stream_are_free(void **state) {
     rig.mode = SINK_HOLDS;
     client_open(&client);
     client_submit(&client, &(struct request){.body = &body});
-    assert_true(client_pump(&client, is_held, 3000));
+    assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
     pings(&client, 20);
     client_pump(&client, NULL, 50);
     assert_int_equal(client.pings_acked, 20);
     assert_false(client.gone_away);
     rig_settle();
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     client_close(&client);
 }
 
@@ -229,12 +229,12 @@ static void connections_are_bounded(void **state) {
         client_open(&clients[i]);
         client_pump(&clients[i], NULL, 20);
     }
-    assert_true(client_pump(&clients[8], is_at_its_end, 3000));
+    assert_true(client_pump(&clients[8], is_at_its_end, RIG_PATIENCE_MS));
     assert_true(rig_metric("weir_grpc_connections") == 8);
     assert_true(rig_metric("weir_grpc_connections_total{outcome=\"refused\"}") == 1);
     for (int i = 0; i < 9; i++)
         client_close(&clients[i]);
-    for (int i = 0; i < 300 && rig_metric("weir_grpc_connections") > 0; i++)
+    for (int i = 0; i < 6000 && rig_metric("weir_grpc_connections") > 0; i++)
         usleep(10000);
     assert_true(rig_metric("weir_grpc_connections") == 0);
 }
@@ -280,7 +280,7 @@ static void patience_ends(void **state) {
     close(silent);
     assert_false(answer->closed);
     rig.ahead_ns += 31 * WEIR_S;
-    assert_true(client_pump(&client, all_closed, 5000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(answer->grpc_status, "4");
     client_close(&client);
 }
@@ -346,7 +346,7 @@ static void an_answer_that_nobody_takes(void **state) {
     client_pump(&client, NULL, 1200);
     assert_false(answer->closed);
     rig.ahead_ns += 10 * WEIR_S;
-    assert_true(client_pump(&client, all_closed, 5000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_int_equal(answer->error, NGHTTP2_CANCEL);
     client_close(&client);
 }
@@ -400,7 +400,7 @@ static void headers_that_take_their_time(void **state) {
     usleep(50000);
     assert_true(rig_metric("weir_grpc_requests_open") == 1);
     rig.ahead_ns += 31 * WEIR_S;
-    for (int i = 0; i < 300 && rig_metric("weir_grpc_requests_open") > 0; i++)
+    for (int i = 0; i < 6000 && rig_metric("weir_grpc_requests_open") > 0; i++)
         usleep(10000);
     assert_true(rig_metric("weir_grpc_requests_open") == 0);
     send(fd, rest, sizeof rest, MSG_NOSIGNAL);
@@ -418,11 +418,11 @@ static void headers_are_bounded(void **state) {
     memset(timeout, '1', sizeof timeout - 1);
     client_open(&client);
     struct answer *answer = client_submit(&client, &(struct request){.body = &body, .timeout = timeout});
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(answer->status, "");
     assert_int_equal(rig.spans, 0);
     struct answer *next = client_submit(&client, &(struct request){.body = &again}); /* the others go on */
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(next->grpc_status, "0");
     client_close(&client);
 }
@@ -489,13 +489,13 @@ static void open_calls_are_bounded(void **state) {
     assert_int_equal(refused_streams, CONNECTIONS * STREAMS - CALLS_MAX);
     for (int i = 0; i < CONNECTIONS; i++)
         client_close(&clients[i]);
-    for (int i = 0; i < 300 && rig_metric("weir_grpc_requests_open") > 0; i++)
+    for (int i = 0; i < 6000 && rig_metric("weir_grpc_requests_open") > 0; i++)
         usleep(10000);
     struct client client;
     struct body sound = {.bytes = framed, .size = export_frame(1)};
     client_open(&client);
     struct answer *answer = client_submit(&client, &(struct request){.body = &sound});
-    assert_true(client_pump(&client, all_closed, 3000));
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(answer->grpc_status, "0");
     client_close(&client);
     nghttp2_session_callbacks_del(callbacks);

@@ -134,7 +134,7 @@ static bool got_responses(struct client *client) {
 
 static void is_told(struct envoy *envoy, uint32_t responses, const char *version) {
     wanted_responses = responses;
-    assert_true(client_pump(&envoy->client, got_responses, 5000));
+    assert_true(client_pump(&envoy->client, got_responses, RIG_PATIENCE_MS));
     assert_int_equal(envoy->responses, responses);
     assert_string_equal(envoy->version, version);
 }
@@ -147,7 +147,7 @@ static bool got_ping(struct client *client) {
 static void told_no_more_than(struct envoy *envoy, uint32_t responses) {
     envoy->client.pings_acked = 0;
     nghttp2_submit_ping(envoy->client.session, NGHTTP2_FLAG_NONE, NULL);
-    assert_true(client_pump(&envoy->client, got_ping, 5000));
+    assert_true(client_pump(&envoy->client, got_ping, RIG_PATIENCE_MS));
     rig_on_lane(nothing);
     assert_int_equal(rig_metric("weir_rtds_pushes_total"), responses);
 }
@@ -169,7 +169,7 @@ static void ack(struct envoy *envoy) {
 }
 
 static void is_refused(struct envoy *envoy, const char *code, const char *why) {
-    assert_true(client_pump(&envoy->client, all_closed, 5000));
+    assert_true(client_pump(&envoy->client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(envoy->answer->grpc_status, code);
     if (strstr(envoy->answer->grpc_message, why) == NULL) fail_msg("%s", envoy->answer->grpc_message);
     assert_int_equal(rig_metric("weir_rtds_streams"), 0);
@@ -219,7 +219,7 @@ static void the_end_of_a_stream_is_noticed(void **state) {
     is_told(&envoy, 1, "v1:rate=0.0100");
     assert_true(board_says("\"state\":\"current\"")); /* what it took last is what it has */
     envoy_close(&envoy);
-    for (int i = 0; i < 500 && rig_metric("weir_rtds_streams") > 0; i++)
+    for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > 0; i++)
         usleep(10000);
     rig_on_lane(nothing);
     assert_true(board_says("\"state\":\"gone\""));
@@ -454,7 +454,7 @@ static void two_of_one_name(void **state) {
     told_no_more_than(&one, 2);
     told_no_more_than(&two, 2);
     envoy_close(&one);
-    for (int i = 0; i < 500 && rig_metric("weir_rtds_streams") > 1; i++)
+    for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > 1; i++)
         usleep(10000);
     assert_int_equal(weir_steering_senders(rig.steering, weir_names_intern(rig.names, "payments", 8)), 1);
     publish(0.02, 1, 0);
@@ -541,7 +541,7 @@ static void an_end_is_an_end(void **state) {
     subscribe(&envoy);
     is_told(&envoy, 1, "v1:rate=0.0100");
     rig_on_lane(rig_stop_job);
-    assert_true(client_pump(&envoy.client, all_closed, 5000));
+    assert_true(client_pump(&envoy.client, all_closed, RIG_PATIENCE_MS));
     assert_string_equal(envoy.answer->grpc_status, "14");
     assert_true(board_says("\"state\":\"gone\""));
     envoy_close(&envoy);

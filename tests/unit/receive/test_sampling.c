@@ -228,7 +228,7 @@ static const struct answer *call(struct client *client, const void *parameters, 
     static const struct request request = {.path = "/jaeger.api_v2.SamplingManager/GetSamplingStrategy", .body = &body};
     body = (struct body){.bytes = bytes, .size = frame(bytes, parameters, size, 0)};
     struct answer *answer = client_submit(client, &request);
-    assert_true(client_pump(client, all_closed, 5000));
+    assert_true(client_pump(client, all_closed, RIG_PATIENCE_MS));
     return answer;
 }
 

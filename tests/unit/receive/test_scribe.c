@@ -82,7 +82,7 @@ static void a_trickle_behind_a_burst(void **state) {
 static void silence_from_the_beginning(void **state) {
     (void)state;
     int fd = dial();
-    for (int i = 0; i < 5000 && metric("weir_scribe_connections") != 1; i++)
+    for (int i = 0; i < 60000 && metric("weir_scribe_connections") != 1; i++)
         usleep(1000);
     lane.ahead_ns += 25 * WEIR_S;
     assert_int_equal(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1100), 0);

@@ -120,7 +120,7 @@ static void send_text(const char *text) {
     assert_int_equal(sendto(t.fd, text, strlen(text), 0, (struct sockaddr *)&t.to, sizeof t.to), strlen(text));
 }
 static void wait_for(uint32_t points) {
-    for (int i = 0; i < 5000 && t.points < points; i++)
+    for (int i = 0; i < 60000 && t.points < points; i++)
         usleep(1000);
     assert_int_equal(t.points, points);
 }
