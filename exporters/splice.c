@@ -28,12 +28,8 @@ static bool room(struct weir_splice *splice, uint32_t origins, uint32_t spans) {
     return true;
 }
 
-static size_t field_size(size_t size) { /* key of one byte (fields 1 to 15), length, bytes */
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 static size_t text_size(size_t size) {
-    return size == 0 ? 0 : field_size(size);
+    return size == 0 ? 0 : weir_wire_bytes_size(size);
 }
 
 static enum weir_status put_origin(struct weir_splice *splice, const struct weir_batch *batch, uint32_t index,
@@ -42,8 +38,8 @@ static enum weir_status put_origin(struct weir_splice *splice, const struct weir
     const struct weir_origin_parts *parts = &batch->origins[index]->parts;
     size_t scope_spans = text_size(parts->scope_size) + origin->bytes + text_size(parts->scope_url_size);
     size_t resource_spans =
-        text_size(parts->resource_size) + field_size(scope_spans) + text_size(parts->resource_url_size);
-    if (!weir_buffer_room(out, field_size(resource_spans))) return WEIR_FULL;
+        text_size(parts->resource_size) + weir_wire_bytes_size(scope_spans) + text_size(parts->resource_url_size);
+    if (!weir_buffer_room(out, weir_wire_bytes_size(resource_spans))) return WEIR_FULL;
     uint8_t *at = out->bytes + out->size;
     at = weir_wire_put_varint(weir_wire_put_key(at, 1, WEIR_WIRE_BYTES), resource_spans);
     if (parts->resource_size > 0) at = weir_wire_put_bytes(at, 1, parts->resource, parts->resource_size);
@@ -69,7 +65,7 @@ static enum weir_status encode(struct weir_splice *splice, const struct weir_bat
         const struct weir_span *span = &batch->spans[which != NULL ? which[i] : i];
         struct weir_splice_origin *origin = &splice->origins[span->origin];
         if (origin->count++ == 0) splice->met[met++] = span->origin;
-        origin->bytes += field_size(span->size);
+        origin->bytes += weir_wire_bytes_size(span->size);
     }
     for (uint32_t i = 0; i < met; i++) {
         struct weir_splice_origin *origin = &splice->origins[splice->met[i]];

@@ -128,6 +128,10 @@ static inline uint8_t *weir_wire_put_varint(uint8_t *out, uint64_t value) {
 static inline size_t weir_wire_varint_size(uint64_t value) {
     return 1 + (size_t)(63 - __builtin_clzll(value | 1)) / 7;
 }
+/* Of a whole field of so many bytes whose number is below 16: a key of one byte, the length, the bytes. */
+static inline size_t weir_wire_bytes_size(size_t size) {
+    return 1 + weir_wire_varint_size(size) + size;
+}
 static inline uint8_t *weir_wire_put_key(uint8_t *out, uint32_t number, enum weir_wire_type type) {
     return weir_wire_put_varint(out, (uint64_t)number << 3 | type);
 }

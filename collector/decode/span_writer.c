@@ -107,13 +107,9 @@ void weir_span_tracestate(struct weir_span_writer *writer, const void *text, siz
     put_bytes(writer, 3, text, size);
 }
 
-static size_t field_size(size_t size) {
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 /* KeyValue{1 key, 2 AnyValue} with an AnyValue of value_size bytes. Returns where that is to be written, or NULL. */
 static uint8_t *put_pair(struct weir_span_writer *writer, const void *key, size_t key_size, size_t value_size) {
-    size_t pair_size = field_size(key_size) + field_size(value_size);
+    size_t pair_size = weir_wire_bytes_size(key_size) + weir_wire_bytes_size(value_size);
     uint8_t *at = weir_span_room(writer, FIELD_BYTES + pair_size);
     if (at == NULL) return NULL;
     at = weir_wire_put_key(at, 9, WEIR_WIRE_BYTES);
@@ -124,7 +120,7 @@ static uint8_t *put_pair(struct weir_span_writer *writer, const void *key, size_
 }
 
 void weir_span_text(struct weir_span_writer *writer, const void *key, size_t key_size, const void *text, size_t size) {
-    uint8_t *at = put_pair(writer, key, key_size, field_size(size));
+    uint8_t *at = put_pair(writer, key, key_size, weir_wire_bytes_size(size));
     if (at != NULL) weir_span_wrote(writer, weir_wire_put_bytes(at, 1, text, size));
 }
 
@@ -146,7 +142,7 @@ void weir_span_bool(struct weir_span_writer *writer, const void *key, size_t key
 }
 
 void weir_span_event(struct weir_span_writer *writer, uint64_t time_ns, const void *name, size_t size) {
-    size_t event_size = 9 + field_size(size);
+    size_t event_size = 9 + weir_wire_bytes_size(size);
     uint8_t *at = weir_span_room(writer, FIELD_BYTES + event_size);
     if (at == NULL) return;
     at = weir_wire_put_key(at, 11, WEIR_WIRE_BYTES);
@@ -156,7 +152,7 @@ void weir_span_event(struct weir_span_writer *writer, uint64_t time_ns, const vo
 }
 
 void weir_span_status(struct weir_span_writer *writer, enum weir_span_status code, const void *message, size_t size) {
-    size_t status_size = (size > 0 ? field_size(size) : 0) + 2;
+    size_t status_size = (size > 0 ? weir_wire_bytes_size(size) : 0) + 2;
     uint8_t *at = weir_span_room(writer, FIELD_BYTES + status_size);
     if (at == NULL) return;
     at = weir_wire_put_key(at, 15, WEIR_WIRE_BYTES);
@@ -194,24 +190,32 @@ enum weir_status weir_span_end(struct weir_span_writer *writer, struct weir_otlp
     return WEIR_OK;
 }
 
-enum weir_status weir_span_service(struct weir_otlp *otlp, struct weir_batch *batch, const void *service, size_t size,
-                                   uint16_t *origin) {
-    uint8_t resource[64 + 3 * WEIR_NAME_BYTES_MAX], text[3 * WEIR_NAME_BYTES_MAX], *at = resource;
-    if (size > WEIR_NAME_BYTES_MAX) size = WEIR_NAME_BYTES_MAX;
-    size = weir_utf8_repair(service, size, text);
+enum weir_status weir_span_origin(struct weir_otlp *otlp, struct weir_batch *batch, const uint8_t *service, size_t size,
+                                  const uint8_t *scope, size_t scope_size, uint16_t *origin) {
+    uint8_t resource[64 + 3 * WEIR_NAME_BYTES_MAX], *at = resource;
     if (size > 0) { /* Resource{1 KeyValue{1 "service.name", 2 AnyValue{1 text}}} */
-        size_t any = field_size(size), pair = field_size(12) + field_size(any);
+        size_t any = weir_wire_bytes_size(size);
         at = weir_wire_put_key(at, 1, WEIR_WIRE_BYTES);
-        at = weir_wire_put_varint(at, pair);
+        at = weir_wire_put_varint(at, weir_wire_bytes_size(12) + weir_wire_bytes_size(any));
         at = weir_wire_put_bytes(at, 1, "service.name", 12);
         at = weir_wire_put_key(at, 2, WEIR_WIRE_BYTES);
         at = weir_wire_put_varint(at, any);
-        at = weir_wire_put_bytes(at, 1, text, size);
+        at = weir_wire_put_bytes(at, 1, service, size);
     }
-    const struct weir_origin_parts parts = {.resource = resource, .resource_size = (uint32_t)(at - resource)};
+    const struct weir_origin_parts parts = {.resource = resource,
+                                            .resource_size = (uint32_t)(at - resource),
+                                            .scope = scope,
+                                            .scope_size = (uint32_t)scope_size};
     struct weir_origin *found = weir_otlp_origin(otlp, &parts);
     if (found == NULL) return WEIR_FULL;
     enum weir_status status = weir_batch_origin(batch, found, origin);
     weir_origin_unref(found);
     return status;
+}
+
+enum weir_status weir_span_service(struct weir_otlp *otlp, struct weir_batch *batch, const void *service, size_t size,
+                                   uint16_t *origin) {
+    uint8_t text[3 * WEIR_NAME_BYTES_MAX];
+    if (size > WEIR_NAME_BYTES_MAX) size = WEIR_NAME_BYTES_MAX;
+    return weir_span_origin(otlp, batch, text, weir_utf8_repair(service, size, text), NULL, 0, origin);
 }

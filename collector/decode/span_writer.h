@@ -45,6 +45,10 @@ void weir_span_cancel(struct weir_span_writer *writer);
  * resource. WEIR_FULL: no room. */
 enum weir_status weir_span_service(struct weir_otlp *otlp, struct weir_batch *batch, const void *service, size_t size,
                                    uint16_t *origin);
+/* The same with an InstrumentationScope, in wire form, and a service that is UTF-8 already, of up to three times
+ * WEIR_NAME_BYTES_MAX. */
+enum weir_status weir_span_origin(struct weir_otlp *otlp, struct weir_batch *batch, const uint8_t *service, size_t size,
+                                  const uint8_t *scope, size_t scope_size, uint16_t *origin);
 
 /* For what has no call above: room for so many bytes at the end (NULL: full), to be written with weir_wire_put_*; then
  * the end of what was written. */

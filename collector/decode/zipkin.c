@@ -178,10 +178,6 @@ static void put_endpoints(struct weir_zipkin_decoder *decoder, struct weir_span_
     }
 }
 
-static size_t field_size(size_t size) {
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 /* Up to WEIR_NAME_BYTES_MAX, cut on a character's border as names.h does. */
 static size_t whole_characters(const uint8_t *text, size_t size) {
     if (size <= WEIR_NAME_BYTES_MAX) return size;
@@ -194,27 +190,10 @@ static size_t whole_characters(const uint8_t *text, size_t size) {
 /* Resource{service.name}, empty where there is none, and the scope by which exporters/zipkin knows its own. */
 static enum weir_status new_origin(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {
     static const uint8_t scope[] = "\x0a\x0bweir.zipkin"; /* InstrumentationScope{1 name} */
-    uint8_t text[3 * WEIR_NAME_BYTES_MAX], resource[sizeof text + 64], *at = resource;
+    uint8_t text[3 * WEIR_NAME_BYTES_MAX];
     size_t size = whole_characters(service.bytes, service.size);
     if (size > 0) size = whole_characters(text, weir_utf8_repair(service.bytes, size, text));
-    if (size > 0) { /* Resource{1 KeyValue{1 "service.name", 2 AnyValue{1 text}}} */
-        size_t any = field_size(size), pair = field_size(12) + field_size(any);
-        at = weir_wire_put_key(at, 1, WEIR_WIRE_BYTES);
-        at = weir_wire_put_varint(at, pair);
-        at = weir_wire_put_bytes(at, 1, "service.name", 12);
-        at = weir_wire_put_key(at, 2, WEIR_WIRE_BYTES);
-        at = weir_wire_put_varint(at, any);
-        at = weir_wire_put_bytes(at, 1, text, size);
-    }
-    const struct weir_origin_parts parts = {.resource = resource,
-                                            .resource_size = (uint32_t)(at - resource),
-                                            .scope = scope,
-                                            .scope_size = sizeof scope - 1};
-    struct weir_origin *found = weir_otlp_origin(decoder->otlp, &parts);
-    if (found == NULL) return WEIR_FULL;
-    enum weir_status status = weir_batch_origin(decoder->batch, found, origin);
-    weir_origin_unref(found);
-    return status;
+    return weir_span_origin(decoder->otlp, decoder->batch, text, size, scope, sizeof scope - 1, origin);
 }
 
 static enum weir_status origin_of(struct weir_zipkin_decoder *decoder, struct zipkin_text service, uint16_t *origin) {

@@ -69,22 +69,18 @@ static uint8_t *put_rate(uint8_t *at, uint32_t number, double rate) {
     return weir_wire_put_fixed64(at, 1, bits);
 }
 
-static size_t field_size(size_t size) {
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 /* OperationSamplingStrategy{1 operation, 2 probabilisticSampling} */
 static size_t operation_size(const struct weir_names *names, const struct weir_plan_rate *rate) {
     size_t size;
     weir_names_text(names, rate->name, &size);
-    return field_size(size) + RATE_BYTES;
+    return weir_wire_bytes_size(size) + RATE_BYTES;
 }
 
 /* PerOperationSamplingStrategies{1 defaultSamplingProbability, 3 perOperationStrategies}; what is 0 is left out. */
 static size_t operations_size(const struct weir_names *names, const struct weir_plan_service *service) {
     size_t size = DOUBLE_BYTES;
     for (uint32_t i = 0; i < service->operation_count; i++)
-        size += field_size(operation_size(names, &service->operations[i]));
+        size += weir_wire_bytes_size(operation_size(names, &service->operations[i]));
     return size;
 }
 

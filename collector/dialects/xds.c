@@ -112,21 +112,17 @@ static void put_text(struct weir_buffer *out, uint32_t number, const char *text)
     weir_buffer_put(out, text, size);
 }
 
-static size_t field_size(size_t size) { /* of a field whose number is below 16 */
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 void weir_xds_put_response(struct weir_buffer *out, const struct weir_xds_response *response) {
     static const char who[] = "weir";
     put_text(out, R_VERSION, response->version);
     put_text(out, R_TYPE, response->type);
     put_text(out, R_NONCE, response->nonce);
-    put_head(out, R_CONTROL_PLANE, field_size(sizeof who - 1));
+    put_head(out, R_CONTROL_PLANE, weir_wire_bytes_size(sizeof who - 1));
     put_text(out, 1, who);
 }
 
 void weir_xds_put_resource(struct weir_buffer *out, const char *type, const uint8_t *value, size_t size) {
-    put_head(out, R_RESOURCES, field_size(strlen(type)) + field_size(size));
+    put_head(out, R_RESOURCES, weir_wire_bytes_size(strlen(type)) + weir_wire_bytes_size(size));
     put_text(out, 1, type);
     put_head(out, 2, size);
     weir_buffer_put(out, value, size);

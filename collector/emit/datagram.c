@@ -143,7 +143,7 @@ static void begin(struct out *out, struct lane_out *lane, const struct weir_wire
 static void put_span(struct out *out, struct lane_out *lane, const struct weir_wire_field *resource,
                      const struct weir_wire_field *span) {
     size_t tail = PAD_BYTES_MIN + (out->signer != NULL ? HMAC_BYTES : 0);
-    size_t size = 1 + weir_wire_varint_size(span->value) + span->value;
+    size_t size = weir_wire_bytes_size(span->value);
     if (HEAD_BYTES_MAX + resource->value + size + tail > out->datagram_bytes) {
         out->counts->refused++;
         snprintf(out->counts->message, sizeof out->counts->message, "a span of %llu bytes in datagrams of %zu",

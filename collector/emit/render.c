@@ -22,9 +22,8 @@ struct body {
 
 static void put_attribute(struct body *body, const char *key, const char *value, size_t value_size) {
     size_t key_size = strlen(key);
-    size_t string_size = 1 + weir_wire_varint_size(value_size) + value_size;
-    size_t pair_size =
-        1 + weir_wire_varint_size(key_size) + key_size + 1 + weir_wire_varint_size(string_size) + string_size;
+    size_t string_size = weir_wire_bytes_size(value_size);
+    size_t pair_size = weir_wire_bytes_size(key_size) + weir_wire_bytes_size(string_size);
     body->at = weir_wire_put_key(body->at, 9, WEIR_WIRE_BYTES);
     body->at = weir_wire_put_varint(body->at, pair_size);
     body->at = weir_wire_put_bytes(body->at, 1, key, key_size);
@@ -273,7 +272,7 @@ static void put_service(const struct weir_emit_render *render, uint32_t service,
         spans_size += render->templates[spans[i].operation].size[spans[i].error];
     uint32_t resource_at = render->resource_at[service], resource_size = render->resource_at[service + 1] - resource_at;
     size_t scope_spans_size = render->scope.size + spans_size;
-    size_t size = resource_size + 1 + weir_wire_varint_size(scope_spans_size) + scope_spans_size;
+    size_t size = resource_size + weir_wire_bytes_size(scope_spans_size);
     if (!weir_buffer_room(out, 16 + size)) return;
     uint8_t *at = out->bytes + out->size;
     at = weir_wire_put_varint(weir_wire_put_key(at, 1, WEIR_WIRE_BYTES), size);
