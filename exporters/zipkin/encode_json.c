@@ -95,32 +95,8 @@ static uint8_t *put_annotations(uint8_t *out, const struct weir_zipkin_span *spa
 }
 
 static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin) {
-    struct weir_buffer *buffer = &scratch->encoded;
-    if (!weir_buffer_room(buffer, WEIR_JSON_GROWTH * (origin->text_bytes + origin->service.size) +
-                                      TAG_ROOM * (size_t)origin->tag_count + 64))
-        return false;
-    uint8_t *start = buffer->bytes + buffer->size, *out = start;
-    for (uint32_t k = 0; k < origin->tag_count; k++) {
-        struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
-        out = put_tag(out, &tag);
-    }
-    origin->encoded_at = (uint32_t)buffer->size;
-    origin->encoded_size = (uint32_t)(out - start);
-    buffer->size += origin->encoded_size;
-    origin->known = true;
-    return true;
-}
-
-static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch,
-                                const struct weir_zipkin_span *span) {
-    const struct weir_zipkin_origin *origin = span->origin;
-    if (origin->encoded_size == 0) return out;
-    if (!span->repeats_origin) return put(out, scratch->encoded.bytes + origin->encoded_at, origin->encoded_size);
-    for (uint32_t k = 0; k < origin->tag_count; k++) {
-        struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
-        if (!weir_zipkin_repeated(span, &tag)) out = put_tag(out, &tag);
-    }
-    return out;
+    size_t room = WEIR_JSON_GROWTH * (origin->text_bytes + origin->service.size) + TAG_ROOM * (size_t)origin->tag_count;
+    return weir_zipkin_encode_origin(scratch, origin, room + 64, put_tag);
 }
 
 static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span) {
@@ -156,7 +132,7 @@ static uint8_t *put_span(uint8_t *out, const struct weir_zipkin_scratch *scratch
     if (span->annotation_count > 0) out = put_annotations(out, span);
     if (span->tag_count > 0 || span->origin->tag_count > 0) {
         out = PUT(out, ",\"tags\":{");
-        out = put_origin_tags(out, scratch, span);
+        out = weir_zipkin_put_origin(scratch, span, out, put_tag);
         for (uint32_t i = 0; i < span->tag_count; i++)
             out = put_tag(out, &span->tags[i]);
         out[-1] = '}'; /* the last comma */

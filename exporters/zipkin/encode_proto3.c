@@ -38,10 +38,6 @@ static const uint8_t kinds[] = {
     [WEIR_KIND_CONSUMER] = 4,
 };
 
-static size_t field_size(size_t size) { /* its key is one byte */
-    return 1 + weir_wire_varint_size(size) + size;
-}
-
 static uint8_t *put_id(uint8_t *out, uint64_t id) {
     id = __builtin_bswap64(id); /* big endian there */
     memcpy(out, &id, 8);
@@ -57,15 +53,15 @@ static inline uint8_t *put_text(uint8_t *out, uint32_t number, struct weir_zipki
 
 static inline uint8_t *put_tag(uint8_t *out, const struct weir_zipkin_tag *tag) {
     *out++ = SPAN_TAGS << 3 | WEIR_WIRE_BYTES;
-    out = weir_wire_put_varint(out, field_size(tag->key.size) + field_size(tag->value.size));
+    out = weir_wire_put_varint(out, weir_wire_bytes_size(tag->key.size) + weir_wire_bytes_size(tag->value.size));
     out = put_text(out, ENTRY_KEY, tag->key);
     return put_text(out, ENTRY_VALUE, tag->value);
 }
 
 static uint8_t *put_endpoint(uint8_t *out, uint32_t number, const struct weir_zipkin_endpoint *endpoint) {
-    size_t size = endpoint->both ? field_size(16) : 0;
-    if (endpoint->name.size > 0) size += field_size(endpoint->name.size);
-    if (endpoint->ip_size > 0) size += field_size(endpoint->ip_size);
+    size_t size = endpoint->both ? weir_wire_bytes_size(16) : 0;
+    if (endpoint->name.size > 0) size += weir_wire_bytes_size(endpoint->name.size);
+    if (endpoint->ip_size > 0) size += weir_wire_bytes_size(endpoint->ip_size);
     if (endpoint->port > 0) size += 1 + weir_wire_varint_size(endpoint->port);
     out = weir_wire_put_key(out, number, WEIR_WIRE_BYTES);
     out = weir_wire_put_varint(out, size);
@@ -80,39 +76,14 @@ static uint8_t *put_endpoint(uint8_t *out, uint32_t number, const struct weir_zi
 
 static uint8_t *put_annotation(uint8_t *out, const struct weir_zipkin_annotation *annotation) {
     out = weir_wire_put_key(out, SPAN_ANNOTATIONS, WEIR_WIRE_BYTES);
-    out = weir_wire_put_varint(out, 9 + field_size(annotation->value.size));
+    out = weir_wire_put_varint(out, 9 + weir_wire_bytes_size(annotation->value.size));
     out = weir_wire_put_fixed64(out, ANNOTATION_TIMESTAMP, annotation->timestamp_us);
     return put_text(out, ANNOTATION_VALUE, annotation->value);
 }
 
-/* The origin's tags. */
 static bool encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin) {
-    struct weir_buffer *buffer = &scratch->encoded;
-    if (!weir_buffer_room(buffer, origin->text_bytes + TAG_ROOM * (size_t)origin->tag_count + 1)) return false;
-    uint8_t *start = buffer->bytes + buffer->size, *out = start;
-    for (uint32_t k = 0; k < origin->tag_count; k++) {
-        struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
-        out = put_tag(out, &tag);
-    }
-    origin->encoded_at = (uint32_t)buffer->size;
-    origin->encoded_size = (uint32_t)(out - start);
-    buffer->size += origin->encoded_size;
-    origin->known = true;
-    return true;
-}
-
-static uint8_t *put_origin_tags(uint8_t *out, const struct weir_zipkin_scratch *scratch,
-                                const struct weir_zipkin_span *span) {
-    const struct weir_zipkin_origin *origin = span->origin;
-    if (!span->repeats_origin) {
-        if (origin->encoded_size > 0) memcpy(out, scratch->encoded.bytes + origin->encoded_at, origin->encoded_size);
-        return out + origin->encoded_size;
-    }
-    for (uint32_t k = 0; k < origin->tag_count; k++) {
-        struct weir_zipkin_tag tag = weir_zipkin_origin_tag(scratch, origin, k);
-        if (!weir_zipkin_repeated(span, &tag)) out = put_tag(out, &tag);
-    }
-    return out;
+    size_t room = origin->text_bytes + TAG_ROOM * (size_t)origin->tag_count;
+    return weir_zipkin_encode_origin(scratch, origin, room + 1, put_tag);
 }
 
 static uint8_t *put_body(uint8_t *out, const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span) {
@@ -140,7 +111,7 @@ static uint8_t *put_body(uint8_t *out, const struct weir_zipkin_scratch *scratch
     if (weir_zipkin_endpoint_is_there(&span->remote)) out = put_endpoint(out, SPAN_REMOTE_ENDPOINT, &span->remote);
     for (uint32_t i = 0; i < span->annotation_count; i++)
         out = put_annotation(out, &span->annotations[i]);
-    out = put_origin_tags(out, scratch, span);
+    out = weir_zipkin_put_origin(scratch, span, out, put_tag);
     for (uint32_t i = 0; i < span->tag_count; i++)
         out = put_tag(out, &span->tags[i]);
     if (span->debug) out = weir_wire_put_uint(out, SPAN_DEBUG, 1);

@@ -182,18 +182,50 @@ static bool meet_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_
     return true;
 }
 
-struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch,
-                                              const struct weir_zipkin_origin *origin, uint32_t k) {
+/* Texts are valid until the next origin is met. */
+static struct weir_zipkin_tag origin_tag(const struct weir_zipkin_scratch *scratch,
+                                         const struct weir_zipkin_origin *origin, uint32_t k) {
     struct weir_zipkin_tag tag = scratch->origin_tags[origin->first_tag + k];
     tag.value = resolved(tag.value, &scratch->origin_text);
     return tag;
 }
 
-bool weir_zipkin_repeated(const struct weir_zipkin_span *span, const struct weir_zipkin_tag *origin_tag) {
+bool weir_zipkin_encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin, size_t room,
+                               uint8_t *(*put)(uint8_t *out, const struct weir_zipkin_tag *tag)) {
+    struct weir_buffer *buffer = &scratch->encoded;
+    if (!weir_buffer_room(buffer, room)) return false;
+    uint8_t *start = buffer->bytes + buffer->size, *out = start;
+    for (uint32_t k = 0; k < origin->tag_count; k++) {
+        struct weir_zipkin_tag tag = origin_tag(scratch, origin, k);
+        out = put(out, &tag);
+    }
+    origin->encoded_at = (uint32_t)buffer->size;
+    origin->encoded_size = (uint32_t)(out - start);
+    buffer->size += origin->encoded_size;
+    origin->known = true;
+    return true;
+}
+
+static bool has_tag(const struct weir_zipkin_span *span, struct weir_zipkin_text key) {
     for (uint32_t i = 0; i < span->tag_count; i++) {
-        if (text_is(span->tags[i].key, (const char *)origin_tag->key.bytes, origin_tag->key.size)) return true;
+        if (text_is(span->tags[i].key, (const char *)key.bytes, key.size)) return true;
     }
     return false;
+}
+
+uint8_t *weir_zipkin_put_origin(const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span,
+                                uint8_t *out, uint8_t *(*put)(uint8_t *out, const struct weir_zipkin_tag *tag)) {
+    const struct weir_zipkin_origin *origin = span->origin;
+    if (origin->encoded_size == 0) return out;
+    if (!span->repeats_origin) {
+        memcpy(out, scratch->encoded.bytes + origin->encoded_at, origin->encoded_size);
+        return out + origin->encoded_size;
+    }
+    for (uint32_t k = 0; k < origin->tag_count; k++) {
+        struct weir_zipkin_tag tag = origin_tag(scratch, origin, k);
+        if (!has_tag(span, tag.key)) out = put(out, &tag);
+    }
+    return out;
 }
 
 /* ---- what a span gives ---- */

@@ -54,7 +54,7 @@ struct weir_zipkin_span {
     bool debug, shared;
     const struct weir_zipkin_tag *tags; /* the span's own */
     uint32_t tag_count;
-    bool repeats_origin; /* a key of `tags` may also be one of the origin's: weir_zipkin_repeated() tells */
+    bool repeats_origin; /* a key of `tags` may also be one of the origin's: weir_zipkin_put_origin() looks */
     const struct weir_zipkin_annotation *annotations;
     uint32_t annotation_count;
     size_t text_bytes; /* of all texts above, without service and tags of the origin: what a bound of the encoded size
@@ -80,10 +80,12 @@ bool weir_zipkin_begin(struct weir_zipkin_scratch *scratch, const struct weir_ba
 /* Maps span i. *fresh: its origin is met for the first time, and its tags are to be encoded. False: out of memory. */
 bool weir_zipkin_read(struct weir_zipkin_scratch *scratch, uint32_t i, struct weir_zipkin_span *span,
                       struct weir_zipkin_origin **fresh);
-/* Tag k of an origin, k < origin->tag_count; texts are valid until the next origin is met. */
-struct weir_zipkin_tag weir_zipkin_origin_tag(const struct weir_zipkin_scratch *scratch,
-                                              const struct weir_zipkin_origin *origin, uint32_t k);
-/* Does the span have a tag of its own by the name of this one of its origin's? */
-bool weir_zipkin_repeated(const struct weir_zipkin_span *span, const struct weir_zipkin_tag *origin_tag);
+/* An origin's tags are encoded once, by `put`, which writes one and returns its end; `room` is enough for all of them.
+ * False: out of memory. */
+bool weir_zipkin_encode_origin(struct weir_zipkin_scratch *scratch, struct weir_zipkin_origin *origin, size_t room,
+                               uint8_t *(*put)(uint8_t *out, const struct weir_zipkin_tag *tag));
+/* Those of the span's origin, but for what the span has itself; returns their end. */
+uint8_t *weir_zipkin_put_origin(const struct weir_zipkin_scratch *scratch, const struct weir_zipkin_span *span,
+                                uint8_t *out, uint8_t *(*put)(uint8_t *out, const struct weir_zipkin_tag *tag));
 void weir_zipkin_scratch_free(struct weir_zipkin_scratch *scratch);
 #endif
