@@ -1,8 +1,11 @@
 #include "collector/cli/text.h"
+#include "collector/core/clock.h"
+#include "collector/core/hex.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { REPLACEMENT = 0xfffd, MARKS_MAX = 2 /* on one letter: more is no writing, it paints over other lines */ };
 
@@ -195,4 +198,24 @@ void weir_text_weight(double weight, char out[WEIR_TEXT_BYTES]) {
     } else {
         snprintf(out, WEIR_TEXT_BYTES, "%.3g", weight);
     }
+}
+
+void weir_text_trace_id(uint64_t trace_hi, uint64_t trace_lo, char out[WEIR_TEXT_ID_BYTES]) {
+    char *low = trace_hi != 0 ? out + 16 : out;
+    if (trace_hi != 0) weir_hex_u64(trace_hi, out);
+    weir_hex_u64(trace_lo, low);
+    low[16] = 0;
+}
+
+void weir_text_time(struct weir_buffer *out, uint64_t unix_ns) {
+    char text[40];
+    time_t seconds = (time_t)(unix_ns / WEIR_S);
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) == NULL) return;
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    weir_buffer_text(out, text);
+}
+
+void weir_text_colour(struct weir_buffer *out, bool colour, const char *code) {
+    if (colour) weir_buffer_printf(out, "\033[%sm", code);
 }

@@ -26,4 +26,11 @@ void weir_text_age(double seconds, char out[WEIR_TEXT_BYTES]);
 void weir_text_weight(double weight, char out[WEIR_TEXT_BYTES]);
 /* 1,234,567 */
 void weir_text_count(uint64_t count, char out[WEIR_TEXT_BYTES]);
+/* A trace's id as people copy it: 32 digits of hex, or 16 where it has no high half. */
+enum { WEIR_TEXT_ID_BYTES = 33 };
+void weir_text_trace_id(uint64_t trace_hi, uint64_t trace_lo, char out[WEIR_TEXT_ID_BYTES]);
+/* 2024-05-01T14:02:11Z; nothing where it is beyond all calendars. */
+void weir_text_time(struct weir_buffer *out, uint64_t unix_ns);
+/* A code of SGR ("1", "31", "0"), or nothing without colour. */
+void weir_text_colour(struct weir_buffer *out, bool colour, const char *code);
 #endif

@@ -18,19 +18,13 @@ bool weir_explain_id(const char *text, uint64_t *trace_hi, uint64_t *trace_lo) {
     return (*trace_hi | *trace_lo) != 0;
 }
 
-static void put_colour(struct weir_buffer *out, bool colour, const char *code) {
-    if (colour) weir_buffer_printf(out, "\033[%sm", code);
-}
-
 static void put_head(const struct weir_stored_trace *trace, const struct weir_names *names, bool colour, bool unicode,
                      struct weir_buffer *out) {
-    char id[33], text[WEIR_TEXT_BYTES];
-    weir_hex_u64(trace->trace_hi, id);
-    weir_hex_u64(trace->trace_lo, id + 16);
-    id[32] = 0;
-    put_colour(out, colour, "1");
-    weir_buffer_text(out, trace->trace_hi == 0 ? id + 16 : id);
-    put_colour(out, colour, "0");
+    char id[WEIR_TEXT_ID_BYTES], text[WEIR_TEXT_BYTES];
+    weir_text_trace_id(trace->trace_hi, trace->trace_lo, id);
+    weir_text_colour(out, colour, "1");
+    weir_buffer_text(out, id);
+    weir_text_colour(out, colour, "0");
     weir_buffer_byte(out, ' ');
     uint32_t columns = weir_text_put(out, weir_names_text(names, trace->service, NULL), 20, unicode);
     weir_buffer_byte(out, ' ');
@@ -71,14 +65,14 @@ static void put_fate(const struct weir_keep *keep, uint16_t r, const struct weir
     const struct weir_keep_rule *rule = fixed ? NULL : &keep->rules[r];
     weir_buffer_text(out, "  would be ");
     if (fixed || rule->rate >= 1) {
-        put_colour(out, colour, "32");
+        weir_text_colour(out, colour, "32");
         weir_buffer_text(out, "kept");
     } else {
         bool kept = facts->randomness >= rule->threshold;
-        put_colour(out, colour, kept ? "32" : "31");
+        weir_text_colour(out, colour, kept ? "32" : "31");
         weir_buffer_text(out, kept ? "kept" : "left out");
     }
-    put_colour(out, colour, "0");
+    weir_text_colour(out, colour, "0");
     weir_buffer_printf(out, " by rule %s", weir_keep_rule_name(keep, r));
     if (r == WEIR_RULE_NONE) weir_buffer_text(out, ": no rule matches");
     if (r == WEIR_RULE_FORCED) weir_buffer_text(out, ": its sender asked for it (debug, force-trace)");

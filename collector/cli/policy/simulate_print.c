@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { COST_COLUMNS = 19, ERROR_COLUMNS = 26 };
 
@@ -24,7 +23,7 @@ static void put(const struct page *page, const char *text) {
 }
 
 static void put_colour(const struct page *page, const char *code) {
-    if (page->colour) weir_buffer_printf(page->out, "\033[%sm", code);
+    weir_text_colour(page->out, page->colour, code);
 }
 
 static double a_second(const struct page *page, double sum) {
@@ -145,15 +144,6 @@ static void put_rows(const struct page *page, uint32_t columns,
 
 /* ---- around them ---- */
 
-static void put_time(const struct page *page, uint64_t ns) {
-    char text[40];
-    time_t seconds = (time_t)(ns / 1000000000u);
-    struct tm parts;
-    if (gmtime_r(&seconds, &parts) == NULL) return;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    put(page, text);
-}
-
 static void put_count(const struct page *page, uint64_t count, const char *what, const char *one) {
     char text[WEIR_TEXT_BYTES];
     weir_text_count(count, text);
@@ -169,7 +159,7 @@ static void put_input(const struct page *page, double offered) {
     if (page->simulation->seconds > 0) {
         weir_text_duration((uint64_t)(page->simulation->seconds * 1e9), page->unicode, text);
         weir_buffer_printf(page->out, ", %s from ", text);
-        put_time(page, counts->first_ns);
+        weir_text_time(page->out, counts->first_ns);
     }
     put(page, "\n");
     if (offered > (double)counts->traces * 1.000001) {

@@ -15,7 +15,7 @@ struct page {
 };
 
 static void put_colour(const struct page *page, const char *code) {
-    if (page->colour) weir_buffer_printf(page->out, "\033[%sm", code);
+    weir_text_colour(page->out, page->colour, code);
 }
 
 static void put(const struct page *page, const char *text) {

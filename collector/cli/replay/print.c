@@ -1,24 +1,13 @@
 /* print.c - what a replay says: a table that fits 80 columns, or one JSON object. */
+#include "collector/cli/columns.h"
 #include "collector/cli/replay/replay.h"
 #include "collector/cli/text.h"
-#include "collector/core/hex.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { NAME_COLUMNS = 22, LABEL_COLUMNS = 10 };
-
-static void put_bytes(struct weir_buffer *out, int columns, double bytes) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    char text[32];
-    int unit = 0;
-    for (; bytes >= 1023.95 && unit < 4; unit++)
-        bytes /= 1024;
-    snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-    weir_buffer_printf(out, "%*s", columns, text);
-}
 
 static void put_count(struct weir_buffer *out, int columns, double count) {
     char text[WEIR_TEXT_BYTES];
@@ -33,48 +22,31 @@ static void put_share(struct weir_buffer *out, int columns, double part, double 
     weir_buffer_printf(out, "%*s", columns, whole > 0 ? text : "-");
 }
 
-static void put_name(struct weir_buffer *out, const char *name, uint32_t columns, bool unicode) {
-    uint32_t used = weir_text_put(out, name, columns, unicode);
-    if (used < columns) weir_text_spaces(out, columns - used);
-}
-
 static void put_label(struct weir_buffer *out, const char *label) {
     weir_buffer_printf(out, "%-*s", LABEL_COLUMNS, label);
-}
-
-static void put_colour(struct weir_buffer *out, bool colour, const char *code) {
-    if (colour) weir_buffer_printf(out, "\033[%sm", code);
-}
-
-static void put_time(struct weir_buffer *out, uint64_t ns) {
-    char text[40];
-    time_t seconds = (time_t)(ns / 1000000000u);
-    struct tm parts;
-    if (gmtime_r(&seconds, &parts) == NULL) return;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    weir_buffer_text(out, text);
 }
 
 /* ---- parts of the page ---- */
 
 static void put_table(struct weir_buffer *out, const struct weir_replay_policy *policy, bool colour, bool unicode) {
     const struct weir_replay_row total = weir_replay_total(policy);
-    put_colour(out, colour, "1");
-    put_name(out, "rule", NAME_COLUMNS, unicode);
+    weir_text_colour(out, colour, "1");
+    weir_column_name(out, "rule", 0, NAME_COLUMNS, unicode);
     weir_buffer_printf(out, "%11s%11s%8s%12s%12s\n", "traces", "kept", "share", "kept spans", "kept bytes");
-    put_colour(out, colour, "0");
+    weir_text_colour(out, colour, "0");
     for (uint32_t r = 0; r <= WEIR_REPLAY_ROWS; r++) {
         const struct weir_replay_row *row = r == WEIR_REPLAY_ROWS ? &total : &policy->rows[r];
         if (r < WEIR_REPLAY_ROWS && !weir_replay_row_shown(policy, r)) continue;
-        if (r == WEIR_REPLAY_ROWS) put_colour(out, colour, "1");
-        put_name(out, r == WEIR_REPLAY_ROWS ? "all" : weir_replay_row_name(policy, r), NAME_COLUMNS, unicode);
+        if (r == WEIR_REPLAY_ROWS) weir_text_colour(out, colour, "1");
+        weir_column_name(out, r == WEIR_REPLAY_ROWS ? "all" : weir_replay_row_name(policy, r), 0, NAME_COLUMNS,
+                         unicode);
         put_count(out, 11, (double)row->traces);
         put_count(out, 11, (double)row->kept_traces);
         put_share(out, 8, (double)row->kept_traces, (double)row->traces);
         put_count(out, 12, (double)row->kept_spans);
-        put_bytes(out, 12, (double)row->kept_bytes);
+        weir_column_bytes(out, 12, (double)row->kept_bytes);
         weir_buffer_byte(out, '\n');
-        if (r == WEIR_REPLAY_ROWS) put_colour(out, colour, "0");
+        if (r == WEIR_REPLAY_ROWS) weir_text_colour(out, colour, "0");
         if (row->dry_traces == 0) continue;
         weir_buffer_printf(out, "  dry run: would be first for %llu traces, and keep %llu by its rate\n",
                            (unsigned long long)row->dry_traces, (unsigned long long)row->dry_kept);
@@ -85,20 +57,20 @@ static void put_sums(struct weir_buffer *out, const struct weir_replay *replay, 
                      bool colour, bool unicode) {
     const struct weir_replay_row total = weir_replay_total(policy);
     put_label(out, "saved");
-    put_bytes(out, 0, (double)(total.bytes - total.kept_bytes));
+    weir_column_bytes(out, 0, (double)(total.bytes - total.kept_bytes));
     weir_buffer_text(out, " of ");
-    put_bytes(out, 0, (double)total.bytes);
+    weir_column_bytes(out, 0, (double)total.bytes);
     weir_buffer_text(out, " of spans (");
     put_share(out, 0, (double)(total.bytes - total.kept_bytes), (double)total.bytes);
     weir_buffer_text(out, ");\n");
     put_label(out, "");
     weir_buffer_text(out, "about ");
-    put_bytes(out, 0,
-              total.bytes > 0
-                  ? (double)replay->counts.file_bytes * (double)(total.bytes - total.kept_bytes) / (double)total.bytes
-                  : 0);
+    weir_column_bytes(out, 0,
+                      total.bytes > 0 ? (double)replay->counts.file_bytes * (double)(total.bytes - total.kept_bytes) /
+                                            (double)total.bytes
+                                      : 0);
     weir_buffer_text(out, " of ");
-    put_bytes(out, 0, (double)replay->counts.file_bytes);
+    weir_column_bytes(out, 0, (double)replay->counts.file_bytes);
     weir_buffer_text(out, " of files\n");
     double silent = weir_replay_silent(policy);
     put_label(out, "estimate");
@@ -114,12 +86,12 @@ static void put_sums(struct weir_buffer *out, const struct weir_replay *replay, 
         weir_buffer_text(out, " more meet a rate of 0: nothing that is kept speaks for them\n");
     }
     put_label(out, "errors");
-    if (policy->error_lost > 0) put_colour(out, colour, "31");
+    if (policy->error_lost > 0) weir_text_colour(out, colour, "31");
     put_count(out, 0, (double)policy->error_lost);
     weir_buffer_text(out, " of ");
     put_count(out, 0, (double)policy->error_traces);
     weir_buffer_text(out, " traces with an error would be lost");
-    if (policy->error_lost > 0) put_colour(out, colour, "0");
+    if (policy->error_lost > 0) weir_text_colour(out, colour, "0");
     weir_buffer_byte(out, '\n');
 }
 
@@ -127,14 +99,12 @@ static void put_lost(struct weir_buffer *out, const struct weir_replay *replay, 
                      bool unicode) {
     for (uint64_t i = 0; i < replay->lost_kept; i++) {
         const struct weir_replay_lost *lost = &replay->lost[i];
-        char id[33];
-        weir_hex_u64(lost->trace_hi, id);
-        weir_hex_u64(lost->trace_lo, id + 16);
-        id[32] = 0;
-        weir_buffer_printf(out, "  %s ", lost->trace_hi == 0 ? id + 16 : id);
-        put_name(out, weir_names_text(names, lost->service, NULL), 13, unicode);
+        char id[WEIR_TEXT_ID_BYTES];
+        weir_text_trace_id(lost->trace_hi, lost->trace_lo, id);
+        weir_buffer_printf(out, "  %s ", id);
+        weir_column_name(out, weir_names_text(names, lost->service, NULL), 0, 13, unicode);
         weir_buffer_byte(out, ' ');
-        put_name(out, weir_names_text(names, lost->operation, NULL), 19, unicode);
+        weir_column_name(out, weir_names_text(names, lost->operation, NULL), 0, 19, unicode);
         weir_buffer_byte(out, ' ');
         weir_text_put(out, weir_replay_row_name(&replay->policies[0], lost->row), 10, unicode);
         weir_buffer_byte(out, '\n');
@@ -157,7 +127,7 @@ static void put_input(struct weir_buffer *out, const struct weir_replay *replay,
     if (counts->last_ns > counts->first_ns) {
         weir_text_duration(counts->last_ns - counts->first_ns, unicode, lasted);
         weir_buffer_printf(out, ", %s from ", lasted);
-        put_time(out, counts->first_ns);
+        weir_text_time(out, counts->first_ns);
         weir_buffer_byte(out, '\n');
     } else {
         weir_buffer_byte(out, '\n');
@@ -200,11 +170,11 @@ void weir_replay_print(const struct weir_replay *replay, const struct weir_names
                 {"only by the old", replay->only_second},
                 {"by neither", replay->neither}};
     for (size_t i = 0; i < 4; i++) {
-        put_name(out, rows[i].what, NAME_COLUMNS, unicode);
+        weir_column_name(out, rows[i].what, 0, NAME_COLUMNS, unicode);
         put_count(out, 11, (double)rows[i].count);
         weir_buffer_text(out, " traces\n");
     }
-    put_name(out, "errors lost by the new", NAME_COLUMNS, unicode);
+    weir_column_name(out, "errors lost by the new", 0, NAME_COLUMNS, unicode);
     put_count(out, 11, (double)replay->error_only_second);
     weir_buffer_text(out, " traces that the old keeps\n");
     put_lost(out, replay, names, unicode);
@@ -281,12 +251,9 @@ void weir_replay_print_json(const struct weir_replay *replay, const struct weir_
     weir_buffer_printf(out, "\"lost_count\":%llu,\"lost\":[", (unsigned long long)replay->lost_count);
     for (uint64_t i = 0; i < replay->lost_kept; i++) {
         const struct weir_replay_lost *lost = &replay->lost[i];
-        char id[33];
-        weir_hex_u64(lost->trace_hi, id);
-        weir_hex_u64(lost->trace_lo, id + 16);
-        id[32] = 0;
-        weir_buffer_printf(out, "%s{\"trace_id\":\"%s\",\"service\":", i == 0 ? "" : ",",
-                           lost->trace_hi == 0 ? id + 16 : id);
+        char id[WEIR_TEXT_ID_BYTES];
+        weir_text_trace_id(lost->trace_hi, lost->trace_lo, id);
+        weir_buffer_printf(out, "%s{\"trace_id\":\"%s\",\"service\":", i == 0 ? "" : ",", id);
         put_text(out, weir_names_text(names, lost->service, NULL));
         weir_buffer_text(out, ",\"operation\":");
         put_text(out, weir_names_text(names, lost->operation, NULL));

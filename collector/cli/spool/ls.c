@@ -1,4 +1,5 @@
 #include "collector/cli/spool/ls.h"
+#include "collector/cli/columns.h"
 #include "collector/cli/text.h"
 #include "collector/core/clock.h"
 #include "collector/sample/blocks.h"
@@ -100,16 +101,6 @@ enum weir_status weir_spool_sum(const struct weir_spool_part *part, struct weir_
 
 enum { NAME_COLUMNS = 23 };
 
-static void put_bytes(struct weir_buffer *out, double bytes) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    char text[32];
-    int unit = 0;
-    for (; bytes >= 1023.95 && unit < 4; unit++)
-        bytes /= 1024;
-    snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-    weir_buffer_printf(out, "%11s", text);
-}
-
 static void put_age(struct weir_buffer *out, uint64_t then_ns, uint64_t now_ns) {
     char text[WEIR_TEXT_BYTES] = "-";
     uint64_t age_s = now_ns > then_ns ? (now_ns - then_ns) / WEIR_S : 0;
@@ -155,7 +146,7 @@ void weir_spool_ls_print(const struct weir_spool_dir *dir, const struct weir_spo
         weir_buffer_printf(out, "%6u", part->segment_count);
         weir_text_count(sums[i].spans, text);
         weir_buffer_printf(out, "%14s%s", text, part->journal ? "*" : " ");
-        put_bytes(out, (double)part->bytes);
+        weir_column_bytes(out, 11, (double)part->bytes);
         put_age(out, sums[i].oldest_ns, now_unix_ns);
         put_age(out, sums[i].newest_ns, now_unix_ns);
         weir_text_count(sums[i].damaged, text);

@@ -71,10 +71,10 @@ struct drawing {
 };
 
 static void colour(struct drawing *drawing, const char *code) {
-    if (drawing->look.colour) weir_buffer_printf(drawing->out, "\033[%sm", code);
+    weir_text_colour(drawing->out, drawing->look.colour, code);
 }
 static void plain(struct drawing *drawing) {
-    if (drawing->look.colour) weir_buffer_text(drawing->out, "\033[0m");
+    colour(drawing, "0");
 }
 static void painted(struct drawing *drawing, const char *code, const char *text) {
     colour(drawing, code);
@@ -149,13 +149,9 @@ static uint32_t put_names(struct drawing *drawing, const char *service, const ch
 static void put_header(struct drawing *drawing) {
     const struct weir_tree_trace *trace = drawing->trace;
     bool unicode = drawing->look.unicode;
-    char id[40], number[WEIR_TEXT_BYTES], duration[WEIR_TEXT_BYTES], weight[WEIR_TEXT_BYTES];
+    char id[WEIR_TEXT_ID_BYTES], number[WEIR_TEXT_BYTES], duration[WEIR_TEXT_BYTES], weight[WEIR_TEXT_BYTES];
     char facts[TEXT_MAX], weighed[TEXT_MAX], cause[WEIR_TEXT_BYTES] = "";
-    if (trace->trace_hi != 0) {
-        snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, trace->trace_hi, trace->trace_lo);
-    } else {
-        snprintf(id, sizeof id, "%016" PRIx64, trace->trace_lo);
-    }
+    weir_text_trace_id(trace->trace_hi, trace->trace_lo, id);
     weir_text_duration(trace->duration_ns, unicode, duration);
     weir_text_count(trace->span_count, number);
     weir_text_weight(trace->weight, weight);
