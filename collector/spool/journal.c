@@ -1,12 +1,11 @@
-#define _GNU_SOURCE /* pthread_setname_np */
 #include "collector/core/log.h"
+#include "collector/core/thread.h"
 #include "collector/spool/decided.h"
 #include "collector/spool/journal_inside.h"
 #include "collector/spool/record.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -369,11 +368,7 @@ enum weir_status weir_journal_open(struct weir_journal **journal, const struct w
     if (made == NULL) return weir_fail(err, WEIR_FULL, 0, true, "journal: out of memory");
     made->options = *options;
     made->options.directory = NULL; /* the caller's */
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    weir_cond_init(&made->wake);
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->sync_lock, NULL);
     const struct weir_log_options log = {.directory = directory,
@@ -396,13 +391,8 @@ enum weir_status weir_journal_open(struct weir_journal **journal, const struct w
 }
 
 enum weir_status weir_journal_start(struct weir_journal *journal, struct weir_error *err) {
-    sigset_t all, before;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&journal->thread, NULL, run, journal);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = weir_thread_start(&journal->thread, "journal", run, journal);
     if (failed != 0) return weir_fail(err, WEIR_IO, failed, true, "journal: thread: %s", strerror(failed));
-    pthread_setname_np(journal->thread, "journal");
     pthread_mutex_lock(&journal->lock);
     journal->started = true;
     pthread_mutex_unlock(&journal->lock);

@@ -7,12 +7,11 @@
  *
  * While the back end fails, the whole queue pauses (exponential back-off, full jitter) and then sends one batch as a
  * probe; a batch that fails while others get through waits by itself, so that one poisoned batch holds up nobody. */
-#define _GNU_SOURCE /* pthread_setname_np */
+#include "collector/core/thread.h"
 #include "collector/spool/queue_inside.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,11 +252,7 @@ enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_ex
         free(made);
         return status;
     }
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    weir_cond_init(&made->wake);
     pthread_mutex_init(&made->lock, NULL);
     weir_queue_show_memory(made);
     weir_metrics_refresh(env->metrics, made->set, refresh, made);
@@ -266,16 +261,11 @@ enum weir_status weir_queue_open(struct weir_queue **queue, const struct weir_ex
 }
 
 enum weir_status weir_queue_start(struct weir_queue *queue, struct weir_error *err) {
-    sigset_t all, before;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&queue->thread, NULL, run, queue);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0)
-        return weir_fail(err, WEIR_IO, failed, true, "exporter %s: thread: %s", queue->config.name, strerror(failed));
     char name[16];
     snprintf(name, sizeof name, "exp-%.11s", queue->config.name);
-    pthread_setname_np(queue->thread, name);
+    int failed = weir_thread_start(&queue->thread, name, run, queue);
+    if (failed != 0)
+        return weir_fail(err, WEIR_IO, failed, true, "exporter %s: thread: %s", queue->config.name, strerror(failed));
     queue->started = true;
     return WEIR_OK;
 }
