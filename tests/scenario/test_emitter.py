@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import shutil
 import socket
 import sys
 import time
@@ -118,21 +119,21 @@ def test_what_weir_tells_is_followed(weir, tmp_path, emitter):
     mine = emitter(one.ports["datagram"], initial_rate=0.0)
     for name in ("GET /health", "POST /orders", "GET /items"):
         mine.operation(name)
-    wait_until(lambda: rate(mine, "POST /orders") == 1, "the first answer", 10, every=0.02)
+    wait_until(lambda: rate(mine, "POST /orders") == 1, "the first answer", 30, every=0.02)
     assert (rate(mine, "GET /health"), rate(mine, "GET /items")) == (0, pytest.approx(0.5, abs=1e-6))
-    wait_until(lambda: mine.stats()["policy_version"] != 0, "a version to be followed", 10, every=0.02)
+    wait_until(lambda: mine.stats()["policy_version"] != 0, "a version to be followed", 30, every=0.02)
     sampled = requests(mine, "GET /items", 4000)
     assert requests(mine, "GET /health", 100) == 0
     assert requests(mine, "POST /orders", 100) == 100
 
     policy.write_text(POLICY.format(default="1%", rate="10%"))
     assert one.reload().status == 200
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.1, abs=1e-6), "the new rate", 10, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.1, abs=1e-6), "the new rate", 30, every=0.02)
     sampled += requests(mine, "GET /items", 4000)
     wait_until(
         lambda: mine.operation("GET /late") and rate(mine, "GET /late") == pytest.approx(0.1, abs=1e-6),
         "an operation that came late",
-        10,
+        30,
     )
 
     one.balance(received=sampled + 100)
@@ -141,7 +142,8 @@ def test_what_weir_tells_is_followed(weir, tmp_path, emitter):
     estimate = page.sum("traces_spanmetrics_calls_total", service="shop", span_name="GET /items")
     assert abs(estimate - 8000) < 5 * math.sqrt(4000 * 1 + 4000 * 9)
     assert page.sum("emitter_answers_total", service="shop", verdict="taken") >= 2
-    assert page.sum("emitter_answers_total", service="shop") == page.sum("emitter_answers_total", service="shop", verdict="taken")
+    for verdict in ("malformed", "signature", "large", "same"):  # a late one may be
+        assert page.sum("emitter_answers_total", service="shop", verdict=verdict) == 0
     followers = json.loads(admin(one, "/policy"))
     assert any(row["way"] == "datagram" and row["service"] == "shop" for row in followers["followers"])
 
@@ -151,18 +153,18 @@ def test_a_weir_that_is_away_changes_nothing_but_counters(weir, tmp_path, emitte
     policy.write_text(POLICY.format(default="1%", rate="25%"))
     one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {policy} }}", lanes=1)
     mine = emitter(one.ports["datagram"], initial_rate=0.0)
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6), "the first answer", 10, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6), "the first answer", 30, every=0.02)
     one.stop()
     sampled = requests(mine, "GET /items", 2000)
     assert rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6) and sampled > 0
     asked = mine.stats()["asks"]
-    wait_until(lambda: mine.stats()["asks"] > asked + 2, "asks into the void", 10)
+    wait_until(lambda: mine.stats()["asks"] > asked + 2, "asks into the void", 30)
     policy.write_text(POLICY.format(default="1%", rate="75%"))
     one.start()
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.75, abs=1e-6), "the rate of the Weir that came", 10, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.75, abs=1e-6), "the rate of the Weir that came", 30, every=0.02)
     sampled = requests(mine, "GET /items", 1000)
     one.balance(received=sampled)
-    wait_until(lambda: one.page().sum("emitter_unsent_total", reason="refused") > 0, "the refusals to be told", 10)
+    wait_until(lambda: one.page().sum("emitter_unsent_total", reason="refused") > 0, "the refusals to be told", 30)
 
 
 def test_a_child_of_fork_is_a_sender_of_its_own(weir, emitter):
@@ -192,37 +194,59 @@ def test_a_child_of_fork_is_a_sender_of_its_own(weir, emitter):
     assert len({(span["traceId"], span["spanId"]) for span in one.cat()}) == 2 * count
 
 
-def test_what_is_installed_and_the_man_page(weir, tmp_path):
-    """The example of the man page, built by pkg-config against what `cmake --install` leaves."""
+@pytest.fixture
+def installed(tmp_path):
+    """What `cmake --install` leaves: where, its pkg-config file, and the program of its man page."""
     prefix = tmp_path / "usr"
     done = run(["cmake", "--install", binary().parent, "--prefix", prefix], 60)
     assert done.returncode == 0, done.stderr
     (description,) = prefix.glob("lib/**/pkgconfig/weir_emit.pc")
-    (manual,) = prefix.glob("share/man/man3/weir_emit.3")
-    text = manual.read_text()
+    text = (prefix / "share/man/man3/weir_emit.3").read_text()
     program = tmp_path / "example.c"
     program.write_text(text[text.index(".EX\n") + 4 : text.index(".EE\n")].replace("\\e", "\\"))
-    variables = [f"--define-variable=prefix={prefix}"]  # the package was configured for another one
-    flags = run(["pkg-config", *variables, "--cflags", "--libs", description], 10).stdout.split()
+    return prefix, description, program
+
+
+@pytest.mark.parametrize("how", ["shared", "static"])
+def test_what_is_installed_and_the_man_page(weir, tmp_path, installed, how):
+    """The example of the man page, built by pkg-config; static: it needs no library when it runs."""
+    prefix, description, source = installed
+    folder, program = description.parent.parent, tmp_path / how
+    argv = ["pkg-config", f"--define-variable=prefix={prefix}"]  # the package was configured for another one
+    linking = {"shared": ([], []), "static": (["--static"], ["-static"])}[how]
+    flags = run([*argv, *linking[0], "--cflags", "--libs", description], 10).stdout.split()
     strict = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    done = run(["cc", *strict, program, "-o", tmp_path / "example", *flags], 60)
+    done = run(["cc", *strict, *linking[1], source, "-o", program, *flags], 60)
     assert done.returncode == 0, done.stderr
+    assert ("(NEEDED)" in run(["readelf", "-d", program], 10).stdout) == (how == "shared")
     one = weir(receivers={"datagram": ""}, lanes=1)
-    folder = description.parent.parent
-    argv = ["env", f"LD_LIBRARY_PATH={folder}", tmp_path / "example", f"127.0.0.1:{one.ports['datagram']}"]
-    done = run(argv, 30)
+    environment = [f"LD_LIBRARY_PATH={folder}"] if how == "shared" else []
+    done = run(["env", *environment, program, f"127.0.0.1:{one.ports['datagram']}"], 30)
     assert done.returncode == 0 and done.stdout.startswith("traceparent: 00-"), done.stderr
     one.balance(received=1)
     (span,) = one.cat()
     assert (span["service"], span["name"]) == ("edge", "GET /items/{id}")
     assert span["traceId"] == done.stdout.split("-")[1]
 
+
+def test_the_shared_object(installed):
+    folder = installed[1].parent.parent
     names = run(["nm", "-D", "--defined-only", folder / "libweir_emit.so"], 10).stdout.split("\n")
     assert all("weir_emit_" in name or "WEIR_EMIT_1" in name for name in names if name)
     dynamic = run(["readelf", "-d", folder / "libweir_emit.so"], 10).stdout
     assert "Library soname: [libweir_emit.so.1]" in dynamic and "NODELETE" in dynamic
     needed = {line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line}
     assert all(name.startswith(("libc.so", "libpthread", "ld-linux")) for name in needed)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of C++")
+def test_the_header_is_cplusplus_too(tmp_path):
+    program = tmp_path / "example.cc"
+    program.write_text('#include "emitter/weir_emit.h"\nint main() { return weir_emit_int("a", 1).value.integer != 1; }\n')
+    strict = ["-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    done = run(["c++", *strict, f"-I{ROOT}", program, "-o", tmp_path / "example"], 60)
+    assert done.returncode == 0, done.stderr
+    assert run([tmp_path / "example"], 10).returncode == 0
 
 
 def test_disabled_opens_nothing(emitter):
