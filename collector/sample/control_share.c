@@ -31,6 +31,7 @@
 
 #define WAY_S      4.0 /* from a root's beginning to a plan that reckons with it, and back */
 #define RAISE_MOST 10.0
+#define FALL_MOST  10.0 /* of a load that is held: what a floor is reckoned for */
 
 enum unit { SPANS, BYTES, UNITS };
 
@@ -157,6 +158,13 @@ static void size_of(const struct control_operation *op, struct control_claim *cl
     claim->bytes = op->roots > 0 ? fmax(op->bytes / op->roots, 0) : 0;
 }
 
+/* As a rate. It is met at the load that there is, and paid for at the one that may come back: of a load that has all
+ * but gone it would take the budget of all others. */
+static double floor_of(const struct control_terms *terms, double rate, double held) {
+    if (!(terms->floor > 0)) return 0;
+    return fmin(terms->floor / fmax(fmax(rate, held / FALL_MOST), LEAST_LOAD), 1);
+}
+
 static void claim_of(struct weir_control *control, const struct control_service *service, struct control_operation *op,
                      double seconds) {
     double scale = service->exact.scale, rate = weir_control_flow_rate(&op->flow) * scale;
@@ -167,17 +175,17 @@ static void claim_of(struct weir_control *control, const struct control_service 
     op->offered = rate;
     bool incident = op->trouble.until > control->now;
     double factor = incident ? control->file.factor : 1;
-    op->claim = (struct control_claim){
-        .load = hold(control, &op->hold, rate, error * sqrt(fmin(op->flow.spread, LUMPY)), seconds),
-        .fixed = weir_control_stubborn(follow) ? rate : follow->extra * roots,
-        .ceiling = fmin(op->terms.rate * factor, 1),
-        .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
-        .floor = op->terms.floor > 0 ? fmin(op->terms.floor / fmax(rate, LEAST_LOAD), 1) : 0,
-        .budgeted = op->terms.budgeted,
-        .pinned = op->terms.pinned,
-        .incident = incident,
-        .level_max = INFINITY,
-        .floors_max = 1};
+    double load = hold(control, &op->hold, rate, error * sqrt(fmin(op->flow.spread, LUMPY)), seconds);
+    op->claim = (struct control_claim){.load = load,
+                                       .fixed = weir_control_stubborn(follow) ? rate : follow->extra * roots,
+                                       .ceiling = fmin(op->terms.rate * factor, 1),
+                                       .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
+                                       .floor = floor_of(&op->terms, rate, load),
+                                       .budgeted = op->terms.budgeted,
+                                       .pinned = op->terms.pinned,
+                                       .incident = incident,
+                                       .level_max = INFINITY,
+                                       .floors_max = 1};
     size_of(op, &op->claim);
 }
 
@@ -276,7 +284,10 @@ static void answer(struct control_claim *claim, struct bound bound) {
     claim->rate = rate_of(claim, bound.level, bound.floors);
     /* Downwards: half a step more is much of a rate of one. */
     if (claim->step > 0 && !claim->pinned) claim->rate = fmax(floor(claim->rate / claim->step + 1e-6), 1) * claim->step;
-    if (claim->ceiling > 0 && claim->rate < LEAST_RATE) claim->rate = LEAST_RATE;
+    /* What nothing is known of costs nothing yet: where no level is left it is told what it would be at a start, and
+     * is seen when it comes. */
+    double least = claim->load > LEAST_LOAD ? LEAST_RATE : START_RATE;
+    if (!claim->pinned) claim->rate = fmax(claim->rate, fmin(least, claim->ceiling));
     claim->why = why_of(claim, rate_of(claim, INFINITY, 1));
     if (claim->why == WEIR_PLAN_BUDGET && claim->rate == claim->floor) claim->why = WEIR_PLAN_FLOOR;
 }

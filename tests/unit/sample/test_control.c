@@ -422,6 +422,47 @@ static void numbers_that_are_none_harm_nothing(void **state) {
     rig_free(&rig);
 }
 
+/* A load that ends is held for a while, and its floors are not: between them they must not take everything from a
+ * service that has just come. */
+static void floors_of_a_load_that_ended_starve_nobody(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t front = rig_name(&rig, "front"), edge = rig_name(&rig, "edge");
+    struct weir_proxies_service services[] = {rig_service(front, 0.5, -1), rig_service(edge, 0.2, -1)};
+    struct weir_proxies file = rig_file(0.05, 0.5);
+    file.budget.spans_per_second = 500;
+    file.services = services, file.service_count = 2;
+    rig_set(&rig, &file);
+    struct weir_control_load offered[] = {rig_load(edge, rig_name(&rig, "often"), 250, 8, 1),
+                                          rig_load(edge, rig_name(&rig, "seldom"), 20, 8, 1)};
+    rig_run(&rig, offered, 2, 6);
+    rig_run(&rig, NULL, 0, 30); /* by now it is told what the file says */
+    for (int second = 0; second < 300; second++) {
+        rig_run(&rig, NULL, 0, 1);
+        rig_near(rig_rate(&rig, front, WEIR_NAME_NONE), 0.5, 0);
+    }
+    rig_free(&rig);
+}
+
+/* Floors alone are more than the budget, and no level is left: who was not seen yet is told what a start tells, so that
+ * it is seen when it comes. */
+static void floors_above_the_budget_blind_nobody(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t front = rig_name(&rig, "front"), edge = rig_name(&rig, "edge"), get = rig_name(&rig, "get");
+    struct weir_proxies_service services[] = {rig_service(front, 0.5, -1), rig_service(edge, 0.5, 1000)};
+    struct weir_proxies file = rig_file(0.05, -1);
+    file.budget.spans_per_second = 500;
+    file.services = services, file.service_count = 2;
+    rig_set(&rig, &file);
+    struct weir_control_load offered[] = {rig_load(edge, get, 5000, 8, 1), rig_load(front, get, 5000, 4, 1)};
+    rig_run(&rig, offered, 1, 60);
+    rig_near(rig_rate(&rig, front, WEIR_NAME_NONE), 0.01, 0);
+    rig_run(&rig, offered, 2, 60);
+    assert_true(rig_spans(&rig, offered, 2) < 520);
+    rig_free(&rig);
+}
+
 /* A rate of 0 is never raised: not to the least step of an Envoy, nor for a floor. */
 static void a_rate_of_nothing_stays(void **state) {
     (void)state;
@@ -537,6 +578,8 @@ int main(void) {
         cmocka_unit_test(what_proxies_have_is_kept_until_the_load_is_known),
         cmocka_unit_test(names_without_end_have_a_bound),
         cmocka_unit_test(numbers_that_are_none_harm_nothing),
+        cmocka_unit_test(floors_of_a_load_that_ended_starve_nobody),
+        cmocka_unit_test(floors_above_the_budget_blind_nobody),
         cmocka_unit_test(a_rate_of_nothing_stays),
         cmocka_unit_test(roots_without_a_name_have_no_row),
         cmocka_unit_test(what_has_no_place_is_not_adopted_for_all_others),
