@@ -73,7 +73,7 @@ struct operation {
     struct handle handle;
     uint32_t name_size;
     const uint8_t *name; /* as OTLP's Span.name, key and length too */
-    bool told;           /* Weir has said something of it; emitter */
+    uint64_t told;       /* the version that Weir has said something of it by; 0: nothing yet; emitter */
 };
 
 struct weir_emit_counter {

@@ -93,8 +93,11 @@ enum policy_verdict policy_hear(struct policy *policy, const uint8_t *bytes, siz
     ask->nonce = 0;
     if (answer.version == ask->version) return POLICY_SAME;
     policy->threshold = answer.threshold;
-    *news =
-        (struct policy_news){.first = ask->first, .count = answer.threshold_count, .thresholds = policy->thresholds};
+    policy->heard = answer.version;
+    *news = (struct policy_news){.version = answer.version,
+                                 .first = ask->first,
+                                 .count = answer.threshold_count,
+                                 .thresholds = policy->thresholds};
     policy->differ |= policy->answered > 0 && policy->round_version != answer.version;
     policy->round_version = answer.version;
     if (++policy->answered == policy->ask_count && !policy->differ) policy->version = answer.version;

@@ -41,6 +41,7 @@ struct policy_ask {
 struct policy {
     const struct signing *signing; /* NULL: none */
     uint64_t version;              /* followed */
+    uint64_t heard;                /* of the last answer that was taken; 0: none */
     uint64_t threshold;            /* of operations that nothing was said of */
     struct policy_ask asks[POLICY_ASKS_MAX];
     uint32_t ask_count, answered;
@@ -52,6 +53,7 @@ struct policy {
 
 /* What an answer that was believed says of operations first .. first + count. */
 struct policy_news {
+    uint64_t version;
     uint32_t first, count;
     const uint64_t *thresholds;
 };

@@ -34,9 +34,16 @@ static void count(struct weir_emit *emit, uint32_t cell, uint64_t n) {
 
 static bool all_told(const struct weir_emit *emit, uint32_t operations) {
     for (uint32_t i = 1; i < operations; i++) {
-        if (!emit->operations[i].told) return false;
+        if (emit->operations[i].told != emit->policy.version) return false;
     }
     return true;
+}
+
+/* The next operation of which something else than the last that was heard is in force, or nothing. */
+static uint32_t next_untold(const struct weir_emit *emit, uint32_t from, uint32_t operations) {
+    while (emit->policy.heard != 0 && from < operations && emit->operations[from].told == emit->policy.heard)
+        from++;
+    return from;
 }
 
 /* Names from operation `first` on, as many as the ask holds and as can be answered in as many bytes. Returns the end.
@@ -70,13 +77,16 @@ static bool ask_some(struct weir_emit *emit, uint64_t version, uint32_t first, u
     return true;
 }
 
-/* Operations that nothing was said of yet are asked for under no version, so that they are answered. */
+/* Where not all operations have what the version says that is followed, since some are new or an answer was lost, the
+ * others are asked for, and under no version, so that they are answered whatever is in force. */
 static void ask_all(struct weir_emit *emit) {
     uint32_t operations = atomic_load_explicit(&emit->operation_count, memory_order_acquire), asked;
-    uint64_t version = all_told(emit, operations) ? emit->policy.version : 0;
+    bool all = all_told(emit, operations);
+    uint64_t version = all ? emit->policy.version : 0;
     uint32_t first = 1; /* the first is "other": what is said of operations without a name holds for it */
     policy_round(&emit->policy);
     do {
+        if (!all) first = next_untold(emit, first, operations);
         if (!ask_some(emit, version, first, operations, &asked)) break;
         first += asked;
     } while (asked > 0 && first < operations);
@@ -88,11 +98,12 @@ static void follow(struct weir_emit *emit, const struct policy_news *news) {
     for (uint32_t i = 0; i < news->count && news->first + i < operations; i++) {
         struct operation *operation = &emit->operations[news->first + i];
         __atomic_store_n(&operation->open.threshold, news->thresholds[i], __ATOMIC_RELAXED);
-        operation->told = true;
+        operation->told = news->version;
     }
     for (uint32_t i = 0; i < operations; i++) {
         struct operation *operation = &emit->operations[i];
-        if (!operation->told) __atomic_store_n(&operation->open.threshold, emit->policy.threshold, __ATOMIC_RELAXED);
+        if (operation->told == 0)
+            __atomic_store_n(&operation->open.threshold, emit->policy.threshold, __ATOMIC_RELAXED);
     }
     emit->packer.policy_version = emit->policy.version;
     atomic_store_explicit(&emit->policy_version, emit->policy.version, memory_order_relaxed);
@@ -264,7 +275,7 @@ void run_orphan(struct weir_emit *emit) {
     empty_places(emit);
     memset(emit->sent, 0, emit->options.cells_max * sizeof *emit->sent);
     policy_round(&emit->policy);
-    emit->policy.version = 0;
+    emit->policy.version = emit->policy.heard = 0;
     emit->packer.count = 0;
     emit->packer.used = 0;
     emit->flush_done = emit->flush_wanted;

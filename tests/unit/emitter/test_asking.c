@@ -123,14 +123,18 @@ static void asked_and_followed(void **state) {
     /* A new one has what is said of unnamed ones, until it is asked for: under no version, so that it is answered. */
     struct weir_emit_operation *c = weir_emit_operation(t.emit, "GET /c");
     assert_int_equal(weir_emit_threshold(c), 5);
-    wait_ask(3);
+    wait_ask(1);
+    assert_string_equal(t.peer.ask.names[0], "GET /c");
     assert_int_equal(t.peer.ask.version, 0);
     answer = good();
-    answer.count = 3;
-    answer.thresholds[2] = 77;
+    answer.count = 1;
+    answer.thresholds[0] = 77;
     answer_until_taken(answer);
     wait_answers(2, 2);
     wait_threshold(c, 77);
+    assert_int_equal(weir_emit_threshold(t.a), WEIR_EMIT_NEVER / 2);
+    wait_ask(3);
+    assert_int_equal(t.peer.ask.version, 8);
     close_both();
 }
 
@@ -175,18 +179,23 @@ static void what_is_not_believed_changes_nothing(void **state) {
     close_both();
 }
 
-/* More names than one datagram holds: several asks, and the version is followed when all are answered. */
-static void several_asks(void **state) {
-    (void)state;
-    enum { OPERATIONS = 90 };
-    struct weir_emit_operation *operations[OPERATIONS];
-    open_both(NULL);
-    for (unsigned i = 0; i < OPERATIONS; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "GET /some/rather/long/path/of/an/operation/%u", i);
-        operations[i] = weir_emit_operation(t.emit, name);
+/* ---- more names than one datagram holds ---- */
+
+enum { OPERATIONS = 90 };
+static const char long_name[] = "GET /some/rather/long/path/of/an/operation/%u";
+
+static bool are_told(struct weir_emit_operation *const *operations, uint64_t version, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        if (weir_emit_threshold(operations[i]) != 100 * version + i) return false;
     }
-    for (unsigned i = 0; i < 2000 && stats().policy_version != 8; i++) {
+    return true;
+}
+
+/* Answers the asks that come, under this version, T being 100 times that and the operation's number, until the first
+ * `count` of them are told so. Those that name an operation from lost_from on are not answered. */
+static void answer_all(struct weir_emit_operation *const *operations, uint64_t version, unsigned lost_from,
+                       unsigned count) {
+    for (unsigned i = 0; i < 2000 && !are_told(operations, version, count); i++) {
         static uint8_t bytes[2048];
         struct pollfd ready = {.fd = t.peer.fd, .events = POLLIN};
         if (poll(&ready, 1, 20) <= 0) continue;
@@ -196,44 +205,94 @@ static void several_asks(void **state) {
         peer_read(&t.peer, bytes, (size_t)got);
         if (t.peer.asks == before) continue;
         struct answer answer = good();
+        bool lost = false;
+        answer.policy_version = version;
         answer.count = t.peer.ask.count;
         for (uint32_t n = 0; n < answer.count; n++) {
-            unsigned number = 1000;
-            sscanf(t.peer.ask.names[n], "GET /some/rather/long/path/of/an/operation/%u", &number);
-            answer.thresholds[n] = 100 + number;
+            unsigned number = 0;
+            sscanf(t.peer.ask.names[n], long_name, &number);
+            lost = lost || number >= lost_from;
+            answer.thresholds[n] = 100 * version + number;
         }
-        send_to(t.peer.fd, &answer);
+        if (!lost) send_to(t.peer.fd, &answer);
     }
+    assert_true(are_told(operations, version, count));
+}
+
+static void wait_version(uint64_t version) {
+    for (unsigned i = 0; i < 2000 && stats().policy_version != version; i++)
+        usleep(5000);
+    assert_int_equal(stats().policy_version, version);
+}
+
+/* The version that asks are under from now on. */
+static void wait_asks_under(uint64_t version) {
+    for (unsigned i = 0; i < 500 && t.peer.ask.version != version; i++)
+        peer_hear(&t.peer, 20);
+    assert_int_equal(t.peer.ask.version, version);
+}
+
+static void open_many(struct weir_emit_operation *operations[OPERATIONS]) {
+    open_both(NULL);
+    for (unsigned i = 0; i < OPERATIONS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, long_name, i);
+        operations[i] = weir_emit_operation(t.emit, name);
+    }
+}
+
+/* Several asks, and the version is followed when all are answered. */
+static void several_asks(void **state) {
+    (void)state;
+    struct weir_emit_operation *operations[OPERATIONS];
+    open_many(operations);
+    answer_all(operations, 8, OPERATIONS, OPERATIONS);
+    wait_version(8);
+    wait_asks_under(8);
+    close_both();
+}
+
+/* Some have what a version says that the others have not heard of: it is not followed, and were it taken back, nobody
+ * would say so to a sender that asks under the one before. */
+static void some_answers_are_lost(void **state) {
+    (void)state;
+    struct weir_emit_operation *operations[OPERATIONS];
+    open_many(operations);
+    answer_all(operations, 8, OPERATIONS, OPERATIONS);
+    wait_version(8);
+    wait_asks_under(8);
+    answer_all(operations, 9, 60, 1);
     assert_int_equal(stats().policy_version, 8);
-    for (unsigned i = 0; i < OPERATIONS; i++)
-        wait_threshold(operations[i], 100 + i);
+    wait_asks_under(0);
+    assert_string_not_equal(t.peer.ask.names[0], "GET /a"); /* it was told */
+    answer_all(operations, 8, OPERATIONS, OPERATIONS);
+    wait_asks_under(8);
     close_both();
 }
 
 /* As large as a datagram can be, and full of names. */
 static void a_large_ask(void **state) {
     (void)state;
-    enum { OPERATIONS = 250 };
+    enum { MANY = 250 };
     struct weir_emit_options options = peer_options();
     peer_open(&t.peer);
     options.flush_ms = 20;
     options.poll_ms = 20;
     options.datagram_bytes = 65507;
     t.emit = peer_emitter(&t.peer, &options);
-    for (unsigned i = 0; i < OPERATIONS; i++) {
+    for (unsigned i = 0; i < MANY; i++) {
         char name[256];
         snprintf(name, sizeof name, "%0250u", i);
         weir_emit_operation(t.emit, name);
     }
-    wait_ask(OPERATIONS); /* where it is read, and has to be sound */
+    wait_ask(MANY); /* where it is read, and has to be sound */
     close_both();
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_and_followed),
-        cmocka_unit_test(what_is_not_believed_changes_nothing),
-        cmocka_unit_test(several_asks),
+        cmocka_unit_test(asked_and_followed), cmocka_unit_test(what_is_not_believed_changes_nothing),
+        cmocka_unit_test(several_asks),       cmocka_unit_test(some_answers_are_lost),
         cmocka_unit_test(a_large_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
