@@ -7,29 +7,12 @@
 
 #include "collector/sample/plan.h"
 #include "collector/sample/policy.h"
+#include "tests/unit/named.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct weir_names *names;
-
-static int make_names(void **state) {
-    (void)state;
-    names = weir_names_new(4096, 1 << 20);
-    return names == NULL ? -1 : 0;
-}
-
-static int free_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
-}
-
-static uint32_t id(const char *text) {
-    return weir_names_intern(names, text, strlen(text));
-}
 
 static uint64_t next(uint64_t *seed) { /* splitmix64 */
     uint64_t z = (*seed += 0x9e3779b97f4a7c15ull);
@@ -336,5 +319,5 @@ int main(void) {
         cmocka_unit_test(limits_of_the_file),
         cmocka_unit_test(without_a_rate_a_budget_begins_at_everything),
     };
-    return cmocka_run_group_tests(tests, make_names, free_names);
+    return cmocka_run_group_tests(tests, open_names, close_names);
 }

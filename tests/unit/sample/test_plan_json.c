@@ -6,11 +6,10 @@
 #include <cmocka.h>
 
 #include "collector/sample/plan_json.h"
+#include "tests/unit/named.h"
 
 #include <jansson.h>
 #include <string.h>
-
-static struct weir_names *names;
 
 static uint32_t name(const char *text) {
     return weir_names_intern(names, text, strlen(text));
@@ -163,18 +162,6 @@ static void without_room_it_says_so(void **state) {
     assert_true(out.failed);
     weir_buffer_free(&out);
     weir_plan_unref(plan);
-}
-
-static int open_names(void **state) {
-    (void)state;
-    names = weir_names_new(100, 1 << 16);
-    return names == NULL;
-}
-
-static int close_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
 }
 
 int main(void) {

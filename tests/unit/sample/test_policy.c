@@ -7,29 +7,12 @@
 
 #include "collector/core/ledger.h"
 #include "collector/sample/policy.h"
+#include "tests/unit/named.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct weir_names *names;
-
-static int make_names(void **state) {
-    (void)state;
-    names = weir_names_new(4096, 1 << 20);
-    return names == NULL ? -1 : 0;
-}
-
-static int free_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
-}
-
-static uint32_t id(const char *text) {
-    return weir_names_intern(names, text, strlen(text));
-}
 
 static struct weir_policy *accepts(const char *text) {
     struct weir_policy *policy = NULL;
@@ -512,5 +495,5 @@ int main(void) {
         cmocka_unit_test(test_files),
         cmocka_unit_test(what_can_have_no_effect),
     };
-    return cmocka_run_group_tests(tests, make_names, free_names);
+    return cmocka_run_group_tests(tests, open_names, close_names);
 }

@@ -7,28 +7,11 @@
 
 #include "collector/sample/policy.h"
 #include "collector/sample/proxies.h"
+#include "tests/unit/named.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct weir_names *names;
-
-static int make_names(void **state) {
-    (void)state;
-    names = weir_names_new(65536, 4 << 20);
-    return names == NULL ? -1 : 0;
-}
-
-static int free_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
-}
-
-static uint32_t id(const char *text) {
-    return weir_names_intern(names, text, strlen(text));
-}
 
 static struct weir_policy *policy; /* of the test that runs */
 
@@ -548,5 +531,5 @@ int main(void) {
         cmocka_unit_test_teardown(what_can_have_no_effect, forget_policy),
         cmocka_unit_test_teardown(no_room_for_names, forget_policy),
     };
-    return cmocka_run_group_tests(tests, make_names, free_names);
+    return cmocka_run_group_tests(tests, open_names, close_names);
 }

@@ -8,12 +8,11 @@
 #include "collector/cli/policy/diff.h"
 #include "collector/core/buffer.h"
 #include "collector/sample/policy.h"
+#include "tests/unit/named.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct weir_names *names;
 
 static struct weir_policy *policy_of(const char *proxies) {
     char text[2048];
@@ -116,18 +115,6 @@ static void a_file_without_proxies(void **state) {
     assert_string_equal((char *)out.bytes, "fleet/ proxies [] [told]\nfleet/ proxies [told] []\n");
     weir_buffer_free(&out);
     weir_policy_unref(some);
-}
-
-static int open_names(void **state) {
-    (void)state;
-    names = weir_names_new(1000, 1 << 16);
-    return names == NULL;
-}
-
-static int close_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
 }
 
 int main(void) {

@@ -8,12 +8,11 @@
 #include "collector/cli/columns.h"
 #include "collector/cli/policy/view.h"
 #include "collector/cli/text.h"
+#include "tests/unit/named.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct weir_names *names;
 
 static uint32_t name(const char *text) {
     return weir_names_intern(names, text, strlen(text));
@@ -206,18 +205,6 @@ static void numbers_in_columns(void **state) {
     weir_buffer_byte(&out, 0);
     assert_string_equal((char *)out.bytes, "  a name \xe2\x80\xa6|short   ");
     weir_buffer_free(&out);
-}
-
-static int open_names(void **state) {
-    (void)state;
-    names = weir_names_new(5000, 1 << 18);
-    return names == NULL;
-}
-
-static int close_names(void **state) {
-    (void)state;
-    weir_names_free(names);
-    return 0;
 }
 
 int main(void) {
