@@ -3,6 +3,8 @@
 #include "exporters/exporter.h"
 #include "exporters/otlp/balance.h"
 #include "spans.h"
+#include "tests/unit/free_port.h"
+#include "ticket.h"
 
 #include <sched.h>
 #include <setjmp.h>
@@ -49,31 +51,8 @@ static void start(void) {
     if (weir_export_otlp.open(&exporter, &config, &env, &err) != WEIR_OK) fail_msg("%s", err.text);
 }
 
-struct ticket {
-    struct weir_ticket ticket;
-    int settled;
-    enum weir_settlement how;
-    uint64_t retry_after_ns;
-    char why[600];
-};
-static void settle(struct weir_ticket *self, enum weir_settlement how, uint64_t retry_after_ns, const char *why) {
-    struct ticket *ticket = (struct ticket *)self;
-    ticket->settled++;
-    ticket->how = how;
-    ticket->retry_after_ns = retry_after_ns;
-    snprintf(ticket->why, sizeof ticket->why, "%s", why != NULL ? why : "");
-}
-static void await(struct ticket *ticket, int settled) {
-    uint64_t limit = weir_mono_ns(&weir_clock_system) + 20 * WEIR_S;
-    while (ticket->settled < settled && weir_mono_ns(&weir_clock_system) < limit)
-        weir_export_otlp.drive(exporter, 1000);
-    assert_int_equal(ticket->settled, settled);
-}
 static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket) {
-    ticket->ticket.settle = settle;
-    int before = ticket->settled;
-    weir_export_otlp.send(exporter, batch, &ticket->ticket);
-    await(ticket, before + 1);
+    ticket_send(&weir_export_otlp, exporter, batch, ticket);
 }
 static uint64_t metric(const char *name) { /* summed over endpoints; name may go on with labels */
     struct weir_buffer page = {0};
@@ -258,7 +237,7 @@ static void test_a_server_that_takes_nothing(void **state) {
                 }
             }
             for (int i = 0; i < TICKETS; i++) {
-                await(&tickets[i], try);
+                ticket_await(&weir_export_otlp, exporter, &tickets[i], try);
                 assert_int_equal(tickets[i].how, WEIR_RETRY);
                 assert_int_equal(tickets[i].ticket.settled_spans, 0);
             }
@@ -480,24 +459,14 @@ static void test_an_empty_batch(void **state) {
 
 /* ---- several ---- */
 
-static uint16_t dead_port(void) { /* that nobody listens on */
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    getsockname(fd, (struct sockaddr *)&address, &size);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 static void test_failover(void **state) {
     (void)state;
     struct taken taken = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct peer peer = {.script = (const enum peer_does[]){PEER_OK}, .script_size = 1, .took = take, .self = &taken};
     struct weir_batch *batch = mesh_batch(SPANS);
     peer_start(&peer);
-    endpoint("grpc", dead_port());
-    endpoint("http", dead_port());
+    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
+    endpoint("http", free_port("127.0.0.1", SOCK_STREAM));
     endpoint("grpc", peer.port);
     start();
     for (int i = 0; i < 3; i++) { /* the dead ones are asked once */
@@ -520,8 +489,8 @@ static void test_nobody_is_there(void **state) {
     (void)state;
     struct weir_batch *batch = mesh_batch(SPANS);
     struct ticket ticket = {.settled = 0};
-    endpoint("grpc", dead_port());
-    endpoint("grpc", dead_port());
+    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
+    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
     config.otlp.balance = WEIR_OTLP_TRACE_ID;
     start();
     for (int i = 0; i < 2;

@@ -1,6 +1,7 @@
 /* OTLP over HTTP against a server in this program that answers as each row says, byte by byte. */
 #include "exporters/exporter.h"
 #include "spans.h"
+#include "ticket.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -106,28 +107,8 @@ static void stop(void) {
     weir_metrics_free(registry);
 }
 
-struct ticket {
-    struct weir_ticket ticket;
-    int settled;
-    enum weir_settlement how;
-    uint64_t retry_after_ns;
-    char why[600];
-};
-static void settle(struct weir_ticket *self, enum weir_settlement how, uint64_t retry_after_ns, const char *why) {
-    struct ticket *ticket = (struct ticket *)self;
-    ticket->settled++;
-    ticket->how = how;
-    ticket->retry_after_ns = retry_after_ns;
-    snprintf(ticket->why, sizeof ticket->why, "%s", why != NULL ? why : "");
-}
 static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket) {
-    ticket->ticket.settle = settle;
-    int before = ticket->settled;
-    weir_export_otlp.send(exporter, batch, &ticket->ticket);
-    uint64_t limit = weir_mono_ns(&weir_clock_system) + 20 * WEIR_S;
-    while (ticket->settled == before && weir_mono_ns(&weir_clock_system) < limit)
-        weir_export_otlp.drive(exporter, 1000);
-    assert_int_equal(ticket->settled, before + 1);
+    ticket_send(&weir_export_otlp, exporter, batch, ticket);
 }
 
 #define HEAD(status, more) "HTTP/1.1 " status "\r\n" more "Content-Length: 0\r\n\r\n"

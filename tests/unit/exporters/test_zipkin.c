@@ -2,6 +2,7 @@
 /* The Zipkin exporter over HTTP, against a small server in this program that answers as each test says. */
 #include "exporters/exporter.h"
 #include "spans.h"
+#include "ticket.h"
 
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -153,29 +154,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-struct ticket {
-    struct weir_ticket ticket;
-    int settled;
-    enum weir_settlement how;
-    uint64_t retry_after_ns;
-    char why[512];
-};
-static void settle(struct weir_ticket *self, enum weir_settlement how, uint64_t retry_after_ns, const char *why) {
-    struct ticket *ticket = (struct ticket *)self;
-    ticket->settled++;
-    ticket->how = how;
-    ticket->retry_after_ns = retry_after_ns;
-    snprintf(ticket->why, sizeof ticket->why, "%s", why != NULL ? why : "");
-}
-
 static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket) {
-    ticket->ticket.settle = settle;
-    int before = ticket->settled;
-    weir_export_zipkin.send(exporter, batch, &ticket->ticket);
-    uint64_t limit = weir_mono_ns(&weir_clock_system) + 10 * WEIR_S;
-    while (ticket->settled == before && weir_mono_ns(&weir_clock_system) < limit)
-        weir_export_zipkin.drive(exporter, 1000);
-    assert_int_equal(ticket->settled, before + 1);
+    ticket_send(&weir_export_zipkin, exporter, batch, ticket);
 }
 
 #define ACCEPTED "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
