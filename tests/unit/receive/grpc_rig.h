@@ -7,6 +7,7 @@
 #include "collector/receive/listener.h"
 #include "collector/receive/receiver.h"
 #include "collector/sample/steering.h"
+#include "tests/unit/free_port.h"
 
 #include <arpa/inet.h>
 #include <nghttp2/nghttp2.h>
@@ -140,17 +141,6 @@ static bool rig_idle_within(unsigned ms) {
     return false;
 }
 
-/* A free port; somebody else may take it before the receiver does, who then says so. */
-static uint16_t rig_free_port(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 static int rig_open(void **state) {
     (void)state;
     struct weir_error err = {0};
@@ -160,7 +150,7 @@ static int rig_open(void **state) {
     rig.config.grpc.max_concurrent_streams = 100;
     rig.config.grpc.keepalive_min_ns = 10 * WEIR_S;
     rig.config.aggregate.label_value_bytes_max = 128;
-    rig.port = rig_free_port();
+    rig.port = free_port("127.0.0.1", SOCK_STREAM);
     snprintf(rig.config.grpc.listen.host, sizeof rig.config.grpc.listen.host, "127.0.0.1");
     rig.config.grpc.listen.port = rig.port;
     rig.config.grpc.listen.on = true;

@@ -3,6 +3,7 @@
 #define WEIR_TESTS_HTTP_RIG_H
 #include "collector/core/loop.h"
 #include "collector/core/metrics.h"
+#include "tests/unit/free_port.h"
 
 #include <arpa/inet.h>
 #include <poll.h>

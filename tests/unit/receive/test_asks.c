@@ -2,6 +2,7 @@
  * test_asks_bounds.c. */
 #define _GNU_SOURCE 1
 #include "collector/receive/udp.h"
+#include "tests/unit/free_port.h"
 #include "tests/unit/receive/asking.h"
 
 #include <arpa/inet.h>
@@ -29,19 +30,6 @@ static void *run(void *loop) {
     return NULL;
 }
 
-static socklen_t address_of(const char *host, uint16_t port, struct sockaddr_storage *out) {
-    struct sockaddr_in *v4 = (void *)out;
-    struct sockaddr_in6 *v6 = (void *)out;
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET, v4->sin_port = htons(port);
-        return sizeof *v4;
-    }
-    assert_int_equal(inet_pton(AF_INET6, host, &v6->sin6_addr), 1);
-    v6->sin6_family = AF_INET6, v6->sin6_port = htons(port);
-    return sizeof *v6;
-}
-
 /* The sender's socket is connected: it hears nobody but whom it speaks to. */
 static void speak_to(const char *host) {
     struct sockaddr_storage to;
@@ -49,16 +37,6 @@ static void speak_to(const char *host) {
     if (t.fd >= 0) close(t.fd);
     t.fd = socket(to.ss_family, SOCK_DGRAM, 0);
     assert_int_equal(connect(t.fd, (struct sockaddr *)&to, size), 0);
-}
-
-static uint16_t free_port(const char *host) {
-    struct sockaddr_storage at;
-    socklen_t size = address_of(host, 0, &at);
-    int probe = socket(at.ss_family, SOCK_DGRAM, 0);
-    assert_int_equal(bind(probe, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(getsockname(probe, (struct sockaddr *)&at, &size), 0);
-    close(probe);
-    return ntohs(((struct sockaddr_in *)(void *)&at)->sin_port); /* stands at the same place in both */
 }
 
 static void open_receiver(const char *host, bool is_signed) {
@@ -69,7 +47,7 @@ static void open_receiver(const char *host, bool is_signed) {
     t.config.aggregate.label_value_bytes_max = 128;
     t.config.datagram = (struct weir_datagram_config){
         .receive_buffer_bytes = 4 << 20, .senders_max = 16, .sender_expiry_ns = 60 * WEIR_S};
-    t.port = free_port(host);
+    t.port = free_port(host, SOCK_DGRAM);
     t.config.datagram.listen.port = t.port;
     snprintf(t.config.datagram.listen.host, sizeof t.config.datagram.listen.host, "%s", host);
     char path[] = "/tmp/weir_asks_XXXXXX";

@@ -3,6 +3,7 @@
 #include "collector/core/wire.h"
 #include "collector/receive/udp.h"
 #include "collector/sample/steering.h"
+#include "tests/unit/free_port.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -66,13 +67,10 @@ static void *run(void *loop) {
 
 static void open_receiver(size_t budget_bytes) {
     struct weir_error err = {0};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t to_size = sizeof to;
+    struct sockaddr_storage to;
+    uint16_t port = free_port("127.0.0.1", SOCK_DGRAM);
+    socklen_t to_size = address_of("127.0.0.1", port, &to);
     memset(&t, 0, sizeof t);
-    int probe = socket(AF_INET, SOCK_DGRAM, 0); /* a port that was free a moment ago */
-    assert_int_equal(bind(probe, (struct sockaddr *)&to, sizeof to), 0);
-    assert_int_equal(getsockname(probe, (struct sockaddr *)&to, &to_size), 0);
-    close(probe);
     t.loop = weir_loop_new(&weir_clock_system, &err);
     t.names = weir_names_new(64, 4096);
     t.metrics = weir_metrics_new();
@@ -92,11 +90,11 @@ static void open_receiver(size_t budget_bytes) {
     t.config.datagram = (struct weir_datagram_config){.receive_buffer_bytes = 4 << 20,
                                                       .senders_max = 16,
                                                       .sender_expiry_ns = 60 * WEIR_S,
-                                                      .listen = {.host = "127.0.0.1", .port = ntohs(to.sin_port)}};
+                                                      .listen = {.host = "127.0.0.1", .port = port}};
     if (weir_receive_datagram.open(&t.receiver, &t.env, &t.config, &err) != WEIR_OK) fail_msg("%s", err.text);
     assert_int_equal(weir_receive_datagram.start(t.receiver, &err), WEIR_OK);
     t.fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_int_equal(connect(t.fd, (struct sockaddr *)&to, sizeof to), 0);
+    assert_int_equal(connect(t.fd, (struct sockaddr *)&to, to_size), 0);
 }
 static void run_lane(void) {
     assert_int_equal(pthread_create(&t.thread, NULL, run, t.loop), 0);

@@ -57,16 +57,6 @@ static void count_points(void *self, enum weir_receiver_id id, enum weir_point_r
     malformed += (uint32_t)count;
 }
 
-static uint16_t free_port(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 static void start_job(void) {
     assert_int_equal(weir_receive_otlp_http.start(receiver, NULL), WEIR_OK);
 }
@@ -106,7 +96,7 @@ static int set_up(void **state) {
     struct weir_error err = {.status = WEIR_IO};
     receiver = NULL;
     for (int turn = 0; turn < 10 && receiver == NULL; turn++) { /* somebody else may take the port */
-        lane.port = config.otlp_http.listen.port = free_port();
+        lane.port = config.otlp_http.listen.port = free_port("127.0.0.1", SOCK_STREAM);
         weir_receive_otlp_http.open(&receiver, &env, &config, &err);
     }
     if (receiver == NULL) fail_msg("%s", err.text);

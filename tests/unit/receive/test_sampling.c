@@ -23,7 +23,7 @@ static void close_http(void) {
 static int set_up(void **state) {
     struct weir_error err = {0};
     if (rig_open(state) != 0) return 1;
-    http_port = rig_free_port();
+    http_port = free_port("127.0.0.1", SOCK_STREAM);
     struct weir_http_config *http = &rig.config.sampling_http;
     snprintf(http->listen.host, sizeof http->listen.host, "127.0.0.1");
     http->listen.port = http_port;

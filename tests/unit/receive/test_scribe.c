@@ -43,13 +43,7 @@ static int set_up(void **state) {
     struct weir_error err = {.status = WEIR_IO};
     receiver = NULL;
     for (int turn = 0; turn < 10 && receiver == NULL; turn++) { /* somebody else may take the port */
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t size = sizeof address;
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-        assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-        close(fd);
-        lane.port = config.scribe.listen.port = ntohs(address.sin_port);
+        lane.port = config.scribe.listen.port = free_port("127.0.0.1", SOCK_STREAM);
         weir_receive_scribe.open(&receiver, &env, &config, &err);
     }
     if (receiver == NULL) fail_msg("%s", err.text);

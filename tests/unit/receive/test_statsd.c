@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "collector/decode/statsd.h"
 #include "collector/receive/udp.h"
+#include "tests/unit/free_port.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -60,21 +61,6 @@ static void *run(void *loop) {
     return NULL;
 }
 
-/* A port that was free a moment ago. */
-static uint16_t free_port(const char *host) {
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    bool six = inet_pton(AF_INET6, host, &v6.sin6_addr) == 1;
-    if (!six) inet_pton(AF_INET, host, &v4.sin_addr);
-    int fd = socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM, 0);
-    socklen_t size = six ? sizeof v6 : sizeof v4;
-    struct sockaddr *address = six ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
-    assert_int_equal(bind(fd, address, size), 0);
-    assert_int_equal(getsockname(fd, address, &size), 0);
-    close(fd);
-    return ntohs(six ? v6.sin6_port : v4.sin_port);
-}
-
 static void open_statsd(const char *host, enum weir_source_label source_label, uint64_t buffer_bytes) {
     struct weir_error err;
     memset(&t, 0, sizeof t);
@@ -88,7 +74,7 @@ static void open_statsd(const char *host, enum weir_source_label source_label, u
                                        .clock = &weir_clock_system,
                                        .sink = {.point = on_point, .points_rejected = on_rejected}};
     t.config.aggregate.label_value_bytes_max = 128;
-    t.config.statsd.listen.port = free_port(host);
+    t.config.statsd.listen.port = free_port(host, SOCK_DGRAM);
     snprintf(t.config.statsd.listen.host, sizeof t.config.statsd.listen.host, "%s", host);
     t.config.statsd.source_label = source_label;
     t.config.statsd.receive_buffer_bytes = buffer_bytes;

@@ -34,13 +34,7 @@ static int set_up(void **state) {
     const struct weir_admin_calls calls = {.expose = expose, .not_ready = not_ready, .taps = taps};
     admin = NULL;
     for (int turn = 0; turn < 10 && admin == NULL; turn++) { /* somebody else may take the port */
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t size = sizeof address;
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-        assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-        close(fd);
-        lane.port = ntohs(address.sin_port);
+        lane.port = free_port("127.0.0.1", SOCK_STREAM);
         listen_at = (struct weir_listen){.host = "127.0.0.1", .port = lane.port, .on = true};
         weir_admin_open(&admin, &options, &calls, lane.metrics, &lane_clock, &err);
     }

@@ -1,0 +1,51 @@
+/* free_port.h - a port for a receiver of a test. What was free may be somebody else's before the receiver has it: so
+ * these are below those that the kernel gives to clients, and every process has others. */
+#ifndef WEIR_TESTS_FREE_PORT_H
+#define WEIR_TESTS_FREE_PORT_H
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { FREE_PORT_FIRST = 10000, FREE_PORTS = 10000, FREE_PORTS_EACH = 64 };
+
+/* An address of IPv4 or IPv6 as text; its size. */
+static inline socklen_t address_of(const char *host, uint16_t port, struct sockaddr_storage *out) {
+    struct sockaddr_in *v4 = (void *)out;
+    struct sockaddr_in6 *v6 = (void *)out;
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET, v4->sin_port = htons(port);
+        return sizeof *v4;
+    }
+    assert_int_equal(inet_pton(AF_INET6, host, &v6->sin6_addr), 1);
+    v6->sin6_family = AF_INET6, v6->sin6_port = htons(port);
+    return sizeof *v6;
+}
+
+/* type: SOCK_STREAM or SOCK_DGRAM. */
+static inline uint16_t free_port(const char *host, int type) {
+    static unsigned next;
+    for (int turn = 0; turn < FREE_PORTS; turn++) {
+        struct sockaddr_storage address;
+        unsigned place = ((unsigned)getpid() * FREE_PORTS_EACH + next++) % FREE_PORTS;
+        uint16_t port = (uint16_t)(FREE_PORT_FIRST + place);
+        socklen_t size = address_of(host, port, &address);
+        int fd = socket(address.ss_family, type, 0);
+        assert_true(fd >= 0);
+        bool is_free = bind(fd, (struct sockaddr *)&address, size) == 0;
+        close(fd);
+        if (is_free) return port;
+    }
+    fail_msg("no port of %s is free", host);
+    return 0;
+}
+#endif
