@@ -87,7 +87,7 @@ def test_show_says_what_a_running_weir_tells(steering):
 
 def test_show_of_a_weir_without_a_policy_and_of_none(weir):
     one = weir(lanes=1)
-    assert "no policy: proxies are told nothing" in cli("policy", "show", "--from", f"127.0.0.1:{one.admin_port}").stdout
+    assert "no policy: proxies are told nothing" in cli("policy", "show", "--admin", f"127.0.0.1:{one.admin_port}").stdout
     nobody = cli("policy", "show", "--from", f"127.0.0.1:{free_port()}", status=1)
     assert nobody.stderr.startswith("weir policy show: 127.0.0.1:")
     assert nobody.stdout == ""

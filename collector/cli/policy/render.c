@@ -21,7 +21,7 @@ static const char usage[] =
     "\n"
     "  --policy FILE      the policy (sampling.yaml)\n"
     "  -c FILE            the configuration that names one; without any of the three, weir.yaml\n"
-    "  --from URL         the admin port of a Weir that runs: what it tells now\n"
+    "  --from URL         the admin port of a Weir that runs, or --admin URL: what it tells now\n"
     "  --service NAME     whose rates; without it, those of `default`\n"
     "  --incoming ignore  of nginx: callers are strangers, and must not decide what is traced\n"
     "  --out FILE         replace FILE at once, where it is another; else to stdout\n"
@@ -64,6 +64,7 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
                    {"-c", &arguments->config},
                    {"--config", &arguments->config},
                    {"--from", &arguments->ask.admin},
+                   {"--admin", &arguments->ask.admin}, /* as all others have it */
                    {"--service", &service},
                    {"--incoming", &incoming},
                    {"--out", &arguments->out},

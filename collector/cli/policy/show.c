@@ -20,7 +20,7 @@ static const char usage[] = "usage: weir policy show [--from URL | -c FILE | --p
                             "What proxies are told, and why: for each service and operation the rate in\n"
                             "force, since when, what is offered, and what that comes to; who follows.\n"
                             "\n"
-                            "  --from URL         the admin port of a running Weir;\n"
+                            "  --from URL         the admin port of a running Weir, or --admin URL;\n"
                             "                     http://127.0.0.1:9646 is the default\n"
                             "  -c FILE            off-line, of a configuration: its sampling.policy, and\n"
                             "                     its canary\n"
@@ -48,9 +48,13 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
     const struct {
         const char *name;
         const char **value;
-    } options[] = {{"--from", &arguments->ask.admin}, {"-c", &arguments->config},
-                   {"--config", &arguments->config},  {"--policy", &arguments->policy},
-                   {"--ca", &arguments->ask.ca},      {"--token-file", &arguments->ask.token_file}};
+    } options[] = {{"--from", &arguments->ask.admin},
+                   {"--admin", &arguments->ask.admin}, /* as all others have it */
+                   {"-c", &arguments->config},
+                   {"--config", &arguments->config},
+                   {"--policy", &arguments->policy},
+                   {"--ca", &arguments->ask.ca},
+                   {"--token-file", &arguments->ask.token_file}};
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
@@ -70,7 +74,7 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
             option++;
         if (option == count) return wrong("unknown argument", name);
         if (!weir_terminal_option(argc, argv, &i, options[option].value)) return wrong("a value has to follow", name);
-        if (option == 0) arguments->from = true;
+        if (options[option].value == &arguments->ask.admin) arguments->from = true;
     }
     if (arguments->from + (arguments->config != NULL) + (arguments->policy != NULL) > 1)
         return wrong("one of them is enough", "--from, -c, --policy");
