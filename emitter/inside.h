@@ -138,6 +138,7 @@ struct weir_emit {
     uint32_t answer_count_max;         /* thresholds that an answer of datagram_bytes has room for */
     unsigned waits;                    /* for the socket's buffer, in the flush that is under way */
     bool segments;                     /* the system takes UDP_SEGMENT */
+    bool connected;                    /* the socket; false: there was no route yet */
 };
 
 /* ---- places (thread.c) ---- */

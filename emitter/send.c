@@ -24,6 +24,13 @@ static bool takes_segments(int fd) {
     return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &bytes, &size) == 0;
 }
 
+/* Without a route yet, as on a machine that starts, what is sent fails and is counted until there is one. */
+static bool reach(struct weir_emit *emit) {
+    emit->connected = connect(emit->fd, (const struct sockaddr *)&emit->to, emit->to_size) == 0;
+    return emit->connected || errno == ENETUNREACH || errno == EHOSTUNREACH || errno == ENETDOWN ||
+           errno == EADDRNOTAVAIL;
+}
+
 bool send_open(struct weir_emit *emit) {
     int room = (int)emit->options.send_buffer_bytes;
     emit->fd = socket(emit->to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -31,7 +38,7 @@ bool send_open(struct weir_emit *emit) {
     if (emit->fd >= 0 && emit->wake_fd >= 0) {
         setsockopt(emit->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         emit->segments = takes_segments(emit->fd);
-        if (connect(emit->fd, (const struct sockaddr *)&emit->to, emit->to_size) == 0) return true;
+        if (reach(emit)) return true;
     }
     int why = errno;
     send_close(emit);
@@ -132,6 +139,7 @@ void send_datagrams(void *self, const struct packer *packer) {
     struct weir_emit *emit = self;
     struct outgoing out;
     unsigned refused = 0;
+    if (!emit->connected) reach(emit);
     for (uint32_t first = 0; first < packer->count;) {
         gather(emit, &out, packer, first);
         int sent = sendmmsg(emit->fd, out.messages, out.count, MSG_NOSIGNAL);

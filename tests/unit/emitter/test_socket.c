@@ -4,7 +4,11 @@
 #include "emitter/inside.h"
 
 #include <dirent.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 
 enum { SPANS = 4000 }; /* of some 300 bytes: more than one sendmmsg takes */
 
@@ -108,6 +112,56 @@ static void a_network_that_comes_back(void **state) {
     peer_close(&peer);
 }
 
+/* ---- a machine whose network comes up later: a namespace of its own, whose loopback is down at first ---- */
+
+static bool set_up(bool up) {
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = up ? IFF_UP | IFF_RUNNING : 0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool done = ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
+    close(fd);
+    return done;
+}
+
+enum { WAS_SENT, WAS_NOT_SENT, WAS_SENT_AT_ONCE, NOT_OPENED, NO_NAMESPACE };
+
+static int open_before_the_network(void) {
+    struct weir_emit_options options = peer_options();
+    struct weir_emit_stats stats;
+    struct peer peer;
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return NO_NAMESPACE;
+    peer_open(&peer);
+    options.to = peer.to, options.service = "cart";
+    struct weir_emit *emit = weir_emit_open(&options, NULL, 0);
+    if (emit == NULL) return NOT_OPENED;
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /items");
+    weir_emit_request(operation);
+    weir_emit_flush(emit, 5000);
+    weir_emit_stats(emit, &stats, sizeof stats);
+    if (stats.unsent == 0 || stats.datagrams > 0) return WAS_SENT_AT_ONCE;
+    if (!set_up(true)) return NO_NAMESPACE;
+    peer.sender = emit->packer.sender, peer.start_ns = emit->packer.start_ns;
+    peer.sequence = stats.unsent;
+    weir_emit_request(operation);
+    weir_emit_flush(emit, 5000);
+    peer_hear(&peer, 5000);
+    bool good = peer_value(&peer, "emitter_requests_total|operation|GET /items|service|cart") == 1;
+    weir_emit_close(emit);
+    return good ? WAS_SENT : WAS_NOT_SENT;
+}
+
+static void opened_before_the_network(void **state) {
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* as in test_fork.c */
+#endif
+    pid_t child = fork();
+    if (child == 0) _exit(open_before_the_network());
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NAMESPACE) skip();
+    assert_int_equal(status, 0);
+}
+
 /* SigBlk of /proc/self/task/TID/status; 0: there is no such thread. */
 static uint64_t blocked_of(const char *name) {
     char path[300], line[256];
@@ -175,6 +229,7 @@ int main(void) {
         cmocka_unit_test(in_segments),
         cmocka_unit_test(one_by_one),
         cmocka_unit_test(a_network_that_comes_back),
+        cmocka_unit_test(opened_before_the_network),
         cmocka_unit_test(signals_are_for_others),
         cmocka_unit_test(by_ipv6),
     };
