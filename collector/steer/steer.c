@@ -309,9 +309,10 @@ void weir_steer_reload(struct weir_steer *steer, const struct weir_steer_policie
                        const struct weir_config *config) {
     pthread_mutex_lock(&steer->lock);
     take(steer, policies);
-    if (!weir_files_set(steer->files, config)) weir_log(WEIR_LOG_WARN, "policy_files_stale reason=\"out of memory\"");
     step(steer, 0);
     pthread_mutex_unlock(&steer->lock);
+    /* Its own lock is held for as long as a disk takes to write: rates wait for no disk. */
+    if (!weir_files_set(steer->files, config)) weir_log(WEIR_LOG_WARN, "policy_files_stale reason=\"out of memory\"");
 }
 
 /* ---- life ---- */

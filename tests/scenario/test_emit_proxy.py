@@ -1,12 +1,13 @@
 """Example proxies under load, on libweir_emit: what Weir makes of their spans is what really happened, whatever is sampled, and Weir's
 own absence costs no request."""
 
+import functools
 import math
 
 import pytest
 from harness.envoy import Envoy
 from harness.load import Traffic
-from harness.net import http, wait_until
+from harness.net import get_json, http, wait_until
 from harness.proxy import Proxy, Relay
 from harness.sink import Sink
 
@@ -210,7 +211,10 @@ def test_behind_an_envoy_its_spans_stand_for_what_the_envoy_told(weir, start, tm
     (tmp_path / "sampling.yaml").write_text("proxies: { default: { rate: 0.5 } }\n")
     one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {tmp_path / 'sampling.yaml'} }}")
     row = Row(start, tmp_path, one, rtds=True)
-    wait_until(lambda: row.front.told_rate() == 0.5, "the Envoy to follow")
+    wait_until(lambda: row.front.told_rate() == 0.5, "the Envoy to follow", 60)
+    followers = functools.partial(get_json, one.url("/policy"))
+    known = {"way": "rtds", "rate": 0.5}
+    wait_until(lambda: any(known.items() <= row.items() for row in followers()["followers"]), "Weir to know of it", 60)
     count = 400
     row.ask(count)
     wait_until(lambda: one.page().sum(REQUESTS, service="shop") == count, "the exact count")

@@ -63,7 +63,7 @@ def test_show_says_what_a_running_weir_tells(steering):
     wait_until(
         lambda: sum_of(side(said("policy", "show", "--from", admin))["loads"], "edge").get("offered", 0) > 0,
         "the load to be known",
-        timeout=20,
+        timeout=60,
     )
     page = said("policy", "show", "--from", f"http://{admin}/")
     assert page == said("policy", "show", "--from", admin) or page["version"]  # it may have moved meanwhile
@@ -290,7 +290,7 @@ def test_rules_are_of_series_that_there_are(steering, tmp_path):
     for _ in range(3):
         one.emit("--rate", 4000, "--services", 4, spans=4000)
         one.send_statsd("shop_requests:500|c")
-    wait_until(lambda: "weir_sampling_estimate_ratio{" in one.own().text, "an estimate", timeout=20)
+    wait_until(lambda: "weir_sampling_estimate_ratio{" in one.own().text, "an estimate", timeout=60)
     page = one.own().text
     rules = re.sub(
         r"(?m)^\s*(#.*|- record: .*|- alert: .*|summary: .*|runbook_url: .*)$",

@@ -48,7 +48,8 @@ class Scene:
     def followed(self, **rates: float):
         for name, rate in rates.items():
             envoy = self.envoys[name]
-            wait_until(lambda envoy=envoy, rate=rate: envoy.told_rate() == rate, f"{name} to follow", every=0.02)
+            wait_until(lambda envoy=envoy, rate=rate: envoy.told_rate() == rate, f"{name} to follow", 60, every=0.02)
+            wait_until(lambda name=name, rate=rate: follower(self.weir, name).get("rate") == rate, f"Weir to know of {name}", 60)
 
     def run(self, seconds: float, meanwhile=lambda: None) -> "Tally":
         """Under load, in the middle of which something happens; then all that was sent has come."""
@@ -138,7 +139,7 @@ def test_all_follow_the_file_and_the_numbers_stay_true(start, weir, tmp_path):
         scene.say(rates(edge=0.1, behind=0.4, shop=0.1))
         scene.followed(edge=0.1, behind=0.4)
         print(f"followed {1000 * (time.monotonic() - asked):.0f} ms after the reload was asked for")
-        wait_until(lambda: follower(scene.weir, "shop").get("rate") == 0.1, "the client to have asked")
+        wait_until(lambda: follower(scene.weir, "shop").get("rate") == 0.1, "the client to have asked", 60)
 
     during = scene.run(8, change)
     during.true_since(before)
@@ -167,7 +168,7 @@ def test_all_follow_the_file_and_the_numbers_stay_true(start, weir, tmp_path):
     assert scene.edge.stats("^runtime.(load_error|update_rejected)") == {"runtime.load_error": 0, "runtime.update_rejected": 0}
 
 
-BUDGET, FLOOR = 600, 30
+BUDGET, FLOOR = 300, 15
 BUDGETED = f"""
 proxies:
   trust: policy
@@ -182,13 +183,13 @@ proxies:
 
 def test_a_surge_costs_no_more_than_the_budget(start, weir, tmp_path):
     """Ten times the load on one service: spans stay within the budget, and each operation keeps its floor."""
-    scene = Scene(start, weir, tmp_path, BUDGETED, edge=60)
+    scene = Scene(start, weir, tmp_path, BUDGETED, edge=30)
     scene.sdk()
     traffic = scene.loads["edge"].start()
     wait_until(lambda: sum(follower(scene.weir, name).get("rate", 0) > 0.02 for name in ("edge", "shop")) == 2, "rates", 60)
     time.sleep(10)
 
-    traffic.rate = 600
+    traffic.rate = 300
     time.sleep(4)  # two polling intervals, and a step of the controller
     began, spans, answered = time.time(), scene.weir.received(), traffic.answered
     time.sleep(30)
@@ -196,7 +197,7 @@ def test_a_surge_costs_no_more_than_the_budget(start, weir, tmp_path):
     seconds = ended - began
     scene.stop_loads()
     print(f"{spans / seconds:.0f} spans of {answered / seconds:.0f} requests a second; edge has {scene.edge.told_rate()}")
-    assert answered / seconds > 300, "the load that was meant"
+    assert answered / seconds > 100, "a surge: nothing was to be held else"
     assert spans <= 1.05 * BUDGET * seconds + 4 * math.sqrt(BUDGET * seconds * SPANS_PER_REQUEST)
     assert spans >= 0.8 * BUDGET * seconds, "what may be spent is spent"
     assert scene.weir.stop() == 0
