@@ -132,6 +132,7 @@ static void rig_close_job(void) {
     weir_receive_grpc.close(rig.receiver);
     rig.receiver = NULL;
 }
+enum { RIG_PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
 static bool rig_idle_within(unsigned ms) {
     for (unsigned i = 0; i < ms; i += 10) {
         rig_on_lane(rig_idle_job);
@@ -183,7 +184,7 @@ static int rig_close(void **state) {
     bool idle = rig.receiver == NULL; /* a test may have closed it already */
     if (!idle) {
         rig_on_lane(rig_stop_job);
-        idle = rig_idle_within(3000);
+        idle = rig_idle_within(RIG_PATIENCE_MS);
         rig_on_lane(rig_close_job);
     }
     weir_loop_stop(rig.loop);
@@ -322,8 +323,6 @@ static void client_open(struct client *client) {
     nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, NULL, 0);
     client_send(client);
 }
-
-enum { RIG_PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
 
 /* Moves bytes both ways until `done` says so, or for so long. True: done. */
 static bool client_pump(struct client *client, bool (*done)(struct client *client), unsigned timeout_ms) {

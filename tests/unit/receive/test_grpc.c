@@ -322,11 +322,12 @@ static void callers_who_leave(void **state) {
         assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
         if (hang_up == 0) {
             nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, answer->stream, NGHTTP2_CANCEL);
-            client_pump(&client, all_closed, 3000);
-            client_pump(&client, NULL, 30);
+            client_pump(&client, all_closed, RIG_PATIENCE_MS);
         }
         client_close(&client);
-        usleep(30000);
+        for (int i = 0; i < 6000 && rig_metric("weir_grpc_connections") > 0; i++)
+            usleep(10000);
+        assert_true(rig_metric("weir_grpc_connections") == 0);
         assert_true(rig_metric("weir_grpc_requests_open") == 1); /* it waits for its receipt */
         rig_settle();
         for (int i = 0; i < 6000 && rig_metric("weir_grpc_requests_open") > 0; i++)

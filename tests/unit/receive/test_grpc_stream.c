@@ -301,6 +301,22 @@ static void pump(size_t in_size, int quiet_ms) {
         if (n > 0) assert_true(nghttp2_session_mem_recv(caller.session, bytes, (size_t)n) == n);
     }
 }
+enum { PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
+/* The answer has so many messages, whole. */
+static void pump_messages(size_t count) {
+    for (size_t before = SIZE_MAX;;) {
+        size_t whole = 0, at = 0;
+        while (at + 5 <= caller.in_size) {
+            const uint8_t *head = caller.in + at;
+            at += 5 + ((size_t)head[1] << 24 | (size_t)head[2] << 16 | (size_t)head[3] << 8 | head[4]);
+            if (at <= caller.in_size) whole++;
+        }
+        if (whole >= count) return;
+        assert_int_not_equal(caller.in_size, before);
+        before = caller.in_size;
+        pump(caller.in_size + 1, PATIENCE_MS);
+    }
+}
 static void hang_up(void) {
     nghttp2_session_del(caller.session);
     close(caller.fd);
@@ -317,16 +333,16 @@ static void each_message_as_it_comes(void **state) {
     (void)state;
     begin_call(NULL, NULL);
     say_text("one");
-    pump(9, 2000);
+    pump(9, PATIENCE_MS);
     assert_memory_equal(caller.in, "\0\0\0\0\4\0one", 9);
     assert_int_equal(lane.ends, 0);
     until(&lane.rooms, 1); /* what was sent is on its way */
     say("", 0, 0);         /* an empty one is one too */
     say_text("Two");
-    pump(24, 2000);
+    pump(24, PATIENCE_MS);
     assert_memory_equal(caller.in + 9, "\0\0\0\0\1\0\0\0\0\0\4\0Two", 15);
     half_close();
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_true(caller.closed);
     assert_string_equal(caller.status, "0");
     assert_int_equal(lane.messages, 3);
@@ -340,7 +356,7 @@ static void an_empty_stream(void **state) {
     (void)state;
     begin_call(NULL, NULL);
     half_close();
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "0");
     assert_int_equal(lane.messages, 0);
     assert_int_equal(caller.in_size, 0);
@@ -354,7 +370,7 @@ static void cut_within_a_message(void **state) {
     say_text("two");
     caller.size--;
     half_close();
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "13");
     assert_string_equal(caller.message, "the call ended within its message");
     assert_int_equal(lane.messages, 1);
@@ -370,7 +386,7 @@ static void a_status_between(void **state) {
     say_text("one");
     say_text("e");
     say_text("never read");
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "2");
     assert_string_equal(caller.message, "%09%0Aend %E2%98%BA%25");
     assert_string_equal(caller.x_t, "tail");
@@ -386,7 +402,7 @@ static void metadata_before_any_message(void **state) {
     say_text("h");
     say_text("t");
     say_text("e");
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "2");
     assert_string_equal(caller.x_h, "head");
     assert_true(caller.x_h_first);
@@ -416,7 +432,7 @@ static void gzip_both_ways(void **state) {
     say_text("Plain");
     say(packed, z.total_out, 1); /* a stream may mix */
     deflateEnd(&z);
-    pump(25 + 27, 300);
+    pump_messages(2);
     assert_string_equal(caller.encoding, "gzip");
     assert_int_equal(caller.in[0], 1);
     assert_int_equal(unpack(caller.in, plain, sizeof plain), 6);
@@ -427,16 +443,16 @@ static void gzip_both_ways(void **state) {
     assert_memory_equal(plain, "\1Packed", 7);
     size_t third = caller.in_size;
     say_text("b");
-    pump(third + 5, 300);
+    pump_messages(3);
     assert_true(caller.in_size - third < LARGE / 10);
     assert_int_equal(unpack(caller.in + third, plain, sizeof plain), LARGE);
     third = caller.in_size;
     say_text("p");
     say_text("x");
-    pump(third + 7, 2000);
+    pump(third + 7, PATIENCE_MS);
     assert_memory_equal(caller.in + third, "\0\0\0\0\2\0x", 7);
     half_close();
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "0");
     hang_up();
 }
@@ -448,7 +464,7 @@ static void no_gzip_for_who_does_not_read_it(void **state) {
         begin_call(lists[i], NULL);
         say_text("g");
         say_text("x");
-        pump(7, 2000);
+        pump(7, PATIENCE_MS);
         assert_memory_equal(caller.in, "\0\0\0\0\2\0x", 7);
         assert_string_equal(caller.encoding, "");
         hang_up();
@@ -464,6 +480,7 @@ static void who_does_not_read_is_not_read_from(void **state) {
     caller.hold = true;
     for (int i = 0; i < ASKED; i++)
         say_text("b");
+    pump(65535, PATIENCE_MS);
     pump(SIZE_MAX, 300);
     uint32_t read = lane.messages;
     assert_true(read < ASKED); /* the rest waits */
@@ -474,7 +491,7 @@ static void who_does_not_read_is_not_read_from(void **state) {
     nghttp2_session_consume(caller.session, caller.stream, caller.in_size);
     half_close();
     caller.half_close = true;
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_true(caller.closed);
     assert_string_equal(caller.status, "0");
     assert_int_equal(lane.messages, ASKED);
@@ -505,7 +522,7 @@ static void patience(void **state) {
     (void)state;
     begin_call(NULL, NULL);
     say_text("one");
-    pump(9, 2000);
+    pump(9, PATIENCE_MS);
     lane.ahead_ns = 40 * WEIR_S; /* a stream may be silent between its messages */
     pump(SIZE_MAX, 1500);
     assert_false(caller.closed);
@@ -514,7 +531,7 @@ static void patience(void **state) {
     pump(SIZE_MAX, 300);
     assert_false(caller.closed);
     lane.ahead_ns = 80 * WEIR_S;
-    pump(SIZE_MAX, 3000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "4");
     assert_int_equal(lane.gones, 1);
     hang_up();
@@ -526,7 +543,7 @@ static void patience(void **state) {
     pump(SIZE_MAX, 300);
     assert_false(caller.closed);
     lane.ahead_ns = 120 * WEIR_S;
-    pump(SIZE_MAX, 3000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_true(caller.closed);
     assert_int_equal(caller.error, NGHTTP2_CANCEL);
     until(&lane.gones, 2);
@@ -537,7 +554,7 @@ static void a_deadline_ends_a_stream(void **state) {
     (void)state;
     begin_call(NULL, "100m");
     say_text("one");
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "4");
     assert_int_equal(caller.in_size, 9);
     assert_int_equal(lane.gones, 1);
@@ -548,9 +565,9 @@ static void a_drain_ends_a_stream(void **state) {
     (void)state;
     begin_call(NULL, NULL);
     say_text("one");
-    pump(9, 2000);
+    pump(9, PATIENCE_MS);
     on_lane(drain_job);
-    pump(SIZE_MAX, 2000);
+    pump(SIZE_MAX, PATIENCE_MS);
     assert_true(caller.closed);
     assert_string_equal(caller.status, "14");
     assert_int_equal(lane.gones, 1);

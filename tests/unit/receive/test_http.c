@@ -63,18 +63,19 @@ static _Atomic bool is_idle;
 static void idle_job(void) {
     is_idle = weir_http_idle(http);
 }
-static bool idle_within(unsigned ms) {
-    for (unsigned i = 0; i < ms; i += 5) {
+enum { PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
+static bool becomes_idle(void) {
+    for (unsigned i = 0; i < PATIENCE_MS; i += 5) {
         on_lane(idle_job);
         if (is_idle) return true;
         usleep(5000);
     }
     return false;
 }
-static bool used_up_within(size_t bytes, unsigned ms) {
-    for (unsigned i = 0; i < ms && budget.used_bytes != bytes; i += 5)
+static bool gives_all_back(void) {
+    for (unsigned i = 0; i < PATIENCE_MS && budget.used_bytes > 0; i += 5)
         usleep(5000);
-    return budget.used_bytes == bytes;
+    return budget.used_bytes == 0;
 }
 
 static void settle(uint32_t i) {
@@ -132,7 +133,7 @@ static void bodies_are_read(void **state) {
     says(post_once("/echo", "", large, sizeof large), " 262144 262144");
     assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"200\"}") == 4);
     assert_true(metric("weir_http_body_bytes_total{receiver=\"test\"}") == 6 + BODY_MAX);
-    assert_true(used_up_within(0, 1000));
+    assert_true(gives_all_back());
 }
 
 static void chunks_and_single_bytes(void **state) {
@@ -236,7 +237,7 @@ static void too_large_bodies(void **state) {
     size = gzip(zeros, BODY_MAX, packed, sizeof packed);
     assert_int_equal(post_once("/echo", "Content-Encoding: gzip\r\n", packed, size)->status, 200);
     assert_int_equal(called, 2);
-    assert_true(used_up_within(0, 1000));
+    assert_true(gives_all_back());
 }
 
 static void gzip_is_inflated(void **state) {
@@ -266,7 +267,7 @@ static void zstd_is_inflated(void **state) {
     size = ZSTD_compress(packed, sizeof packed, zeros, BODY_MAX, 1);
     assert_int_equal(post_once("/echo", "Content-Encoding: zstd\r\n", packed, size)->status, 200);
     assert_int_equal(called, 3);
-    assert_true(used_up_within(0, 1000));
+    assert_true(gives_all_back());
 }
 
 static void memory_is_used_up(void **state) {
@@ -281,7 +282,7 @@ static void memory_is_used_up(void **state) {
     assert_int_equal(post_once("/echo", "", large, 100)->status, 429);
     budget.limit_bytes = 4 * BODY_MAX;
     assert_int_equal(post_once("/echo", "", large, sizeof large)->status, 200);
-    assert_true(used_up_within(0, 1000));
+    assert_true(gives_all_back());
 }
 
 /* Refused at once, they send on and on: they are cut off, and nothing of them stays. */
@@ -317,10 +318,15 @@ static void half_a_body_and_gone(void **state) {
         if (i % 2 == 0) usleep(2000);
         close(fd);
     }
-    assert_true(idle_within(2000));
+    double left = 0;
+    for (unsigned i = 0; i < PATIENCE_MS && left < 10; i++) {
+        usleep(1000);
+        left = metric("weir_http_requests_total{receiver=\"test\",code=\"499\"}");
+    }
+    assert_true(left >= 10);
+    assert_true(becomes_idle());
     assert_int_equal(called, 0);
-    assert_true(used_up_within(0, 1000));
-    assert_true(metric("weir_http_requests_total{receiver=\"test\",code=\"499\"}") >= 10);
+    assert_true(gives_all_back());
 }
 
 static void pipelined_requests_are_answered_in_order(void **state) {
@@ -356,7 +362,7 @@ static void callers_who_do_not_wait(void **state) {
         assert_int_equal(listen_to(fds[i])->status, 202);
         close(fds[i]);
     }
-    assert_true(idle_within(2000));
+    assert_true(becomes_idle());
 }
 
 static void many_connections(void **state) {
@@ -495,7 +501,7 @@ static void stopping_finishes_what_is_under_way(void **state) {
     reply = listen_to(waiting);
     assert_int_equal(reply->status, 202);
     assert_true(has_header(reply, "Connection: close"));
-    assert_true(idle_within(1000));
+    assert_true(becomes_idle());
     on_lane(close_job);
     assert_true(at_end(kept));
     close(waiting);

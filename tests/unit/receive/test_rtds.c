@@ -545,7 +545,7 @@ static void an_end_is_an_end(void **state) {
     assert_string_equal(envoy.answer->grpc_status, "14");
     assert_true(board_says("\"state\":\"gone\""));
     envoy_close(&envoy);
-    assert_true(rig_idle_within(5000));
+    assert_true(rig_idle_within(RIG_PATIENCE_MS));
 }
 
 /* A letter is under way while the receiver goes. */
@@ -558,7 +558,7 @@ static void a_letter_may_come_too_late(void **state) {
     (void)state;
     publish(0.01, 1, 0);
     rig_on_lane(rig_stop_job);
-    assert_true(rig_idle_within(5000));
+    assert_true(rig_idle_within(RIG_PATIENCE_MS));
     rig_on_lane(close_under_a_letter);
     rig_on_lane(nothing);
 }
