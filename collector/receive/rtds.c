@@ -282,6 +282,7 @@ static void come(struct weir_rtds *rtds, struct stream *stream) {
     struct weir_follower follower = follower_of(stream);
     weir_steering_came(rtds->steering, &follower);
     stream->came = true;
+    if (!stream->known || !stream->told.anything) weir_steering_has_nothing(rtds->steering, &follower);
 }
 
 static void tell(struct weir_rtds *rtds, struct stream *stream, enum occasion occasion) {

@@ -9,7 +9,7 @@ struct weir_taken {
     uint64_t since_unix_ns;       /* 0: since always */
     uint64_t version;             /* of what its service is told (weir_plan_service.version) */
     const struct weir_plan *plan; /* a reference; NULL: `rate` is what it has */
-    double rate;
+    double rate;                  /* below 0: what it has is not known */
 };
 
 enum { WEIR_FOLLOWER_ID_MAX = 256, WEIR_FOLLOWER_REASON_MAX = 128 };

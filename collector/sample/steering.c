@@ -291,6 +291,17 @@ void weir_steering_has(struct weir_steering *steering, const struct weir_followe
     pthread_rwlock_unlock(&steering->lock);
 }
 
+void weir_steering_has_nothing(struct weir_steering *steering, const struct weir_follower *follower) {
+    uint64_t now = weir_unix_ns(steering->clock);
+    pthread_rwlock_wrlock(&steering->lock);
+    struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
+    if (followed != NULL && followed->taken_count > 0) {
+        struct weir_taken taken = {.since_unix_ns = now, .rate = -1};
+        take(steering, followed, &taken);
+    }
+    pthread_rwlock_unlock(&steering->lock);
+}
+
 bool weir_steering_settling(const struct weir_steering *steering) {
     return atomic_load_explicit(&steering->settling, memory_order_acquire);
 }

@@ -77,6 +77,11 @@ uint32_t weir_steering_arrivals(struct weir_steering *steering) {
     return atomic_fetch_add_explicit(&steering->arrivals, 1, memory_order_acq_rel) + 1; /* nobody is expected now */
 }
 
+static bool follows(const struct weir_followed *followed) {
+    const struct weir_taken *has = weir_followed_has(followed);
+    return has != NULL && has->rate >= 0;
+}
+
 uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service) {
     uint64_t now = weir_unix_ns(steering->clock);
     uint32_t count = 0;
@@ -84,7 +89,7 @@ uint32_t weir_steering_senders(struct weir_steering *steering, uint32_t service)
     for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service); followed != NULL;
          followed = weir_followers_next(followed)) {
         bool one = followed->way == WEIR_FOLLOW_RTDS || followed->way == WEIR_FOLLOW_DATAGRAM;
-        if (one && followed->taken_count > 0 && !weir_steering_is_gone(steering, followed, now)) count++;
+        if (one && follows(followed) && !weir_steering_is_gone(steering, followed, now)) count++;
     }
     pthread_rwlock_unlock(&steering->lock);
     return count;
@@ -96,7 +101,7 @@ bool weir_steering_common(struct weir_steering *steering, uint32_t service) {
     pthread_rwlock_rdlock(&steering->lock);
     for (const struct weir_followed *followed = weir_followers_first(&steering->followers, service);
          followed != NULL && !others; followed = weir_followers_next(followed)) {
-        if (followed->taken_count == 0 || weir_steering_is_gone(steering, followed, now)) continue;
+        if (!follows(followed) || weir_steering_is_gone(steering, followed, now)) continue;
         any = true;
         others = followed->way != WEIR_FOLLOW_RTDS;
     }

@@ -72,7 +72,7 @@ static void put_follower(const struct weir_steering *steering, const struct weir
     put_text(out, service, size);
     weir_buffer_printf(out, ",\"side\":\"%s\",\"state\":\"%s\"", side == WEIR_SIDE_CANARY ? "canary" : "policy",
                        state_names[state_of(steering, followed, now)]);
-    if (has != NULL) {
+    if (has != NULL && has->rate >= 0) {
         weir_buffer_printf(out, ",\"version\":\"%016llx\",\"rate\":", (unsigned long long)has->version);
         weir_buffer_double(out, has->rate);
         weir_buffer_printf(out, ",\"since\":%llu.%03llu", (unsigned long long)(has->since_unix_ns / WEIR_S),

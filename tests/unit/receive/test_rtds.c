@@ -215,8 +215,11 @@ static void the_end_of_a_stream_is_noticed(void **state) {
     is_refused(&envoy, "0", "");
     assert_true(board_says("\"state\":\"gone\""));
     envoy_close(&envoy);
-    subscribe(&envoy);
-    is_told(&envoy, 1, "v1:rate=0.0100");
+    struct ask again = first;
+    again.version = "v1:rate=0.0100";
+    envoy_open(&envoy, RTDS);
+    send_ask(&envoy, &again);
+    told_no_more_than(&envoy, 1);
     assert_true(board_says("\"state\":\"current\"")); /* what it took last is what it has */
     envoy_close(&envoy);
     for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > 0; i++)
@@ -383,6 +386,42 @@ static void without_a_plan_a_start_is_not_held_up(void **state) {
     send_ask(&envoy, &again);
     is_told(&envoy, 1, "v1:rate=0.0100");
     assert_int_equal(envoy.names, 2);
+    envoy_close(&envoy);
+}
+
+static double prior(void) {
+    uint32_t payments = weir_names_intern(rig.names, "payments", 8);
+    return weir_steering_prior(rig.steering, payments, WEIR_NAME_NONE, "sidecar-1", 9, weir_unix_ns(&rig_clock));
+}
+
+/* It was started anew, and has its own configuration: what another process of that name took weighs none of its spans.
+ */
+static void who_comes_with_nothing_follows_nothing(void **state) {
+    (void)state;
+    struct envoy envoy;
+    publish(0.01, 1, 0);
+    subscribe(&envoy);
+    is_told(&envoy, 1, "v1:rate=0.0100");
+    ack(&envoy);
+    told_no_more_than(&envoy, 1);
+    assert_true(prior() == 100);
+    envoy_close(&envoy);
+    subscribe(&envoy);
+    is_told(&envoy, 1, "v1:rate=0.0100");
+    assert_true(board_says("\"state\":\"behind\""));
+    assert_true(prior() == 0);
+    ack(&envoy);
+    told_no_more_than(&envoy, 2);
+    assert_true(prior() == 100);
+    envoy_close(&envoy);
+    publish_nothing();
+    subscribe(&envoy);
+    is_told(&envoy, 1, "v1:nothing");
+    ack(&envoy);
+    told_no_more_than(&envoy, 3);
+    assert_true(prior() == 0);
+    assert_false(board_says("\"rate\":"));
+    assert_int_equal(weir_steering_senders(rig.steering, weir_names_intern(rig.names, "payments", 8)), 0);
     envoy_close(&envoy);
 }
 
@@ -576,6 +615,7 @@ int main(void) {
         TEST(while_rates_are_taken_up_none_is_told),
         TEST(what_was_not_taken_up_is_told_when_that_is_over),
         TEST(without_a_plan_a_start_is_not_held_up),
+        TEST(who_comes_with_nothing_follows_nothing),
         TEST(names_come_and_go),
         TEST(other_types_wait),
         TEST(two_of_one_name),
