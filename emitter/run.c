@@ -15,6 +15,7 @@ enum {
     HEARD_AT_ONCE = 64,
     INTERVAL_PARTS = 32,
     OWN_EVERY_NS = 1000000000,
+    CLOSED_PAUSE_NS = 100000000,
     DATAGRAM_ASK = 10,
     ASK_NONCE = 1,
     ASK_NAMES = 2
@@ -161,6 +162,10 @@ static void wait_for(struct weir_emit *emit, const struct round *round) {
     struct pollfd fds[2] = {{.fd = emit->fd, .events = POLLIN}, {.fd = emit->wake_fd, .events = POLLIN}};
     ppoll(fds, 2, &time, NULL);
     uint64_t wakes;
+    if (((fds[0].revents | fds[1].revents) & POLLNVAL) != 0) { /* somebody closed them: nothing leaves any more */
+        nanosleep(&(struct timespec){.tv_nsec = CLOSED_PAUSE_NS}, NULL);
+        return;
+    }
     if ((fds[1].revents & POLLIN) != 0 && read(emit->wake_fd, &wakes, sizeof wakes) < 0) return; /* EAGAIN: no matter */
     if (fds[0].revents != 0) hear(emit);
 }

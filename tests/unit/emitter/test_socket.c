@@ -112,6 +112,31 @@ static void a_network_that_comes_back(void **state) {
     peer_close(&peer);
 }
 
+static uint64_t cpu_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* As daemons do it: the emitter is of no use then, and must not be a burden. */
+static void descriptors_are_closed(void **state) {
+    (void)state;
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    options.flush_ms = 10;
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    weir_emit_request(weir_emit_operation(emit, "GET /items"));
+    assert_true(weir_emit_flush(emit, 5000));
+    close(emit->fd);
+    close(emit->wake_fd);
+    uint64_t before = cpu_ms();
+    usleep(400000);
+    assert_true(cpu_ms() - before < 50);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
 /* ---- a machine whose network comes up later: a namespace of its own, whose loopback is down at first ---- */
 
 static bool set_up(bool up) {
@@ -229,6 +254,7 @@ int main(void) {
         cmocka_unit_test(in_segments),
         cmocka_unit_test(one_by_one),
         cmocka_unit_test(a_network_that_comes_back),
+        cmocka_unit_test(descriptors_are_closed),
         cmocka_unit_test(opened_before_the_network),
         cmocka_unit_test(signals_are_for_others),
         cmocka_unit_test(by_ipv6),
