@@ -87,6 +87,13 @@ class Process:
     def text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def says(self, part: str, timeout: float = 20):
+        """Waits until its output has this: a counter or an answer may be seen a moment before the line about it."""
+        end = time.monotonic() + timeout
+        while part not in self.text():
+            assert time.monotonic() < end, f"{self.name} did not say {part!r} within {timeout:.0f} s:\n{self.tail()}"
+            time.sleep(0.05)
+
     def tail(self, lines: int = 25) -> str:
         return "\n".join(self.text().splitlines()[-lines:])
 

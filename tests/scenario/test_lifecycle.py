@@ -1,5 +1,6 @@
 """Start, reload, end: what a person or an init system does to Weir, and what it answers."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -37,7 +38,7 @@ def test_no_configuration_at_all_runs(start, tmp_path):
             process.wait_ready(lambda: answers(f"http://{host}:9646/-/ready"))
             page = http(f"http://{host}:9646/metrics").text
             assert "weir_build_info" in page
-            assert re.search(r"4317", process.text()), "the log names the port that was taken"
+            process.says("4317")  # the port that was taken
             # Eight idle seconds would be a benchmark; here only that it does not spin.
             before = process.cpu_seconds()
             time.sleep(2)
@@ -48,8 +49,40 @@ def test_no_configuration_at_all_runs(start, tmp_path):
         assert status == 0
 
 
+@pytest.mark.parametrize(
+    "held, wanted",
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("::1", "[::1]"),
+        ("::", "127.0.0.1"),
+        ("127.0.0.1", "[::]"),
+    ],
+)
+def test_who_holds_a_port_is_named(tmp_path, held, wanted):
+    port, config = free_port(), tmp_path / "weir.yaml"
+    family = socket.AF_INET6 if ":" in held else socket.AF_INET
+    with socket.create_server((held, port), family=family, dualstack_ipv6=held == "::"):
+        config.write_text(
+            f"receivers: {{ grpc: {{ listen: '{wanted}:{port}' }} }}\nexporters: {{ file: {{ directory: {tmp_path} }} }}\n"
+        )
+        done = run([binary(), "run", "-c", config])
+    assert done.returncode == 1
+    name = pathlib.Path("/proc/self/comm").read_text().strip()
+    assert f"receivers.grpc.listen: {wanted}:{port} (TCP) is taken by {name} (pid {os.getpid()})" in done.stderr
+
+
 def test_one_that_nothing_can_reach_does_not_run(tmp_path):
-    """Who starts a second one without a configuration is told so, and not left with a process that hears nothing."""
+    """Who starts a second one without a configuration is told so, and not left with a process that hears nothing. Others that
+    hold the same port on addresses of their own are not in its way."""
+    with contextlib.ExitStack() as others:
+        for _ in range(8):
+            others.enter_context(socket.create_server((own_host(), 4317)))
+        nothing_can_reach(tmp_path)
+
+
+def nothing_can_reach(tmp_path):
     env = {"WEIR_LISTEN_HOST": own_host()}
     first = Process("weir", [binary(), "run"], tmp_path / "first.log", env=env, cwd=tmp_path)
     try:
