@@ -163,7 +163,7 @@ def test_a_damaged_journal_is_read_around(weir, tmp_path):
     lost = len(acknowledged) - page.sum("weir_spans_recovered_total")
     assert 0 < lost <= 2 * 4, "one flipped bit costs one block: some milliseconds of spans"
     assert page.sum("weir_journal_records_bad_total") == 2
-    assert "event=journal_damaged file=00000001.log offset=" in one.process.text()
+    one.process.says("event=journal_damaged file=00000001.log offset=")
     one.balance(held=True)
 
 
@@ -195,7 +195,7 @@ def test_a_full_journal_degrades_and_heals(weir, tmp_path):
     assert page.sum("weir_journal_commits_failed_total") > 0
     assert page.sum("weir_journal_records_lost_total", type="spans") > 0
     assert page.sum("weir_journal_bytes") <= 2 << 20
-    assert "event=journal_block_lost" in one.process.text()
+    one.process.says("event=journal_block_lost")
     wait_until(lambda: decided(one), "what waits to be decided and delivered", 20)
     time.sleep(1.2)  # its thread looks every second
     before = one.page().sum("weir_journal_commits_failed_total")

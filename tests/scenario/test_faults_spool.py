@@ -164,7 +164,7 @@ def test_a_segment_with_flipped_bytes_costs_what_it_says(weir, away):
         lambda: one.own().value("weir_spool_damaged_places_total", exporter="zipkin") >= len(segments) - 1,
         "the places to be counted",
     )
-    assert "event=spool_damaged exporter=zipkin file=00000001.log offset=" in one.process.text()
+    one.process.says("event=spool_damaged exporter=zipkin file=00000001.log offset=")
     # One flipped byte costs one batch, and no more: of some dozens a segment most are there.
     assert len(away.catch.seen) > 35_000
 
