@@ -22,7 +22,7 @@ help_fuzz() {
     cat <<'HELP'
 usage: ./dev fuzz [--seconds N] [TARGET...]
 
-Runs the fuzz targets named (default: all) for N seconds each (default 300), from tests/fuzz/corpus/NAME and from what
+Runs the fuzz targets named (default: all) for N seconds each (default 300), one a processor at a time, from tests/fuzz/corpus/NAME and from what
 earlier runs found (build-fuzz/corpus/NAME). An input that breaks a target is left in build-fuzz/, its name is printed.
 HELP
 }
@@ -99,18 +99,33 @@ fuzz_targets() {
     fi
 }
 
-run_fuzz() {
-    local seconds=$1 target good=0 bad=0 started=$SECONDS
-    head_line "fuzz: each target for $seconds s"
-    if ! (build_preset fuzz); then tally fuzz 0 1 "does not build"; return 0; fi
-    while read -r target; do
-        if fuzz_one "$target" "$seconds"; then good=$((good + 1)); else bad=$((bad + 1)); fi
-    done < <(fuzz_targets)
-    [ $((good + bad)) -gt 0 ] || { bad=1; say "  no fuzz target found"; }
-    tally fuzz $good $bad "$((SECONDS - started)) s"
+# fuzz_all SECONDS TARGET...: JOBS of them at a time; GOOD and BAD are how many they were.
+fuzz_all() {
+    local seconds=$1 target running=()
+    shift
+    GOOD=0 BAD=0
+    for target; do
+        if [ ${#running[@]} -ge "$JOBS" ]; then fuzz_ended "${running[0]}"; running=("${running[@]:1}"); fi
+        fuzz_one "$target" "$seconds" &
+        running+=($!)
+    done
+    for target in ${running[@]+"${running[@]}"}; do fuzz_ended "$target"; done
 }
 
-# run_scenario PART PRESET [ARG...]: pytest on that build's binary; ARG as for pytest.
+fuzz_ended() { if wait "$1"; then GOOD=$((GOOD + 1)); else BAD=$((BAD + 1)); fi; }
+
+run_fuzz() {
+    local seconds=$1 started=$SECONDS
+    head_line "fuzz: each target for $seconds s, $JOBS at a time"
+    if ! (build_preset fuzz); then tally fuzz 0 1 "does not build"; return 0; fi
+    # shellcheck disable=SC2046
+    fuzz_all "$seconds" $(fuzz_targets)
+    [ $((GOOD + BAD)) -gt 0 ] || { BAD=1; say "  no fuzz target found"; }
+    tally fuzz $GOOD $BAD "$((SECONDS - started)) s"
+}
+
+# run_scenario PART PRESET [ARG...]: pytest on that build's binary, one file a processor at a time, four at most (harness/net.py
+# has ports for so many); ARG as for pytest.
 run_scenario() {
     local part=$1 preset=$2 dir report counts started=$SECONDS
     shift 2
@@ -120,7 +135,7 @@ run_scenario() {
     if ! (build_preset "$preset"); then tally "$part" 0 1 "does not build"; return 0; fi
     rm -f "$report"
     WEIR_BIN=${WEIR_BIN:-$dir/weir} TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1} steady "$VENV/bin/python" -m pytest tests/scenario -q --color=no \
-        -p no:cacheprovider --junitxml="$report" "$@" || true
+        -p no:cacheprovider -n $((JOBS < 4 ? JOBS : 4)) --dist loadfile --junitxml="$report" "$@" || true
     if [ ! -s "$report" ]; then tally "$part" 0 1 "pytest wrote no report"; return 0; fi
     # A scenario that was skipped has shown nothing: it counts as failed.
     counts=$("$VENV/bin/python" - "$report" <<'PY'
@@ -178,7 +193,7 @@ cmd_test() {
 }
 
 cmd_fuzz() {
-    local seconds=300 names=() target bad=0
+    local seconds=300 names=()
     while [ $# -gt 0 ]; do
         case $1 in
             --seconds) [ $# -gt 1 ] || die "--seconds N"; seconds=$2; shift ;;
@@ -190,6 +205,9 @@ cmd_fuzz() {
     deps_build
     deps_test
     build_preset fuzz
-    for target in $(fuzz_targets ${names[@]+"${names[@]}"}); do fuzz_one "$target" "$seconds" || bad=$((bad + 1)); done
-    [ $bad -eq 0 ] || die "$bad targets broke; add what broke them to tests/fuzz/corpus/ with the fix"
+    local targets
+    targets=$(fuzz_targets ${names[@]+"${names[@]}"}) # what is unknown ends it here
+    # shellcheck disable=SC2086
+    fuzz_all "$seconds" $targets
+    [ $BAD -eq 0 ] || die "$BAD targets broke; add what broke them to tests/fuzz/corpus/ with the fix"
 }
