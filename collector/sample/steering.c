@@ -49,7 +49,8 @@ void weir_steering_free(struct weir_steering *steering) {
         weir_plan_unref(steering->plans[i]);
     for (int i = 0; i < PLANS_REMEMBERED; i++)
         weir_plan_unref(steering->remembered[i]);
-    free(steering->nodes);
+    for (int i = 0; i < WEIR_SIDES; i++)
+        free(steering->nodes[i].rules);
     pthread_rwlock_destroy(&steering->lock);
     free(steering);
 }
@@ -107,17 +108,21 @@ static uint32_t node_rules_of(const struct weir_proxies *proxies, struct node_ru
 
 /* Copies: the file may be gone before the next one is published. Without memory the rules before stay. Whether any is
  * another: a node may be of another service then. */
-static bool take_nodes(struct weir_steering *steering, const struct weir_proxies *proxies) {
+static bool take_nodes(struct node_rules *nodes, const struct weir_proxies *proxies) {
     uint32_t count = proxies != NULL ? node_rules_of(proxies, NULL) : 0;
     struct node_rule *rules = count > 0 ? calloc(count, sizeof *rules) : NULL;
     if (count > 0 && rules == NULL) return false;
     if (count > 0) node_rules_of(proxies, rules);
-    bool others =
-        count != steering->node_count || (count > 0 && memcmp(rules, steering->nodes, count * sizeof *rules) != 0);
-    free(steering->nodes);
-    steering->nodes = rules;
-    steering->node_count = count;
+    bool others = count != nodes->count || (count > 0 && memcmp(rules, nodes->rules, count * sizeof *rules) != 0);
+    free(nodes->rules);
+    *nodes = (struct node_rules){rules, count};
     return others;
+}
+
+void weir_steering_set_canary_nodes(struct weir_steering *steering, const struct weir_proxies *proxies) {
+    pthread_rwlock_wrlock(&steering->lock);
+    if (take_nodes(&steering->nodes[WEIR_SIDE_CANARY], proxies)) steering->nodes_changed = true;
+    pthread_rwlock_unlock(&steering->lock);
 }
 
 /* Under the lock. */
@@ -157,7 +162,8 @@ void weir_steering_publish(struct weir_steering *steering, const struct weir_pla
     steering->share = share;
     steering->trust_pollers = trust_pollers;
     if (proxies != NULL && proxies->poll_ns > 0) steering->poll_ns = proxies->poll_ns;
-    if (take_nodes(steering, proxies)) news = true;
+    if (take_nodes(&steering->nodes[WEIR_SIDE_POLICY], proxies) || steering->nodes_changed) news = true;
+    steering->nodes_changed = false;
     say_whether_followed(steering);
     atomic_store_explicit(&steering->expecting, plan != NULL && weir_steering_is_young(steering), memory_order_relaxed);
     if (news) tell_ears(steering);
@@ -190,8 +196,9 @@ static bool fits(const struct node_rule *rule, const char *name) {
 uint32_t weir_steering_service_of(struct weir_steering *steering, const char *node_id, const char *cluster) {
     uint32_t service = WEIR_NAME_NONE;
     pthread_rwlock_rdlock(&steering->lock);
-    for (uint32_t i = 0; service == WEIR_NAME_NONE && i < steering->node_count; i++) {
-        const struct node_rule *rule = &steering->nodes[i];
+    const struct node_rules *nodes = &steering->nodes[weir_steering_side(steering, node_id, strlen(node_id))];
+    for (uint32_t i = 0; service == WEIR_NAME_NONE && i < nodes->count; i++) {
+        const struct node_rule *rule = &nodes->rules[i];
         if (fits(rule, cluster) || fits(rule, node_id)) service = rule->service;
     }
     pthread_rwlock_unlock(&steering->lock);

@@ -40,11 +40,13 @@ struct weir_steering *weir_steering_new(struct weir_names *names, struct weir_me
  * file. */
 void weir_steering_publish(struct weir_steering *steering, const struct weir_plan *plan, const struct weir_plan *canary,
                            double share, bool trust_pollers, const struct weir_proxies *proxies);
+/* `nodes:` of the canary's file, for those that follow it; to be said before its plan is. NULL: none. */
+void weir_steering_set_canary_nodes(struct weir_steering *steering, const struct weir_proxies *proxies);
 /* For one follower, a reference that the caller gives back; NULL: told nothing. `side` may be NULL. */
 const struct weir_plan *weir_steering_plan(struct weir_steering *steering, const void *id, size_t id_size,
                                            enum weir_side *side);
-/* The service that an Envoy's node is of: by `nodes:` of the file, else the service of its cluster's name.
- * WEIR_NAME_NONE: none has that name, and the default is its. */
+/* The service that an Envoy's node is of: by `nodes:` of the file that it follows, else the service of its cluster's
+ * name. WEIR_NAME_NONE: none has that name, and the default is its. */
 uint32_t weir_steering_service_of(struct weir_steering *steering, const char *node_id, const char *cluster);
 
 /* A listener is told when another plan is in force: `mail` is posted to `loop`, again only after

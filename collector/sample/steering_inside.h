@@ -26,8 +26,11 @@ struct weir_steering {
     double share;
     bool trust_pollers;
     uint64_t poll_ns;
-    struct node_rule *nodes;
-    uint32_t node_count;
+    struct node_rules {
+        struct node_rule *rules;
+        uint32_t count;
+    } nodes[WEIR_SIDES];
+    bool nodes_changed;                                   /* of the canary, since plans were published */
     const struct weir_plan *remembered[PLANS_REMEMBERED]; /* references, the newest first */
     struct weir_steering_ear *ears;
     struct weir_followers followers;

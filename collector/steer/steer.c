@@ -118,6 +118,7 @@ static bool step_side(struct weir_steer *steer, struct weir_steer_side *side, co
 static void publish(struct weir_steer *steer) {
     const struct weir_steer_side *policy = &steer->sides[WEIR_SIDE_POLICY], *canary = &steer->sides[WEIR_SIDE_CANARY];
     const struct weir_proxies *proxies = proxies_of(policy);
+    weir_steering_set_canary_nodes(steer->env.steering, proxies_of(canary));
     weir_steering_publish(steer->env.steering, policy->plan, canary->plan, canary->share,
                           proxies != NULL && proxies->trust_pollers, proxies);
 }

@@ -26,6 +26,36 @@ static void nodes_belong_to_services(void **state) {
     tear_down(&board);
 }
 
+/* Who follows the canary's file is of the service that this file says. */
+static void nodes_of_a_canary_are_its_own(void **state) {
+    (void)state;
+    struct board board;
+    set_up(&board);
+    char nodes[2][128] = {"mesh-*", "mesh-*"};
+    struct weir_proxies_service of_policy = {.rule.name = board.edge, .nodes = nodes, .node_count = 1},
+                                of_canary = {.rule.name = id_of(&board, "pay"), .nodes = nodes + 1, .node_count = 1};
+    struct weir_proxies policy = {.services = &of_policy, .service_count = 1},
+                        next = {.services = &of_canary, .service_count = 1};
+    struct weir_plan *plan = plan_at(&board, 0.1, -1);
+    for (int s = 0; s < 3; s++) { /* then for all, then none is left */
+        weir_steering_set_canary_nodes(board.steering, s < 2 ? &next : NULL);
+        weir_steering_publish(board.steering, plan, s < 2 ? plan : NULL, s == 0 ? 0.5 : 1, false, &policy);
+        uint32_t counts[WEIR_SIDES] = {0};
+        for (int i = 0; i < 100; i++) {
+            char id[32];
+            enum weir_side side;
+            int size = snprintf(id, sizeof id, "node-%d", i);
+            weir_plan_unref(weir_steering_plan(board.steering, id, (size_t)size, &side));
+            uint32_t service = weir_steering_service_of(board.steering, id, "mesh-eu");
+            assert_int_equal(service, side == WEIR_SIDE_CANARY ? of_canary.rule.name : board.edge);
+            counts[side]++;
+        }
+        assert_true((counts[WEIR_SIDE_POLICY] > 0) == (s != 1) && (counts[WEIR_SIDE_CANARY] > 0) == (s != 2));
+    }
+    weir_plan_unref(plan);
+    tear_down(&board);
+}
+
 static void a_canary_grows_and_keeps_whom_it_has(void **state) {
     (void)state;
     struct board board;
@@ -222,9 +252,13 @@ static void who_is_gone_for_an_hour_is_forgotten(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_is_gone_for_an_hour_is_forgotten),    cmocka_unit_test(nodes_belong_to_services),
-        cmocka_unit_test(a_canary_grows_and_keeps_whom_it_has),    cmocka_unit_test(ears_hear_of_what_is_new_once),
-        cmocka_unit_test(the_silent_give_way_to_those_that_speak), cmocka_unit_test(any_thread_may_ask),
+        cmocka_unit_test(who_is_gone_for_an_hour_is_forgotten),
+        cmocka_unit_test(nodes_belong_to_services),
+        cmocka_unit_test(nodes_of_a_canary_are_its_own),
+        cmocka_unit_test(a_canary_grows_and_keeps_whom_it_has),
+        cmocka_unit_test(ears_hear_of_what_is_new_once),
+        cmocka_unit_test(the_silent_give_way_to_those_that_speak),
+        cmocka_unit_test(any_thread_may_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,6 +181,19 @@ static void a_share_of_the_proxies_is_told_the_canary(void **state) {
     rig_close(&rig);
 }
 
+static void a_canary_says_whose_its_proxies_are(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_make(&rig, "proxies: { default: { rate: 0.01 } }",
+             "proxies: { default: { rate: 0.01 }, services: { pay: { rate: 0.5, nodes: [mesh-*] } } }", 1);
+    assert_int_equal(weir_steering_service_of(rig.board, "a", "mesh-eu"), house_name(rig.house, "pay"));
+    struct weir_steer_policies policies = policies_of(&rig, "proxies: { default: { rate: 0.01 } }", NULL, 0);
+    weir_steer_reload(rig.steer, &policies, rig.config);
+    unref(&policies);
+    assert_int_equal(weir_steering_service_of(rig.board, "a", "mesh-eu"), WEIR_NAME_NONE);
+    rig_close(&rig);
+}
+
 /* It is no start: its proxies have what all have, and what is offered is known. */
 static void a_canary_begins_at_what_is_told(void **state) {
     (void)state;
@@ -374,6 +387,7 @@ int main(void) {
         cmocka_unit_test(a_disk_that_says_no_is_counted_and_changes_nothing),
         cmocka_unit_test(a_share_of_the_proxies_is_told_the_canary),
         cmocka_unit_test(a_canary_begins_at_what_is_told),
+        cmocka_unit_test(a_canary_says_whose_its_proxies_are),
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
         cmocka_unit_test(what_it_costs_is_a_series),
         cmocka_unit_test(proxies_of_any_service_are_known),
