@@ -210,11 +210,11 @@ def installed(tmp_path):
 @pytest.mark.parametrize("how", ["shared", "static"])
 def test_what_is_installed_and_the_man_page(weir, tmp_path, installed, how):
     """The example of the man page, built by pkg-config; static: it needs no library when it runs."""
-    prefix, description, source = installed
+    _, description, source = installed
     folder, program = description.parent.parent, tmp_path / how
-    argv = ["pkg-config", f"--define-variable=prefix={prefix}"]  # the package was configured for another one
+    argv = ["env", f"PKG_CONFIG_PATH={description.parent}", "pkg-config"]  # the package was configured for another prefix
     linking = {"shared": ([], []), "static": (["--static"], ["-static"])}[how]
-    flags = run([*argv, *linking[0], "--cflags", "--libs", description], 10).stdout.split()
+    flags = run([*argv, *linking[0], "--cflags", "--libs", "weir_emit"], 10).stdout.split()
     strict = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     done = run(["cc", *strict, *linking[1], source, "-o", program, *flags], 60)
     assert done.returncode == 0, done.stderr
