@@ -96,6 +96,7 @@ struct control_claim {
     double spans, bytes; /* a trace */
     double ceiling, weight;
     double floor;                 /* as a rate */
+    double paid;                  /* the same, as the budget reckons with it */
     double step;                  /* whole ones of it are followed; 0: any */
     double level_max, floors_max; /* of its service's own budget */
     bool budgeted, pinned, incident;

@@ -48,11 +48,14 @@ static double rate_at(const struct control_claim *claim, double level) {
     return fmin(wanted, claim->ceiling);
 }
 
-static double rate_of(const struct control_claim *claim, double level, double floors) {
-    double rate = rate_at(claim, level);
+static double raised(const struct control_claim *claim, double rate, double floor, double floors) {
     if (claim->pinned) return rate;
-    double floor = claim->floor * (claim->budgeted ? floors * claim->floors_max : 1);
+    floor *= claim->budgeted ? floors * claim->floors_max : 1;
     return fmin(fmax(fmax(rate, floor), claim->step), 1);
+}
+
+static double rate_of(const struct control_claim *claim, double level, double floors) {
+    return raised(claim, rate_at(claim, level), claim->floor, floors);
 }
 
 /* Traces a second, at a rate that is told. */
@@ -63,8 +66,10 @@ double weir_control_traces(const struct control_claim *claim, double rate) {
 static double cost(const struct control_claim *const *claims, uint32_t count, enum unit unit, double level,
                    double floors) {
     double sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += unit_of(claims[i], unit) * weir_control_traces(claims[i], rate_of(claims[i], level, floors));
+    for (uint32_t i = 0; i < count; i++) {
+        double rate = raised(claims[i], rate_at(claims[i], level), claims[i]->paid, floors);
+        sum += unit_of(claims[i], unit) * weir_control_traces(claims[i], rate);
+    }
     return sum;
 }
 
@@ -133,12 +138,16 @@ double weir_control_spans_budget(const struct weir_control *control, const struc
 
 /* ---- claims ---- */
 
+static bool is_held(const struct weir_control *control, const struct control_hold *hold) {
+    return control->now - hold->at <= fmax(control->file.poll_s, HOLD_S) * hold->times;
+}
+
 /* A load that fell is reckoned with for a while, and then less of it from second to second: so rates rise steadily, and
  * not at all while a load comes and goes. One that came back is held for longer the next time. What is within the error
  * of an estimate is no fall. */
 static double hold(const struct weir_control *control, struct control_hold *hold, double rate, double error,
                    double seconds) {
-    double hold_s = fmax(control->file.poll_s, HOLD_S), sure = rate - error, since = control->now - hold->at;
+    double sure = rate - error, since = control->now - hold->at;
     hold->times = fmax(hold->times * exp(-seconds / CALM_S), 1);
     if (sure >= 0.95 * hold->load) {
         bool back = hold->load < 0.7 * hold->peak && sure > 0.7 * hold->peak;
@@ -146,7 +155,7 @@ static double hold(const struct weir_control *control, struct control_hold *hold
         hold->load = fmax(hold->load, sure);
         hold->peak = fmax(hold->peak, hold->load);
         hold->at = control->now;
-    } else if (since > hold_s * hold->times) {
+    } else if (!is_held(control, hold)) {
         hold->load *= exp(-seconds * log(RISE_TIMES) / fmax(control->file.poll_s, RISE_S));
     }
     if (since > CALM_S) hold->peak = hold->load;
@@ -158,11 +167,14 @@ static void size_of(const struct control_operation *op, struct control_claim *cl
     claim->bytes = op->roots > 0 ? fmax(op->bytes / op->roots, 0) : 0;
 }
 
-/* As a rate. It is met at the load that there is, and paid for at the one that may come back: of a load that has all
- * but gone it would take the budget of all others. */
-static double floor_of(const struct control_terms *terms, double rate, double held) {
-    if (!(terms->floor > 0)) return 0;
-    return fmin(terms->floor / fmax(fmax(rate, held / FALL_MOST), LEAST_LOAD), 1);
+/* As a rate. A floor is met at the load that there is. It is paid for at the one that is held, but for no more than
+ * FALL_MOST times what it wants: of a load that has all but gone it would take the budget of all others. As long as
+ * that load may come back any moment, no more than what is paid for is told. */
+static void floor_of(const struct weir_control *control, const struct control_operation *op, double rate,
+                     struct control_claim *claim) {
+    if (!(op->terms.floor > 0)) return;
+    claim->paid = fmin(op->terms.floor / fmax(fmax(rate, claim->load / FALL_MOST), LEAST_LOAD), 1);
+    claim->floor = is_held(control, &op->hold) ? claim->paid : fmin(op->terms.floor / fmax(rate, LEAST_LOAD), 1);
 }
 
 static void claim_of(struct weir_control *control, const struct control_service *service, struct control_operation *op,
@@ -180,12 +192,12 @@ static void claim_of(struct weir_control *control, const struct control_service 
                                        .fixed = weir_control_stubborn(follow) ? rate : follow->extra * roots,
                                        .ceiling = fmin(op->terms.rate * factor, 1),
                                        .weight = op->terms.weight * weir_control_kept_weight(op) * factor,
-                                       .floor = floor_of(&op->terms, rate, load),
                                        .budgeted = op->terms.budgeted,
                                        .pinned = op->terms.pinned,
                                        .incident = incident,
                                        .level_max = INFINITY,
                                        .floors_max = 1};
+    floor_of(control, op, rate, &op->claim);
     size_of(op, &op->claim);
 }
 
@@ -203,7 +215,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
     const struct control_terms *terms = &service->terms;
     struct control_claim claim = {
         .part = 1, .budgeted = terms->budgeted, .pinned = terms->pinned, .level_max = INFINITY, .floors_max = 1};
-    double all = 0, spans = 0, bytes = 0, highest = 0, floors = 0, factor = 1;
+    double all = 0, spans = 0, bytes = 0, highest = 0, floors = 0, highest_paid = 0, floors_paid = 0, factor = 1;
     weir_control_follow_service(control, service);
     CONTROL_EACH_OPERATION(control, service, op) {
         double part = weir_control_by_service(service, op), load = op->claim.load * part;
@@ -212,10 +224,10 @@ static void claim_of_service(struct weir_control *control, struct control_servic
         claim.load += load;
         spans += load * op->claim.spans, bytes += load * op->claim.bytes;
         claim.weight += part * op->claim.weight / sqrt(op->claim.spans);
-        floors += op->claim.load * op->claim.floor;
+        floors += op->claim.load * op->claim.floor, floors_paid += op->claim.load * op->claim.paid;
         if (part < 0.5 || weir_control_is_rest(op)) continue;
         if (op->claim.incident) factor = control->file.factor;
-        highest = fmax(highest, op->claim.floor);
+        highest = fmax(highest, op->claim.floor), highest_paid = fmax(highest_paid, op->claim.paid);
         if (terms->budgeted && terms->rate > 0) claim.step = ENVOY_STEP;
     }
     claim.spans = claim.load > 0 ? spans / claim.load : 1;
@@ -224,6 +236,7 @@ static void claim_of_service(struct weir_control *control, struct control_servic
     claim.ceiling = fmin(terms->rate * factor, 1);
     claim.incident = factor > 1;
     claim.floor = floor_of_service(terms, highest, floors, all);
+    claim.paid = floor_of_service(terms, highest_paid, floors_paid, all);
     service->claim = claim;
 }
 

@@ -43,7 +43,7 @@ static void another_rate_is_told_at_once(void **state) {
     struct rig rig = rig_new();
     uint32_t pay = rig_name(&rig, "pay"), busy = rig_name(&rig, "busy"), any = rig_name(&rig, "GET /");
     struct weir_proxies_service services[] = {rig_service(pay, 0.1, -1), rig_service(busy, 0.1, -1)};
-    struct weir_proxies file = rig_file(0.01, 0.5);
+    struct weir_proxies file = rig_file(0.001, 0.5);
     file.services = services, file.service_count = 2;
     rig_set(&rig, &file);
     struct weir_control_load offered[] = {rig_load(busy, any, 1000, 10, 1)};
@@ -444,6 +444,21 @@ static void floors_of_a_load_that_ended_starve_nobody(void **state) {
     rig_free(&rig);
 }
 
+/* What came two hundred times as often a while ago has its floor by what it is now. */
+static void a_floor_is_met_after_a_fall(void **state) {
+    (void)state;
+    struct rig rig = rig_new();
+    uint32_t edge = rig_name(&rig, "edge"), get = rig_name(&rig, "get");
+    struct weir_proxies file = rig_file(0.02, 0.5);
+    file.budget.spans_per_second = 500;
+    rig_set(&rig, &file);
+    struct weir_control_load often = rig_load(edge, get, 1000, 8, 1), seldom = rig_load(edge, get, 5, 8, 1);
+    rig_run(&rig, &often, 1, 60);
+    rig_run(&rig, &seldom, 1, 160); /* until the estimate has come down to 11 a second: 0.1 are still some way off */
+    assert_true(rig_rate(&rig, edge, get) >= 0.04);
+    rig_free(&rig);
+}
+
 /* Floors alone are more than the budget, and no level is left: who was not seen yet is told what a start tells, so that
  * it is seen when it comes. */
 static void floors_above_the_budget_blind_nobody(void **state) {
@@ -579,6 +594,7 @@ int main(void) {
         cmocka_unit_test(names_without_end_have_a_bound),
         cmocka_unit_test(numbers_that_are_none_harm_nothing),
         cmocka_unit_test(floors_of_a_load_that_ended_starve_nobody),
+        cmocka_unit_test(a_floor_is_met_after_a_fall),
         cmocka_unit_test(floors_above_the_budget_blind_nobody),
         cmocka_unit_test(a_rate_of_nothing_stays),
         cmocka_unit_test(roots_without_a_name_have_no_row),
