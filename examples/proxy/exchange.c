@@ -111,8 +111,9 @@ bool exchange_open(struct server *server, int fd, const struct address *from) {
 static void end_request(struct exchange *x) {
     if (!x->counted) return;
     telemetry_answered(&x->measured);
-    telemetry_end(x->server->telemetry, &x->measured, &x->outcome, x->server->now_ns);
+    telemetry_end(x->server->telemetry, &x->server->tally, &x->measured, &x->outcome, x->server->now_ns);
     x->counted = false;
+    x->server->turns.done++;
 }
 
 void exchange_close(struct exchange *x) {
@@ -212,7 +213,7 @@ static void begin_request(struct exchange *x, size_t size) {
     x->to_head = http1_is(head->method, "head");
     x->old = head->minor == 0;
     x->replayable = is_idempotent(head->method);
-    telemetry_begin(server->telemetry, &x->measured, head, server->now_ns);
+    telemetry_begin(server->telemetry, &server->tally, &x->measured, head, server->now_ns);
     x->counted = true;
     write_request_head(x, head);
     http1_body_begin(&x->request.body, head);

@@ -36,7 +36,7 @@ void write_request_head(struct exchange *x, const struct http1_head *head) {
     put_text(out, x->old ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
     put_headers(out, head);
     assert(BUFFER_BYTES - out->end >= TELEMETRY_HEADER_BYTES_MAX);
-    out->end += telemetry_headers(x->server->telemetry, &x->measured, out->bytes + out->end);
+    out->end += telemetry_headers(x->server->telemetry, &x->server->tally, &x->measured, out->bytes + out->end);
     put_text(out, "X-Forwarded-For: ");
     put_text(out, x->address);
     put_text(out, x->old ? "\r\nVia: 1.0 weir_proxy\r\n\r\n" : "\r\nVia: 1.1 weir_proxy\r\n\r\n");

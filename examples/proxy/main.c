@@ -21,6 +21,8 @@ static const char help[] =
     "  --poll MS            how often Weir is asked what to sample; 0: never (2000)\n"
     "  --key FILE           datagrams are signed\n"
     "  --statsd ADDRESS     three packets a request, as a plain StatsD client sends them\n"
+    "  --turns N            measures what telling costs: it is off and on by turns of N requests, and the CPU of a\n"
+    "                       request is told at the end; of one thread, SIGUSR1 is not for then\n"
     "  --threads N          1 to 64 (1)\n"
     "  --connections N      of clients, each thread (1024)\n"
     "  --request-timeout MS  a request has to be there and upstream connected (10000)\n"
@@ -58,6 +60,7 @@ enum {
     POLL,
     KEY,
     STATSD,
+    TURNS,
     THREADS,
     CONNECTIONS,
     REQUEST,
@@ -76,6 +79,7 @@ static const struct option long_options[] = {
     {"poll", required_argument, NULL, POLL},
     {"key", required_argument, NULL, KEY},
     {"statsd", required_argument, NULL, STATSD},
+    {"turns", required_argument, NULL, TURNS},
     {"threads", required_argument, NULL, THREADS},
     {"connections", required_argument, NULL, CONNECTIONS},
     {"request-timeout", required_argument, NULL, REQUEST},
@@ -114,6 +118,7 @@ static bool take_option(struct options *o, int which, const char *text) {
     case POLL: return read_number(text, 0, 3600000, &t->poll_ms);
     case KEY: t->key_file = text; return true;
     case STATSD: t->statsd = text; return true;
+    case TURNS: return read_number(text, 1, 1000000, &o->server.turn_requests);
     case THREADS: return read_number(text, 1, THREADS_MAX, &t->threads);
     case CONNECTIONS: return read_number(text, 1, 65536, &o->server.connections_max);
     case REQUEST: return read_number(text, 1, 3600000, &o->server.request_ms);
@@ -141,7 +146,8 @@ static int read_options(struct options *o, int argc, char **argv) {
         return 3;
     }
     o->telemetry.routes = o->routes;
-    if (optind == argc && o->server.listen.size > 0 && o->server.to.size > 0) return 0;
+    bool one = o->server.turn_requests == 0 || o->telemetry.threads == 1;
+    if (optind == argc && o->server.listen.size > 0 && o->server.to.size > 0 && one) return 0;
     fputs(help, stderr);
     return 3;
 }
@@ -196,6 +202,7 @@ int main(int argc, char **argv) {
     unsigned opened = open_workers(workers, &options, telemetry, &stop);
     bool sound = opened == options.telemetry.threads;
     if (sound) run_workers(workers, opened, &signals, telemetry, &stop);
+    if (sound) turns_tell(&workers[0].server.turns, stdout);
     for (unsigned i = 0; i < opened; i++)
         server_close(&workers[i].server);
     telemetry_close(telemetry, stdout);

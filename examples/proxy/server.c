@@ -179,6 +179,7 @@ void server_run(struct server *server, const atomic_bool *stop) {
     struct epoll_event events[EVENTS];
     int64_t tick_ms = clock_ms() + TICK_MS, end_ms = INT64_MAX;
     server->now_ms = clock_ms();
+    turns_begin(&server->turns, server->telemetry);
     while (server->now_ms < end_ms && (end_ms == INT64_MAX || server->exchanges != NULL)) {
         int count = epoll_wait(server->epoll, events, EVENTS, TICK_MS);
         server->now_ms = clock_ms();
@@ -186,8 +187,10 @@ void server_run(struct server *server, const atomic_bool *stop) {
         for (int i = 0; i < count; i++)
             handle(server, events[i].data.ptr, events[i].events);
         bury(server);
+        turns_step(&server->turns, server->telemetry);
         if (server->now_ms < tick_ms) continue;
         tick_ms = server->now_ms + TICK_MS;
+        telemetry_settle(server->telemetry, &server->tally);
         expire(server);
         bury(server);
         if (!atomic_load(stop)) continue;
@@ -200,12 +203,14 @@ void server_run(struct server *server, const atomic_bool *stop) {
         while (server->exchange_count > 0 && server->exchanges->phase == PHASE_HEAD)
             evict(server);
     }
+    telemetry_settle(server->telemetry, &server->tally);
 }
 
 bool server_open(struct server *server, const struct server_options *options, struct telemetry *telemetry, char *error,
                  size_t error_size) {
     const int one = 1;
     *server = (struct server){.options = *options, .telemetry = telemetry, .epoll = -1};
+    server->turns.requests = options->turn_requests;
     server->listener = (struct peer){.kind = PEER_LISTENER};
     int fd = server->listener.fd = socket(options->listen.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -228,6 +233,7 @@ void server_close(struct server *server) {
         peer_close(server, peer);
     }
     bury(server);
+    telemetry_settle(server->telemetry, &server->tally);
     if (server->listener.fd >= 0) close(server->listener.fd);
     if (server->epoll >= 0) close(server->epoll);
 }

@@ -10,6 +10,7 @@
 #include "examples/proxy/address.h"
 #include "examples/proxy/http1.h"
 #include "examples/proxy/telemetry.h"
+#include "examples/proxy/turns.h"
 
 #include <stdatomic.h>
 
@@ -19,6 +20,7 @@ struct server_options {
     uint32_t idle_ms;          /* a connection waits for its next request */
     uint32_t request_ms;       /* a request has to be there, its body too, and upstream has to be connected */
     uint32_t answer_ms;        /* nothing moves: upstream does not answer, or a client does not read */
+    uint32_t turn_requests;    /* of turns that are measured; 0: none */
     uint32_t upstream_idle_ms; /* less than upstream's own, so that it is seldom closed under a request */
 };
 
@@ -78,8 +80,10 @@ struct server {
     uint32_t exchange_count, idle_count;
     struct peer *idle, *dead; /* dead: events of this round may still name them */
     struct exchange *closed;
-    int64_t now_ms;         /* for deadlines, and */
-    uint64_t now_ns;        /* Unix time: when the events of this round were taken */
+    int64_t now_ms;  /* for deadlines, and */
+    uint64_t now_ns; /* Unix time: when the events of this round were taken */
+    struct tally tally;
+    struct turns turns;
     struct http1_head head; /* of who is looked at now */
 };
 

@@ -210,7 +210,9 @@ static size_t keep(char *out, size_t room, struct http1_text text) {
     return size;
 }
 
-void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head *head, uint64_t now_ns) {
+void telemetry_begin(struct telemetry *t, struct tally *tally, struct measured *m, struct http1_head *head,
+                     uint64_t now_ns) {
+    struct weir_emit_context *context = &tally->context;
     m->sampled = m->b3 = m->b3_multi = false;
     m->answered_ns = m->sent_ns = 0;
     m->told = (t->emit != NULL || t->statsd >= 0) && !atomic_load_explicit(&t->off, memory_order_relaxed);
@@ -218,19 +220,22 @@ void telemetry_begin(struct telemetry *t, struct measured *m, struct http1_head 
     m->start_ns = now_ns;
     if (t->emit == NULL) return;
     m->operation = operation_of(t, head);
-    weir_emit_context_clear(&m->server);
+    weir_emit_context_clear(context);
     for (size_t i = 0; i < head->header_count; i++) {
         struct http1_header *header = &head->headers[i];
         if (!weir_emit_may_read(header->name.at, header->name.size)) continue;
         enum weir_emit_header what =
-            weir_emit_read_header(&m->server, header->name.at, header->name.size, header->value.at, header->value.size);
+            weir_emit_read_header(context, header->name.at, header->name.size, header->value.at, header->value.size);
         if (what == WEIR_EMIT_OTHER_HEADER) continue;
         header->drop = true;
         m->b3 = m->b3 || http1_is(header->name, "b3");
         m->b3_multi = m->b3_multi || (header->name.at[0] | 0x20) == 'x';
     }
-    m->sampled = weir_emit_begin(m->operation, &m->server);
+    m->sampled = weir_emit_begin(m->operation, context);
     if (!m->sampled) return;
+    m->server = *context;
+    m->server.state = NULL; /* these bytes are the request's, and go with it */
+    m->server.state_size = 0;
     m->method_size = keep(m->method, sizeof m->method, head->method);
     m->path_size = keep(m->path, sizeof m->path, path_of(head->target));
     m->host_size = keep(m->host, sizeof m->host, http1_field(head, "host"));
@@ -254,11 +259,12 @@ static char *put_b3_multi(char *at, const struct weir_emit_context *context) {
     return put_text(put(put_text(at, "\r\nX-B3-Sampled: "), &b3.sampled, 1), "\r\n");
 }
 
-size_t telemetry_headers(struct telemetry *t, struct measured *m, char out[TELEMETRY_HEADER_BYTES_MAX]) {
+size_t telemetry_headers(struct telemetry *t, const struct tally *tally, struct measured *m,
+                         char out[TELEMETRY_HEADER_BYTES_MAX]) {
     if (t->emit == NULL || !m->told) return 0;
-    const struct weir_emit_context *context = &m->server;
+    const struct weir_emit_context *context = &tally->context;
     if (m->sampled) { /* the call to upstream is a span of its own, and upstream's spans are below it */
-        weir_emit_child(t->emit, &m->server, &m->client);
+        weir_emit_child(t->emit, &tally->context, &m->client);
         context = &m->client;
         m->sent_ns = weir_emit_now();
     }
@@ -275,8 +281,10 @@ size_t telemetry_headers(struct telemetry *t, struct measured *m, char out[TELEM
         at = put_text(at, "\r\n");
     }
     if (m->b3_multi) at = put_b3_multi(at, context);
-    m->server.state = m->client.state = NULL; /* these bytes are the request's, and go with it */
-    m->server.state_size = m->client.state_size = 0;
+    if (m->sampled) {
+        m->client.state = NULL;
+        m->client.state_size = 0;
+    }
     return (size_t)(at - out);
 }
 
@@ -340,15 +348,26 @@ static void send_statsd(const struct telemetry *t, const struct measured *m, con
     (void)sent; /* nobody there: nobody counts */
 }
 
-void telemetry_end(struct telemetry *t, const struct measured *m, const struct outcome *outcome, uint64_t now_ns) {
+void telemetry_settle(struct telemetry *t, struct tally *tally) {
+    for (uint32_t i = 0; i < tally->count; i++) {
+        weir_emit_observe(t->seconds, (double)tally->ends[i].ns / 1e9);
+        weir_emit_count(t->responses[tally->ends[i].class], 1);
+        if (tally->ends[i].failure != FAILURE_NONE) weir_emit_count(t->failures[tally->ends[i].failure], 1);
+    }
+    tally->count = 0;
+}
+
+void telemetry_end(struct telemetry *t, struct tally *tally, const struct measured *m, const struct outcome *outcome,
+                   uint64_t now_ns) {
     if (!m->told) return;
     uint64_t end_ns = m->sampled ? weir_emit_now() : now_ns;
     if (end_ns < m->start_ns) end_ns = m->start_ns; /* the clock was set back meanwhile */
     if (t->statsd >= 0) send_statsd(t, m, outcome, end_ns);
     if (t->emit == NULL) return;
-    weir_emit_observe(t->seconds, (double)(end_ns - m->start_ns) / 1e9);
-    weir_emit_count(t->responses[outcome->status / 100], 1);
-    if (outcome->failure != FAILURE_NONE) weir_emit_count(t->failures[outcome->failure], 1);
+    tally->ends[tally->count].ns = end_ns - m->start_ns;
+    tally->ends[tally->count].class = (uint8_t)(outcome->status / 100);
+    tally->ends[tally->count].failure = (uint8_t)outcome->failure;
+    if (++tally->count == TALLY_ENDS) telemetry_settle(t, tally);
     if (!m->sampled) return;
     if (m->sent_ns != 0) send_client_span(t, m, outcome);
     send_server_span(m, outcome, end_ns);

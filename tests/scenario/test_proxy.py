@@ -248,9 +248,44 @@ def test_failures_are_counted(weir, proxy):
     def counted() -> dict:
         return one.page().by("proxy_failures_total", "reason")
 
-    wait_until(lambda: sum(counted().values()) == 3, lambda: counted())
+    def timed() -> float:
+        return one.page().sum("proxy_request_seconds_count", service="proxy")
+
+    wait_until(lambda: sum(counted().values()) == 3 and timed() == 3, lambda: f"{counted()} {timed()}")
     assert {reason for reason, count in counted().items() if count == 1} == {"upstream", "timeout", "bad_request"}
-    assert one.page().sum("proxy_request_seconds_count", service="proxy") == 3
     one.balance(received=6)
     errors = {span["kind"] for span in one.cat() if span.get("status", {}).get("code") == 2}
     assert errors == {2, 3}
+
+
+@pytest.mark.parametrize("requests", [1, 63, 64, 65, 200])
+def test_what_ended_is_told_when_the_proxy_ends(weir, proxy, requests):
+    one = weir(receivers={"datagram": ""})
+    mine = proxy("--rate", "0", weir=one.ports["datagram"])
+    client = Client(mine)
+    for _ in range(requests):
+        assert client.ask("GET", "/")[0] == 200
+    client.close()
+    mine.end()
+
+    def told() -> tuple:
+        page = one.page()
+        begun, timed = page.sum("emitter_requests_total", service="proxy"), page.sum("proxy_request_seconds_count", service="proxy")
+        return begun, timed, page.sum("proxy_responses_total", service="proxy", **{"class": "2xx"})
+
+    wait_until(lambda: told() == (requests,) * 3, told)
+
+
+def test_telling_by_turns(weir, proxy):
+    one = weir(receivers={"datagram": ""})
+    mine = proxy("--rate", "1", "--turns", "10", weir=one.ports["datagram"])
+    client = Client(mine)
+    for _ in range(10 * 4 * 4):
+        assert client.ask("GET", "/")[0] == 200
+    client.close()
+    mine.stop()
+    measured = next(json.loads(line) for line in mine.process.text().splitlines() if "blocks" in line)
+    assert measured["blocks"] == 3  # the first is not counted
+    assert measured["plain_us"] > 0 and measured["error_us"] >= 0
+    wait_until(lambda: one.page().sum("emitter_requests_total", service="proxy") == 80, one.page)
+    one.balance(received=160)
