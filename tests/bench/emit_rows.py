@@ -1,14 +1,15 @@
 """The rows of libweir_emit: what its calls cost a thread, and what it costs a proxy for each request, all threads of it.
 
-The proxy is examples/proxy, on a processor of its own. It is traced and not traced by turns, as ABBA, in one process: so whatever
-else differs between two runs of a program differs for neither side. A turn ends when all that was to be sent has been sent. Beside it
-the same proxy with a plain StatsD client, and a reverse proxy of Go's library with the OpenTelemetry SDK.
+The proxy is examples/proxy, on a processor of its own. It tells and does not tell by turns of a few milliseconds, as ABBA, within one
+stream of requests, and reads the CPU of the thread that serves them itself (--turns): so whatever else happens on the machine happens to
+both. What its emitter's thread takes is measured beside that, under the same load, while it tells all the time.
+Beside it the same proxy with a plain StatsD client, and a reverse proxy of Go's library with the OpenTelemetry SDK: that one by turns
+which end when all that was to be sent has been sent.
 """
 
 import json
 import math
 import os
-import signal
 import statistics
 import time
 from collections.abc import Callable
@@ -25,8 +26,9 @@ from harness.weir import Weir, binary
 from policy_rows import kept_off
 
 REQUESTS, WARM, REST_S = 4_000, 2_000, 0.15
+SHORT = 1_000  # requests of a turn that the proxy measures itself; 16 are under way at its end, and end in the next one
 PATH = "/orders/v1/17"
-LOAD = f"blocks ABBA, turns of {REQUESTS // 1000}K requests, 16 connections"
+LOAD = f"blocks ABBA, turns of {SHORT // 1000}K requests, 16 connections"
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,15 @@ THREADS = (1, 4)
 class Case:
     title: str
     tells: str
-    blocks: int  # a run; the less there is to see, the more of them
+    requests: int  # a run; the less there is to see, the more of them
     goal_us: float = 0
 
 
 CASES = {
-    "one": Case("`weir_proxy`, libweir_emit, 1 %", "all requests counted and timed, 1 % are two spans", 12, 0.05),
-    "all": Case("`weir_proxy`, libweir_emit, 100 %", "all requests counted and timed, each is two spans", 6, 0.7),
-    "statsd": Case("`weir_proxy`, StatsD", "three metrics a request, one `send` each", 4),
-    "go": Case("Go's `httputil`, OpenTelemetry SDK, OTLP/gRPC, 100 %", "each is two spans, in batches of 512", 4),
+    "one": Case("`weir_proxy`, libweir_emit, 1 %", "all requests counted and timed, 1 % are two spans", 1_000_000, 0.05),
+    "all": Case("`weir_proxy`, libweir_emit, 100 %", "all requests counted and timed, each is two spans", 400_000, 0.7),
+    "statsd": Case("`weir_proxy`, StatsD", "three metrics a request, one `send` each", 100_000),
+    "go": Case("Go's `httputil`, OpenTelemetry SDK, OTLP/gRPC, 100 %", "each is two spans, in batches of 512", 64_000),
 }
 
 
@@ -86,7 +88,7 @@ def run_calls(folder: Path, share: float) -> dict:
 
 @dataclass(frozen=True)
 class Subject:
-    """A proxy that is measured: its process, its port by whether it is traced, and the spans that so many requests have told."""
+    """Go's proxy: its process, its port by whether it is traced, and the spans that so many requests have told."""
 
     process: Process
     port: Callable[[bool], int]
@@ -104,36 +106,24 @@ class Bench:
         for thing in (self.weir, self.nginx):
             stack.callback(thing.start().stop)
 
-    def start(self, case: str) -> Subject:
-        return self._go() if case == "go" else self._proxy(case)
-
-    def _proxy(self, case: str) -> Subject:
+    def proxy(self, case: str, *options) -> Proxy:
         rate = {"one": 0.01, "all": 1, "statsd": 0}[case]
-        options = ["--poll", 0, "--rate", rate, "--route", "/orders/*"]
+        options = ["--poll", 0, "--rate", rate, "--route", "/orders/*", *options]
         if case == "statsd":
             options += ["--statsd", f"127.0.0.1:{self.weir.statsd_port}"]
         to = None if case == "statsd" else self.weir.ports["datagram"]
         proxy = Proxy(self.folder, case, to=self.nginx.port, weir=to, options=options, prefix=("taskset", "-c", self.cpu))
         self.stack.callback(proxy.start().stop)
-        traced = True
+        return proxy
 
-        def port(want: bool) -> int:
-            nonlocal traced
-            if want != traced:
-                proxy.process.signal(signal.SIGUSR1)
-                time.sleep(0.02)
-            traced = want
-            return proxy.port
+    def told(self, case: str) -> float:
+        """Requests that Weir has heard of."""
+        page = self.weir.page()
+        if case == "statsd":
+            return page.sum("weir_datagrams_received_total", receiver="statsd") / 3
+        return page.sum("emitter_requests_total", service=case)
 
-        def told() -> float:
-            page = self.weir.page()
-            if case == "statsd":
-                return page.sum("weir_datagrams_received_total", receiver="statsd")
-            return page.sum("emitter_requests_total", service=case)
-
-        return Subject(proxy.process, port, told, 3 if case == "statsd" else 1)
-
-    def _go(self) -> Subject:
+    def go(self) -> Subject:
         ports = {True: free_port(), False: free_port()}
         argv = [PEERS / "bin" / "go-proxy", *(f"127.0.0.1:{ports[traced]}" for traced in (True, False))]
         argv += [f"127.0.0.1:{self.nginx.port}", self.weir.endpoint]
@@ -152,30 +142,71 @@ def turn(subject: Subject, traced: bool, requests: int) -> float:
     return (subject.process.cpu_ns() - before) / requests / 1000
 
 
-def measure(subject: Subject, blocks: int) -> tuple[float, list[float]]:
-    """What a request costs that is not traced, and what tracing adds: one value of each block."""
+def check_told(told: float, wanted: float):
+    assert told >= 0.99 * wanted, f"{told:.0f} of {wanted:.0f} arrived: what is not sent costs less than it should"
+
+
+def by_turns(subject: Subject, requests: int) -> dict:
+    """Microseconds of CPU for a request: off, added, error (the standard error of added)."""
     for traced in (False, True):
         turn(subject, traced, WARM)
-    told, plain, added = subject.told(), [], []
+    told, plain, added, blocks = subject.told(), [], [], max(requests // (4 * REQUESTS), 2)
     for _ in range(blocks):
         off, on, on_again, off_again = (turn(subject, traced, REQUESTS) for traced in (False, True, True, False))
         plain += [off, off_again]
         added.append((on + on_again - off - off_again) / 2)
-    told = subject.told() - told
-    wanted = blocks * 2 * REQUESTS * subject.each
-    assert told >= 0.99 * wanted, f"{told:.0f} of {wanted:.0f} arrived: what is not sent costs less than it should"
-    return statistics.mean(plain), added
+    check_told(subject.told() - told, blocks * 2 * REQUESTS * subject.each)
+    return {
+        "off": statistics.mean(plain),
+        "added": statistics.mean(added),
+        "error": statistics.stdev(added) / math.sqrt(len(added)),
+    }
+
+
+def by_short_turns(bench: Bench, case: str, requests: int) -> dict:
+    """The same of the thread that serves requests, as the proxy has measured it."""
+    proxy, before = bench.proxy(case, "--turns", SHORT), bench.told(case)
+    load.get(proxy.port, PATH, requests)
+    time.sleep(REST_S)
+    check_told(bench.told(case) - before, requests / 2)
+    assert proxy.stop() == 0, proxy.process.tail()
+    found = next(json.loads(line) for line in proxy.process.text().splitlines() if "blocks" in line)
+    return {"off": found["plain_us"], "added": found["added_us"], "error": found["error_us"]}
+
+
+def emitter_us(bench: Bench, case: str, requests: int) -> float:
+    """What the emitter's own thread takes for a request."""
+    proxy, before = bench.proxy(case), bench.told(case)
+
+    def cpu_ns() -> int:
+        tasks = Path(f"/proc/{proxy.process.pid}/task").iterdir()
+        return sum(
+            int((task / "schedstat").read_text().split()[0]) for task in tasks if (task / "comm").read_text() == "weir_emit\n"
+        )
+
+    load.get(proxy.port, PATH, WARM)
+    start = cpu_ns()
+    load.get(proxy.port, PATH, requests)
+    time.sleep(REST_S)
+    taken = (cpu_ns() - start) / requests / 1000
+    check_told(bench.told(case) - before, requests)
+    assert proxy.stop() == 0, proxy.process.tail()
+    return taken
 
 
 def run_proxy(folder: Path, share: float, cases: tuple = ("one", "all", "statsd")) -> dict:
-    """{"CASE off": a request without, "CASE added": the mean of blocks, "CASE error": its standard error}, microseconds of CPU"""
+    """{"CASE off": a request without, "CASE added": what is added, "CASE error": its standard error, "CASE thread": what of it
+    the emitter's thread takes}, microseconds of CPU"""
     seen = {}
     for case in cases:
-        blocks = max(round(CASES[case].blocks * share), 2)
+        requests = max(round(CASES[case].requests * share), 16 * SHORT)
         with ExitStack() as stack:
-            off, added = measure(Bench(folder / case, stack).start(case), blocks)
-        seen[f"{case} off"], seen[f"{case} added"] = off, statistics.mean(added)
-        seen[f"{case} error"] = statistics.stdev(added) / math.sqrt(len(added))
+            bench = Bench(folder / case, stack)
+            found = by_turns(bench.go(), requests) if case == "go" else by_short_turns(bench, case, requests)
+            if case in ("one", "all"):
+                found["thread"] = emitter_us(bench, case, requests // 4)
+                found["added"] += found["thread"]
+        seen |= {f"{case} {name}": value for name, value in found.items()}
     return seen
 
 
@@ -201,14 +232,16 @@ def measured(values: dict) -> list[str]:
 
 
 def proxy_table(values: dict) -> str:
-    out = ["| proxy | tells | a request without, µs | added, µs | 95 % | goal |", "|" + "---|" * 6]
+    out = ["| proxy | tells | a request without, µs | added, µs | 95 % | of it the emitter's thread | goal |", "|" + "---|" * 7]
     for name in measured(values):
         case = CASES[name]
         off, added = statistics.mean(values[f"{name} off"]), statistics.mean(values[f"{name} added"])
-        errors = values[f"{name} error"]
+        errors, thread = values[f"{name} error"], values.get(f"{name} thread")
         half = 1.96 * math.sqrt(sum(error**2 for error in errors)) / len(errors)
         text = f"{added:.3f}"
         text = f"**{text}**" if case.goal_us and added > case.goal_us else text
         goal = f"≤ {case.goal_us:g} µs" if case.goal_us else ""
-        out.append(f"| {case.title} | {case.tells} | {off:.1f} | {text} | {added - half:.3f} to {added + half:.3f} | {goal} |")
+        own = f"{statistics.mean(thread):.3f}" if thread else ""
+        band = f"{added - half:.3f} to {added + half:.3f}"
+        out.append(f"| {case.title} | {case.tells} | {off:.1f} | {text} | {band} | {own} | {goal} |")
     return "\n".join(out)
