@@ -245,6 +245,13 @@ static enum weir_status claim(const char *key, const struct weir_listen *listen,
     return WEIR_OK;
 }
 
+/* Says which key the failure belongs to. */
+static enum weir_status failed_at(const char *section, const char *name, struct weir_error *err) {
+    const struct weir_error inner = *err;
+    if (strncmp(inner.text, section, strlen(section)) == 0) return inner.status; /* it says so itself */
+    return weir_fail(err, inner.status, inner.sys, inner.retryable, "%s%s: %.180s", section, name, inner.text);
+}
+
 static enum weir_status open_spool(struct weir_pipeline *pipeline, struct weir_queue *queue,
                                    const struct weir_exporter_config *exporter, struct weir_error *err) {
     const struct weir_config *config = pipeline->boot;
@@ -262,7 +269,8 @@ static enum weir_status open_spool(struct weir_pipeline *pipeline, struct weir_q
                                                .names = pipeline->names,
                                                .metrics = pipeline->metrics,
                                                .clock = &weir_clock_system};
-    return weir_queue_spool(queue, &disk, &options, err);
+    enum weir_status status = weir_queue_spool(queue, &disk, &options, err);
+    return status == WEIR_OK ? WEIR_OK : failed_at("spool.directory", "", err);
 }
 
 static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_error *err) {
@@ -273,7 +281,7 @@ static enum weir_status open_queues(struct weir_pipeline *pipeline, struct weir_
         const struct weir_exporter_config *one = &config->exporters[i];
         struct weir_queue *queue = NULL;
         enum weir_status status = weir_queue_open(&queue, weir_exporter_find(one->type), one, &env, err);
-        if (status != WEIR_OK) return status;
+        if (status != WEIR_OK) return failed_at("exporters.", one->name, err);
         pipeline->queues[pipeline->queue_count++] = queue;
         status = open_spool(pipeline, queue, one, err);
         if (status != WEIR_OK) return status;
@@ -372,7 +380,8 @@ static enum weir_status open_journal(struct weir_pipeline *pipeline, struct weir
                                                  .metrics = pipeline->metrics,
                                                  .clock = &weir_clock_system,
                                                  .read = weir_tail_read_record};
-    return weir_journal_open(&pipeline->journal, &options, err);
+    enum weir_status status = weir_journal_open(&pipeline->journal, &options, err);
+    return status == WEIR_OK ? WEIR_OK : failed_at("spool.directory", "", err);
 }
 
 /* What the process before this one knew and had not finished. Only a journal that cannot be read is a reason to stop:

@@ -294,6 +294,33 @@ static enum weir_status check_tls(const struct weir_config *config, const struct
                                 : "cert_file and key_file");
 }
 
+static const struct weir_listen *listen_of(const struct weir_config *config, const struct weir_listen_option *option) {
+    return (const struct weir_listen *)(const void *)((const char *)config + option->offset);
+}
+
+static bool is_any_host(const char *host) {
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+/* Two listeners of one file on one port: at the start the second would find it taken, by this very process. */
+static enum weir_status check_ports(const struct weir_config *config, const struct weir_yaml_doc *doc,
+                                    struct weir_error *err) {
+    for (const struct weir_listen_option *b = weir_listen_options; b->section != NULL; b++) {
+        const struct weir_listen *second = listen_of(config, b);
+        for (const struct weir_listen_option *a = weir_listen_options; a < b; a++) {
+            const struct weir_listen *first = listen_of(config, a);
+            bool same =
+                a->datagram == b->datagram && first->port == second->port &&
+                (strcmp(first->host, second->host) == 0 || is_any_host(first->host) || is_any_host(second->host));
+            if (!same || !first->on || !second->on || !first->asked || !second->asked) continue;
+            int line = second->line > first->line ? second->line : first->line;
+            return weir_yaml_fail(doc, line, err, "%s.listen: port %u (%s) is that of %s too", b->section, second->port,
+                                  b->datagram ? "UDP" : "TCP", a->section);
+        }
+    }
+    return WEIR_OK;
+}
+
 /* A canary is some of the proxies: the others need something to follow too. */
 static enum weir_status check_canary(const struct weir_config *config, const struct weir_yaml_doc *doc,
                                      struct weir_error *err) {
@@ -346,6 +373,7 @@ enum weir_status weir_config_check(const struct weir_config *config, const struc
                             "aggregate.series_per_metric_max", config->aggregate.series_per_metric_max,
                             "aggregate.series_max", config->aggregate.series_max, print_count, err);
     }
+    if (status == WEIR_OK) status = check_ports(config, doc, err);
     if (status == WEIR_OK) status = check_canary(config, doc, err);
     if (status == WEIR_OK) status = check_spool(config, doc, lines, err);
     for (size_t i = 0; status == WEIR_OK && i < sizeof tls_sections / sizeof tls_sections[0]; i++)

@@ -310,16 +310,16 @@ const struct weir_option weir_options[] = {
 /* clang-format on */
 
 const struct weir_listen_option weir_listen_options[] = {
-    {"receivers.grpc", offsetof(struct weir_config, grpc.listen)},
-    {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.listen)},
-    {"receivers.zipkin", offsetof(struct weir_config, zipkin.listen)},
-    {"receivers.sampling", offsetof(struct weir_config, sampling_http.listen)},
-    {"receivers.scribe", offsetof(struct weir_config, scribe.listen)},
-    {"receivers.datagram", offsetof(struct weir_config, datagram.listen)},
-    {"receivers.access_log", offsetof(struct weir_config, access_log.listen)},
-    {"receivers.statsd", offsetof(struct weir_config, statsd.listen)},
-    {"admin", offsetof(struct weir_config, admin.listen)},
-    {NULL, 0},
+    {"receivers.grpc", offsetof(struct weir_config, grpc.listen), false},
+    {"receivers.otlp_http", offsetof(struct weir_config, otlp_http.listen), false},
+    {"receivers.zipkin", offsetof(struct weir_config, zipkin.listen), false},
+    {"receivers.sampling", offsetof(struct weir_config, sampling_http.listen), false},
+    {"receivers.scribe", offsetof(struct weir_config, scribe.listen), false},
+    {"receivers.datagram", offsetof(struct weir_config, datagram.listen), true},
+    {"receivers.access_log", offsetof(struct weir_config, access_log.listen), true},
+    {"receivers.statsd", offsetof(struct weir_config, statsd.listen), true},
+    {"admin", offsetof(struct weir_config, admin.listen), false},
+    {NULL, 0, false},
 };
 
 static bool refuse(char *why, size_t why_size, const char *what) {

@@ -55,6 +55,7 @@ extern const struct weir_option weir_options[]; /* ends with key NULL */
 struct weir_listen_option {
     const char *section; /* receivers.grpc, admin */
     uint32_t offset;
+    bool datagram;
 };
 extern const struct weir_listen_option weir_listen_options[]; /* ends with section NULL */
 

@@ -407,6 +407,15 @@ static void test_refused(void **state) {
             "weir.yaml:1: drain_timeout: \"10\" is not a duration, such as 750ms, 10s, 5m or 1h");
     refuses("memory:\n  intake: 64M\n",
             "weir.yaml:2: memory.intake: \"64M\" is not a size, such as 1500, 64KiB, 10MiB or 1GiB");
+    refuses("receivers:\n  grpc: { listen: ':4317' }\n  zipkin: { listen: ':4317' }\n",
+            "weir.yaml:3: receivers.zipkin.listen: port 4317 (TCP) is that of receivers.grpc too");
+    refuses("receivers:\n  datagram: { listen: '0.0.0.0:4319' }\n  statsd: { listen: '10.0.0.1:4319' }\n",
+            "weir.yaml:3: receivers.statsd.listen: port 4319 (UDP) is that of receivers.datagram too");
+    refuses("admin: { listen: ':4317' }\nreceivers: { grpc: {} }\n",
+            "weir.yaml:2: admin.listen: port 4317 (TCP) is that of receivers.grpc too");
+    weir_config_free(accepts("receivers: { grpc: { listen: ':4317' }, statsd: { listen: ':4317' }, zipkin: { listen: "
+                             "'10.0.0.1:4317' } }\n"));
+    weir_config_free(accepts("receivers: { grpc: { listen: ':4317' }, zipkin: off }\n"));
     refuses("memory: 64MiB\n", "weir.yaml:1: memory: is a single value, a map of keys is needed");
     refuses("- lanes\n", "weir.yaml:1: the file is a list, a map of keys is needed");
     refuses("receivers: { grpc: on }\n", "weir.yaml:1: receivers.grpc: is a single value, a map of keys is needed");
