@@ -98,8 +98,8 @@ def nothing_can_reach(tmp_path):
 def test_a_folder_that_cannot_be_made_is_said_by_its_key(tmp_path):
     (tmp_path / "taken").write_text("a file\n")
     for exporters, extra, key in (
-        (f"file/archive: {{ directory: {tmp_path}/taken/traces }}", "", "exporters.file/archive: "),
-        ("{}", f"spool: {{ directory: {tmp_path}/taken/spool, durable: true }}", "spool.directory: "),
+        (f"file/archive: {{ directory: {tmp_path}/taken/traces }}", "", "exporters.file/archive"),
+        ("{}", f"spool: {{ directory: {tmp_path}/taken/spool, durable: true }}", "spool.directory"),
     ):
         one = Weir(tmp_path / key[:5], exporters=exporters, extra=extra)
         done = run([binary(), "run", "-c", one.config], cwd=tmp_path)
