@@ -141,8 +141,11 @@ static uint32_t *list_services(const struct weir_steer *steer, uint32_t *count) 
     if (names == NULL) return NULL;
     for (int s = 0; s < WEIR_SIDES; s++)
         had += weir_control_services(steer->sides[s].control, names + had, room - had);
-    for (uint32_t i = 0; i < steer->load_count; i++) /* they are in the order of their services */
-        if (i == 0 || steer->loads[i].service != steer->loads[i - 1].service) names[had++] = steer->loads[i].service;
+    for (uint32_t i = 0; i < steer->load_count; i++) { /* they are in the order of their services */
+        uint32_t service = steer->loads[i].service;
+        bool is_new = i == 0 || service != steer->loads[i - 1].service;
+        if (is_new && service != WEIR_NAME_NONE && service != WEIR_NAME_OVERFLOW) names[had++] = service;
+    }
     qsort(names, had, sizeof *names, by_number);
     for (uint32_t i = 0; i < had; i++)
         if (i == 0 || names[i] != names[i - 1]) names[(*count)++] = names[i];
