@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { RING_BYTES = 4096, RECORDS = 200000 };
+enum { RING_BYTES = 4096, RECORDS = 50000 }; /* each ring full is a change of threads, where there is one processor */
 
 static struct ring *new_ring(size_t bytes) {
     struct ring *ring = aligned_alloc(RING_LINE, sizeof *ring);
