@@ -66,6 +66,40 @@ static void remark_rule(const struct remarks *remarks, const struct weir_proxies
         say(remarks, rule->line, "rate: is told as 0.000001, the least above 0 that every proxy can be told");
 }
 
+static double floor_of(const struct weir_proxies *proxies, const struct weir_proxies_service *service,
+                       const struct weir_proxies_rule *rule) {
+    double own = service->rule.floor >= 0 ? service->rule.floor : proxies->fallback.rule.floor;
+    double floor = rule != NULL && rule->floor >= 0 ? rule->floor : own;
+    double rate = rule != NULL && rule->rate >= 0 ? rule->rate : rate_of(proxies, service);
+    return rate == 0 || floor < 0 ? 0 : floor;
+}
+
+/* A trace has a span at least. Only what is named is known to be there; of what is not, one operation is reckoned with.
+ */
+static void remark_floors(const struct remarks *remarks) {
+    const struct weir_proxies *proxies = remarks->proxies;
+    double budget = proxies->budget.spans_per_second, named = 0, one = floor_of(proxies, &proxies->fallback, NULL);
+    for (uint32_t i = 0; i < proxies->service_count; i++) {
+        const struct weir_proxies_service *service = &proxies->services[i];
+        one = one > floor_of(proxies, service, NULL) ? one : floor_of(proxies, service, NULL);
+        for (uint32_t o = 0; o < service->operation_count; o++)
+            named += floor_of(proxies, service, &service->operations[o]);
+    }
+    if (!(budget > 0) || (named <= budget && one <= budget)) return;
+    char text[200];
+    if (named > budget)
+        snprintf(
+            text, sizeof text,
+            "min_traces_per_second: of the operations that are named %g together, and the budget has %g spans/s: all "
+            "floors shrink",
+            named, budget);
+    else
+        snprintf(text, sizeof text,
+                 "min_traces_per_second: %g of each operation, and the budget of all has %g spans/s: all floors shrink",
+                 one, budget);
+    say(remarks, proxies->line, text);
+}
+
 static bool defaults_have(const struct weir_proxies *proxies, uint32_t operation) {
     for (uint32_t i = 0; i < proxies->fallback.operation_count; i++) {
         if (proxies->fallback.operations[i].operation == operation) return true;
@@ -146,6 +180,7 @@ void weir_proxies_remarks(const struct weir_proxies *proxies, void (*say_)(void 
                           void *self) {
     const struct remarks remarks = {proxies, say_, self};
     remark_budgets(&remarks);
+    remark_floors(&remarks);
     remark_rule(&remarks, &proxies->fallback.rule);
     remark_limit(&remarks, &proxies->fallback);
     remark_operations(&remarks, &proxies->fallback);

@@ -452,6 +452,22 @@ static void what_can_have_no_effect(void **state) {
                 "    a: { rate: 1, budget: { proxy_cpu: 1% } }\n"
                 "    b: { budget: { proxy_cpu: 1% } }\n",
                 "4: budget: can change nothing: all rates of this service are 0 or 1, which are told as they are\n");
+    /* Floors. */
+    static const char floors[] =
+        "proxies:\n"
+        "  default: { rate: 0.1, min_traces_per_second: %s }\n"
+        "  services: { a: { operations: { GET /: { weight: 1 }, GET /a: { weight: 1 }, GET /z: { rate: 0 } } } }\n"
+        "  budget: { %s: 10 }\n";
+    snprintf(text, sizeof text, floors, "5", "spans_per_second");
+    remarks_are(text, "");
+    snprintf(text, sizeof text, floors, "6", "spans_per_second");
+    remarks_are(text, "1: min_traces_per_second: of the operations that are named 12 together, and the budget has 10 "
+                      "spans/s: all floors shrink\n");
+    snprintf(text, sizeof text, floors, "6", "bytes_per_second");
+    remarks_are(text, "");
+    remarks_are("proxies: { default: { min_traces_per_second: 11 }, budget: { spans_per_second: 10 } }\n",
+                "1: min_traces_per_second: 11 of each operation, and the budget of all has 10 spans/s: all floors "
+                "shrink\n");
     /* Weights. */
     static const char weights[] = "proxies:\n"
                                   "  default: { rate: 0.1, weight: 2, operations: { GET /: { weight: 2 } } }\n"
