@@ -24,115 +24,6 @@ static void a_span(void **state) {
     assert_int_equal(batch->span_bytes, span.size);
 }
 
-/* What one attribute makes of the view. */
-static void attributes(void **state) {
-    (void)state;
-    const struct {
-        struct part pair;
-        unsigned kind, http, status, flags;
-        double prior;
-        const char *peer;
-    } cases[] = {
-        {attribute_int("http.status_code", 404), WEIR_KIND_CLIENT, 404, 0, 0, 1, ""},
-        {attribute_text("http.status_code", "200"), WEIR_KIND_CLIENT, 200, 0, 0, 1, ""},
-        {attribute_text("http.response.status_code", "503"), WEIR_KIND_CLIENT, 503, WEIR_STATUS_ERROR, 0, 1, ""},
-        {attribute_int("http.response.status_code", 599), WEIR_KIND_SERVER, 599, WEIR_STATUS_ERROR, 0, 1, ""},
-        {attribute_text("http.response.status_code", "599"), WEIR_KIND_CLIENT, 599, WEIR_STATUS_ERROR, 0, 1, ""},
-        {attribute_int("http.status_code", 499), WEIR_KIND_CLIENT, 499, 0, 0, 1, ""},
-        {attribute_int("http.status_code", 600), WEIR_KIND_CLIENT, 600, 0, 0, 1, ""},
-        {attribute_text("http.status_code", "999"), WEIR_KIND_CLIENT, 999, 0, 0, 1, ""},
-        {attribute_int("http.status_code", 1000), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_int("http.status_code", 100), WEIR_KIND_CLIENT, 100, 0, 0, 1, ""},
-        {attribute_int("http.status_code", 99), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_int("http.status_code", -1), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("http.status_code", "5x3"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("http.status_code", ""), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("http.status_code", "00000000000200"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("weir.prior_weight", "2.5"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 2.5, ""},
-        {attribute_int("weir.prior_weight", 20), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_PRIOR, 20, ""},
-        {attribute_text("weir.prior_weight", "0.5"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("weir.prior_weight", "2.5x"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("weir.prior_weight", "inf"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("weir.prior_weight", "nan"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_int("sampling.priority", 1), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
-        {attribute_text("sampling.priority", "2"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
-        {attribute_text("sampling.priority", "123456789"), WEIR_KIND_CLIENT, 0, 0, WEIR_SPAN_FORCED, 1, ""},
-        {attribute_text("sampling.priority", "1234567890"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_int("sampling.priority", 0), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        /* Envoy's request id: 9 sampled, a forced, b asked for by the client. */
-        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-a1b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0,
-         WEIR_SPAN_FORCED, 1, ""},
-        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-91b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-b1b2-8d5e-6d7e8f901234"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("guid:x-request-id", "0e3ee0d5-0c0d-a1"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-        {attribute_text("peer.service", "db"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "db"},
-        {attribute_text("peer.service", "db"), WEIR_KIND_PRODUCER, 0, 0, 0, 1, "db"},
-        {attribute_text("peer.service", "db"), WEIR_KIND_SERVER, 0, 0, 0, 1, ""},
-        {attribute_text("upstream_cluster.name", "orders"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "orders"},
-        {attribute_text("server.address", "db.internal"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "db.internal"},
-        {attribute_text("net.peer.ip", "10.0.0.1"), WEIR_KIND_CLIENT, 0, 0, 0, 1, "10.0.0.1"},
-        {attribute_text("anything.else", "db"), WEIR_KIND_CLIENT, 0, 0, 0, 1, ""},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct part span = good_span();
-        number(&span, 6, cases[i].kind); /* stands twice: the last one counts */
-        inside(&span, 9, &cases[i].pair);
-        const struct weir_span *view = decode_span(&span);
-        assert_int_equal(view->kind, cases[i].kind);
-        assert_int_equal(view->http_status, cases[i].http);
-        assert_int_equal(view->status, cases[i].status);
-        assert_int_equal(view->flags, cases[i].flags);
-        assert_true(view->prior == cases[i].prior);
-        is_name(view->peer, cases[i].peer);
-    }
-}
-
-static void the_best_peer_counts(void **state) {
-    (void)state;
-    struct part span = good_span();
-    const char *const pairs[][2] = {
-        {"peer.address", "10.1.1.1"}, {"upstream_cluster", "orders"}, {"server.address", "o"}, {"db.system", "pg"}};
-    for (size_t i = 0; i < 4; i++) {
-        struct part pair = attribute_text(pairs[i][0], pairs[i][1]);
-        inside(&span, 9, &pair);
-    }
-    is_name(decode_span(&span)->peer, "orders");
-}
-
-static void tracestates(void **state) {
-    (void)state;
-    const struct {
-        const char *text;
-        uint64_t threshold, randomness;
-        unsigned flags;
-    } cases[] = {
-        {"ot=th:8", 1ull << 55, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
-        {"ot=th:0", 0, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
-        {"ot=rv:0123456789abcd", 0, 0x0123456789abcd, WEIR_SPAN_RV},
-        {"v=1 , ot=th:fd70a4;rv:0123456789abcd;p:8 ,x=ot=th:8", 0xfd70a400000000, 0x0123456789abcd,
-         WEIR_SPAN_TH | WEIR_SPAN_RV},
-        {"ot=th:8 \t,x=1", 1ull << 55, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH},
-        {"\t ot=rv:0123456789abcd\t ", 0, 0x0123456789abcd, WEIR_SPAN_RV},
-        {"ot=th:c,ot=th:8", 3ull << 54, 0xa2a3a4a5a6a7a8, WEIR_SPAN_TH}, /* a key stands once: the first */
-        {"ot=th:", 0, 0xa2a3a4a5a6a7a8, 0},
-        {"ot=th:8g", 0, 0xa2a3a4a5a6a7a8, 0},
-        {"ot=th:C", 0, 0xa2a3a4a5a6a7a8, 0}, /* lower case by the specification */
-        {"ot=th:012345678901234", 0, 0xa2a3a4a5a6a7a8, 0},
-        {"ot=rv:0123456789abc", 0, 0xa2a3a4a5a6a7a8, 0},
-        {"xot=th:8", 0, 0xa2a3a4a5a6a7a8, 0},
-        {"ot=", 0, 0xa2a3a4a5a6a7a8, 0},
-        {",,;", 0, 0xa2a3a4a5a6a7a8, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct part span = good_span();
-        text(&span, 3, cases[i].text);
-        const struct weir_span *view = decode_span(&span);
-        assert_true(view->threshold == cases[i].threshold);
-        assert_true(view->randomness == cases[i].randomness);
-        assert_int_equal(view->flags, cases[i].flags);
-    }
-}
-
 static void roots(void **state) {
     (void)state;
     const uint8_t zero[8] = {0};
@@ -175,38 +66,6 @@ static void bad_ids_are_skipped(void **state) {
         assert_int_equal(counts.skipped, 2);
         assert_string_equal(counts.skipped_reason, cases[i].reason);
     }
-}
-
-static void where_spans_come_from(void **state) {
-    (void)state;
-    struct part span = good_span(), one = request_of_spans("a", &span, 1), none = request_of_spans(NULL, &span, 1);
-    struct part empty = request_of_spans("", &span, 1), request = {.size = 0};
-    /* Requests one behind the other are one request: repeated fields add up. */
-    const struct part *const all[] = {&one, &none, &empty, &one};
-    for (size_t i = 0; i < 4; i++) {
-        memcpy(request.bytes + request.size, all[i]->bytes, all[i]->size);
-        request.size += all[i]->size;
-    }
-    /* The resource behind its spans, and a scope. */
-    struct part late = {.size = 0}, scope_spans = {.size = 0}, scope = {.size = 0}, resource = {.size = 0};
-    struct part name = attribute_text("service.name", "late");
-    text(&scope, 1, "envoy");
-    inside(&scope_spans, 2, &span);
-    inside(&scope_spans, 1, &scope);
-    inside(&resource, 1, &name);
-    inside(&late, 2, &scope_spans);
-    inside(&late, 1, &resource);
-    inside(&request, 1, &late);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
-    assert_int_equal(batch->span_count, 5);
-    const char *const services[] = {"a", "unknown_service", "unknown_service", "a", "late"};
-    for (uint32_t i = 0; i < 5; i++)
-        is_name(batch->spans[i].service, services[i]);
-    assert_int_equal(batch->spans[0].origin, batch->spans[3].origin);
-    assert_int_not_equal(batch->spans[1].origin, batch->spans[2].origin);
-    const struct weir_origin *origin = batch->origins[batch->spans[4].origin];
-    assert_int_equal(origin->parts.resource_size, resource.size);
-    assert_memory_equal(origin->parts.scope, scope.bytes, scope.size);
 }
 
 /* Every prefix of a request is refused or shorter, and nothing of a refused one is left. */
@@ -371,18 +230,6 @@ static void times_that_make_no_duration(void **state) {
     }
 }
 
-/* A status that the span said stays, whatever HTTP said. */
-static void a_status_that_was_said_stays(void **state) {
-    (void)state;
-    struct part span = good_span(), ok = {.size = 0}, pair = attribute_int("http.status_code", 500);
-    number(&ok, 3, WEIR_STATUS_OK);
-    inside(&span, 9, &pair);
-    inside(&span, 15, &ok);
-    const struct weir_span *view = decode_span(&span);
-    assert_int_equal(view->status, WEIR_STATUS_OK);
-    assert_int_equal(view->http_status, 500);
-}
-
 /* Bad spans do not touch their neighbours, and the first one's place is said whichever scope it is in. */
 static void the_first_bad_span_is_placed(void **state) {
     (void)state;
@@ -406,94 +253,6 @@ static void the_first_bad_span_is_placed(void **state) {
     assert_string_equal(counts.skipped_reason, "resource_spans[0].scope_spans[2].spans[1]: span_id has 7 bytes, not 8");
     for (uint32_t i = 0; i < 10; i++)
         is_name(batch->spans[i].operation, i % 5 < 2 ? "GET /users/{id}" : "the neighbour");
-}
-
-/* Scopes that say the same share one origin, also where it is too large for the table; others do not. */
-static void equal_scopes_share_an_origin(void **state) {
-    (void)state;
-    static const char *const scopes[][2] = {{"a", ""},  {"a", ""},  {"b", ""},  {"b", ""},
-                                            {"b", "w"}, {"b", "u"}, {"a", "u"}, {"c", "v"}};
-    static const uint32_t wanted[] = {0, 0, 1, 1, 2, 3, 4, 5};
-    for (size_t size = 100; size <= 2 * WEIR_ORIGIN_KEPT_BYTES; size *= 300) {
-        struct weir_buffer key = {0}, resource_spans = {0}, request = {0};
-        struct part span = good_span();
-        weir_buffer_room(&key, size);
-        memset(key.bytes, 'k', size);
-        weir_buffer_room(&resource_spans, size + 4096);
-        weir_buffer_room(&request, size + 4096);
-        uint8_t *end = weir_wire_put_bytes(resource_spans.bytes, 1, key.bytes, size);
-        end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, (size_t)(end - resource_spans.bytes));
-        end = weir_wire_put_bytes(resource_spans.bytes, 1, request.bytes, (size_t)(end - request.bytes));
-        for (size_t i = 0; i < 8; i++) {
-            struct part scope = {.size = 0}, scope_spans = {.size = 0};
-            text(&scope, 1, scopes[i][0]);
-            inside(&scope_spans, 1, &scope);
-            inside(&scope_spans, 2, &span);
-            text(&scope_spans, 3, scopes[i][1]);
-            end = weir_wire_put_bytes(end, 2, scope_spans.bytes, scope_spans.size);
-        }
-        size_t one = (size_t)(end - resource_spans.bytes);
-        end = weir_wire_put_bytes(request.bytes, 1, resource_spans.bytes, one);
-        assert_int_equal(decode_bytes(request.bytes, (size_t)(end - request.bytes)), WEIR_OK);
-        assert_int_equal(batch->span_count, 8);
-        assert_int_equal(batch->origin_count, 6);
-        for (uint32_t i = 0; i < 8; i++) {
-            const struct weir_origin *origin = batch->origins[batch->spans[i].origin];
-            assert_int_equal(batch->spans[i].origin, wanted[i]);
-            assert_int_equal(origin->parts.scope[2], scopes[i][0][0]);
-            assert_int_equal(origin->parts.scope_url_size, strlen(scopes[i][1]));
-            is_name(batch->spans[i].service, "unknown_service");
-        }
-        weir_buffer_free(&key);
-        weir_buffer_free(&resource_spans);
-        weir_buffer_free(&request);
-    }
-}
-
-static void priors_as_text(void **state) {
-    (void)state;
-    const struct {
-        const char *text;
-        double prior; /* 1: not taken */
-    } cases[] = {{"4", 4},   {"2.5", 2.5}, {"1e3", 1000}, {"4 spans", 1}, {" 4", 1},    {"0x10", 1},
-                 {"inf", 1}, {"nan", 1},   {"0.5", 1},    {"-4", 1},      {"1e999", 1}, {"", 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct part span = good_span(), pair = attribute_text("weir.prior_weight", cases[i].text);
-        inside(&span, 9, &pair);
-        const struct weir_span *view = decode_span(&span);
-        assert_true(view->prior == cases[i].prior);
-        assert_int_equal((view->flags & WEIR_SPAN_PRIOR) != 0, cases[i].prior != 1);
-    }
-}
-
-/* A resource with bad text over many scopes is repaired, and counted, once; schema URLs are strings too. */
-static void a_resource_is_repaired_once(void **state) {
-    (void)state;
-    struct part resource = {.size = 0}, resource_spans = {.size = 0}, request = {.size = 0}, span = good_span();
-    struct part name = attribute_text("service.name", "sh\xfeop");
-    inside(&resource, 1, &name);
-    inside(&resource_spans, 1, &resource);
-    text(&resource_spans, 3, "u\xff");
-    for (unsigned i = 0; i < 4; i++) {
-        struct part scope_spans = {.size = 0}, scope = {.size = 0};
-        text(&scope, 1, i == 1 ? "\xff" : "sound");
-        inside(&scope_spans, 1, &scope);
-        inside(&scope_spans, 2, &span);
-        if (i == 2) text(&scope_spans, 3, "s\xff");
-        inside(&resource_spans, 2, &scope_spans);
-    }
-    inside(&request, 1, &resource_spans);
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
-    assert_int_equal(counts.repaired,
-                     4); /* the service's name, the resource's URL, one scope's name, one scope's URL */
-    for (uint32_t i = 0; i < 4; i++) {
-        const struct weir_origin_parts *parts = &batch->origins[batch->spans[i].origin]->parts;
-        is_name(batch->spans[i].service, "sh\xef\xbf\xbdop");
-        assert_int_equal(parts->resource_url_size, 4);
-        assert_memory_equal(parts->resource_url, "u\xef\xbf\xbd", 4);
-        assert_true(weir_utf8_valid(parts->scope, parts->scope_size));
-        assert_int_equal(parts->scope_url_size, i == 2 ? 4 : 0);
-    }
 }
 
 /* Whatever the budget, a request that does not fit leaves the batch and the budget as they were. */
@@ -606,21 +365,6 @@ static void a_body_alone(void **state) {
     }
 }
 
-/* A repaired span stays with its resource. */
-static void repaired_spans_keep_their_origin(void **state) {
-    (void)state;
-    struct part span = good_span(), bad = good_span();
-    text(&bad, 5, "\xff");
-    struct part request = request_of_spans("a", &span, 1), more = request_of_spans("b", &bad, 1);
-    memcpy(request.bytes + request.size, more.bytes, more.size);
-    request.size += more.size;
-    assert_int_equal(decode_bytes(request.bytes, request.size), WEIR_OK);
-    is_name(batch->spans[0].service, "a");
-    is_name(batch->spans[1].service, "b");
-    assert_int_equal(batch->spans[0].origin, 0);
-    assert_int_equal(batch->spans[1].origin, 1);
-}
-
 /* Enums have 32 bits: protobuf drops those above. Values that no version names are unspecified. */
 static void enums_have_32_bits(void **state) {
     (void)state;
@@ -635,55 +379,6 @@ static void enums_have_32_bits(void **state) {
     inside(&span, 15, &status);
     assert_int_equal(decode_span(&span)->kind, WEIR_KIND_UNSPECIFIED);
     assert_int_equal(batch->spans[0].status, WEIR_STATUS_UNSET);
-}
-
-static void origins_of_a_request_are_bounded(void **state) {
-    (void)state;
-    struct part span = good_span();
-    for (unsigned count = UINT16_MAX; count <= UINT16_MAX + 1; count++) {
-        struct weir_buffer request = {0};
-        for (unsigned i = 0; i < count; i++) {
-            char service[16];
-            snprintf(service, sizeof service, "s%u", i);
-            struct part one = request_of_spans(service, &span, 1);
-            weir_buffer_put(&request, one.bytes, one.size);
-        }
-        enum weir_status status = decode_bytes(request.bytes, request.size);
-        weir_buffer_free(&request);
-        if (count == UINT16_MAX) {
-            assert_int_equal(status, WEIR_OK);
-            assert_int_equal(counts.spans, count);
-        } else {
-            assert_int_equal(status, WEIR_INVALID);
-            assert_false(err.retryable);
-            assert_int_equal(batch->span_count, 0);
-            assert_non_null(strstr(err.text, "resource_spans[65535].scope_spans[0]: more than 65,535 resources"));
-        }
-    }
-}
-
-/* Of two that are equally likely the first counts, and an empty one is none. */
-static void peers_by_rank(void **state) {
-    (void)state;
-    const char *const ranks[][4] = {{"peer.service"},
-                                    {"upstream_cluster.name", "upstream_cluster"},
-                                    {"server.address", "net.peer.name"},
-                                    {"db.system", "messaging.system"},
-                                    {"network.peer.address", "net.sock.peer.addr", "net.peer.ip", "peer.address"}};
-    for (size_t rank = 0; rank < 5; rank++) {
-        for (size_t i = 0; i < 4 && ranks[rank][i] != NULL; i++) {
-            struct part span = good_span(), pair = attribute_text(ranks[rank][i], "this");
-            struct part empty = attribute_text(ranks[rank][0], ""), again = attribute_text(ranks[rank][0], "that");
-            inside(&span, 9, &empty);
-            if (rank < 4) {
-                struct part lower = attribute_text(ranks[rank + 1][0], "lower");
-                inside(&span, 9, &lower);
-            }
-            inside(&span, 9, &pair);
-            inside(&span, 9, &again);
-            is_name(decode_span(&span)->peer, "this");
-        }
-    }
 }
 
 /* What an Envoy sent: a client span before the server span that is its parent, names and peers as it writes them. */
@@ -720,38 +415,26 @@ static void requests_of_envoy(void **state) {
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_span),
-        TEST(attributes),
-        TEST(the_best_peer_counts),
-        TEST(tracestates),
-        TEST(roots),
-        TEST(bad_ids_are_skipped),
-        TEST(where_spans_come_from),
-        TEST(truncated),
-        TEST(unknown_fields_are_skipped),
-        TEST(text_is_repaired),
-        TEST(a_budget_that_is_used_up),
-        TEST(no_budget_leaves_anything),
-        TEST(long_names_end_on_a_character),
-        TEST(the_last_known_value_counts),
-        TEST(the_last_scalar_counts),
-        TEST(times_that_make_no_duration),
-        TEST(a_status_that_was_said_stays),
-        TEST(the_first_bad_span_is_placed),
-        TEST(equal_scopes_share_an_origin),
-        TEST(priors_as_text),
-        TEST(a_resource_is_repaired_once),
-        TEST(names_are_bounded),
-        TEST(origins_of_a_request_are_bounded),
-        TEST(peers_by_rank),
-        TEST(requests_of_envoy),
-        TEST(enums_have_32_bits),
-        TEST(forgotten_names_are_found_again),
-        TEST(a_body_alone),
-        TEST(repaired_spans_keep_their_origin),
+        cmocka_unit_test_setup_teardown(a_span, setup, teardown),
+        cmocka_unit_test_setup_teardown(roots, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_ids_are_skipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(truncated, setup, teardown),
+        cmocka_unit_test_setup_teardown(unknown_fields_are_skipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(text_is_repaired, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_budget_that_is_used_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_budget_leaves_anything, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_names_end_on_a_character, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_last_known_value_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_last_scalar_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(times_that_make_no_duration, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_bad_span_is_placed, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(requests_of_envoy, setup, teardown),
+        cmocka_unit_test_setup_teardown(enums_have_32_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(forgotten_names_are_found_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_body_alone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

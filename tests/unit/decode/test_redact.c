@@ -1,128 +1,7 @@
-/* The rules of attributes: as the walk applies them, read back by protobuf-c. */
+/* The rules of attributes: as the walk applies them, read back by protobuf-c. What they say of success: test_judged.c.
+ */
 #define _GNU_SOURCE /* memmem */
-#include "collector/attributes/rules.h"
-#include "collector/config/limits.h"
-#include "collector/config/load.h"
-#include "collector/core/wire.h"
-#include "collector/decode/otlp.h"
-#include "collector/decode/redact.h"
-#include "collector/decode/span_writer.h"
-#include "opentelemetry/proto/trace/v1/trace.pb-c.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-typedef Opentelemetry__Proto__Trace__V1__Span Span;
-#define CARD       "4111111111111111"
-#define T(literal) literal, sizeof(literal) - 1
-
-static const struct weir_machine machine = {.host = "127.0.0.1", .lanes = 1};
-static struct weir_names *names;
-static struct weir_metrics *metrics;
-static struct weir_rules_counts *counts;
-static struct weir_config *config;
-static struct weir_rules *rules;
-static struct weir_otlp *otlp;
-static struct weir_batch *batch;
-static struct weir_error err;
-
-static enum weir_status compile(const char *yaml) {
-    weir_rules_free(rules);
-    weir_config_free(config);
-    rules = NULL;
-    config = NULL;
-    err = (struct weir_error){0};
-    enum weir_status status =
-        weir_config_parse("weir.yaml", (const uint8_t *)yaml, strlen(yaml), &machine, &config, &err);
-    if (status == WEIR_OK) status = weir_rules_new(config, counts, &rules, &err);
-    if (otlp != NULL) weir_otlp_set_rules(otlp, rules);
-    return status;
-}
-
-static int begin(void **state) {
-    (void)state;
-    names = weir_names_new(16384, 1 << 20);
-    metrics = weir_metrics_new();
-    counts = weir_rules_counts_new(metrics);
-    otlp = weir_otlp_new(names);
-    batch = weir_batch_new(NULL, 0);
-    return compile("lanes: 1\n") != WEIR_OK;
-}
-
-static int finish(void **state) {
-    (void)state;
-    weir_batch_unref(batch);
-    weir_otlp_free(otlp);
-    otlp = NULL;
-    weir_rules_free(rules);
-    weir_config_free(config);
-    rules = NULL;
-    config = NULL;
-    weir_rules_counts_free(counts);
-    weir_metrics_free(metrics);
-    weir_names_free(names);
-    return 0;
-}
-
-static uint64_t redacted(const char *rule) {
-    struct weir_buffer page = {0};
-    char want[96];
-    weir_metrics_expose(metrics, &page);
-    weir_buffer_byte(&page, 0);
-    snprintf(want, sizeof want, "weir_attributes_redacted_total{rule=\"%s\"} ", rule);
-    const char *at = strstr((char *)page.bytes, want);
-    uint64_t value = at == NULL ? 0 : strtoull(at + strlen(want), NULL, 10);
-    weir_buffer_free(&page);
-    return value;
-}
-
-static struct weir_span_writer writer;
-static struct weir_otlp_counts decoded;
-
-static void start(void) {
-    weir_span_begin(&writer, batch);
-    weir_span_ids(&writer, 1, 2, 3, 0);
-    weir_span_kind(&writer, WEIR_KIND_SERVER);
-    weir_span_times(&writer, 1000, 2000);
-}
-
-/* The last span, unpacked. */
-static Span *end_as(const char *service) {
-    uint16_t origin;
-    assert_int_equal(weir_span_service(otlp, batch, service, strlen(service), &origin), WEIR_OK);
-    assert_int_equal(weir_span_end(&writer, otlp, origin, 0, &decoded, &err), WEIR_OK);
-    const struct weir_span *view = &batch->spans[batch->span_count - 1];
-    Span *span = opentelemetry__proto__trace__v1__span__unpack(NULL, view->size, batch->bytes + view->offset);
-    assert_non_null(span);
-    return span;
-}
-
-static void done(Span *span) {
-    opentelemetry__proto__trace__v1__span__free_unpacked(span, NULL);
-}
-
-static const struct weir_span *view(void) {
-    return &batch->spans[batch->span_count - 1];
-}
-
-static const char *text_of(const Span *span, const char *key) {
-    for (size_t i = 0; i < span->n_attributes; i++) {
-        if (strcmp(span->attributes[i]->key, key) == 0) return span->attributes[i]->value->string_value;
-    }
-    return NULL;
-}
-
-static bool holds(const void *bytes, size_t size, const char *what) {
-    return memmem(bytes, size, what, strlen(what)) != NULL;
-}
+#include "tests/unit/decode/ruled.h"
 
 /* ---- the defaults ---- */
 
@@ -425,163 +304,6 @@ static void a_resource_of_many_scopes(void **state) {
     weir_batch_unref(request);
 }
 
-/* ---- success and exclude ---- */
-
-static void judgement(void **state) {
-    (void)state;
-    assert_int_equal(compile("success:\n"
-                             "  - { service: payments, http_status: 500-599, attribute: { key: declined, equals: "
-                             "'true' }, success: true }\n"
-                             "  - { grpc_codes: [NOT_FOUND, OK], success: false }\n"
-                             "exclude:\n"
-                             "  - { operation: 'GET /healthz*' }\n"
-                             "  - { service: probe }\n"),
-                     WEIR_OK);
-    static const struct {
-        const char *service, *name, *declined;
-        int64_t http, grpc; /* 0, -1: not said */
-        int status;
-        bool uncounted;
-    } cases[] = {
-        {"payments", "x", "true", 503, -1, WEIR_STATUS_OK, false},
-        {"payments", "x", "false", 503, -1, WEIR_STATUS_ERROR, false},
-        {"payments", "x", "true", 404, -1, WEIR_STATUS_UNSET, false},
-        {"orders", "x", "true", 503, -1, WEIR_STATUS_ERROR, false},
-        {"orders", "x", "true", 0, 5, WEIR_STATUS_ERROR, false},
-        {"orders", "x", "true", 0, 0, WEIR_STATUS_ERROR, false},
-        {"orders", "x", "true", 0, 3, WEIR_STATUS_UNSET, false},
-        {"orders", "GET /healthz/live", "", 200, -1, WEIR_STATUS_UNSET, true},
-        {"orders", "GET /health", "", 200, -1, WEIR_STATUS_UNSET, false},
-        {"probe", "x", "", 500, -1, WEIR_STATUS_ERROR, true},
-    };
-    assert_true(weir_rules_judges(rules));
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        start();
-        weir_span_name(&writer, cases[i].name, strlen(cases[i].name));
-        weir_span_text(&writer, T("declined"), cases[i].declined, strlen(cases[i].declined));
-        if (cases[i].http != 0) weir_span_int(&writer, T("http.response.status_code"), cases[i].http);
-        if (cases[i].grpc >= 0) weir_span_int(&writer, T("rpc.grpc.status_code"), cases[i].grpc);
-        done(end_as(cases[i].service));
-        struct weir_span judged = *view();
-        weir_rules_judge(rules, names, batch->bytes + judged.offset, &judged);
-        if (judged.status != cases[i].status) fail_msg("case %zu: status %d", i, judged.status);
-        if (((judged.flags & WEIR_SPAN_UNCOUNTED) != 0) != cases[i].uncounted) fail_msg("case %zu: counted", i);
-        /* Counted before it came: success is judged all the same. */
-        struct weir_span marked = *view();
-        marked.flags |= WEIR_SPAN_UNCOUNTED;
-        weir_rules_judge(rules, names, batch->bytes + marked.offset, &marked);
-        if (marked.status != cases[i].status || (marked.flags & WEIR_SPAN_UNCOUNTED) == 0) fail_msg("case %zu", i);
-    }
-    assert_int_equal(compile("lanes: 1\n"), WEIR_OK);
-    assert_false(weir_rules_judges(rules));
-    assert_false(weir_rules_judges(NULL));
-}
-
-/* ---- aliases ---- */
-
-static void statuses_of_every_dialect(void **state) {
-    (void)state;
-    static const struct {
-        const char *key, *text; /* text NULL: the number */
-        int64_t number;
-        enum weir_kind kind;
-        int status;
-    } cases[] = {
-        {"http.rsp.status", NULL, 503, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Linkerd 1 */
-        {"h2.rsp.status", NULL, 500, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
-        {"http.response.status_code", "503", 0, WEIR_KIND_CLIENT, WEIR_STATUS_ERROR}, /* Linkerd 2 */
-        {"http.status_code", NULL, 404, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
-        {"grpc.status_code", "14", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Envoy */
-        {"rpc.grpc.status_code", NULL, 5, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
-        {"rpc.grpc.status_code", NULL, 5, WEIR_KIND_CLIENT, WEIR_STATUS_ERROR},
-        {"rpc.grpc.status_code", NULL, 0, WEIR_KIND_CLIENT, WEIR_STATUS_UNSET},
-        {"error", "timeout", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR}, /* Zipkin */
-        {"error", "", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
-        {"error", "false", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
-        {"l5d.success", "0.0", 0, WEIR_KIND_SERVER, WEIR_STATUS_ERROR},
-        {"l5d.success", "1.0", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
-        {"terror", "yes", 0, WEIR_KIND_SERVER, WEIR_STATUS_UNSET},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        start();
-        weir_span_kind(&writer, cases[i].kind);
-        if (cases[i].text != NULL)
-            weir_span_text(&writer, cases[i].key, strlen(cases[i].key), cases[i].text, strlen(cases[i].text));
-        else
-            weir_span_int(&writer, cases[i].key, strlen(cases[i].key), cases[i].number);
-        done(end_as("shop"));
-        if (view()->status != cases[i].status) fail_msg("%s: %d", cases[i].key, view()->status);
-    }
-}
-
-static void weights_and_marks(void **state) {
-    (void)state;
-    start();
-    weir_span_double(&writer, T("zipkin.sampling_rate"), 0.25);
-    weir_span_bool(&writer, T("zipkin.debug"), true);
-    weir_span_bool(&writer, T("zipkin.shared"), true);
-    done(end_as("shop"));
-    assert_true(view()->prior == 4);
-    assert_int_equal(view()->flags,
-                     WEIR_SPAN_ROOT | WEIR_SPAN_PRIOR | WEIR_SPAN_DEBUG | WEIR_SPAN_FORCED | WEIR_SPAN_SHARED);
-    start();
-    weir_span_text(&writer, T("zipkin.sampling_rate"), T("0.5"));
-    weir_span_double(&writer, T("weir.prior_weight"), 8);
-    done(end_as("shop"));
-    assert_true(view()->prior == 8);
-    start();
-    weir_span_double(&writer, T("zipkin.sampling_rate"), 1.5);
-    weir_span_bool(&writer, T("zipkin.debug"), false);
-    done(end_as("shop"));
-    assert_true(view()->prior == 1);
-    assert_int_equal(view()->flags, WEIR_SPAN_ROOT);
-}
-
-/* As the samplers of OpenTelemetry for Go and of Jaeger's own clients write it at the root. */
-static void weights_of_jaegers_clients(void **state) {
-    (void)state;
-    static const struct {
-        const char *type_key, *type, *param_key, *param; /* param NULL: `number` */
-        double number;
-        uint64_t parent;
-        double prior; /* 0: nothing is known */
-    } cases[] = {
-        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 0.1, 0, 10},
-        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 1, 0, 1},
-        {"sampler.type", "probabilistic", "sampler.param", NULL, 0.125, 0, 8},
-        {"sampler.type", "probabilistic", "sampler.param", "0.25", 0, 0, 4}, /* by way of Zipkin */
-        {"jaeger.sampler.type", "probabilistic", "jaeger.sampler.param", NULL, 0.1, 7, 0},
-        {"jaeger.sampler.type", "ratelimiting", "jaeger.sampler.param", NULL, 0.5, 0, 0},
-        {"sampler.type", "lowerbound", "sampler.param", NULL, 0.1, 0, 0},
-        {"sampler.type", "const", "sampler.param", NULL, 1, 0, 0},
-        {"sampler.type", "probabilistic", "sampler.param", NULL, 0, 0, 0},
-        {"sampler.type", "probabilistic", "sampler.param", NULL, 1.5, 0, 0},
-        {"sampler.type", "probabilistic", "sampler.param", "half", 0, 0, 0},
-        {"sampler.type", "probabilistic", "a.sampler.param", NULL, 0.5, 0, 0},
-        {"sampler.kind", "probabilistic", "sampler.param", NULL, 0.5, 0, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *type = cases[i].type_key, *param = cases[i].param_key, *text = cases[i].param;
-        weir_span_begin(&writer, batch);
-        weir_span_ids(&writer, 1, 2, 3, cases[i].parent);
-        weir_span_text(&writer, type, strlen(type), cases[i].type, strlen(cases[i].type));
-        if (text != NULL)
-            weir_span_text(&writer, param, strlen(param), text, strlen(text));
-        else
-            weir_span_double(&writer, param, strlen(param), cases[i].number);
-        done(end_as("shop"));
-        bool said = (view()->flags & WEIR_SPAN_PRIOR) != 0;
-        if (said != (cases[i].prior != 0) || view()->prior != (said ? cases[i].prior : 1))
-            fail_msg("case %zu: %g", i, view()->prior);
-    }
-    start(); /* what a Weir before this one wrote goes first */
-    weir_span_text(&writer, T("jaeger.sampler.type"), T("probabilistic"));
-    weir_span_double(&writer, T("jaeger.sampler.param"), 0.5);
-    weir_span_double(&writer, T("weir.prior_weight"), 8);
-    done(end_as("shop"));
-    assert_true(view()->prior == 8);
-}
-
 /* ---- errors ---- */
 
 static void errors_name_file_line_and_reason(void **state) {
@@ -617,25 +339,20 @@ static void errors_name_file_line_and_reason(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
     const struct CMUnitTest tests[] = {
-        TEST(defaults_mask_every_text),
-        TEST(what_needs_nothing_is_not_copied),
-        TEST(what_is_masked_was_never_a_name),
-        TEST(the_second_pass_changes_nothing),
-        TEST(each_action),
-        TEST(strings_of_arrays),
-        TEST(a_hash_is_no_card),
-        TEST(keep_drops_the_rest),
-        TEST(a_default_is_switched_off_by_its_name),
-        TEST(a_costly_pattern_hides),
-        TEST(operations_by_rule),
-        TEST(a_resource_of_many_scopes),
-        TEST(judgement),
-        TEST(statuses_of_every_dialect),
-        TEST(weights_and_marks),
-        TEST(weights_of_jaegers_clients),
-        TEST(errors_name_file_line_and_reason),
+        cmocka_unit_test_setup_teardown(defaults_mask_every_text, begin, finish),
+        cmocka_unit_test_setup_teardown(what_needs_nothing_is_not_copied, begin, finish),
+        cmocka_unit_test_setup_teardown(what_is_masked_was_never_a_name, begin, finish),
+        cmocka_unit_test_setup_teardown(the_second_pass_changes_nothing, begin, finish),
+        cmocka_unit_test_setup_teardown(each_action, begin, finish),
+        cmocka_unit_test_setup_teardown(strings_of_arrays, begin, finish),
+        cmocka_unit_test_setup_teardown(a_hash_is_no_card, begin, finish),
+        cmocka_unit_test_setup_teardown(keep_drops_the_rest, begin, finish),
+        cmocka_unit_test_setup_teardown(a_default_is_switched_off_by_its_name, begin, finish),
+        cmocka_unit_test_setup_teardown(a_costly_pattern_hides, begin, finish),
+        cmocka_unit_test_setup_teardown(operations_by_rule, begin, finish),
+        cmocka_unit_test_setup_teardown(a_resource_of_many_scopes, begin, finish),
+        cmocka_unit_test_setup_teardown(errors_name_file_line_and_reason, begin, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

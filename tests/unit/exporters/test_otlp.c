@@ -1,113 +1,8 @@
 /* The OTLP exporter against servers in this program that answer by a script: what each answer does to a batch, and that
- * no span which an endpoint has taken is sent again. */
-#include "exporters/exporter.h"
-#include "exporters/otlp/balance.h"
-#include "spans.h"
-#include "tests/unit/free_port.h"
-#include "ticket.h"
+ * no span which an endpoint has taken is sent again. Several endpoints: test_otlp_several.c. */
+#include "otlp_rig.h"
 
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "../emit/peer.h"
-
-enum { SPANS = 64 };
-
-static struct weir_metrics *registry;
-static struct weir_exporter_config config;
-static void *exporter;
-
-static int setup(void **state) {
-    (void)state;
-    registry = weir_metrics_new();
-    config = (struct weir_exporter_config){
-        .type = "otlp", .name = "otlp", .retry_initial_ns = 3600 * WEIR_S, .retry_max_ns = 3600 * WEIR_S};
-    config.otlp.timeout_ns = 5 * WEIR_S;
-    config.otlp.max_request_bytes = 1 << 20;
-    return 0;
-}
-static void stop(void) {
-    weir_export_otlp.close(exporter);
-    exporter = NULL;
-}
-static int teardown(void **state) {
-    (void)state;
-    stop();
-    weir_metrics_free(registry);
-    return 0;
-}
-static void endpoint(const char *scheme, uint16_t port) {
-    size_t used = strlen(config.otlp.endpoints);
-    snprintf(config.otlp.endpoints + used, sizeof config.otlp.endpoints - used, "%s%s://127.0.0.1:%u",
-             used > 0 ? ", " : "", scheme, (unsigned)port);
-}
-static void start(void) {
-    struct weir_exporter_env env = {.metrics = registry, .clock = &weir_clock_system};
-    struct weir_error err;
-    if (weir_export_otlp.open(&exporter, &config, &env, &err) != WEIR_OK) fail_msg("%s", err.text);
-}
-
-static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket) {
-    ticket_send(&weir_export_otlp, exporter, batch, ticket);
-}
-static uint64_t metric(const char *name) { /* summed over endpoints; name may go on with labels */
-    struct weir_buffer page = {0};
-    uint64_t sum = 0;
-    weir_metrics_expose(registry, &page);
-    weir_buffer_byte(&page, 0);
-    for (char *line = strtok((char *)page.bytes, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        if (line[0] != '#' && strstr(line, name) != NULL) sum += strtoull(strrchr(line, ' '), NULL, 10);
-    }
-    weir_buffer_free(&page);
-    return sum;
-}
-
-/* The span ids that a peer took, from requests that are not compressed. */
-struct taken {
-    pthread_mutex_t lock;
-    uint64_t ids[4 * SPANS];
-    uint32_t count;
-    uint32_t requests, most; /* spans of the largest request */
-};
-static void take(struct peer *peer, const uint8_t *message, size_t size) {
-    struct taken *taken = peer->self;
-    struct weir_wire request = weir_wire_of(message, size);
-    struct weir_wire_field resource, scope, span, field;
-    uint32_t before = taken->count;
-    pthread_mutex_lock(&taken->lock);
-    while (weir_wire_next(&request, &resource)) {
-        struct weir_wire in_resource = weir_wire_of(resource.bytes, resource.value);
-        while (weir_wire_next(&in_resource, &scope)) {
-            struct weir_wire in_scope = weir_wire_of(scope.bytes, scope.value);
-            if (scope.number != 2) continue;
-            while (weir_wire_next(&in_scope, &span)) {
-                struct weir_wire in_span = weir_wire_of(span.bytes, span.value);
-                while (span.number == 2 && weir_wire_next(&in_span, &field)) {
-                    if (field.number != 2 || taken->count == 4 * SPANS) continue;
-                    memcpy(&taken->ids[taken->count++], field.bytes, 8);
-                }
-            }
-        }
-    }
-    taken->requests++;
-    if (taken->count - before > taken->most) taken->most = taken->count - before;
-    pthread_mutex_unlock(&taken->lock);
-}
-static int by_value(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-static uint32_t distinct(struct taken *taken) {
-    uint32_t count = 0;
-    qsort(taken->ids, taken->count, sizeof *taken->ids, by_value);
-    for (uint32_t i = 0; i < taken->count; i++)
-        count += i == 0 || taken->ids[i] != taken->ids[i - 1];
-    return count;
-}
 
 /* ---- one endpoint ---- */
 
@@ -457,129 +352,6 @@ static void test_an_empty_batch(void **state) {
     weir_batch_unref(batch);
 }
 
-/* ---- several ---- */
-
-static void test_failover(void **state) {
-    (void)state;
-    struct taken taken = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    struct peer peer = {.script = (const enum peer_does[]){PEER_OK}, .script_size = 1, .took = take, .self = &taken};
-    struct weir_batch *batch = mesh_batch(SPANS);
-    peer_start(&peer);
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
-    endpoint("http", free_port("127.0.0.1", SOCK_STREAM));
-    endpoint("grpc", peer.port);
-    start();
-    for (int i = 0; i < 3; i++) { /* the dead ones are asked once */
-        struct ticket ticket = {.settled = 0};
-        send_and_wait(batch, &ticket);
-        assert_int_equal(ticket.how, WEIR_DELIVERED);
-        free(ticket.ticket.notes);
-    }
-    assert_int_equal(metric("outcome=\"unreachable\""), 2);
-    assert_int_equal(metric("outcome=\"delivered\""), 3);
-    assert_int_equal(metric("weir_otlp_endpoint_up"), 1);
-    stop();
-    peer_stop(&peer);
-    assert_int_equal(taken.count, 3 * SPANS);
-    assert_int_equal(distinct(&taken), SPANS);
-    weir_batch_unref(batch);
-}
-
-static void test_nobody_is_there(void **state) {
-    (void)state;
-    struct weir_batch *batch = mesh_batch(SPANS);
-    struct ticket ticket = {.settled = 0};
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
-    config.otlp.balance = WEIR_OTLP_TRACE_ID;
-    start();
-    for (int i = 0; i < 2;
-         i++) { /* each is tried for each part, though its breaker is open: the queue says how often */
-        send_and_wait(batch, &ticket);
-        assert_int_equal(ticket.how, WEIR_RETRY);
-        assert_int_equal(ticket.ticket.settled_spans, 0);
-        assert_non_null(strstr(ticket.why, "Connection refused"));
-    }
-    free(ticket.ticket.notes);
-    weir_batch_unref(batch);
-}
-
-/* One endpoint of two asks to wait: its traces wait for it, the others' spans are delivered, and the next try sends
- * only the rest. */
-static void test_parts_are_settled_once(void **state) {
-    (void)state;
-    struct taken taken[2] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
-    struct peer peers[2] = {
-        {.script = (const enum peer_does[]){PEER_EXHAUSTED_RETRY, PEER_OK},
-         .script_size = 2,
-         .took = take,
-         .self = &taken[0]},
-        {.script = (const enum peer_does[]){PEER_PARTIAL}, .script_size = 1, .took = take, .self = &taken[1]}};
-    struct weir_batch *batch = mesh_batch(SPANS);
-    struct ticket ticket = {.settled = 0};
-    uint64_t seeds[2];
-    uint32_t of_first = 0;
-    for (int i = 0; i < 2; i++) {
-        char name[64];
-        peer_start(&peers[i]);
-        endpoint("grpc", peers[i].port);
-        snprintf(name, sizeof name, "grpc://127.0.0.1:%u", (unsigned)peers[i].port);
-        seeds[i] = weir_otlp_seed(name);
-    }
-    for (uint32_t i = 0; i < SPANS; i++) {
-        uint8_t order[WEIR_ENDPOINTS_MAX];
-        weir_otlp_rank(seeds, 2, batch->spans[i].trace_lo, order);
-        of_first += order[0] == 0;
-    }
-    config.otlp.balance = WEIR_OTLP_TRACE_ID;
-    start();
-    send_and_wait(batch, &ticket);
-    if (of_first > 0) {
-        assert_int_equal(ticket.how, WEIR_RETRY);
-        assert_int_equal(ticket.retry_after_ns, 20 * WEIR_MS);
-        assert_int_equal(ticket.ticket.settled_spans, SPANS - of_first);
-        send_and_wait(batch, &ticket);
-    }
-    assert_int_equal(ticket.how, WEIR_DELIVERED);
-    assert_int_equal(ticket.ticket.settled_spans, SPANS);
-    assert_int_equal(ticket.ticket.rejected_spans, of_first < SPANS ? 1 : 0);
-    stop();
-    for (int i = 0; i < 2; i++)
-        peer_stop(&peers[i]);
-    assert_int_equal(taken[0].count, 2 * of_first);
-    assert_int_equal(taken[1].count, SPANS - of_first);
-    assert_int_equal(distinct(&taken[0]), of_first);
-    free(ticket.ticket.notes);
-    weir_batch_unref(batch);
-}
-
-/* One of two goes: its part goes to the other at once, in the same try. */
-static void test_a_part_goes_elsewhere(void **state) {
-    (void)state;
-    struct taken taken[2] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
-    struct peer peers[2] = {
-        {.script = (const enum peer_does[]){PEER_HANG_UP}, .script_size = 1, .took = take, .self = &taken[0]},
-        {.script = (const enum peer_does[]){PEER_OK}, .script_size = 1, .took = take, .self = &taken[1]}};
-    struct weir_batch *batch = mesh_batch(SPANS);
-    for (int i = 0; i < 2; i++) {
-        peer_start(&peers[i]);
-        endpoint("grpc", peers[i].port);
-    }
-    config.otlp.balance = WEIR_OTLP_TRACE_ID;
-    start();
-    struct ticket ticket = {.settled = 0};
-    send_and_wait(batch, &ticket);
-    assert_int_equal(ticket.how, WEIR_DELIVERED);
-    stop();
-    for (int i = 0; i < 2; i++)
-        peer_stop(&peers[i]);
-    assert_int_equal(taken[1].count, SPANS);
-    assert_int_equal(distinct(&taken[1]), SPANS);
-    assert_in_range(peers[0].exports, 0, 1);
-    free(ticket.ticket.notes);
-    weir_batch_unref(batch);
-}
-
 /* ---- configuration ---- */
 
 static void test_what_check_refuses(void **state) {
@@ -611,24 +383,19 @@ static void test_what_check_refuses(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_each_answer),
-        TEST(test_silence_ends_at_the_time_out),
-        TEST(test_a_server_that_takes_nothing),
-        TEST(test_cut_until_it_fits),
-        TEST(test_requests_are_no_larger_than_asked),
-        TEST(test_compressions_in_turn),
-        TEST(test_a_compression_has_to_be_proven),
-        TEST(test_close_gives_back_what_is_under_way),
-        TEST(test_connections_that_end_between_batches),
-        TEST(test_names),
-        TEST(test_an_empty_batch),
-        TEST(test_failover),
-        TEST(test_nobody_is_there),
-        TEST(test_parts_are_settled_once),
-        TEST(test_a_part_goes_elsewhere),
-        TEST(test_what_check_refuses),
+        cmocka_unit_test_setup_teardown(test_each_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_silence_ends_at_the_time_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_server_that_takes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_until_it_fits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_are_no_larger_than_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compressions_in_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_compression_has_to_be_proven, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_close_gives_back_what_is_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connections_that_end_between_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_empty_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_check_refuses, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
