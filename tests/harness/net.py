@@ -82,7 +82,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(condition, what: str, timeout: float = 20, every: float = 0.05):
+def wait_until(condition, what: str, timeout: float = 60, every: float = 0.05):
     """Calls condition() until it gives something true, and gives that back. what: for the message when it never does."""
     end = time.monotonic() + timeout
     while True:
