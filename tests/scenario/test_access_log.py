@@ -208,7 +208,7 @@ def test_haproxy_is_traced_by_its_log(tmp_path):
             assert reply.status == 200
         for number in range(60):
             opener.open(f"http://127.0.0.1:{port}/items/{number}").close()
-        wait_until(lambda: weir.page().sum("http_server_requests_total") >= before + 61, lambda: "61 requests to be counted", 10)
+        wait_until(lambda: weir.page().sum("http_server_requests_total") >= before + 61, lambda: "61 requests to be counted", 60)
         ledger = weir.balance()
         page = weir.page()
     finally:

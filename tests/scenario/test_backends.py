@@ -65,7 +65,7 @@ def test_away_then_back(weir, start, tmp_path, kind):
         thing.stop()
         start(Sink(tmp_path / "sink", port))
     dropped = one.own().value("weir_spans_dropped_total", exporter="zipkin/away", where="queue", reason="full")
-    wait_until(lambda: one.ledger().exporters["zipkin/away"]["held"] == 0, "what was held to arrive", timeout=30)
+    wait_until(lambda: one.ledger().exporters["zipkin/away"]["held"] == 0, "what was held to arrive", timeout=60)
     one.emit("--batch", 100, "--seed", 2, spans=1000)
     ledger = one.balance(received=SPANS + 1000)
     assert ledger.delivered("file") == SPANS + 1000
@@ -120,12 +120,12 @@ def test_batches_under_way_follow_what_the_back_end_can_do(weir, request):
     assert limit() == 2
     spans = 60_000
     one.emit("--batch", 50, spans=spans)
-    wait_until(lambda: catch.spans >= 12_000, "three workers to do their part", timeout=30)
+    wait_until(lambda: catch.spans >= 12_000, "three workers to do their part", timeout=60)
     assert 3 <= limit() <= 7
     with catch.turn:
         catch.workers = 20
         catch.turn.notify_all()
-    wait_until(lambda: catch.spans >= 50_000, "twenty workers to do theirs", timeout=30)
+    wait_until(lambda: catch.spans >= 50_000, "twenty workers to do theirs", timeout=60)
     assert 16 <= limit() <= 45
     assert one.balance(received=spans).delivered("zipkin") == spans == catch.spans
     assert one.own().value("weir_exporter_paused", exporter="zipkin") == 0

@@ -195,7 +195,7 @@ def known(tmp_path_factory) -> set[str]:
         one.send_statsd(*("\n".join(lines[at : at + 20]) for at in range(0, len(lines), 20)))
         # Spans are counted when their trace is known, calls when both sides came.
         made = {"traces_spanmetrics_calls_total", "traces_service_graph_request_total", "envoy_http_downstream_rq_total"}
-        wait_until(lambda: made <= set(one.page().samples), "spans and StatsD to be counted", timeout=30)
+        wait_until(lambda: made <= set(one.page().samples), "spans and StatsD to be counted", timeout=60)
         page = one.page()
     finally:
         one.stop()

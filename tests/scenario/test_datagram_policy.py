@@ -306,7 +306,7 @@ def test_estimates_of_emitters_are_held_against_their_counters(scene, start, emi
     sent, sampled, variance = 0, 0, 0.0
     for share, drop in ((0.5, 0), (0.1, 0), (0.1, 5), (0.25, 0)):
         one.say(SHOP.format(rate=share))
-        wait_until(lambda share=share: rate(mine, "GET /items") == pytest.approx(share, abs=1e-6), "the rate", 30, every=0.02)
+        wait_until(lambda share=share: rate(mine, "GET /items") == pytest.approx(share, abs=1e-6), "the rate", 60, every=0.02)
         relay.drop = drop
         for _ in range(15):
             sampled += requests(mine, "GET /items", 200) + requests(mine, "POST /orders", 10)

@@ -81,7 +81,7 @@ def test_killed_fifty_times(weir, tmp_path, rules):
         one.start()
     time.sleep(0.5)
     senders.stop()
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 30)
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
     one.balance()
     assert one.page().sum("weir_journal_commits_failed_total") + failed == 0
     assert len(senders.acknowledged) > 1000 and senders.refused > 0 and recovered > 0
@@ -102,11 +102,11 @@ def test_a_stop_leaves_what_is_undecided_to_the_next_start(weir, tmp_path):
     page = one.page()
     assert page.sum("weir_spans_recovered_total") == len(acknowledged)
     assert page.sum("weir_journal_spans_recovered_total", fate="undecided") == len(acknowledged)
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 20)
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
     one.balance()
     assert_none_missing(one, acknowledged)
     assert max(stored(one).values()) == 1, "nothing comes twice after a stop"
-    wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 10)
+    wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 60)
     assert one.stop() == 0
     one.start()
     assert one.page().sum("weir_spans_recovered_total") == 0
@@ -125,7 +125,7 @@ def test_what_a_back_end_did_not_take_comes_again(weir, tmp_path):
             body = spans_of(trace << 64 | 2**55, (1, 2, 3), error=trace % 2 == 0)
             assert post(one, body)
             acknowledged |= {key(span) for span in body}
-        wait_until(lambda: one.page().sum("weir_tail_pending_spans") == 0, "decisions", 10)
+        wait_until(lambda: one.page().sum("weir_tail_pending_spans") == 0, "decisions", 60)
         one.kill()
         one.start()
         page = one.page()
@@ -136,11 +136,11 @@ def test_what_a_back_end_did_not_take_comes_again(weir, tmp_path):
         assert one.stop() == 0  # dropped as shutdown, as the ledger says; left on disk all the same
         one.write(exporters=away.replace(f"http://127.0.0.1:{port}/api/v2/spans", catch.endpoint), lanes=2, extra=extra)
         one.start()
-        wait_until(lambda: catch.spans >= len(acknowledged), lambda: f"all: {catch.spans}", 20)
-        wait_until(lambda: decided(one), "the rest", 20)
+        wait_until(lambda: catch.spans >= len(acknowledged), lambda: f"all: {catch.spans}", 60)
+        wait_until(lambda: decided(one), "the rest", 60)
         one.balance()
         assert len(catch.traces) == 100 and set(catch.traces.values()) == {3}
-        wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 10)
+        wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 60)
     finally:
         catch.stop()
 
@@ -196,12 +196,12 @@ def test_a_full_journal_degrades_and_heals(weir, tmp_path):
     assert page.sum("weir_journal_records_lost_total", type="spans") > 0
     assert page.sum("weir_journal_bytes") <= 2 << 20
     one.process.says("event=journal_block_lost")
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 20)
+    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
     time.sleep(1.2)  # its thread looks every second
     before = one.page().sum("weir_journal_commits_failed_total")
     send(3)
     page = one.page()
     assert page.sum("weir_journal_commits_failed_total") == before, "there is room again"
-    wait_until(lambda: decided(one), "the rest", 20)
+    wait_until(lambda: decided(one), "the rest", 60)
     one.balance()
     assert_none_missing(one, acknowledged)

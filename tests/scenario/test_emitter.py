@@ -119,16 +119,16 @@ def test_what_weir_tells_is_followed(weir, tmp_path, emitter):
     mine = emitter(one.ports["datagram"], initial_rate=0.0)
     for name in ("GET /health", "POST /orders", "GET /items"):
         mine.operation(name)
-    wait_until(lambda: rate(mine, "POST /orders") == 1, "the first answer", 30, every=0.02)
+    wait_until(lambda: rate(mine, "POST /orders") == 1, "the first answer", 60, every=0.02)
     assert (rate(mine, "GET /health"), rate(mine, "GET /items")) == (0, pytest.approx(0.5, abs=1e-6))
-    wait_until(lambda: mine.stats()["policy_version"] != 0, "a version to be followed", 30, every=0.02)
+    wait_until(lambda: mine.stats()["policy_version"] != 0, "a version to be followed", 60, every=0.02)
     sampled = requests(mine, "GET /items", 4000)
     assert requests(mine, "GET /health", 100) == 0
     assert requests(mine, "POST /orders", 100) == 100
 
     policy.write_text(POLICY.format(default="1%", rate="10%"))
     assert one.reload().status == 200
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.1, abs=1e-6), "the new rate", 30, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.1, abs=1e-6), "the new rate", 60, every=0.02)
     sampled += requests(mine, "GET /items", 4000)
     wait_until(
         lambda: mine.operation("GET /late") and rate(mine, "GET /late") == pytest.approx(0.1, abs=1e-6),
@@ -153,18 +153,18 @@ def test_a_weir_that_is_away_changes_nothing_but_counters(weir, tmp_path, emitte
     policy.write_text(POLICY.format(default="1%", rate="25%"))
     one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {policy} }}", lanes=1)
     mine = emitter(one.ports["datagram"], initial_rate=0.0)
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6), "the first answer", 30, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6), "the first answer", 60, every=0.02)
     one.stop()
     sampled = requests(mine, "GET /items", 2000)
     assert rate(mine, "GET /items") == pytest.approx(0.25, abs=1e-6) and sampled > 0
     asked = mine.stats()["asks"]
-    wait_until(lambda: mine.stats()["asks"] > asked + 2, "asks into the void", 30)
+    wait_until(lambda: mine.stats()["asks"] > asked + 2, "asks into the void", 60)
     policy.write_text(POLICY.format(default="1%", rate="75%"))
     one.start()
-    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.75, abs=1e-6), "the rate of the Weir that came", 30, every=0.02)
+    wait_until(lambda: rate(mine, "GET /items") == pytest.approx(0.75, abs=1e-6), "the rate of the Weir that came", 60, every=0.02)
     sampled = requests(mine, "GET /items", 1000)
     one.balance(received=sampled)
-    wait_until(lambda: one.page().sum("emitter_unsent_total", reason="refused") > 0, "the refusals to be told", 30)
+    wait_until(lambda: one.page().sum("emitter_unsent_total", reason="refused") > 0, "the refusals to be told", 60)
 
 
 def test_a_child_of_fork_is_a_sender_of_its_own(weir, emitter):

@@ -35,7 +35,7 @@ def test_every_span_arrives_as_it_left(weir, start, zipkin, tmp_path, encoding):
         traces = zipkin.traces(names[0])
         return traces if sum(map(len, traces)) >= sent else None
 
-    traces = wait_until(stored, f"{sent} spans in Zipkin", timeout=20, every=0.3)
+    traces = wait_until(stored, f"{sent} spans in Zipkin", timeout=60, every=0.3)
     assert len(traces) == REQUESTS
     assert sum(map(len, traces)) == sent
     assert set(names) <= set(zipkin.services())

@@ -136,7 +136,7 @@ def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, star
     sent = load.end()
     assert one.balance(received=sent, timeout=60).delivered("zipkin") == sent
     want = truth(one)
-    wait_until(lambda: len(held_by(zipkin)) >= sent - gone, "Zipkin to show what came", timeout=30, every=0.5)
+    wait_until(lambda: len(held_by(zipkin)) >= sent - gone, "Zipkin to show what came", timeout=60, every=0.5)
     have = held_by(zipkin)
     assert have <= want and len(want - have) <= gone, f"{len(want - have)} of {sent} missing, {gone} were delivered before the stop"
 
@@ -157,4 +157,4 @@ def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, star
     sent += load.end()
     assert one.balance(received=sent, timeout=60).delivered("zipkin") == sent
     new = truth(one) - want
-    wait_until(lambda: new <= held_by(zipkin), "Zipkin to show what came", timeout=30, every=0.5)
+    wait_until(lambda: new <= held_by(zipkin), "Zipkin to show what came", timeout=60, every=0.5)

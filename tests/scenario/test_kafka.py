@@ -66,7 +66,7 @@ def test_zipkin_reads_the_topic(weir, start, tmp_path, kafka, encoding):
     assert one.stop() == 0
     stored = one.cat()
     services = {span["service"] for span in stored}
-    wait_until(lambda: set(zipkin.services()) == services, "Zipkin to know the services", timeout=30)
+    wait_until(lambda: set(zipkin.services()) == services, "Zipkin to know the services", timeout=60)
 
     def seen() -> dict:
         found = {}

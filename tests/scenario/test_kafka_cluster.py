@@ -54,7 +54,7 @@ def test_leaders_move_under_load(weir, start, tmp_path):
         led = first.leaders("traces").count(moved.node)
         assert led > 0
         assert moved.stop(timeout=90) == 143  # Java's, for a SIGTERM that it heeded
-        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen", timeout=30)
+        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen", timeout=60)
         more()
         moved.start()
         wait_until(lambda: cluster.in_sync("traces"), "all to be in sync", timeout=60)
@@ -101,7 +101,7 @@ def test_a_quota_slows_and_loses_nothing(weir, tmp_path, kafka):
     one = weir(exporters=exporters(tmp_path, kafka.brokers, "slow", settings))
     spans = 4_000  # 2 MB of JSON: some ten seconds
     one.emit("--seed", 50, spans=spans)
-    wait_until(lambda: one.page().value("weir_kafka_throttle_seconds", exporter="kafka") > 0, "to be throttled", timeout=30)
+    wait_until(lambda: one.page().value("weir_kafka_throttle_seconds", exporter="kafka") > 0, "to be throttled", timeout=60)
     assert one.balance(received=spans, timeout=60).delivered("kafka") == spans
     one.process.says("event=kafka_throttled exporter=kafka")
     assert one.page().sum("weir_kafka_errors_total") == 0
@@ -136,8 +136,8 @@ def test_certificates_and_passwords(weir, tmp_path, kafka, certificates):
         lines = [line for line in one.process.text().splitlines() if "event=kafka_" in line and f"exporter=kafka/{name} " in line]
         return any(words in line for line in lines)
 
-    wait_until(lambda: refused("stranger") > 0 and refused("password") > 0, "to be told", timeout=30)
-    wait_until(lambda: one.ledger().delivered("kafka/good") == 800, "the right ones to deliver", timeout=30)
+    wait_until(lambda: refused("stranger") > 0 and refused("password") > 0, "to be told", timeout=60)
+    wait_until(lambda: one.ledger().delivered("kafka/good") == 800, "the right ones to deliver", timeout=60)
     ledger = one.balance(received=800, held=True)
     assert refused("good") == 0
     for name in ("stranger", "password"):

@@ -67,7 +67,7 @@ def test_exemplars_are_stored_traces(weir, start, tmp_path):
         query = {"query": "traces_spanmetrics_latency_bucket", "start": "0", "end": "4000000000"}
         return get_json(f"http://127.0.0.1:{prometheus.port}/api/v1/query_exemplars", **query)["data"]
 
-    series = wait_until(found, "Prometheus to have exemplars", timeout=20, every=0.3)
+    series = wait_until(found, "Prometheus to have exemplars", timeout=60, every=0.3)
     assert one.stop() == 0
     stored = {}
     for trace_id, spans in traces(one.cat()).items():

@@ -226,18 +226,18 @@ def test_a_gateway_that_goes_under_load_and_comes_back(start, tmp_path, how):
         thread.start()
     second = mesh.gateways[1]
     url = f"grpc://{second.endpoint}"
-    wait_until(lambda: second.received() > 3000, "the second gateway to get its share", timeout=30)
+    wait_until(lambda: second.received() > 3000, "the second gateway to get its share", timeout=60)
     if how == "killed":
         second.kill()
     else:
         assert second.stop() == 0
     for edge in mesh.edges:
-        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 0, "to be given up", timeout=30)
+        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 0, "to be given up", timeout=60)
     second.start()
     for thread in threads:
         thread.join()
     for edge in mesh.edges:
-        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 1, "to be back", timeout=30)
+        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 1, "to be back", timeout=60)
     assert second.received() > 0  # it counts from 0 again
     for edge in mesh.edges:
         ledger = edge.balance(received=spans, timeout=60)
@@ -281,7 +281,7 @@ def test_failover_and_back(start, weir, tmp_path):
         one.emit("--seed", 8, spans=80)
         return delivered(0) > before
 
-    wait_until(back, "the first to be tried", timeout=30, every=0.3)
+    wait_until(back, "the first to be tried", timeout=60, every=0.3)
     at_second = delivered(1)
     one.emit("--seed", 9, spans=8000)
     total = one.received()

@@ -114,7 +114,7 @@ def traces_of(zipkin: Zipkin, ids: set[str]) -> str:
                 found[trace] = answer.text
         return found.keys() == ids
 
-    wait_until(all_there, lambda: f"Zipkin to have {ids - found.keys()}", 30)
+    wait_until(all_there, lambda: f"Zipkin to have {ids - found.keys()}", 60)
     return "\n".join(found.values())
 
 

@@ -35,7 +35,7 @@ def dead(weir, tmp_path: pathlib.Path) -> tuple[pathlib.Path, set[int], str]:
     one.emit("--batch", 100, spans=SPANS)
     assert one.received() == SPANS
     # What is tried now and then stays in memory.
-    wait_until(lambda: part(directory, "exporters/zipkin")["spans"] > SPANS / 2, "spans to be on disk", timeout=30)
+    wait_until(lambda: part(directory, "exporters/zipkin")["spans"] > SPANS / 2, "spans to be on disk", timeout=60)
     found = part(directory, "exporters/zipkin")
     assert found["in_use"] and found["pid"] == one.process.pid
     assert f"in use by process {one.process.pid}" in spool("ls", directory)

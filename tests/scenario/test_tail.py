@@ -67,7 +67,7 @@ def watchers(one: Weir) -> float:
 
 
 def wait_watched(one: Weir, count: int):
-    wait_until(lambda: watchers(one) == count, lambda: f"{count} watchers: there are {watchers(one)}", 10)
+    wait_until(lambda: watchers(one) == count, lambda: f"{count} watchers: there are {watchers(one)}", 60)
 
 
 def span(trace: int, number: int, parent: int | None, service: str, name: str, at_ms: float, ms: float, **more) -> dict:
@@ -171,11 +171,11 @@ def test_filters(deciding, tmp_path):
 def test_without_keep_and_after_a_reload(weir, tmp_path):
     one = weir(lanes=2, extra=policy(tmp_path, "collector: { rate: 1 }\n"), receivers={"zipkin": ""})
     tail = Tail(one, tmp_path, "--limit", "1")
-    wait_until(lambda: "no keep:" in tail.complaints, "what it waits for", 10)
+    wait_until(lambda: "no keep:" in tail.complaints, "what it waits for", 60)
     send(one, four_traces())  # kept, and never decided
     policy(tmp_path, RULES)
     assert one.reload().status == 200
-    wait_until(lambda: "has a keep: now" in tail.complaints, "the news", 10)
+    wait_until(lambda: "has a keep: now" in tail.complaints, "the news", 60)
     later = [{**row, "traceId": f"{int(row['traceId'], 16) + 100:032x}"} for row in four_traces()]
     send(one, [row for row in later if row["name"] == "GET /report"])
     assert tail.wait() == 0
@@ -227,7 +227,7 @@ def test_a_token_is_asked_for(start, tmp_path):
     assert tail.screen == "" and "401: a bearer token is asked for" in tail.complaints
     tail = Tail(one, tmp_path, "--token-file", secret, "--limit", "1", "--errors")
     allowed = {"Authorization": "Bearer open-sesame"}
-    wait_until(lambda: "weir_tail_watchers 1" in http(one.url("/metrics"), headers=allowed).text, "the watcher", 10)
+    wait_until(lambda: "weir_tail_watchers 1" in http(one.url("/metrics"), headers=allowed).text, "the watcher", 60)
     send(one, four_traces())
     assert tail.wait() == 0 and tail.screen == SCREEN
 
@@ -261,7 +261,7 @@ def test_explain(deciding):
     send(deciding, [*four_traces(), span(SLOW + 50, 5, 99, "edge", "GET /report", 0, 1240)])
     waits = explain(deciding, f"{SLOW + 50:032x}")
     assert waits.status == 200 and "its root has not come" in waits.text and "slow" in waits.text
-    wait_until(lambda: explain(deciding, f"{SLOW:032x}").text.startswith("kept by rule slow"), "the decision", 10)
+    wait_until(lambda: explain(deciding, f"{SLOW:032x}").text.startswith("kept by rule slow"), "the decision", 60)
     assert explain(deciding, f"{FAILED:016x}").text.startswith("kept by rule errors")
     assert explain(deciding, f"{REST:032x}").text.startswith("left out")
 

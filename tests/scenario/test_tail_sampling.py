@@ -194,7 +194,7 @@ def test_a_real_mesh_stores_its_incidents(weir, start, zipkin, tmp_path):
         found = zipkin.traces(names[0])
         return found if sum(map(len, found)) >= ledger.delivered("zipkin") else None
 
-    found = wait_until(stored, f"{ledger.delivered('zipkin')} spans in Zipkin", timeout=20, every=0.3)
+    found = wait_until(stored, f"{ledger.delivered('zipkin')} spans in Zipkin", timeout=60, every=0.3)
     assert all(len(trace) == SPANS_PER_REQUEST for trace in found), "a trace is stored whole"
     by_rule = {"errors": 0, "slow": 0, "rest": 0}
     estimate = variance = 0.0

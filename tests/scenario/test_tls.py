@@ -256,7 +256,7 @@ def test_prometheus_scrapes_admin_over_tls(start, certificates, tmp_path):
         f"authorization: {{ credentials_file: {certificates.path('token')} }}\n"
     )
     prometheus = start(Prometheus(tmp_path / "prometheus", one.admin_port, scrape))
-    wait_until(lambda: prometheus.query("sum(traces_spanmetrics_calls_total)") == [({}, 5000)], "the scrape", timeout=20, every=0.2)
+    wait_until(lambda: prometheus.query("sum(traces_spanmetrics_calls_total)") == [({}, 5000)], "the scrape", timeout=60, every=0.2)
     assert prometheus.target()["health"] == "up", prometheus.target()["lastError"]
     one.balance(received=5000)
     # A new token counts at once, and the old one no more.

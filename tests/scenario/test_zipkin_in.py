@@ -111,7 +111,7 @@ def stored(sample: Sample, zipkin) -> list:
         last.append(sample.spans(zipkin))
         return last[-1] and last[-1] == last[-2]
 
-    wait_until(still, f"{sample.name} in Zipkin", timeout=20, every=0.1)
+    wait_until(still, f"{sample.name} in Zipkin", timeout=60, every=0.1)
     return last[-1]
 
 
