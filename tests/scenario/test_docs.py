@@ -12,7 +12,21 @@ from harness.weir import binary
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/*/README.md")])
 # By their top-level keys one sees which file a block is of.
-CONFIGURATION = {"receivers", "attributes", "operations", "success", "exclude", "sampling", "spool", "exporters", "render", "admin"}
+CONFIGURATION = {
+    "lanes",
+    "memory",
+    "aggregate",
+    "receivers",
+    "attributes",
+    "operations",
+    "success",
+    "exclude",
+    "sampling",
+    "spool",
+    "exporters",
+    "render",
+    "admin",
+}
 POLICY = {"proxies", "collector", "sources", "keep"}
 PROMETHEUS = {"rule_files", "alerting", "scrape_configs"}
 OTHERS = (
