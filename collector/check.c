@@ -98,6 +98,10 @@ static void print_policy(const char *what, const char *path, const struct weir_p
     char wait[32], quiet[32];
     const struct weir_keep *keep = policy != NULL ? weir_policy_keep_part(policy) : NULL;
     printf("  %-10s %s\n", what, *path != 0 ? path : "everything is kept");
+    if (*path != 0 && !weir_policy_keeps_all(policy))
+        printf("  %-10s   each span is kept or left out by the rates of `collector:`\n", "");
+    else if (*path != 0 && keep == NULL)
+        printf("  %-10s   everything is kept: there is no `keep:`, and no rate of `collector:`\n", "");
     if (keep == NULL) return;
     weir_value_print_duration(keep->wait_ns, wait, sizeof wait);
     weir_value_print_duration(keep->quiet_ns, quiet, sizeof quiet);

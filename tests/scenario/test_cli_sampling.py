@@ -332,6 +332,19 @@ def test_check_says_what_proxies_would_be_told(tmp_path):
     assert done.stderr == (f"{policy}:2: default: has no rate, and there is no budget that would work one out\n")
 
 
+def test_check_says_what_is_kept(tmp_path):
+    policy, config = tmp_path / "sampling.yaml", tmp_path / "weir.yaml"
+    config.write_text("sampling: { policy: sampling.yaml }\n")
+    for text, said in (
+        ("", "everything is kept: there is no `keep:`"),
+        ("collector: { rate: 1 }\n", "everything is kept: there is no `keep:`"),
+        ("collector: { services: { edge: { rate: 5% } } }\n", "kept or left out by the rates of `collector:`"),
+        ("keep: { rules: [{ name: errors, when: { error: true } }] }\n", "errors               keeps 100 %"),
+    ):
+        policy.write_text(text)
+        assert said in cli("check", "-c", config).stdout
+
+
 def test_errors_name_the_place(tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_text("keep:\n  rules:\n    - { name: a, when: { errors: true } }\n")
