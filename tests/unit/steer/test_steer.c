@@ -1,6 +1,6 @@
 /* The thread with everything real around it: board, meters, series, a policy of a file. */
 #include "collector/config/config.h"
-#include "collector/steer/steer.h"
+#include "collector/steer/inside.h"
 #include "tests/unit/aggregate/house.h"
 
 #include <math.h>
@@ -337,6 +337,25 @@ static void what_it_costs_is_a_series(void **state) {
     rig_close(&rig);
 }
 
+/* A step that takes long holds nobody up who looks, and the other way round. */
+static void who_looks_waits_for_no_step(void **state) {
+    (void)state;
+    struct rig rig = rig_open();
+    rig_make(&rig, "proxies: { default: { rate: 0.25 } }", NULL, 0);
+    struct weir_steer_shown *before = weir_steer_look(rig.steer);
+    pthread_mutex_lock(&rig.steer->lock); /* as a step has it */
+    assert_true(page_has(&rig, "weir_policy_rate{service=\"\",side=\"policy\"} 0.25\n"));
+    assert_true(json_has(&rig, "\"rate\":0.25"));
+    pthread_mutex_unlock(&rig.steer->lock);
+    struct weir_steer_policies policies = policies_of(&rig, "proxies: { default: { rate: 0.5 } }", NULL, 0);
+    weir_steer_reload(rig.steer, &policies, rig.config);
+    unref(&policies);
+    assert_true(before->sides[WEIR_SIDE_POLICY].plan->fallback.rate.rate == 0.25); /* whoever looks at it still may */
+    assert_true(page_has(&rig, "weir_policy_rate{service=\"\",side=\"policy\"} 0.5\n"));
+    weir_steer_shown_unref(before);
+    rig_close(&rig);
+}
+
 /* A share of the core of each proxy: of so many as there are, whether or not a file names their service. */
 static void proxies_of_any_service_are_known(void **state) {
     (void)state;
@@ -391,6 +410,7 @@ int main(void) {
         cmocka_unit_test(what_is_offered_moves_rates_to_the_budget),
         cmocka_unit_test(what_it_costs_is_a_series),
         cmocka_unit_test(proxies_of_any_service_are_known),
+        cmocka_unit_test(who_looks_waits_for_no_step),
         cmocka_unit_test(what_is_told_outlives_a_process_that_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
