@@ -10,10 +10,8 @@ enum { RELEASE_RECORDS = 256, COUNTS_BYTES = (BOUNDS_MAX + 1) * 10 };
 
 /* ---- spans ---- */
 
-/* Returns how full it was, in sixteenths. */
-static unsigned fold_ring(struct packer *packer, struct ring *ring) {
+static void fold_ring(struct packer *packer, struct ring *ring) {
     struct ring_reader reader = ring_read(ring);
-    unsigned full = (unsigned)((reader.end - reader.at) * 16 / ring->size);
     const uint8_t *record;
     size_t size;
     for (uint32_t n = 1; (record = ring_next(ring, &reader, &size)) != NULL; n++) {
@@ -23,7 +21,17 @@ static unsigned fold_ring(struct packer *packer, struct ring *ring) {
         if (n % RELEASE_RECORDS == 0) ring_release(ring, &reader);
     }
     ring_release(ring, &reader);
-    return full;
+}
+
+unsigned fullest_ring(struct weir_emit *emit) {
+    uint64_t fullest = 0;
+    for (uint32_t i = 1; i < emit->slot_count; i++) {
+        struct slot *slot = &emit->slots[i];
+        if (!atomic_load_explicit(&slot->used, memory_order_acquire)) continue;
+        struct ring_reader reader = ring_read(&slot->ring);
+        if (reader.end - reader.at > fullest) fullest = reader.end - reader.at;
+    }
+    return (unsigned)(fullest * 16 / emit->options.ring_bytes);
 }
 
 /* ---- cells ---- */
@@ -98,14 +106,12 @@ static void fold_histogram(struct weir_emit *emit, const struct entry *entry) {
 
 /* ---- all ---- */
 
-unsigned fold_all(struct weir_emit *emit, bool own_too) {
-    unsigned fullest = 0;
+void fold_all(struct weir_emit *emit, bool own_too) {
     emit->waits = 0;
     for (uint32_t i = 1; i < emit->slot_count; i++) {
         struct slot *slot = &emit->slots[i];
         if (!atomic_load_explicit(&slot->used, memory_order_acquire)) continue;
-        unsigned full = fold_ring(&emit->packer, &slot->ring);
-        if (full > fullest) fullest = full;
+        fold_ring(&emit->packer, &slot->ring);
     }
     uint32_t count = atomic_load_explicit(&emit->entry_count, memory_order_acquire);
     for (uint32_t i = 0; i < count; i++) {
@@ -118,5 +124,4 @@ unsigned fold_all(struct weir_emit *emit, bool own_too) {
         }
     }
     pack_flush(&emit->packer);
-    return fullest;
 }

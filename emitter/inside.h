@@ -215,9 +215,9 @@ void run_prepare(struct weir_emit *emit); /* what waiters for a flush wait at */
 bool run_start(struct weir_emit *emit);   /* socket, thread; errno says why not. Nobody else starts it meanwhile */
 void run_stop(struct weir_emit *emit);    /* sends what is left, joins */
 void run_orphan(struct weir_emit *emit);  /* in the child of a fork: nothing of the parent's is sent again */
-/* Rings and cells into datagrams, and those to Weir; own_too: also what the library counts of itself. Returns how full
- * the fullest ring was, in sixteenths. */
-unsigned fold_all(struct weir_emit *emit, bool own_too);
+/* Rings and cells into datagrams, and those to Weir; own_too: also what the library counts of itself. */
+void fold_all(struct weir_emit *emit, bool own_too);
+unsigned fullest_ring(struct weir_emit *emit);                  /* in sixteenths */
 uint64_t cell_sum(const struct weir_emit *emit, uint32_t cell); /* any thread */
 bool send_open(struct weir_emit *emit);
 void send_close(struct weir_emit *emit);

@@ -25,7 +25,7 @@ enum {
 
 static const struct weir_emit_options defaults = {
     .initial_rate = 0.01,
-    .flush_ms = 100,
+    .flush_ms = 500,
     .poll_ms = 2000,
     .ring_bytes = 1 << 20,
     .threads_max = 64,

@@ -13,6 +13,8 @@
 
 enum {
     HEARD_AT_ONCE = 64,
+    LOOK_MS = 100,
+    LOOKS = 5, /* in flush_ms, where that is long */
     INTERVAL_PARTS = 32,
     OWN_EVERY_NS = 1000000000,
     CLOSED_PAUSE_NS = 100000000,
@@ -135,9 +137,16 @@ static uint64_t poll_interval(struct weir_emit *emit) {
     return ms * NS_PER_MS * 3 / 4 + jitter % (ms * NS_PER_MS / 2);
 }
 
+/* How often rings are looked at, at least: what is little waits for several looks, since a send costs many times more
+ * than one. */
+static uint64_t look_interval(const struct weir_emit *emit) {
+    uint32_t ms = emit->options.flush_ms, part = ms / LOOKS;
+    return (ms <= LOOK_MS ? ms : part > LOOK_MS ? part : LOOK_MS) * NS_PER_MS;
+}
+
 /* A ring that was a quarter full is looked at sooner from now on. */
 static void adapt(struct weir_emit *emit, unsigned fullest) {
-    uint64_t most = emit->options.flush_ms * NS_PER_MS, least = most / INTERVAL_PARTS;
+    uint64_t most = look_interval(emit), least = most / INTERVAL_PARTS;
     if (fullest >= 4) emit->interval_ns /= 2;
     if (fullest == 0) emit->interval_ns *= 2;
     if (emit->interval_ns < least) emit->interval_ns = least;
@@ -145,18 +154,27 @@ static void adapt(struct weir_emit *emit, unsigned fullest) {
 }
 
 struct round {
-    uint64_t flush_at, own_at, ask_at;
+    uint64_t look_at, flush_at, own_at, ask_at;
 };
 
 static void flush(struct weir_emit *emit, struct round *round, uint64_t now, bool own_too) {
     own_too = own_too || now >= round->own_at;
-    adapt(emit, fold_all(emit, own_too));
+    fold_all(emit, own_too);
     if (own_too) round->own_at = now + OWN_EVERY_NS;
-    round->flush_at = now + emit->interval_ns;
+    round->flush_at = now + emit->options.flush_ms * NS_PER_MS;
+}
+
+/* Less than a sixteenth of a ring may wait for as long as anything may. */
+static void look(struct weir_emit *emit, struct round *round, uint64_t now, bool wanted) {
+    unsigned fullest = fullest_ring(emit);
+    adapt(emit, fullest);
+    round->look_at = now + emit->interval_ns;
+    if (wanted || fullest > 0 || now >= round->flush_at) flush(emit, round, now, wanted);
+    if (round->look_at > round->flush_at) round->look_at = round->flush_at;
 }
 
 static void wait_for(struct weir_emit *emit, const struct round *round) {
-    uint64_t now = monotonic_ns(), until = round->ask_at < round->flush_at ? round->ask_at : round->flush_at, left;
+    uint64_t now = monotonic_ns(), until = round->ask_at < round->look_at ? round->ask_at : round->look_at, left;
     left = until > now ? until - now : 0;
     const struct timespec time = {.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
     struct pollfd fds[2] = {{.fd = emit->fd, .events = POLLIN}, {.fd = emit->wake_fd, .events = POLLIN}};
@@ -192,9 +210,12 @@ static void *run(void *self) {
     struct weir_emit *emit = self;
     uint64_t now = monotonic_ns(), done = 0;
     bool asks = emit->options.poll_ms != 0, stopping = false;
-    emit->interval_ns = emit->options.flush_ms * NS_PER_MS;
+    emit->interval_ns = look_interval(emit);
     /* Operations are registered just after the emitter is opened: the first ask waits for them. */
-    struct round round = {now + emit->interval_ns, now, asks ? now + emit->interval_ns : UINT64_MAX};
+    struct round round = {.look_at = now + emit->interval_ns,
+                          .flush_at = now + emit->options.flush_ms * NS_PER_MS,
+                          .own_at = now,
+                          .ask_at = asks ? now + emit->interval_ns : UINT64_MAX};
     while (!stopping) {
         wait_for(emit, &round);
         now = monotonic_ns();
@@ -204,7 +225,7 @@ static void *run(void *self) {
             ask_all(emit);
             round.ask_at = now + poll_interval(emit);
         }
-        if (wanted_now || now >= round.flush_at) flush(emit, &round, now, wanted_now);
+        if (wanted_now || now >= round.look_at) look(emit, &round, now, wanted_now);
         if (wanted != done) tell_flushed(emit, done = wanted);
     }
     return NULL;

@@ -3,7 +3,7 @@
  * back on the same socket (docs/policy.md). How to use it, what it guarantees, how it fails: docs/emitter.md.
  *
  *   caller's threads                                                     the emitter's one thread
- *   begin / sampled ── one load of T, R >= T                             every flush_ms:
+ *   begin / sampled ── one load of T, R >= T                             now and then:
  *   request, count, observe ── the thread's own cells ────────────────>   sums, deltas ─┐
  *   span ── the thread's own ring, in wire form ──────────────────────>   datagrams <───┴──> UDP ──> Weir
  *                                                                         every poll_ms: ask <── thresholds

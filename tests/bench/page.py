@@ -69,8 +69,8 @@ EMIT_PROXY_NOTE = """
 CPU that a request costs a proxy, all threads of it: {load}. The proxy has a processor for itself; load,
 nginx and Weir share the other. `weir_proxy` tells and does not tell by turns within one stream of requests, and reads the CPU time of
 the thread that serves them at each end of a turn (`--turns`); what its emitter's thread takes is measured apart, while it tells all the time, and is
-in *added*. Most of that is a wake and a send ten times a second, whatever the load: on one machine, where a send is also the receiver's
-work. *Added* is the mean of the blocks' differences, 95 % its confidence interval by how far the blocks differ. Each proxy is held
+in *added*. At 1 % that is ten wakes and two sends a second, some 0.3 ms, whatever the load; on one machine a send is the receiver's work
+too. *Added* is the mean of the blocks' differences, 95 % its confidence interval by how far the blocks differ. Each proxy is held
 against itself: what the plain request costs is the program's, and no matter of tracing. To that belongs the reading of a clock once a
 round of its event loop, which `weir_proxy` does whether it tells or not, as nginx does: 18 ns, for 0.7 rounds a request here.
 """
