@@ -112,6 +112,25 @@ def test_a_block_of_yaml_is_right(keys, text, files, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# ---- commands ----
+
+
+def usages() -> list:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for block in re.finditer(r"^```\n(usage: weir .*?)^```", text, re.MULTILINE | re.DOTALL):
+            found.append(pytest.param(block[1], id=place(page, text, block.start())))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("usage", usages())
+def test_help_is_as_it_is_printed(usage):
+    command = re.match(r"usage: weir (\w+)", usage)[1]
+    assert usage == run([binary(), command, "--help"]).stdout
+
+
 # ---- names ----
 
 
