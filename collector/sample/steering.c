@@ -302,7 +302,7 @@ void weir_steering_has_nothing(struct weir_steering *steering, const struct weir
     uint64_t now = weir_unix_ns(steering->clock);
     pthread_rwlock_wrlock(&steering->lock);
     struct weir_followed *followed = weir_followers_heard(&steering->followers, follower, now);
-    if (followed != NULL && followed->taken_count > 0) {
+    if (followed != NULL && followed->taken_count > 0 && followed->connections <= 1) {
         struct weir_taken taken = {.since_unix_ns = now, .rate = -1};
         take(steering, followed, &taken);
     }

@@ -80,8 +80,9 @@ void weir_steering_answered(struct weir_steering *steering, const struct weir_fo
  * another. */
 void weir_steering_has(struct weir_steering *steering, const struct weir_follower *follower, double rate,
                        uint64_t version);
-/* It came with nothing that was told to it: another process of that name, with a configuration of its own. From now on
- * nobody knows what its spans stand for, until it takes something. */
+/* It came with nothing that was told to it, and has no other connection: another process of that name, with a
+ * configuration of its own. From now on nobody knows what its spans stand for, until it takes something. Where it has
+ * another, who only looks by that name changes nothing. */
 void weir_steering_has_nothing(struct weir_steering *steering, const struct weir_follower *follower);
 /* While this process is young and works rates out itself, whoever came with a rate of its own is not told another: the
  * controller takes that rate up first (weir_steering_take_adopted), and so the plan soon says the same. What differs

@@ -389,6 +389,14 @@ static void without_a_plan_a_start_is_not_held_up(void **state) {
     envoy_close(&envoy);
 }
 
+/* So many streams are left, and the board has heard so. */
+static void left(uint64_t streams) {
+    for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > streams; i++)
+        usleep(10000);
+    assert_int_equal(rig_metric("weir_rtds_streams"), streams);
+    rig_on_lane(nothing);
+}
+
 static double prior(void) {
     uint32_t payments = weir_names_intern(rig.names, "payments", 8);
     return weir_steering_prior(rig.steering, payments, WEIR_NAME_NONE, "sidecar-1", 9, weir_unix_ns(&rig_clock));
@@ -406,6 +414,7 @@ static void who_comes_with_nothing_follows_nothing(void **state) {
     told_no_more_than(&envoy, 1);
     assert_true(prior() == 100);
     envoy_close(&envoy);
+    left(0);
     subscribe(&envoy);
     is_told(&envoy, 1, "v1:rate=0.0100");
     assert_true(board_says("\"state\":\"behind\""));
@@ -414,6 +423,7 @@ static void who_comes_with_nothing_follows_nothing(void **state) {
     told_no_more_than(&envoy, 2);
     assert_true(prior() == 100);
     envoy_close(&envoy);
+    left(0);
     publish_nothing();
     subscribe(&envoy);
     is_told(&envoy, 1, "v1:nothing");
@@ -422,6 +432,24 @@ static void who_comes_with_nothing_follows_nothing(void **state) {
     assert_true(prior() == 0);
     assert_false(board_says("\"rate\":"));
     assert_int_equal(weir_steering_senders(rig.steering, weir_names_intern(rig.names, "payments", 8)), 0);
+    envoy_close(&envoy);
+}
+
+static void who_only_looks_changes_nothing(void **state) {
+    (void)state;
+    struct envoy envoy, look;
+    publish(0.01, 1, 0);
+    subscribe(&envoy);
+    is_told(&envoy, 1, "v1:rate=0.0100");
+    ack(&envoy);
+    told_no_more_than(&envoy, 1);
+    subscribe(&look); /* by the same name, as the line of docs/policy.md does */
+    is_told(&look, 1, "v1:rate=0.0100");
+    assert_true(prior() == 100);
+    envoy_close(&look);
+    left(1);
+    assert_true(prior() == 100);
+    assert_true(board_says("\"rate\":0.01"));
     envoy_close(&envoy);
 }
 
@@ -616,6 +644,7 @@ int main(void) {
         TEST(what_was_not_taken_up_is_told_when_that_is_over),
         TEST(without_a_plan_a_start_is_not_held_up),
         TEST(who_comes_with_nothing_follows_nothing),
+        TEST(who_only_looks_changes_nothing),
         TEST(names_come_and_go),
         TEST(other_types_wait),
         TEST(two_of_one_name),
