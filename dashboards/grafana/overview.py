@@ -38,17 +38,21 @@ requests = rate(CALLS, "service", THESE)
 errors = rate(CALLS, "service", f"{THESE}, {FAILED}")
 failing = share(errors, requests)
 
+
+def datagrams(what: str) -> str:
+    """A Weir without receivers of UDP has no such series, and yet it has lost nothing."""
+    return f"({lately(f'weir_datagrams_{what}_total')} or vector(0))"
+
+
 LOST = " + ".join(
     (
         lately("weir_spans_refused_total"),
         lately("weir_spans_dropped_total", where='reason!~"merged|no_exporter"'),
         lately("weir_points_rejected_total"),
-        lately("weir_datagrams_lost_total"),
+        datagrams("lost"),
     )
 )
-CAME = " + ".join(
-    (lately("weir_spans_received_total"), lately("weir_points_received_total"), lately("weir_datagrams_received_total"))
-)
+CAME = " + ".join((lately("weir_spans_received_total"), lately("weir_points_received_total"), datagrams("received")))
 # Prometheus cannot scrape a Weir that it could scrape within the last hour.
 DOWN = f"count({of('up')} == 0 and on (job, instance) max_over_time({of('weir_build_info')}[1h]))"
 WRITTEN = "weir_(zipkin_body|kafka_message|otlp_body|file_written)_bytes_total"
@@ -143,9 +147,7 @@ services = Row(
             Query(requests),
             Query(f"1 - {failing}"),
             *(Query(quantile(which, LATENCY, "service", THESE)) for which in (0.5, 0.95, 0.99)),
-            Query(
-                f"({requests}) / ({rate(CALLS, 'service', THESE).replace('[$__rate_interval]', '[$__rate_interval] offset 1h')}) - 1"
-            ),
+            Query(f"({requests}) / ({requests.replace('[$__rate_interval]', '[$__rate_interval] offset 1h')} > 0) - 1"),
             columns=(
                 Column("service", "Service", link=service_by("${__data.fields.Service:percentencode}")),
                 Column("A", "Requests", Unit.REQUESTS),

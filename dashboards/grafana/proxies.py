@@ -11,7 +11,7 @@ from .common import (
     ZIPKIN,
     sources,
 )
-from .series import envoy, envoy_seconds, named, now, of, or_zero, quantile, rate, share, window
+from .series import CALLERS, envoy, envoy_seconds, named, now, of, or_zero, quantile, rate, share, window
 from .vocabulary import GREEN, RED, YELLOW, Board, Query, Row, Unit, bars, graph, number, text
 
 UPSTREAM = "envoy_cluster_name"
@@ -19,6 +19,7 @@ UPSTREAM = "envoy_cluster_name"
 PROXY = "instance, source"
 ROUTER = "instance, rt"
 CLASS_5 = 'envoy_response_code_class="5"'
+ANSWERS = "envoy_http_downstream_rq_xx"
 
 
 def bad(counter_xx: str, by: str) -> str:
@@ -56,8 +57,8 @@ figures = Row(
             "Share of the answers that Envoys gave which are server errors.",
             Query(
                 share(
-                    f"sum({envoy('envoy_http_downstream_rq_xx', 'job', CLASS_5)})",
-                    f"sum({envoy('envoy_http_downstream_rq_xx', 'job')})",
+                    f"sum({envoy(ANSWERS, 'job', f'{CALLERS}, {CLASS_5}')})",
+                    f"sum({envoy(ANSWERS, 'job', CALLERS)})",
                 )
             ),
             steps=FAILING,
@@ -90,7 +91,7 @@ together = Row(
             Unit.REQUESTS,
             "Left, solid: requests that fail at proxies. Right, dashed: what the control plane could not do. When the dashed line rises first, look "
             "there first.",
-            Query(f"sum({envoy('envoy_http_downstream_rq_xx', 'job', CLASS_5)})", "Envoy: 5xx"),
+            Query(f"sum({envoy(ANSWERS, 'job', f'{CALLERS}, {CLASS_5}')})", "Envoy: 5xx"),
             Query(f"{rate('rt:server:requests')} - {rate('rt:server:success')}", "Linkerd: failures"),
             Query(envoy("envoy_cluster_update_failure", "job"), "Envoy: updates that failed", right=Unit.PER_SECOND),
             *(
@@ -121,7 +122,7 @@ envoy_traffic = Row(
             "Answers by class",
             Unit.REQUESTS,
             "Answers that Envoys gave to who called them.",
-            Query(envoy("envoy_http_downstream_rq_xx", "envoy_response_code_class"), "{{envoy_response_code_class}}xx"),
+            Query(envoy(ANSWERS, "envoy_response_code_class", CALLERS), "{{envoy_response_code_class}}xx"),
             stacked=True,
         ),
         graph(
@@ -142,7 +143,7 @@ envoy_traffic = Row(
             "By proxy",
             Unit.REQUESTS,
             "Requests a second that each Envoy took.",
-            Query(envoy("envoy_http_downstream_rq_xx", PROXY), "{{instance}} {{source}}"),
+            Query(envoy(ANSWERS, PROXY, CALLERS), "{{instance}} {{source}}"),
         ),
         graph(
             "Envoy: retries",
@@ -182,7 +183,7 @@ envoy_pools = Row(
             "Envoy: connections",
             Unit.COUNT,
             "Open connections: from callers, and to each upstream.",
-            Query(now("envoy_http_downstream_cx_active"), "from callers"),
+            Query(now("envoy_http_downstream_cx_active", where=CALLERS), "from callers"),
             Query(now("envoy_cluster_upstream_cx_active", UPSTREAM), "to {{envoy_cluster_name}}"),
         ),
         graph(
@@ -258,7 +259,7 @@ envoy_pools = Row(
             Unit.RATIO,
             "Share of requests that Envoys began a trace for, by their own counters: what came of the rates that they were told.",
             Query(
-                f"{envoy('envoy_http_tracing_random_sampling', PROXY)} / ({envoy('envoy_http_downstream_rq_xx', PROXY)} > 0)",
+                f"{envoy('envoy_http_tracing_random_sampling', PROXY)} / ({envoy(ANSWERS, PROXY, CALLERS)} > 0)",
                 "{{instance}} {{source}}",
             ),
             links=(FROM_PROXIES_TO_SAMPLING,),

@@ -1,13 +1,15 @@
 """Tracing cost and sampling: what comes, what is kept, at which rates, what it costs, and how sure the estimates are."""
 
 from .common import ANY_IS_ODD, EVENTS, SAMPLING, TO_OVERVIEW, TO_SELF, TO_TRACES, ZIPKIN, sources
-from .series import OF_SERVICE, SERVED, envoy, lately, now, of, off_by, others, per_second, rate, share
+from .series import CALLERS, OF_SERVICE, SERVED, envoy, lately, now, of, off_by, others, per_second, rate, share
 from .vocabulary import BLUE, GREEN, RED, YELLOW, Board, Column, Query, Row, Unit, choice, graph, number, rows_of
 
 CALLS = "traces_spanmetrics_calls_total"
 THESE = f"{SERVED}, {OF_SERVICE}"
 TOLD = 'side="policy"'
 ALL_OF_IT = f'{TOLD}, operation=""'  # a service's own row; its operations have rows of their own
+SPANS_TOLD = now("weir_policy_spans_per_second", where=f'{ALL_OF_IT}, stage="told"')
+BUDGET = now("weir_policy_budget_spans_per_second", where=f'{TOLD}, service=""')
 received, left_out = rate("weir_spans_received_total"), rate("weir_spans_sampled_out_total", where='exporter=""')
 
 figures = Row(
@@ -24,10 +26,8 @@ figures = Row(
         number(
             "Share of the budget",
             Unit.RATIO,
-            "Spans a second that the rates told come to, against `budget: spans_per_second` of the policy.",
-            Query(
-                f"{now('weir_policy_spans_per_second', where=f'{ALL_OF_IT}, stage={chr(34)}told{chr(34)}')} / ({now('weir_policy_budget_spans_per_second', where='service=' + chr(34) * 2, how='max')} > 0)"
-            ),
+            "Spans a second that the rates told come to, against `budget: spans_per_second` of the policy, which each Weir has for what it sees.",
+            Query(f"{SPANS_TOLD} / ({BUDGET} > 0)"),
             steps=((None, GREEN), (1, YELLOW), (1.2, RED)),
             none="no budget",
         ),
@@ -135,10 +135,10 @@ by_service = Row(
         graph(
             "Spans that come against the budget",
             Unit.PER_SECOND,
-            "Spans of traces that were seen to begin, what the rates told come to, and the budget. While the first is above the budget, rates fall.",
+            "Spans of traces that were seen to begin, what the rates told come to, and the budget of all Weirs together. While the first is above the budget, rates fall.",
             Query(now("weir_policy_arriving_spans_per_second"), "come"),
-            Query(now("weir_policy_spans_per_second", where=f'{ALL_OF_IT}, stage="told"'), "reckoned"),
-            Query(now("weir_policy_budget_spans_per_second", where='service=""', how="max"), "budget"),
+            Query(SPANS_TOLD, "reckoned"),
+            Query(BUDGET, "budget"),
         ),
     ),
 )
@@ -276,7 +276,7 @@ sure = Row(
             "Requests by the spans of services that serve, and by the counters of the Envoys in front: lines that part over minutes mean a weight "
             "that is not true.",
             Query(rate(CALLS, where='span_kind="SPAN_KIND_SERVER"'), "by spans"),
-            Query(f"sum({envoy('envoy_http_downstream_rq_xx', 'job')})", "by Envoy's counters"),
+            Query(f"sum({envoy('envoy_http_downstream_rq_xx', 'job', CALLERS)})", "by Envoy's counters"),
             width=12,
         ),
         graph(

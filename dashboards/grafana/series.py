@@ -82,6 +82,9 @@ def operations_off_by(where: str) -> str:
 
 # ---- Envoy ----
 
+# Who scrapes an Envoy is no caller of it: its admin port counts under this name.
+CALLERS = 'envoy_http_conn_manager_prefix!="admin"'
+
 
 def envoy(counter: str, by: str, where: str = "") -> str:
     """A counter of Envoy's: `x_total` where DogStatsD or OTLP brought it to Weir, `x` where Prometheus scraped Envoy."""
