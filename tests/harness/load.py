@@ -83,8 +83,9 @@ class Traffic:
                 connection.request("GET", path, headers={"Host": "shop.example"})
                 reply = connection.getresponse()
                 reply.read()
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 self.failed.append(repr(error))
+                connection.close()  # else it waits for that answer for ever, and takes no other request
                 continue
             with self._lock:
                 self.statuses[reply.status] += 1
