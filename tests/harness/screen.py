@@ -30,8 +30,13 @@ def columns(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+# Frames that may be under way when a terminal gets another size: what its buffer holds, and what is being drawn.
+UNDER_WAY = 4
+
+
 class Screen:
     def __init__(self, width: int, height: int):
+        self.under_way = 0  # frames that may still be of the size before
         self.modes = {"7", "25"}  # wraps, and shows the cursor
         self.rest = ""
         self.wrapped: list[str] = []
@@ -72,15 +77,18 @@ class Screen:
         if c == "\r":
             self.x = 0
         elif c == "\n":
+            assert self.under_way or self.y + 1 < self.height, (
+                f"line {self.y + 2} of {self.height}: the screen would scroll\n{self.text()}"
+            )
             self.y += 1
-            assert self.y < self.height, f"line {self.y + 1} of {self.height}: the screen would scroll\n{self.text()}"
         else:
             assert c.isprintable(), f"{c!r} reached the terminal"
             width = columns(c)
-            if self.x + width > self.width:
-                self.wrapped.append("".join(self.cells[self.y]) + c)
+            if width == 0 or self.y >= self.height:
                 return
-            if width == 0:
+            if self.x + width > self.width:
+                if not self.under_way:
+                    self.wrapped.append("".join(self.cells[self.y]) + c)
                 return
             self.cells[self.y][self.x : self.x + width] = [c, ""][:width]
             self.styles[self.y][self.x : self.x + width] = [self.style] * width
@@ -93,6 +101,9 @@ class Screen:
         elif final == "H":
             self.x = self.y = 0
             self.frames += 1
+            self.under_way = max(self.under_way - 1, 0)
+        elif final == "K" and self.y >= self.height:
+            pass
         elif final == "K":
             self.cells[self.y][self.x :] = [" "] * (self.width - self.x)
             self.styles[self.y][self.x :] = [""] * (self.width - self.x)
@@ -143,6 +154,7 @@ class Terminal:
         self.screen = Screen(width, height)
         self.raw = bytearray()
         self.trouble: list[Exception] = []
+        self.lock = threading.Lock()  # of the screen: who resizes it, and who reads what is drawn
         self.master, self.slave = pty.openpty()
         self.size(width, height)
         self.before = termios.tcgetattr(self.slave)
@@ -165,7 +177,8 @@ class Terminal:
                 return
             self.raw += chunk
             try:
-                self.screen.feed(decoder.decode(chunk))
+                with self.lock:
+                    self.screen.feed(decoder.decode(chunk))
             except (AssertionError, UnicodeDecodeError) as error:
                 self.trouble.append(error)
                 return
@@ -174,14 +187,16 @@ class Terminal:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def resize(self, width: int, height: int):
-        self.screen.resize(width, height)
+        with self.lock:
+            self.screen.resize(width, height)
+            self.screen.under_way = UNDER_WAY
         self.size(width, height)
         os.kill(self.popen.pid, signal.SIGWINCH)
 
     def press(self, keys: str):
         os.write(self.master, keys.encode())
 
-    def sees(self, *parts: str, timeout: float = 20):
+    def sees(self, *parts: str, timeout: float = 60):
         def seen():
             assert not self.trouble, self.trouble[0]
             text = self.screen.text()
@@ -189,10 +204,15 @@ class Terminal:
 
         wait_until(seen, lambda: f"{parts} on the screen:\n{self.screen.text()}", timeout)
 
-    def changes(self, timeout: float = 20):
-        """Waits until two more frames were drawn: what is on the screen was drawn after this was called."""
+    def changes(self, timeout: float = 60):
+        """Waits until two more frames were drawn, in the size that it has: what is on the screen was drawn after this was called."""
         frames = self.screen.frames
-        wait_until(lambda: self.screen.frames >= frames + 2, "another frame", timeout)
+
+        def drawn():
+            assert not self.trouble, self.trouble[0]
+            return not self.screen.under_way and self.screen.frames >= frames + 2
+
+        wait_until(drawn, "another frame", timeout)
 
     def wait(self, timeout: float = 20) -> int:
         try:
