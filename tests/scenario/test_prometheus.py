@@ -20,7 +20,7 @@ def test_queries_answer_what_was_sent(weir, start, tmp_path):
     one.balance(received=SPANS)
     prometheus = start(Prometheus(tmp_path / "prometheus", one.admin_port))
     wait_until(
-        lambda: prometheus.query("sum(traces_spanmetrics_calls_total)") == [({}, SPANS)], "the scrape", timeout=20, every=0.2
+        lambda: prometheus.query("sum(traces_spanmetrics_calls_total)") == [({}, SPANS)], "the scrape", timeout=60, every=0.2
     )
     assert prometheus.target()["health"] == "up", prometheus.target()["lastError"]
 
