@@ -105,7 +105,7 @@ class Story:
     """What happens, line by line, with the alerts as they come."""
 
     def __init__(self, stack: Stack):
-        self.stack, self.began, self.told = stack, time.monotonic(), 0
+        self.stack, self.began, self.unix, self.told = stack, time.monotonic(), time.time(), 0
         self.acts: list[tuple] = []
         self.since = 0.0  # when the act began
 
@@ -166,8 +166,9 @@ def figures(stack: Stack, seconds: int) -> tuple:
 
 
 def tell(stack: Stack) -> Story:
-    story, traffic = Story(stack), stack.traffic
-    stack.begin(traffic)
+    traffic = stack.begin(stack.traffic)
+    wait_until(lambda: figures(stack, 5)[0] > 0.9 * RATE, "Prometheus to see the load", PATIENCE)  # Envoys send spans now and then
+    story = Story(stack)
     story.act(f"All is well: {RATE} requests a second", 15)
     traffic.paths = FAILING
     story.act("orders fails: 503 from it, a quarter of all requests", 15)
@@ -204,7 +205,6 @@ def show_acts(story: Story):
 def show_alerts(story: Story, stack: Stack):
     heading("Alerts", f"as they came to the webhook; times are {TIMES} times shorter than in dashboards/rules")
     row(paint(f"{'':32}{'severity':10}{'fired':>8}{'lasted':>9}  what to do", "2"))
-    start = time.time() - (time.monotonic() - story.began)
     seen: dict[tuple, Note] = {}
     for note in stack.webhook.notes:
         if note.status == "firing":
@@ -212,7 +212,9 @@ def show_alerts(story: Story, stack: Stack):
     for (name, of, _), note in seen.items():
         over = stack.webhook.find("resolved", name, since=note.at, **note.labels)
         lasted = f"{over.at - note.at:.0f} s" if over else "goes on"
-        row(f"{name + of:32}{note.labels['severity']:10}{note.at - start:>6.0f} s{lasted:>9}  {note.annotations['runbook_url']}")
+        row(
+            f"{name + of:32}{note.labels['severity']:10}{note.at - story.unix:>6.0f} s{lasted:>9}  {note.annotations['runbook_url']}"
+        )
     if any(name.endswith("Slow") for name, *_ in seen):
         row(paint("Tickets of a slow burn look back two hours and six, here minutes: they go on when the pages have ended.", "2"))
 
@@ -240,16 +242,19 @@ def read_by(zipkin: Zipkin) -> int:
     return int(get_json(f"http://127.0.0.1:{zipkin.port}/metrics").get("counter.zipkin_collector.spans.kafka", 0))
 
 
-def show_links(stack: Stack, stay: bool):
+def show_links(stack: Stack, since: float, stay: bool):
+    """since: when the story began, in seconds since the Unix epoch."""
     heading("Where to look", "" if stay else "while it runs: ./dev demo --full --stay")
     zipkin = f"http://127.0.0.1:{stack.zipkin.port}"
     lately = {"serviceName": "front", "annotationQuery": "error", "limit": 1, "lookback": 3_600_000}
+    # Its page reads a lookback by name only beside its end.
+    failing = f"serviceName=front&annotationQuery=error&lookback=range&startTs={since * 1000:.0f}&endTs={time.time() * 1000:.0f}"
     failed = get_json(f"{zipkin}/api/v2/traces", **lately)
     for name, link in (
         ("Alerts", stack.prometheus.url("/alerts")),
         ("", stack.alertmanager.url("/#/alerts")),
         ("Rules, as they run", stack.prometheus.url("/rules")),
-        ("Traces that failed", f"{zipkin}/zipkin/?serviceName=front&annotationQuery=error&lookback=15m"),
+        ("Traces that failed", f"{zipkin}/zipkin/?{failing}"),
         ("One of them", f"{zipkin}/zipkin/traces/{failed[0][0]['traceId']}" if failed else ""),
         ("Weir at a glance", f"build/weir top --admin {stack.weir.url('')}"),
         ("Weir's page", stack.weir.url("/metrics")),
@@ -275,7 +280,7 @@ def full(stack: contextlib.ExitStack, stay: bool) -> bool:
     show_acts(story)
     show_alerts(story, everything)
     balanced = show_delivery(everything)
-    show_links(everything, stay)
+    show_links(everything, story.unix, stay)
     if stay:
         everything.traffic.start()
         print("\n  Running, with load. End: Ctrl-C", flush=True)
