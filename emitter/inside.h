@@ -215,6 +215,8 @@ void run_prepare(struct weir_emit *emit); /* what waiters for a flush wait at */
 bool run_start(struct weir_emit *emit);   /* socket, thread; errno says why not. Nobody else starts it meanwhile */
 void run_stop(struct weir_emit *emit);    /* sends what is left, joins */
 void run_orphan(struct weir_emit *emit);  /* in the child of a fork: nothing of the parent's is sent again */
+/* In such a child: its thread is started, where none is. What the system has not got now is tried again by the next. */
+void run_adopt(struct weir_emit *emit);
 /* Rings and cells into datagrams, and those to Weir; own_too: also what the library counts of itself. */
 void fold_all(struct weir_emit *emit, bool own_too);
 unsigned fullest_ring(struct weir_emit *emit);                  /* in sixteenths */

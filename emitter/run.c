@@ -312,8 +312,17 @@ void run_orphan(struct weir_emit *emit) {
     }
 }
 
+void run_adopt(struct weir_emit *emit) {
+    if (!atomic_load_explicit(&emit->orphan, memory_order_relaxed)) return;
+    pthread_mutex_lock(&emit->lock);
+    if (atomic_load(&emit->orphan)) atomic_store(&emit->orphan, !run_start(emit));
+    pthread_mutex_unlock(&emit->lock);
+}
+
 bool weir_emit_flush(struct weir_emit *emit, uint32_t timeout_ms) {
-    if (slot_of(emit) == NULL || !atomic_load(&emit->running)) return false;
+    if (emit->disabled) return false;
+    run_adopt(emit);
+    if (!atomic_load(&emit->running)) return false;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t ns = (uint64_t)until.tv_nsec + timeout_ms * NS_PER_MS;

@@ -36,14 +36,7 @@ static struct place *settle(struct weir_emit *emit, struct slot *slot) {
  * common one. glibc and musl keep the first keys of a process in the thread itself: no memory is asked for. */
 __attribute__((noinline, cold)) struct place *place_find(struct weir_emit *emit) {
     if (emit->disabled) return NULL;
-    if (atomic_load_explicit(&emit->orphan, memory_order_relaxed)) {
-        pthread_mutex_lock(&emit->lock);
-        if (atomic_load(&emit->orphan)) {
-            atomic_store(&emit->orphan, false);
-            run_start(emit);
-        }
-        pthread_mutex_unlock(&emit->lock);
-    }
+    run_adopt(emit);
     if (pthread_setspecific(at_exit, weir_emit_places) != 0) return settle(emit, &emit->slots[0]);
     struct slot *slot = claim(emit);
     return settle(emit, slot != NULL ? slot : &emit->slots[0]);

@@ -1,6 +1,7 @@
 /* Fork: a child is a sender of its own, with ids of its own, and sends nothing of the parent's. */
 #include "tests/unit/emitter/peer.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static void a_child_is_a_sender_of_its_own(void **state) {
@@ -69,6 +70,41 @@ static void a_child_that_is_silent(void **state) {
     peer_close(&peer);
 }
 
+/* Where the first call finds no descriptor, a later one may. */
+static int without_descriptors(struct weir_emit *emit, struct weir_emit_operation *operation) {
+    struct rlimit before, none;
+    if (getrlimit(RLIMIT_NOFILE, &before) != 0) return 1;
+    none = before, none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    weir_emit_request(operation);
+    bool flushed = weir_emit_flush(emit, 5000);
+    setrlimit(RLIMIT_NOFILE, &before);
+    if (flushed) return 2;
+    weir_emit_request(operation);
+    return weir_emit_flush(emit, 5000) ? 0 : 3;
+}
+
+static void a_child_without_descriptors(void **state) {
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* as above */
+#endif
+    struct weir_emit_options options = peer_options();
+    struct peer peer;
+    peer_open(&peer);
+    struct weir_emit *emit = peer_emitter(&peer, &options);
+    struct weir_emit_operation *operation = weir_emit_operation(emit, "GET /");
+    pid_t child = fork();
+    if (child == 0) _exit(without_descriptors(emit, operation));
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    peer_hear(&peer, 1000);
+    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 2);
+    weir_emit_close(emit);
+    peer_close(&peer);
+}
+
 /* ---- ids ---- */
 
 enum { CHILDREN = 3, IDS = 4 };
@@ -116,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_is_a_sender_of_its_own),
         cmocka_unit_test(a_child_that_is_silent),
+        cmocka_unit_test(a_child_without_descriptors),
         cmocka_unit_test(children_draw_other_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
