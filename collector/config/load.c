@@ -198,6 +198,13 @@ static size_t known_keys(enum weir_option_scope scope, enum weir_option_scope al
 
 static enum weir_status unknown(struct loader *loader, const struct weir_yaml *node, enum weir_option_scope scope,
                                 enum weir_option_scope also, const char *path, const char *prefix) {
+    static const char *const others[] = {"proxies", "collector", "sources", "keep"};
+    for (size_t i = 0; *path == 0 && i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(node->key, others[i]) != 0) continue;
+        return weir_yaml_fail(loader->doc, node->line, loader->err,
+                              "%s: is a key of a sampling policy, a file that `sampling: { policy: FILE }` names",
+                              node->key);
+    }
     char names[WEIR_OPTIONS_MAX][48];
     const char *list[WEIR_OPTIONS_MAX];
     size_t count = known_keys(scope, also, prefix, names, list, WEIR_OPTIONS_MAX);

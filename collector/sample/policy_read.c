@@ -277,11 +277,22 @@ static enum weir_status read_proxies(struct reader *reader, const struct weir_ya
     return weir_proxies_read(reader->file.doc, node, reader->file.names, &reader->policy->proxies, reader->file.err);
 }
 
-static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
+static enum weir_status unknown_part(const struct reader *reader, const struct weir_yaml *node) {
     static const char *const known[] = {"proxies", "collector", "sources", "keep"};
+    static const char *const others[] = {"receivers", "exporters", "admin",     "sampling",
+                                         "spool",     "render",    "attributes"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(node->key, others[i]) != 0) continue;
+        return weir_yaml_fail(reader->file.doc, node->line, reader->file.err,
+                              "%s: is a key of the configuration, not of a sampling policy", node->key);
+    }
+    return weir_yaml_unknown(reader->file.doc, node, "", known, 4, reader->file.err);
+}
+
+static enum weir_status read_top(struct reader *reader, const struct weir_yaml *root) {
     if (root->kind == WEIR_YAML_NULL) return WEIR_OK;
     if (root->kind != WEIR_YAML_MAP)
-        return weir_yaml_fail(reader->file.doc, root->line, reader->file.err, "is %s, a map of keys is needed",
+        return weir_yaml_fail(reader->file.doc, root->line, reader->file.err, "the file is %s, a map of keys is needed",
                               weir_yaml_kind_name(root->kind));
     for (const struct weir_yaml *node = root->first; node != NULL; node = node->next) {
         enum weir_status status;
@@ -295,7 +306,7 @@ static enum weir_status read_top(struct reader *reader, const struct weir_yaml *
         else if (strcmp(node->key, "proxies") == 0)
             status = read_proxies(reader, node);
         else
-            status = weir_yaml_unknown(reader->file.doc, node, "", known, 4, reader->file.err);
+            status = unknown_part(reader, node);
         if (status != WEIR_OK) return status;
     }
     return WEIR_OK;

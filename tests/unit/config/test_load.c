@@ -327,6 +327,8 @@ static void test_refused(void **state) {
     refuses("lanes: 1\nlanez: 2\n", "weir.yaml:2: lanez: unknown key, did you mean lanes?");
     refuses("x: 2\n", "weir.yaml:1: x: unknown key; known are lanes, drain_timeout, log, memory, receivers, batch, "
                       "aggregate, sampling, spool, admin, attributes, operations, success, exclude, render, exporters");
+    refuses("proxies: { default: { rate: 1 } }\n",
+            "weir.yaml:1: proxies: is a key of a sampling policy, a file that `sampling: { policy: FILE }` names");
     refuses("receivers:\n  grpc:\n    max_mesage_bytes: 1MiB\n",
             "weir.yaml:3: receivers.grpc.max_mesage_bytes: unknown key, did you mean max_message_bytes?");
     refuses("receivers:\n  kafka: {}\n", "weir.yaml:2: receivers.kafka: unknown key; known are grpc, "

@@ -321,7 +321,8 @@ static void test_forced(void **state) {
 
 static void test_refused(void **state) {
     (void)state;
-    refuses("- a\n", "sampling.yaml:1: is a list, a map of keys is needed");
+    refuses("receivers: {}\n", "sampling.yaml:1: receivers: is a key of the configuration, not of a sampling policy");
+    refuses("- a\n", "sampling.yaml:1: the file is a list, a map of keys is needed");
     refuses("# x\nproxies:\n  default: { rate: 10 }\n",
             "sampling.yaml:3: rate: \"10\" is not a rate of 0 to 1 or \"0%\" to \"100%\"");
     refuses("colector: {}\n", "sampling.yaml:1: colector: unknown key, did you mean collector?");
