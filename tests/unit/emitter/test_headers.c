@@ -151,6 +151,9 @@ static void states(void **state) {
     passes(PARENT, "ot=th:4,foo=1", "ot=th:4,foo=1");
     passes(PARENT, "foo=1,ot=th:4", "ot=th:4,foo=1");
     passes(PARENT, "ot=th:0", "ot=th:0");
+    passes(PARENT, "ot=th:4000", "ot=th:4"); /* zeros at its end say nothing */
+    passes(PARENT, "ot=th:3F", "");          /* lower case only */
+    passes(PARENT, "ot=rv:C0000000000000", "");
     passes(PARENT, "ot=th:48eb211c80319c", "ot=th:48eb211c80319c");
     passes(PARENT, "ot=th:48eb211c80319d", ""); /* R < T, and sampled: it cannot be */
     passes(PARENT, "ot=th:8;rv:c0000000000000", "ot=th:8;rv:c0000000000000");
@@ -223,6 +226,8 @@ static void b3(void **state) {
         {"d", WEIR_EMIT_DECIDED | WEIR_EMIT_SAMPLED | WEIR_EMIT_FORCED},
         {"", 0xff},
         {"x", 0xff},
+        {"0AF7651916CD43DD8448EB211C80319C-" SPAN "-1", 0xff},
+        {TRACE "-B7AD6B7169203331-1", 0xff},
         {TRACE, 0xff},
         {TRACE "-", 0xff},
         {TRACE "-" SPAN "-", 0xff},
