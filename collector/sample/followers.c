@@ -151,8 +151,10 @@ struct weir_followed *weir_followers_heard(struct weir_followers *followers, con
 }
 
 void weir_followers_close(struct weir_followers *followers) {
-    while (followers->oldest != NULL)
-        weir_followers_forget(followers, followers->oldest);
+    for (struct weir_followed *followed = followers->oldest, *newer; followed != NULL; followed = newer) {
+        newer = followed->newer;
+        weir_followers_forget(followers, followed);
+    }
     free((void *)followers->ids);
     free((void *)followers->services);
     *followers = (struct weir_followers){0};

@@ -135,7 +135,8 @@ static double rate_of(const struct weir_plan_rate *rate) {
     return rate->rate;
 }
 static double since_of(const struct weir_plan_rate *rate) {
-    return (double)(rate->since_unix_ns / 1000000) / 1e3;
+    uint64_t since_ms = rate->since_unix_ns / WEIR_MS;
+    return (double)since_ms / 1e3;
 }
 
 static void expose_budget(const struct weir_names *names, const struct weir_proxies *proxies, const char *name,
