@@ -54,8 +54,13 @@ static void blame(struct weir_top_answer *answer, enum weir_top_level level, con
 
 /* ---- is the mesh healthy? ---- */
 
+/* Of those that they stand for: n spans of weight w stand for n w, and add n w (w - 1) to the variance. */
+static double failures_seen(const struct weir_top_row *row) {
+    return row->calls > 0 ? row->failed * row->calls / (row->calls + row->variance) : 0;
+}
+
 enum weir_top_level weir_top_level_of(const struct weir_top_row *row) {
-    if (row->failed < WEIR_TOP_FAILED_MIN || !(row->errors >= WEIR_TOP_STRAINED)) return WEIR_TOP_GOOD;
+    if (failures_seen(row) < WEIR_TOP_FAILED_MIN || !(row->errors >= WEIR_TOP_STRAINED)) return WEIR_TOP_GOOD;
     return row->errors >= WEIR_TOP_FAILING ? WEIR_TOP_BAD : WEIR_TOP_WARN;
 }
 

@@ -8,7 +8,7 @@
  * two polls, so that one of two is no alarm. They are for the eye: a team's own objectives are alert rules. */
 #define WEIR_TOP_FAILING  0.05
 #define WEIR_TOP_STRAINED 0.01
-enum { WEIR_TOP_FAILED_MIN = 3 };
+enum { WEIR_TOP_FAILED_MIN = 3 }; /* that were seen */
 
 enum weir_top_level { WEIR_TOP_UNKNOWN, WEIR_TOP_GOOD, WEIR_TOP_WARN, WEIR_TOP_BAD };
 enum weir_top_question { WEIR_TOP_MESH, WEIR_TOP_TELEMETRY, WEIR_TOP_COST, WEIR_TOP_QUESTIONS };

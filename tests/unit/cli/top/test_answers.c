@@ -62,6 +62,11 @@ static void who_fails_is_named(void **state) {
     says(WEIR_TOP_MESH, WEIR_TOP_BAD, "failing", "pay fails 9.1 % of 110 req/s; 1 of 2 is over 1 %");
     answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("pay", "b", "5") BAD_CALLS("cart", "b", "20"), NULL, true);
     says(WEIR_TOP_MESH, WEIR_TOP_WARN, "strained", "cart fails 2.7 % of 411 req/s; 2 of 2 are over 1 %");
+    /* At 10 % two failures that were seen stand for twenty, and are no more than two. */
+    answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("pay", "b", "20") VARIANCE("pay", "a", "1980"), NULL, true);
+    assert_int_equal(answers[WEIR_TOP_MESH].level, WEIR_TOP_GOOD);
+    answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("pay", "b", "40") VARIANCE("pay", "a", "2160"), NULL, true);
+    assert_int_equal(answers[WEIR_TOP_MESH].level, WEIR_TOP_BAD);
     /* Two of two are no alarm. */
     answer(HEALTHY_EARLY, HEALTHY_LATE BAD_CALLS("rare", "b", "2"), NULL, true);
     assert_int_equal(answers[WEIR_TOP_MESH].level, WEIR_TOP_GOOD);
