@@ -128,9 +128,22 @@ WELL = {f'{name}{{job="weir",instance="a"}}': "0+100x80" for name in CAME} | {
 HCM = 'envoy_http_downstream_rq_xx{job="envoy",instance="e",envoy_http_conn_manager_prefix='
 BUDGET = "weir_policy_budget_spans_per_second"
 TOLD = 'weir_policy_spans_per_second{job="weir",stage="told"'
-# (dashboard, panel, query), what Prometheus has each minute, the answer after an hour and ten minutes: a number, or None.
+SERVED = '{job="weir",instance="a",service="s",span_kind="SPAN_KIND_SERVER",status_code="STATUS_CODE_'
+CALLS = f"traces_spanmetrics_calls_total{SERVED}"
+PART = f"weir_spanmetrics_service_variance_total{SERVED}"
+# (dashboard, panel, query), what Prometheus has each minute, the answer after an hour and ten minutes.
 ANSWERS = {
-    "a Weir without UDP is complete": (("weir-overview", "Is telemetry complete?", "A"), WELL, 0),
+    "a failure that stands for a hundred says nothing": (
+        ("weir-overview", "Is the mesh healthy?", "A"),
+        {f'{CALLS}UNSET"}}': "0+100x80", f'{CALLS}ERROR"}}': "0x66 100x14", f'{PART}ERROR"}}': "0x66 9900x14"},
+        {'{service="s"}': 0},
+    ),
+    "twenty that stand for themselves do": (
+        ("weir-overview", "Is the mesh healthy?", "A"),
+        {f'{CALLS}UNSET"}}': "0+96x80", f'{CALLS}ERROR"}}': "0+4x80", f'{PART}ERROR"}}': "0x80"},
+        {'{service="s"}': 0.04},
+    ),
+    "a Weir without UDP is complete": (("weir-overview", "Is telemetry complete?", "A"), WELL, {"{}": 0}),
     "a Weir that loses datagrams is not": (
         ("weir-overview", "Is telemetry complete?", "A"),
         WELL
@@ -138,39 +151,39 @@ ANSWERS = {
             'weir_datagrams_received_total{job="weir",instance="a"}': "0+100x80",
             'weir_datagrams_lost_total{job="weir",instance="a"}': "0+100x80",
         },
-        0.25,
+        {"{}": 0.25},
     ),
     "a Weir that is down": (
         ("weir-overview", "Is telemetry complete?", "A"),
         WELL | {'up{job="weir",instance="a"}': "1x60 0x20", 'weir_build_info{job="weir",instance="a"}': "1x60"},
-        2,
+        {"{}": 2},
     ),
-    "no Weir": (("weir-overview", "Is telemetry complete?", "A"), {'up{job="envoy",instance="e"}': "1x80"}, None),
+    "no Weir": (("weir-overview", "Is telemetry complete?", "A"), {'up{job="envoy",instance="e"}': "1x80"}, {}),
     "nothing came an hour ago": (
         ("weir-overview", "All services", "F"),
         {'traces_spanmetrics_calls_total{job="weir",instance="a",service="s",span_kind="SPAN_KIND_SERVER"}': "0x40 0+60x40"},
-        None,
+        {},
     ),
     "scrapes of Envoy's admin port are no requests": (
         ("weir-proxies", "Envoy: answers of 5xx", "A"),
         {f'{HCM}"in",envoy_response_code_class="5"}}': "0+30x80", f'{HCM}"admin",envoy_response_code_class="2"}}': "0+30x80"},
-        1,
+        {"{}": 1},
     ),
     "each Weir has the budget": (
         ("weir-sampling", "Share of the budget", "A"),
         {f'{TOLD},instance="{one}",side="policy"}}': "50x80" for one in "ab"}
         | {f'{BUDGET}{{job="weir",instance="{one}",side="policy"}}': "100x80" for one in "ab"}
         | {f'{BUDGET}{{job="weir",instance="{one}",side="canary"}}': "1000x80" for one in "ab"},
-        0.5,
+        {"{}": 0.5},
     ),
 }
 
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_a_panel_answers_what_is_so(tmp_path, case):
-    where, series, number = ANSWERS[case]
+    where, series, answer = ANSWERS[case]
     asked = next(one for one in expressions(__rate_interval="4m") if (one.dashboard, one.panel, one.query) == where)
-    samples = [] if number is None else [{"labels": "{}", "value": number}]
+    samples = [{"labels": labels, "value": value} for labels, value in answer.items()]
     file = tmp_path / "panel.yml"
     test = {
         "interval": "1m",
