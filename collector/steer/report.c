@@ -139,12 +139,21 @@ static double since_of(const struct weir_plan_rate *rate) {
     return (double)since_ms / 1e3;
 }
 
+static double spans_bound(const struct weir_proxies_budget *budget) {
+    return budget->spans_per_second;
+}
+static double bytes_bound(const struct weir_proxies_budget *budget) {
+    return budget->bytes_per_second;
+}
+static double cpu_bound(const struct weir_proxies_budget *budget) {
+    return budget->proxy_cpu;
+}
+
 static void expose_budget(const struct weir_names *names, const struct weir_proxies *proxies, const char *name,
-                          const char *help, size_t offset, struct weir_buffer *out) {
-    family(out, name, "gauge", help);
+                          double (*bound_of)(const struct weir_proxies_budget *budget), struct weir_buffer *out) {
+    family(out, name, "gauge", "What the policy allows; service=\"\": the fleet.");
     for (uint32_t i = 0; i <= proxies->service_count; i++) {
-        const struct weir_proxies_budget *budget = i == 0 ? &proxies->budget : &proxies->services[i - 1].budget;
-        double bound = *(const double *)((const char *)budget + offset);
+        double bound = bound_of(i == 0 ? &proxies->budget : &proxies->services[i - 1].budget);
         uint32_t service = i == 0 ? WEIR_NAME_NONE : proxies->services[i - 1].rule.name;
         if (bound > 0) put_series(out, name, names, WEIR_SIDE_POLICY, service, WEIR_NAME_NONE, "", bound);
     }
@@ -152,12 +161,9 @@ static void expose_budget(const struct weir_names *names, const struct weir_prox
 
 static void expose_budgets(const struct weir_names *names, const struct weir_proxies *proxies,
                            struct weir_buffer *out) {
-    expose_budget(names, proxies, "policy_budget_spans_per_second", "What the policy allows; service=\"\": the fleet.",
-                  offsetof(struct weir_proxies_budget, spans_per_second), out);
-    expose_budget(names, proxies, "policy_budget_bytes_per_second", "What the policy allows; service=\"\": the fleet.",
-                  offsetof(struct weir_proxies_budget, bytes_per_second), out);
-    expose_budget(names, proxies, "policy_budget_proxy_cpu_ratio", "What the policy allows; service=\"\": the fleet.",
-                  offsetof(struct weir_proxies_budget, proxy_cpu), out);
+    expose_budget(names, proxies, "policy_budget_spans_per_second", spans_bound, out);
+    expose_budget(names, proxies, "policy_budget_bytes_per_second", bytes_bound, out);
+    expose_budget(names, proxies, "policy_budget_proxy_cpu_ratio", cpu_bound, out);
     family(out, "policy_floor_traces_per_second", "gauge",
            "Traces a second that each operation of a service is to keep at least; service=\"\": where none is said.");
     for (uint32_t i = 0; i <= proxies->service_count; i++) {
