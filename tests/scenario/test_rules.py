@@ -176,12 +176,26 @@ def test_every_name_is_known(there):
     assert not nobody, "nobody has\n" + "\n".join(sorted(nobody))
 
 
+IN_RUNBOOKS = r"(?<![\w:/])(?:weir|traces|envoy|process|rt|proxy|service|client_server)[_:][\w:]+"
+
+
+def code_of_runbooks() -> list[str]:
+    return re.findall(r"`([^`]+)`", (ROOT / "docs" / "runbooks.md").read_text())
+
+
 def test_runbooks_ask_for_what_there_is(there):
-    page = (ROOT / "docs" / "runbooks.md").read_text()
-    code = " ".join(re.findall(r"`([^`]+)`", page))
-    asked = set(re.findall(r"(?<![\w:/])(?:weir|traces|envoy|process|rt|proxy|service|client_server)[_:][\w:]+", code))
+    asked = set(re.findall(IN_RUNBOOKS, " ".join(code_of_runbooks())))
     assert len(asked) > 50
     assert asked <= there | LABELS, asked - there
+
+
+def test_what_runbooks_ask_can_be_pasted(tmp_path):
+    queries = [" ".join(code.split()) for code in code_of_runbooks() if re.search(IN_RUNBOOKS, code)]
+    assert len(queries) > 60
+    file = tmp_path / "runbooks.yml"
+    rules = [{"record": f"query_{at}", "expr": query} for at, query in enumerate(queries)]
+    file.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": rules}]}))
+    assert "SUCCESS" in promtool("check", "rules", file)
 
 
 def test_no_histogram_of_linkerd_1_is_taken_for_a_counter():
