@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "collector/core/log.h"
+#include "collector/core/thread.h"
 #include "collector/steer/inside.h"
 
 #include <errno.h>
@@ -332,11 +333,7 @@ enum weir_status weir_steer_new(struct weir_steer **out, const struct weir_steer
                                 const struct weir_steer_policies *policies, struct weir_error *err) {
     struct weir_steer *steer = calloc(1, sizeof *steer);
     if (steer == NULL) return weir_fail(err, WEIR_FULL, ENOMEM, false, "policy: out of memory");
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&steer->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    weir_cond_init(&steer->wake);
     pthread_mutex_init(&steer->lock, NULL);
     pthread_mutex_init(&steer->shown_lock, NULL);
     steer->env = *env;
