@@ -4,6 +4,7 @@
 #include "collector/config/lists.h"
 #include "collector/config/options.h"
 #include "collector/config/values.h"
+#include "collector/config/yaml.h"
 #include "collector/core/ledger.h"
 #include "collector/core/signature.h"
 #include "collector/receive/tls.h"
@@ -146,6 +147,20 @@ static enum weir_status check_files(const struct weir_config *config, struct wei
     return status;
 }
 
+/* Named by its line, and by its key unless the exporter has done so. */
+static enum weir_status check_exporter(const struct weir_config *config, const struct weir_exporter_config *one,
+                                       struct weir_error *err) {
+    const struct weir_exporter *exporter = weir_exporter_find(one->type);
+    enum weir_status status = exporter->check == NULL ? WEIR_OK : exporter->check(one, err);
+    if (status == WEIR_OK) return WEIR_OK;
+    const struct weir_error inner = *err;
+    char path[96];
+    weir_yaml_name(config->path, path, sizeof path);
+    bool named = strncmp(inner.text, "exporters.", 10) == 0;
+    return weir_fail(err, status, 0, false, "%s:%d: %s%s%s%.140s", path, one->line, named ? "" : "exporters.",
+                     named ? "" : one->name, named ? "" : ": ", inner.text);
+}
+
 /* Bit r of enum weir_receiver_id. */
 static uint32_t receivers_on(const struct weir_config *config) {
     const bool on[WEIR_RECEIVERS] = {[WEIR_RECEIVER_GRPC] = config->grpc.listen.on,
@@ -218,10 +233,8 @@ int weir_check(const char *path) {
     }
     enum weir_status status = weir_config_load(path, &config, &err);
     if (status == WEIR_OK) status = check_files(config, &err);
-    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++) {
-        const struct weir_exporter *exporter = weir_exporter_find(config->exporters[i].type);
-        if (exporter->check != NULL) status = exporter->check(&config->exporters[i], &err);
-    }
+    for (uint32_t i = 0; status == WEIR_OK && i < config->exporter_count; i++)
+        status = check_exporter(config, &config->exporters[i], &err);
     struct weir_rules *rules = NULL;
     if (status == WEIR_OK) status = weir_rules_new(config, NULL, &rules, &err);
     weir_rules_free(rules);

@@ -3,6 +3,7 @@
  * retry goes on behind the last body that was answered. Several batches are under way at once, as the queue sends them.
  */
 #include "collector/core/log.h"
+#include "collector/rpc/secure.h"
 #include "exporters/exporter.h"
 #include "exporters/zipkin/encode.h"
 
@@ -105,6 +106,21 @@ static enum weir_status check_url(const char *url, struct weir_error *err) {
     curl_free(scheme);
     curl_url_cleanup(parsed);
     return status;
+}
+
+/* Without this curl would say so at each post. */
+static enum weir_status check_ca(const char *path, struct weir_error *err) {
+    SSL_CTX *context = NULL;
+    if (path[0] == 0) return WEIR_OK;
+    enum weir_status status =
+        weir_rpc_secure_context(&(struct weir_rpc_tls){.ca = path, .ca_is = "zipkin: ca_file"}, &context, err);
+    SSL_CTX_free(context);
+    return status;
+}
+
+static enum weir_status zipkin_check(const struct weir_exporter_config *config, struct weir_error *err) {
+    enum weir_status status = check_url(config->zipkin.url, err);
+    return status == WEIR_OK ? check_ca(config->zipkin.ca_file, err) : status;
 }
 
 static size_t take_reply(char *bytes, size_t one, size_t size, void *self) {
@@ -317,7 +333,7 @@ static enum weir_status zipkin_open(void **self, const struct weir_exporter_conf
     zipkin->registry = env->metrics;
     char labels[160];
     snprintf(labels, sizeof labels, "exporter=\"%s\"", config->name);
-    enum weir_status status = check_url(config->zipkin.url, err);
+    enum weir_status status = zipkin_check(config, err);
     if (status == WEIR_OK) status = set_headers(zipkin, err);
     if (status == WEIR_OK) {
         zipkin->multi = curl_multi_init();
@@ -335,6 +351,7 @@ static enum weir_status zipkin_open(void **self, const struct weir_exporter_conf
 
 const struct weir_exporter weir_export_zipkin = {
     .type = "zipkin",
+    .check = zipkin_check,
     .open = zipkin_open,
     .send = zipkin_send,
     .drive = zipkin_drive,

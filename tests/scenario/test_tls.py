@@ -315,3 +315,23 @@ def test_check_names_key_and_file(tmp_path, certificates, options, reason):
     done = run([binary(), "run", "-c", one.config], cwd=tmp_path)
     assert done.returncode == 1
     assert reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    "exporter",
+    [
+        "zipkin: {{ url: 'https://localhost/api/v2/spans', ca_file: {} }}",
+        "otlp/a: {{ endpoints: 'grpcs://localhost:1', ca_file: {} }}",
+    ],
+)
+def test_an_authority_that_is_not_there(tmp_path, exporter):
+    """Said before the first span has to be sent, by the exporter's line."""
+    one = Weir(tmp_path / "weir", exporters=exporter.format("/no/such.pem"))
+    line = 1 + one.config.read_text().splitlines().index("exporters:") + 1
+    name = exporter.split(":")[0]
+    done = run([binary(), "check", "-c", one.config])
+    assert done.returncode == 1
+    assert f"weir.yaml:{line}: exporters.{name}: " in done.stderr and "/no/such.pem: No such file" in done.stderr
+    done = run([binary(), "run", "-c", one.config], cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"exporters.{name}: " in done.stderr and "/no/such.pem: No such file" in done.stderr
