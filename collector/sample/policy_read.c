@@ -351,7 +351,7 @@ static enum weir_status load_part(const char *path, struct weir_names *names, bo
     if (path == NULL || *path == 0) return WEIR_OK;
     struct weir_policy *made = NULL;
     enum weir_status status = weir_policy_load(path, names, &made, err);
-    if (status != WEIR_OK) return status;
+    if (status != WEIR_OK || made == NULL) return status;
     if (!has(made)) {
         weir_policy_unref(made);
         return weir_fail(err, WEIR_INVALID, 0, false, "%s:1: %s", path, lacks);

@@ -36,7 +36,7 @@ struct weir_trace {
 static inline uint8_t weir_trace_thinned(uint64_t threshold) {
     if (threshold == 0) return 0;
     double eighths = -8 * log2(1 - (double)threshold / (double)WEIR_THRESHOLD_MAX);
-    return eighths < UINT8_MAX ? (uint8_t)(eighths + 0.5) : UINT8_MAX;
+    return eighths < UINT8_MAX ? (uint8_t)lround(eighths) : UINT8_MAX;
 }
 /* How many traces this one stands for by the threshold that it came with, within 5 %: enough to plan by (dynamic.h).
  * Estimates are made from the spans' own thresholds. */

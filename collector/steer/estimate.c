@@ -186,11 +186,12 @@ static void take_look(struct watched *watched, const struct weir_sum sums[SUMS])
 void weir_estimates_look(struct weir_estimates *estimates, struct weir_aggregate *aggregate,
                          const struct weir_names *names) {
     size_t untraced = 0, count = estimates->count;
+    if (count == 0) return;
     for (uint32_t i = 0; i < count; i++)
         untraced += estimates->watched[i].untraced_count;
     struct questions questions = {.sums = malloc((count * SUMS + untraced) * sizeof *questions.sums),
                                   .labels = malloc((count * LABELS_EACH + 2 * untraced) * sizeof *questions.labels)};
-    if (count > 0 && questions.sums != NULL && questions.labels != NULL) {
+    if (questions.sums != NULL && questions.labels != NULL) {
         for (uint32_t i = 0; i < count; i++)
             ask_of(&questions, &estimates->watched[i], names);
         weir_aggregate_sums(aggregate, questions.sums, questions.sum_count);
