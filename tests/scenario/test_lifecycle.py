@@ -90,7 +90,7 @@ def nothing_can_reach(tmp_path):
         second = run([binary(), "run"], timeout=60, env={**os.environ, **env}, cwd=tmp_path)
         assert second.returncode == 1
         assert "no receiver could listen" in second.stderr
-        assert f"receivers.grpc.listen: {env['WEIR_LISTEN_HOST']}:4317 (TCP) is taken by weir (pid {first.pid})" in second.stderr
+        assert re.search(rf"receivers\.grpc\.listen: \S+:4317 \(TCP\) is taken by \S+ \(pid {first.pid}\)", second.stderr)
     finally:
         first.stop()
 
