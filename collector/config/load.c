@@ -469,7 +469,7 @@ enum weir_status weir_config_load(const char *path, struct weir_config **config,
     struct weir_config *made = NULL;
     if (status == WEIR_OK) status = weir_config_parse(path, bytes, size, &machine, &made, err);
     free(bytes);
-    if (status == WEIR_OK) status = look_for_policies(made, err);
+    if (made != NULL) status = look_for_policies(made, err);
     if (status != WEIR_OK) {
         weir_config_free(made);
         return status;
