@@ -55,11 +55,16 @@ class Case:
     tells: str
     requests: int  # a run; the less there is to see, the more of them
     goal_us: float = 0
+    traced: int = 0  # requests come with a traceparent, of so many one is sampled
 
 
 CASES = {
     "one": Case("`weir_proxy`, libweir_emit, 1 %", "all requests counted and timed, 1 % are two spans", 1_000_000, 0.05),
     "all": Case("`weir_proxy`, libweir_emit, 100 %", "all requests counted and timed, each is two spans", 400_000, 0.7),
+    "one-within": Case(
+        "the same within a mesh, 1 %", "as above; requests come with `traceparent`, 1 % sampled", 1_000_000, 0.05, 100
+    ),
+    "all-within": Case("the same within a mesh, 100 %", "as above; requests come with `traceparent`, all sampled", 400_000, 0.7, 1),
     "statsd": Case("`weir_proxy`, StatsD", "three metrics a request, one `send` each", 100_000),
     "go": Case("Go's `httputil`, OpenTelemetry SDK, OTLP/gRPC, 100 %", "each is two spans, in batches of 512", 64_000),
 }
@@ -107,7 +112,7 @@ class Bench:
             stack.callback(thing.start().stop)
 
     def proxy(self, case: str, *options) -> Proxy:
-        rate = {"one": 0.01, "all": 1, "statsd": 0}[case]
+        rate = {"one": 0.01, "all": 1}.get(case, 0)
         options = ["--poll", 0, "--rate", rate, "--route", "/orders/*", *options]
         if case == "statsd":
             options += ["--statsd", f"127.0.0.1:{self.weir.statsd_port}"]
@@ -177,7 +182,7 @@ def by_turns(subject: Subject, requests: int) -> dict:
 def by_short_turns(bench: Bench, case: str, requests: int) -> dict:
     """The same of the thread that serves requests, as the proxy has measured it."""
     proxy, before = bench.proxy(case, "--turns", SHORT), bench.told(case)
-    load.get(proxy.port, PATH, requests)
+    load.get(proxy.port, PATH, requests, CASES[case].traced)
     check_told(bench.all_told(case) - before, requests / 2)
     check_kept(bench, case)
     assert proxy.stop() == 0, proxy.process.tail()
@@ -195,9 +200,9 @@ def emitter_us(bench: Bench, case: str, requests: int) -> float:
             int((task / "schedstat").read_text().split()[0]) for task in tasks if (task / "comm").read_text() == "weir_emit\n"
         )
 
-    load.get(proxy.port, PATH, WARM)
+    load.get(proxy.port, PATH, WARM, CASES[case].traced)
     start = cpu_ns()
-    load.get(proxy.port, PATH, requests)
+    load.get(proxy.port, PATH, requests, CASES[case].traced)
     told = bench.all_told(case) - before
     taken = (cpu_ns() - start) / requests / 1000
     check_told(told, requests)
@@ -206,7 +211,7 @@ def emitter_us(bench: Bench, case: str, requests: int) -> float:
     return taken
 
 
-def run_proxy(folder: Path, share: float, cases: tuple = ("one", "all", "statsd")) -> dict:
+def run_proxy(folder: Path, share: float, cases: tuple = ("one", "all", "one-within", "all-within", "statsd")) -> dict:
     """{"CASE off": a request without, "CASE added": what is added, "CASE error": its standard error, "CASE thread": what of it
     the emitter's thread takes}, microseconds of CPU"""
     seen = {}
@@ -215,7 +220,7 @@ def run_proxy(folder: Path, share: float, cases: tuple = ("one", "all", "statsd"
         with ExitStack() as stack:
             bench = Bench(folder / case, stack)
             found = by_turns(bench.go(), requests) if case == "go" else by_short_turns(bench, case, requests)
-            if case in ("one", "all"):
+            if case not in ("go", "statsd"):
                 found["thread"] = emitter_us(bench, case, requests // 4)
                 found["added"] += found["thread"]
         seen |= {f"{case} {name}": value for name, value in found.items()}

@@ -54,9 +54,9 @@ def post(folder: Path, form: str, port: int, path: str, *, spans: int, batch: in
     return {"spans": found["accepted"] * batch, "refused": found["refused"], "seconds": found["seconds"]}
 
 
-def get(port: int, path: str, requests: int) -> dict:
-    """seconds, of so many requests that were all answered 2xx"""
-    done = run([_compiled("post_blast"), "--port", port, "--path", path, "--requests", requests], 120)
+def get(port: int, path: str, requests: int, traced: int = 0) -> dict:
+    """seconds, of so many requests that were all answered 2xx. traced: each comes with a traceparent, one in so many sampled"""
+    done = run([_compiled("post_blast"), "--port", port, "--path", path, "--requests", requests, "--traced", traced], 120)
     assert done.returncode == 0, done.stderr[-1000:]
     found = json.loads(done.stdout)
     assert found["refused"] == 0, f"{found['refused']} of {requests} requests failed"

@@ -1,12 +1,13 @@
 /* post_blast.c - sends prepared requests over a few connections that stay open, one at a time on each, and says how
  * they were answered. post_blast --port P --path /api/v2/spans --type application/json --requests N [--connections C]
  * BODY... post_blast --port P --scribe 1 --requests N [--connections C] FRAME... Bodies (for HTTP's POST; without one
- * it is a GET) or frames (Scribe's Log, with their length) are files, sent in turn; Scribe's with trace ids of their
- * own each time, for spans that come twice are dropped there. One line of JSON on stdout: requests, accepted (2xx, or
- * OK), refused, seconds. */
+ * it is a GET, with --traced R each comes with a traceparent of its own, of which one in R is sampled) or frames
+ * (Scribe's Log, with their length) are files, sent in turn; Scribe's with trace ids of their own each time, for spans
+ * that come twice are dropped there. One line of JSON on stdout: requests, accepted (2xx, or OK), refused, seconds. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -20,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 256, ANSWER_BYTES = 16384, PATIENCE_MS = 20000 };
+enum { CONNECTIONS_MAX = 256, ANSWER_BYTES = 16384, PATIENCE_MS = 20000, TRACES = 1000 };
 
 enum { SPANS_MAX = 4096, ID_TEXT = 16, ID_BYTES = 12 };
 struct message {
@@ -38,7 +39,7 @@ struct connection {
 };
 struct blast {
     int port;
-    long requests, connections;
+    long requests, connections, traced;
     const char *path, *type;
     bool scribe;
     struct message **messages;
@@ -113,10 +114,24 @@ static struct message *read_body(struct blast *blast, const char *name) {
     return message;
 }
 
-static struct message *without_body(struct blast *blast) {
+/* `turn` is from 0; ids are drawn by splitmix64. */
+static struct message *without_body(struct blast *blast, int turn) {
+    char trace[100] = "";
+    if (blast->traced > 0) {
+        uint64_t ids[3];
+        for (uint64_t i = 0; i < 3; i++) {
+            uint64_t bits = ((uint64_t)turn * 3 + i + 1) * 0x9e3779b97f4a7c15U;
+            bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9U;
+            bits = (bits ^ bits >> 27) * 0x94d049bb133111ebU;
+            ids[i] = bits ^ bits >> 31;
+        }
+        snprintf(trace, sizeof trace, "traceparent: 00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-%02d\r\n", ids[0],
+                 ids[1], ids[2], turn % blast->traced == 0);
+    }
     struct message *message = calloc(1, sizeof *message);
     if (message == NULL) die("memory");
-    int size = asprintf(&message->bytes, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", blast->path, blast->port);
+    int size =
+        asprintf(&message->bytes, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", blast->path, blast->port, trace);
     if (size < 0) die("memory");
     message->size = (size_t)size;
     return message;
@@ -224,6 +239,8 @@ int main(int argc, char **argv) {
             blast.requests = atol(argv[at + 1]);
         } else if (strcmp(argv[at], "--connections") == 0) {
             blast.connections = atol(argv[at + 1]);
+        } else if (strcmp(argv[at], "--traced") == 0) {
+            blast.traced = atol(argv[at + 1]);
         } else if (strcmp(argv[at], "--path") == 0) {
             blast.path = argv[at + 1];
         } else if (strcmp(argv[at], "--scribe") == 0) {
@@ -235,11 +252,11 @@ int main(int argc, char **argv) {
         }
     }
     bool get = at == argc && !blast.scribe;
-    blast.message_count = get ? 1 : argc - at;
+    blast.message_count = !get ? argc - at : blast.traced > 0 ? TRACES : 1;
     if (blast.message_count < 1 || blast.connections < 1 || blast.connections > CONNECTIONS_MAX) die("arguments");
     blast.messages = calloc((size_t)blast.message_count, sizeof(struct message *));
     for (int i = 0; i < blast.message_count; i++)
-        blast.messages[i] = get ? without_body(&blast) : read_body(&blast, argv[at + i]);
+        blast.messages[i] = get ? without_body(&blast, i) : read_body(&blast, argv[at + i]);
     blast.poll = epoll_create1(EPOLL_CLOEXEC);
     struct connection *connections = calloc((size_t)blast.connections, sizeof *connections);
     for (long i = 0; i < blast.connections; i++)
