@@ -135,7 +135,7 @@ run_scenario() {
     if ! (build_preset "$preset"); then tally "$part" 0 1 "does not build"; return 0; fi
     rm -f "$report"
     WEIR_BIN=${WEIR_BIN:-$dir/weir} TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1} steady "$VENV/bin/python" -m pytest tests/scenario -q --color=no \
-        -p no:cacheprovider -n $((JOBS < 4 ? JOBS : 4)) --dist loadfile --junitxml="$report" "$@" || true
+        -p no:cacheprovider -n $((JOBS < 4 ? JOBS : 4)) --dist loadfile --no-loadscope-reorder --junitxml="$report" "$@" || true
     if [ ! -s "$report" ]; then tally "$part" 0 1 "pytest wrote no report"; return 0; fi
     # A scenario that was skipped has shown nothing: it counts as failed.
     counts=$("$VENV/bin/python" - "$report" <<'PY'
