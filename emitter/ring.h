@@ -46,8 +46,8 @@ static inline uint8_t *ring_reserve(struct ring *ring, size_t size) {
     return ring->bytes + at + RING_HEAD_BYTES;
 }
 
-/* A line that the consumer has read is in its processor's cache too: the first store to it waits for that one to give it
- * up. This asks for it before it is needed. Read-ahead (prefetcht0) would not do, the line has to become ours. */
+/* A line that the consumer has read is in its processor's cache too: the first store to it waits for that one to give
+ * it up. This asks for it before it is needed. Read-ahead (prefetcht0) would not do, the line has to become ours. */
 static inline void ring_own(const uint8_t *line) {
 #ifdef __x86_64__ /* a processor that does not know PREFETCHW takes it for a NOP (Intel SDM, volume 2) */
     __asm__ volatile("prefetchw %0" : : "m"(*line));
@@ -63,7 +63,8 @@ static inline void ring_publish(struct ring *ring, size_t size) {
     memcpy(ring->bytes + (ring->next & (ring->size - 1)), &head, sizeof head);
     ring->next += record;
     atomic_store_explicit(&ring->head, ring->next, memory_order_release);
-    for (size_t ahead = record; ahead < 2 * record; ahead += RING_LINE) /* the one after the next, as long as this one */
+    /* The one after the next, as long as this one. */
+    for (size_t ahead = record; ahead < 2 * record; ahead += RING_LINE)
         ring_own(ring->bytes + ((ring->next + ahead) & (ring->size - 1)));
 }
 
