@@ -80,14 +80,16 @@ static void one_rate_is_raised_for_a_floor_within_bounds(void **state) {
     rig_free(&rig);
 }
 
-static void what_is_steered_by_nobody_is_paid_by_the_others(void **state) {
-    (void)state;
+/* One that sends so many traces a second whatever it is told, beside one that follows: together they cost the budget.
+ */
+static void beside_one_that_follows(double traces, double heard, int steps) {
     struct rig rig = rig_new();
     uint32_t pay = rig_name(&rig, "pay"), edge = rig_name(&rig, "edge"), get = rig_name(&rig, "get");
     struct weir_proxies file = with_budget(1000);
     rig_set(&rig, &file);
-    struct weir_control_load stubborn = rig_load(pay, get, 100, 10, 0.5), offered = rig_load(edge, get, 5000, 10, 1);
-    for (int i = 0; i < 600; i++) {
+    struct weir_control_load stubborn = rig_load(pay, get, traces, 10, heard),
+                             offered = rig_load(edge, get, 5000, 10, 1);
+    for (int i = 0; i < steps; i++) {
         double rate = rig.plan == NULL ? 0.01 : rig_rate(&rig, edge, get);
         struct weir_control_load loads[] = {stubborn, offered};
         loads[1].roots *= rate, loads[1].spans *= rate;
@@ -95,6 +97,11 @@ static void what_is_steered_by_nobody_is_paid_by_the_others(void **state) {
     }
     rig_near(stubborn.spans + rig_spans(&rig, &offered, 1), 980, 60);
     rig_free(&rig);
+}
+
+static void what_is_steered_by_nobody_is_paid_by_the_others(void **state) {
+    (void)state;
+    beside_one_that_follows(100, 0.5, 600);
 }
 
 static void who_does_not_say_its_rate_may_follow_it(void **state) {
@@ -127,19 +134,7 @@ static void who_does_not_say_its_rate_may_follow_it(void **state) {
  */
 static void who_never_follows_is_found_out(void **state) {
     (void)state;
-    struct rig rig = rig_new();
-    uint32_t pay = rig_name(&rig, "pay"), edge = rig_name(&rig, "edge"), get = rig_name(&rig, "get");
-    struct weir_proxies file = with_budget(1000);
-    rig_set(&rig, &file);
-    struct weir_control_load stubborn = rig_load(pay, get, 60, 10, 1), offered = rig_load(edge, get, 5000, 10, 1);
-    for (int i = 0; i < 1500; i++) {
-        double rate = rig.plan == NULL ? 0.01 : rig_rate(&rig, edge, get);
-        struct weir_control_load loads[] = {stubborn, offered};
-        loads[1].roots *= rate, loads[1].spans *= rate;
-        rig_step(&rig, loads, 2);
-    }
-    rig_near(stubborn.spans + rig_spans(&rig, &offered, 1), 980, 60);
-    rig_free(&rig);
+    beside_one_that_follows(60, 1, 1500);
 }
 
 static void a_counter_of_something_else_is_not_believed(void **state) {

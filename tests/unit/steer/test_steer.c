@@ -2,6 +2,7 @@
 #include "collector/config/config.h"
 #include "collector/steer/inside.h"
 #include "tests/unit/aggregate/house.h"
+#include "tests/unit/steer/told.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -90,22 +91,12 @@ static void rig_close(struct rig *rig) {
     rmdir(rig->folder);
 }
 
-/* What `id` is told of a service; below 0: nothing is told. */
 static double told(struct rig *rig, const char *id, const char *service) {
-    const struct weir_plan *plan = weir_steering_plan(rig->board, id, strlen(id), NULL);
-    if (plan == NULL) return -1;
-    double rate = weir_plan_find(plan, house_name(rig->house, service))->rate.rate;
-    weir_plan_unref(plan);
-    return rate;
+    return rate_told(rig->board, id, house_name(rig->house, service));
 }
 
 static bool page_has(struct rig *rig, const char *text) {
-    struct weir_buffer page = {0};
-    weir_steer_expose(rig->steer, &page);
-    weir_buffer_byte(&page, 0);
-    bool there = strstr((const char *)page.bytes, text) != NULL;
-    weir_buffer_free(&page);
-    return there;
+    return steer_page_has(rig->steer, text);
 }
 
 static bool json_has(struct rig *rig, const char *text) {

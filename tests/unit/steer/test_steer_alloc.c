@@ -5,6 +5,7 @@
 #include "collector/config/config.h"
 #include "collector/steer/steer.h"
 #include "tests/unit/aggregate/house.h"
+#include "tests/unit/steer/told.h"
 
 #include <stdlib.h>
 
@@ -55,20 +56,11 @@ static void rig_close(struct rig *rig) {
 }
 
 static double told(struct rig *rig, const char *service) {
-    const struct weir_plan *plan = weir_steering_plan(rig->board, "a", 1, NULL);
-    if (plan == NULL) return -1;
-    double rate = weir_plan_find(plan, house_name(rig->house, service))->rate.rate;
-    weir_plan_unref(plan);
-    return rate;
+    return rate_told(rig->board, "a", house_name(rig->house, service));
 }
 
 static bool page_has(struct rig *rig, const char *text) {
-    struct weir_buffer page = {0};
-    weir_steer_expose(rig->steer, &page);
-    weir_buffer_byte(&page, 0);
-    bool there = strstr((const char *)page.bytes, text) != NULL;
-    weir_buffer_free(&page);
-    return there;
+    return steer_page_has(rig->steer, text);
 }
 
 /* At `nth` there is no memory; 0: always. True: what is told is the new file's. */
