@@ -78,10 +78,11 @@ static struct answer answer_until_taken(struct answer answer) {
         uint64_t seen = stats().answers_refused;
         answer.nonce = t.peer.ask.nonce;
         send_to(t.peer.fd, &answer);
-        do {
+        now = stats();
+        for (unsigned i = 0; now.answers == before.answers && now.answers_refused == seen; i++, now = stats()) {
+            if (i == 30000) fail_msg("an answer was not looked at");
             usleep(1000);
-            now = stats();
-        } while (now.answers == before.answers && now.answers_refused == seen);
+        }
         if (now.answers > before.answers) return answer;
         t.late++;
         wait_ask(answer.count);
