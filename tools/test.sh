@@ -124,8 +124,8 @@ run_fuzz() {
     tally fuzz $GOOD $BAD "$((SECONDS - started)) s"
 }
 
-# run_scenario PART PRESET [ARG...]: pytest on that build's binary, one file a processor at a time, four at most (harness/net.py
-# has ports for so many); ARG as for pytest.
+# run_scenario PART PRESET [ARG...]: pytest on that build's binary, one file a processor at a time, four at most; ARG as for
+# pytest.
 run_scenario() {
     local part=$1 preset=$2 dir report counts started=$SECONDS
     shift 2

@@ -4,7 +4,7 @@ import json
 import pathlib
 import signal
 
-from harness.net import answers, free_port, wait_until
+from harness.net import PATIENCE, answers, free_port, wait_until
 from harness.process import PEERS, Process
 
 
@@ -56,7 +56,7 @@ service:
                     found += [(span, attributes["service.name"]["stringValue"]) for span in scope["spans"]]
         return found
 
-    def wait_for(self, count: int, timeout: float = 30) -> list[tuple[dict, str]]:
+    def wait_for(self, count: int, timeout: float = PATIENCE) -> list[tuple[dict, str]]:
         """Until the file has so many spans."""
 
         def there():

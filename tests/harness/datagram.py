@@ -14,6 +14,7 @@ import time
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from harness.net import PATIENCE, hold_much
 from harness.process import ROOT
 
 
@@ -121,7 +122,7 @@ class Sender:
     def ask(self, *operations: str, **fields):
         self.send(self.make_ask(*operations, **fields))
 
-    def hear(self, timeout: float = 5) -> "Answer | None":
+    def hear(self, timeout: float = PATIENCE) -> "Answer | None":
         """The next answer; None: there was none in that time."""
         self.socket.settimeout(timeout)
         try:
@@ -146,7 +147,7 @@ class Relay:
         self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for one in (self.near, self.far):
             one.bind(("127.0.0.1", 0))
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            hold_much(one)
         self.port = self.near.getsockname()[1]
         self.drop = 0
         self.came = self.dropped = self.answers = 0

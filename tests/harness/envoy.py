@@ -56,7 +56,10 @@ def tracing_as(service: str, sample: float) -> dict:
             "typed_config": {
                 "@type": f"{API}.config.trace.v3.OpenTelemetryConfig",
                 "service_name": service,
-                "grpc_service": {"envoy_grpc": {"cluster_name": "weir"}, "timeout": "2s"},
+                "grpc_service": {
+                    "envoy_grpc": {"cluster_name": "weir"},
+                    "timeout": "60s",
+                },  # a Weir that stands still loses no span
             },
         },
     }
@@ -259,7 +262,7 @@ class Mesh:
 
     def spans_sent(self) -> int:
         """Of both; waits until they have no more to send (Envoy counts a span as sent when it leaves its buffer)."""
-        return settled(lambda: self.front.spans_sent() + self.middle.spans_sent(), still=1.0)
+        return settled(lambda: self.front.spans_sent() + self.middle.spans_sent(), still=2.0)
 
     def drive(self, paths: list, threads: int = 4) -> dict:
         """GETs each path through both; {status: how often}."""
@@ -267,7 +270,7 @@ class Mesh:
         lock, todo = threading.Lock(), iter(paths)
 
         def work():
-            connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=60)
             while True:
                 with lock:
                     path = next(todo, None)

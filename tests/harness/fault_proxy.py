@@ -21,7 +21,7 @@ import re
 import threading
 from dataclasses import dataclass
 
-from harness.net import free_port
+from harness.net import PATIENCE, free_port
 
 CHUNK = 16 * 1024
 
@@ -90,13 +90,13 @@ class FaultProxy:
     def stop(self):
         self._do(self._switch(REFUSE))
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+        self.thread.join(PATIENCE)
         self.loop.close()
 
     # ---- everything below is the loop's thread ----
 
     def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
 
     async def _switch(self, fault: Fault):
         self.fault = fault
@@ -143,7 +143,8 @@ class _Link:
         fault = self.proxy.fault
         if fault.kind == "cut" and self.of is not fault:
             self.of, self.left = fault, self.proxy.chance.randrange(fault.bytes)
-        if fault.kind == "cut" and len(data) >= self.left:
+        # What is left goes whole: a request that reached the back end and was called cut would not be among the lost.
+        if fault.kind == "cut" and len(data) > self.left:
             writer.write(data[: self.left])
             await writer.drain()
             await asyncio.sleep(0.01)  # so that it leaves before the reset

@@ -39,13 +39,13 @@ class Finagle:
             ],
             self.folder / "finagle.log",
         )
-        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.admin}/"), timeout=60)
+        self.process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.admin}/"))
         return self
 
     def get(self, *paths: str, headers: dict | None = None) -> list[int]:
         """Requests through the router, one after the other: their statuses."""
         statuses = []
-        connection = http.client.HTTPConnection("127.0.0.1", self.router, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.router, timeout=60)
         for path in paths:
             connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()

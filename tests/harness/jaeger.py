@@ -6,7 +6,7 @@ import pathlib
 import shutil
 from urllib.parse import quote
 
-from harness.net import answers, free_port, http, wait_until
+from harness.net import PATIENCE, answers, free_port, http, wait_until
 from harness.process import PEERS, Process
 
 OPERATIONS = ("GET /carts", "GET /health", "POST /orders")
@@ -44,7 +44,7 @@ class Client:
                 out.append(([int(word) for word in words[1:4]], [int(word) for word in words[5:]]))
         return out
 
-    def next_line(self, after: int, timeout: float = 30) -> int:
+    def next_line(self, after: int, timeout: float = PATIENCE) -> int:
         """Waits until there are more than `after` lines; how many there are."""
         wait_until(lambda: len(self.lines()) > after, lambda: f"more of {self.process.tail()}", timeout, every=0.05)
         return len(self.lines())
@@ -59,7 +59,7 @@ class Client:
         return [(last[0][i] - first[0][i], last[1][i] - first[1][i]) for i in range(len(OPERATIONS))]
 
     def stop(self) -> int:
-        return self.process.stop(40)
+        return self.process.stop()
 
 
 class SamplingCollector:
@@ -96,7 +96,7 @@ class SamplingCollector:
         )
         argv = [PEERS / "bin" / "otelcol-sampling", "--config", config]
         self.process = Process("otelcol-sampling", argv, self.folder / "collector.log")
-        self.process.wait_ready(lambda: answers(self.url("nobody")), 60)
+        self.process.wait_ready(lambda: answers(self.url("nobody")))
         return self
 
     def url(self, service: str) -> str:

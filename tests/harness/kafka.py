@@ -4,10 +4,10 @@ import pathlib
 import time
 import uuid
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from harness.net import free_port
+from harness.net import PATIENCE, free_port, wait_until
 from harness.process import PEERS, Process, run
 
 USER, PASSWORD = "weir", "let-me-in"
@@ -69,14 +69,14 @@ class Kafka:
 
     def start(self) -> "Kafka":
         self.launch()
-        self.process.wait_ready(self.answers, timeout=90)
+        self.process.wait_ready(self.answers)
         return self
 
     def launch(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self._write()
         if not self.formatted:
-            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", self.id, "-c", file), 60)
+            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", self.id, "-c", file))
             assert done.returncode == 0, f"format: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
             self.formatted = True
         self.process = Process(f"kafka-{self.node}", self._java("256m", "kafka.Kafka", file), self.folder / "kafka.log")
@@ -84,7 +84,7 @@ class Kafka:
     def answers(self) -> bool:
         """It knows itself and the rest of its cluster."""
         try:
-            return len(self.admin().list_topics(timeout=1).brokers) == len(self.cluster)
+            return len(self.admin().list_topics(timeout=5).brokers) == len(self.cluster)
         except Exception:
             return False
 
@@ -94,18 +94,35 @@ class Kafka:
     def make(self, topic: str, partitions: int = 3, **settings):
         names = {name.replace("_", "."): str(value) for name, value in settings.items()}
         admin = self.admin()  # has to outlive its futures
-        admin.create_topics([NewTopic(topic, partitions, len(self.cluster), config=names)])[topic].result(20)
+
+        def made() -> bool:
+            """A broker that stood still for longer than its session lasts is none for a moment; the answer may have been lost, too."""
+            try:
+                admin.create_topics([NewTopic(topic, partitions, len(self.cluster), config=names)])[topic].result(PATIENCE)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    return True
+                if error.args[0].code() in (
+                    KafkaError.INVALID_REPLICATION_FACTOR,
+                    KafkaError._TIMED_OUT,
+                    KafkaError.REQUEST_TIMED_OUT,
+                ):
+                    return False
+                raise
+            return True
+
+        wait_until(made, f"topic {topic}", every=0.5)
 
     def leaders(self, topic: str) -> list[int]:
         """The node that leads each partition; -1: none does."""
-        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = self.admin().list_topics(topic, timeout=PATIENCE).topics[topic].partitions
         return [partitions[number].leader for number in sorted(partitions)]
 
     def quota(self, client: str, bytes_per_second: int):
         """What a client of this name may send."""
         alter = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_second}", "--entity-type", "clients"]
         argv = self._java("128m", "kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, *alter, "--entity-name", client)
-        done = run(argv, 60)
+        done = run(argv)
         assert done.returncode == 0, f"quota: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def set(self, topic: str, name: str, value):
@@ -113,17 +130,17 @@ class Kafka:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         admin = self.admin()
         for future in admin.incremental_alter_configs([resource]).values():
-            future.result(20)
+            future.result(PATIENCE)
 
-    def messages(self, topic: str, timeout: float = 30) -> list:
+    def messages(self, topic: str, timeout: float = PATIENCE) -> list:
         """All that the topic holds: objects with key(), value(), partition()."""
         consumer = Consumer(
             {"bootstrap.servers": self.brokers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False, "log_level": 0}
         )
         try:
             out, ends = [], {}
-            for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-                ends[partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
+            for partition in consumer.list_topics(topic, timeout=PATIENCE).topics[topic].partitions:
+                ends[partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE)[1]
             consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
             end, seen = time.monotonic() + timeout, {partition: 0 for partition in ends}
             while any(seen[partition] < ends[partition] for partition in ends):
@@ -139,7 +156,7 @@ class Kafka:
     def kill(self):
         self.process.kill()
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         return self.process.stop(timeout) if self.process else 0
 
 
@@ -159,11 +176,11 @@ class Cluster:
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
-            node.process.wait_ready(node.answers, timeout=90)
+            node.process.wait_ready(node.answers)
         return self
 
     def in_sync(self, topic: str) -> bool:
-        partitions = self.nodes[0].admin().list_topics(topic, timeout=10).topics[topic].partitions.values()
+        partitions = self.nodes[0].admin().list_topics(topic, timeout=PATIENCE).topics[topic].partitions.values()
         return all(len(partition.isrs) == len(self.nodes) for partition in partitions)
 
     def stop(self):

@@ -19,6 +19,7 @@ class Ledger:
     exporters: dict  # name -> {"sampled_out", "dropped", "held", "delivered"}
     imbalance: dict  # name -> what Weir itself says
     recovered: dict  # name -> what a restart found in the exporter's spool
+    moving: int  # of what is held: on its way from one thread to the next, or into a file; there it waits for nobody
 
     def missing(self, exporter: str) -> int:
         """Spans that are nowhere (positive) or in two places (negative)."""
@@ -62,6 +63,10 @@ def read_ledger(page: Page) -> Ledger:
         exporters={name: {kind: total(family, name) for kind, family in kinds.items()} for name in names if name},
         imbalance={labels["exporter"]: int(value) for labels, value in page.select("weir_ledger_imbalance_spans")},
         recovered=recovered,
+        moving=int(
+            sum(page.sum(kinds["held"], where=where) for where in ("handover", "batch"))
+            + sum(page.sum(kinds["held"], exporter=name) for name in names if name.partition("/")[0] == "file")
+        ),
     )
 
 

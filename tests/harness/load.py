@@ -3,20 +3,24 @@
 import http.client
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections import Counter
 
+from harness.process import DIES_WITH_US
 from harness.weir import binary
 
 
 class Load:
-    """`weir emit` at a steady rate for so long; starts at once."""
+    """`weir emit` at a steady rate, for so long or (None) until it is ended; starts at once."""
 
-    def __init__(self, one, seconds: float, *options, rate: int):
-        self.spans = int(seconds * rate) // 8 * 8
-        argv = [binary(), "emit", "--endpoint", one.endpoint, "--spans", self.spans, "--rate", rate, "--json", *options]
+    def __init__(self, one, seconds: float | None, *options, rate: int):
+        self.spans = int(seconds * rate) // 8 * 8 if seconds else None
+        long = ["--spans", self.spans] if seconds else []
+        argv = [*DIES_WITH_US, binary(), "emit", "--endpoint", one.endpoint, *long, "--rate", rate]
+        argv += ["--timeout", "60s", "--json", *options]
         pipe = subprocess.PIPE
         self.popen = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
@@ -24,13 +28,15 @@ class Load:
     def running(self) -> bool:
         return self.popen.poll() is None
 
-    def end(self, timeout: float = 120) -> int:
-        """Waits for its end; how many spans were sent, all of them acknowledged."""
+    def end(self, timeout: float = 280) -> int:
+        """Waits for its end, or ends it; how many spans were sent, all of them acknowledged."""
+        if self.spans is None:
+            self.popen.send_signal(signal.SIGTERM)
         summary = self.cut(timeout)
-        assert summary["acknowledged"] == self.spans, summary
-        return self.spans
+        assert summary["acknowledged"] == summary["sent"] == (self.spans or summary["sent"]), summary
+        return summary["sent"]
 
-    def cut(self, timeout: float = 120) -> dict:
+    def cut(self, timeout: float = 280) -> dict:
         """Waits for its end, whatever that is; what it says of it."""
         try:
             out, err = self.popen.communicate(timeout=timeout)
@@ -74,7 +80,7 @@ class Traffic:
             return self.paths[self._turn % len(self.paths)], self._due
 
     def _work(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         while not self._over.is_set():
             path, due = self._next()
             if self._over.wait(max(due - time.monotonic(), 0)):
@@ -98,12 +104,12 @@ class Traffic:
     def stop(self):
         self._over.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(120)
 
 
 def truth(one) -> set[int]:
     """What the file exporter has, each span once. Of a hundred thousand spans the ids are read, and not all of their JSON."""
-    done = subprocess.run([binary(), "cat", one.traces], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True)
+    done = subprocess.run([binary(), "cat", one.traces], stdin=subprocess.DEVNULL, capture_output=True, timeout=280, check=True)
     spans = [
         int(trace[-16:] + span, 16)
         for trace, span in re.findall(rb'"traceId":"([0-9a-f]+)","spanId":"([0-9a-f]{16})"', done.stdout)

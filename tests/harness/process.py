@@ -5,13 +5,13 @@ import pathlib
 import subprocess
 import time
 
-from harness.net import wait_until
+from harness.net import PATIENCE, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(os.environ.get("WEIR_PEERS") or ROOT / ".peers")
 _TICK = os.sysconf("SC_CLK_TCK")
 # A run that is cut short leaves no program behind. setpriv replaces itself by the program: the process id is the program's.
-_DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 
 
 class Process:
@@ -20,7 +20,7 @@ class Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
-                [*_DIES_WITH_US, *self.argv],
+                [*DIES_WITH_US, *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -36,7 +36,7 @@ class Process:
     def running(self) -> bool:
         return self.popen.poll() is None
 
-    def wait_ready(self, condition, timeout: float = 30):
+    def wait_ready(self, condition, timeout: float = PATIENCE):
         def ready():
             assert self.running, f"{self.name} ended with status {self.popen.returncode}:\n{self.tail()}"
             return condition()
@@ -47,13 +47,13 @@ class Process:
             self.kill()
             raise
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         return self.popen.wait(timeout)
 
     def signal(self, number: int):
         self.popen.send_signal(number)
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """SIGTERM, then SIGKILL: its exit status (negative: the signal that ended it)."""
         if self.running:
             self.popen.terminate()
@@ -87,18 +87,15 @@ class Process:
     def text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def says(self, part: str, timeout: float = 20):
+    def says(self, part: str, timeout: float = PATIENCE):
         """Waits until its output has this: a counter or an answer may be seen a moment before the line about it."""
-        end = time.monotonic() + timeout
-        while part not in self.text():
-            assert time.monotonic() < end, f"{self.name} did not say {part!r} within {timeout:.0f} s:\n{self.tail()}"
-            time.sleep(0.05)
+        wait_until(lambda: part in self.text(), lambda: f"{self.name} to say {part!r}:\n{self.tail()}", timeout)
 
     def tail(self, lines: int = 25) -> str:
         return "\n".join(self.text().splitlines()[-lines:])
 
 
-def run(argv: list, timeout: float = 60, **kwargs) -> subprocess.CompletedProcess:
+def run(argv: list, timeout: float = PATIENCE, **kwargs) -> subprocess.CompletedProcess:
     """A program that ends by itself; its output as text."""
     return subprocess.run(
         [str(a) for a in argv],
@@ -112,7 +109,7 @@ def run(argv: list, timeout: float = 60, **kwargs) -> subprocess.CompletedProces
     )
 
 
-def settled(read, still: float = 0.6, timeout: float = 20):
+def settled(read, still: float = 0.6, timeout: float = PATIENCE):
     """Reads until the value has not changed for so many seconds; gives it back."""
     end = time.monotonic() + timeout
     last, since = read(), time.monotonic()

@@ -95,7 +95,7 @@ class Prometheus:
 
 def promtool_check_metrics(page: str) -> str:
     """What `promtool check metrics` has to say; "" when nothing, raises when it refuses the page."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=page, text=True, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(["promtool", "check", "metrics"], input=page, text=True, capture_output=True, timeout=280, check=False)
     # 3: the page parses, and there are remarks on style.
     assert done.returncode in (0, 3), f"promtool check metrics: exit {done.returncode}\n{done.stderr[-2000:]}"
     return done.stderr.strip()

@@ -6,7 +6,7 @@ import selectors
 import socket
 import threading
 
-from harness.net import free_port
+from harness.net import free_port, hold_much
 from harness.process import Process
 from harness.weir import binary
 
@@ -50,7 +50,7 @@ class Relay:
         self._every, self._over = 0, False
         self._selector = selectors.DefaultSelector()
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._front.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        hold_much(self._front)
         self._front.bind(("127.0.0.1", self.port))
         self._backs: dict[tuple, socket.socket] = {}
         self._selector.register(self._front, selectors.EVENT_READ)
@@ -101,6 +101,6 @@ class Relay:
 
     def stop(self):
         self._over = True
-        self._thread.join(5)
+        self._thread.join()
         for one in (self._front, *self._backs.values()):
             one.close()

@@ -79,7 +79,7 @@ def log(*spans: bytes, sequence: int = 1, entries: list[bytes] | None = None) ->
 class Client:
     """One connection."""
 
-    def __init__(self, port: int, timeout: float = 10):
+    def __init__(self, port: int, timeout: float = 60):
         self.tcp = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -36,7 +36,7 @@ def key(span: dict) -> tuple[int, int]:
     return int(span.get("traceId"), 16), int(span.get("spanId") or span["id"], 16)
 
 
-def post(one: Weir, spans: list[dict], timeout: float = 10) -> bool:
+def post(one: Weir, spans: list[dict], timeout: float = 60) -> bool:
     """Whether it was acknowledged."""
     try:
         url = f"http://127.0.0.1:{one.ports['zipkin']}/api/v2/spans"
@@ -73,4 +73,4 @@ class Senders:
     def stop(self):
         self.over.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(120)

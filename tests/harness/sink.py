@@ -68,11 +68,12 @@ class Silence:
     """Accepts connections, reads what comes, answers nothing."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.port = free_port()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.connections: list[socket.socket] = []
         self.bytes_read = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self):
         while True:
@@ -91,6 +92,8 @@ class Silence:
             pass
 
     def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # ends accept(), which would hold the port
+        self._thread.join()
         self.listener.close()
         for connection in self.connections:
             connection.close()

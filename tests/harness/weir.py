@@ -8,7 +8,7 @@ import textwrap
 import time
 
 from harness.ledger import Ledger, read_ledger
-from harness.net import Answer, answers, free_port, http, wait_until
+from harness.net import PATIENCE, Answer, answers, free_port, http, wait_until
 from harness.process import ROOT, Process, run
 from harness.series import Page
 
@@ -76,7 +76,7 @@ class Weir:
             f"{block}{textwrap.dedent(extra).strip()}\n"
         )
 
-    def start(self, timeout: float = 20) -> "Weir":
+    def start(self, timeout: float = PATIENCE) -> "Weir":
         self.process = Process(
             self.name, [binary(), "run", "-c", self.config], self.folder / f"{self.name}.log", env=self.env, cwd=self.folder
         )
@@ -91,7 +91,7 @@ class Weir:
         return f"127.0.0.1:{self.grpc_port}"
 
     def page(self, only: str = "") -> Page:
-        answer = http(self.url("/metrics"), timeout=30)
+        answer = http(self.url("/metrics"), timeout=PATIENCE)
         assert answer.status == 200, answer.text
         return Page(answer.text, only)
 
@@ -108,11 +108,11 @@ class Weir:
     def received(self) -> int:
         return int(self.own().sum("weir_spans_received_total"))
 
-    def balance(self, *, received: int | None = None, held: bool = False, timeout: float = 30) -> Ledger:
+    def balance(self, *, received: int | None = None, held: bool = False, timeout: float = PATIENCE) -> Ledger:
         """Waits until nothing moves, then holds the balance against the families of /metrics.
 
         received  also wait until so many spans were accepted
-        held      spans may stay held (their back end is away); otherwise wait until none is
+        held      spans may stay held (their back end is away, their trace waits); otherwise wait until none is
         """
         last: list[Ledger] = []
         # What is held may be in a batch that is still open: longer than batch.max_age (200 ms) it is not.
@@ -122,7 +122,7 @@ class Weir:
             ledger = self.ledger()
             last.append(ledger)
             return (
-                (held or ledger.held_anywhere == 0)
+                (ledger.moving == 0 if held else ledger.held_anywhere == 0)
                 and not any(ledger.imbalance.values())
                 and (received is None or ledger.received >= received)
                 and len(last) >= same
@@ -138,18 +138,20 @@ class Weir:
         assert ledger.held >= 0
         return ledger
 
-    def emit(self, *options, spans: int, timeout: float = 240) -> dict:
+    def emit(self, *options, spans: int, timeout: float = 280) -> dict:
         """Runs `weir emit` into this Weir; the object that --json prints."""
-        done = run([binary(), "emit", "--endpoint", self.endpoint, "--spans", spans, "--json", *options], timeout)
+        done = run(
+            [binary(), "emit", "--endpoint", self.endpoint, "--spans", spans, "--timeout", "60s", "--json", *options], timeout
+        )
         assert done.returncode == 0, f"weir emit: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
-    def cat(self, *paths, timeout: float = 120) -> list[dict]:
+    def cat(self, *paths, timeout: float = 280) -> list[dict]:
         done = run([binary(), "cat", *(paths or [self.traces])], timeout)
         assert done.returncode == 0, f"weir cat: exit {done.returncode}\n{done.stderr}"
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """SIGTERM; its exit status."""
         return self.process.stop(timeout) if self.process else 0
 

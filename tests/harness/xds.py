@@ -161,6 +161,6 @@ def open_and_leave(port: int, streams: int, first: int = 0) -> socket.socket:
         message = request.SerializeToString()
         out.append(_frame(HEADERS, END_HEADERS, 2 * index + 1, head))
         out.append(_frame(DATA, 0, 2 * index + 1, struct.pack(">BI", 0, len(message)) + message))
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.sendall(b"".join(out))
     return connection

@@ -19,7 +19,7 @@ class Zipkin:
 
     def start(self) -> "Zipkin":
         self.launch()
-        self.process.wait_ready(self.answers, timeout=120)
+        self.process.wait_ready(self.answers)
         return self
 
     def answers(self) -> bool:

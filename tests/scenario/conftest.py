@@ -1,5 +1,7 @@
 """Fixtures of all scenarios: what was started is stopped, and what it logged is shown when a scenario fails."""
 
+import contextlib
+import os
 import pathlib
 
 import pytest
@@ -8,6 +10,9 @@ from harness.zipkin import Zipkin
 
 
 def pytest_configure():
+    for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):  # everything is on 127.0.0.1; clients ask whom they want
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
     try:
         binary()
     except AssertionError as error:
@@ -36,14 +41,15 @@ def start(request):
     """start(thing) starts it, gives it back, and stops it when the scenario is over; the last one first."""
     things = request.node.started = []
 
-    def begin(thing):
-        things.append(thing)
-        thing.start()
-        return thing
+    with contextlib.ExitStack() as stops:
 
-    yield begin
-    for thing in reversed(things):
-        thing.stop()
+        def begin(thing):
+            things.append(thing)
+            stops.callback(thing.stop)
+            thing.start()
+            return thing
+
+        yield begin
 
 
 @pytest.fixture
