@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,16 +33,18 @@ static const char *certs_path(const char *name) {
     return path;
 }
 
-/* by NULL: an authority. */
+/* by NULL: an authority. Their times lie seconds apart by their serials, however long it takes to make them. */
 static struct cert cert_make(const char *name, const struct cert *by) {
     static long serial = 1;
+    static time_t now;
+    if (now == 0) now = time(NULL);
     struct cert made = {X509_new(), EVP_EC_gen("P-256")};
     assert_non_null(made.x509);
     assert_non_null(made.key);
     X509_set_version(made.x509, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made.x509), ++serial);
-    X509_gmtime_adj(X509_getm_notBefore(made.x509), -60);
-    X509_gmtime_adj(X509_getm_notAfter(made.x509), 3600 + serial);
+    X509_time_adj(X509_getm_notBefore(made.x509), -60, &now);
+    X509_time_adj(X509_getm_notAfter(made.x509), 3600 + serial, &now);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(made.x509), "CN", MBSTRING_ASC, (const unsigned char *)name, -1,
                                -1, 0);
     X509_set_issuer_name(made.x509, X509_get_subject_name(by == NULL ? made.x509 : by->x509));
