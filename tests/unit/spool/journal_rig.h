@@ -21,6 +21,8 @@
 #include <cmocka.h>
 
 enum { MiB = 1 << 20, FOUND_MAX = 4096, LANES = 3 };
+/* With the journal's thread, and with a disk that others use as well. */
+enum { PATIENCE_MS = 300 * 1000 };
 
 /* ---- a disk that can say no ---- */
 
@@ -254,7 +256,7 @@ static inline void ask(struct fixture *f, int lane, struct owed *owed) {
 }
 /* Waits for the answer: the journal has a thread of its own. */
 static inline enum weir_outcome answered(struct fixture *f, struct owed *owed) {
-    for (int i = 0; owed->answers == 0 && i < 100000; i++) {
+    for (int i = 0; owed->answers == 0 && i < PATIENCE_MS * 10; i++) {
         weir_mailbox_read(&f->home);
         if (owed->answers == 0) usleep(100);
     }

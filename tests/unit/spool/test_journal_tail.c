@@ -13,12 +13,16 @@
 enum {
     SPANS = 64,
     GENERATIONS = 25,
+    ROUNDS_MAX = 400, /* of a life */
+    PATIENCE_MS = 300 * 1000,
     TRACE_MAX = 1 << 17,
     SPAN_MAX = TRACE_MAX * 8,
     OPEN_MAX = 4096,
     WAITING = 256,
     IN_FLIGHT = 16
 };
+
+_Static_assert(GENERATIONS *ROUNDS_MAX *SPANS <= SPAN_MAX, "each round has spans of its own");
 
 /* What senders and back ends know; outlives every process. */
 static struct shared {
@@ -226,12 +230,22 @@ static void pass(void) {
 
 static void a_life(const char *folder) {
     start(folder);
-    for (;;) {
+    for (uint32_t i = 0; i < ROUNDS_MAX; i++) {
         uint32_t number = atomic_fetch_add(&shared->next_round, 1);
-        if ((number + 1) * SPANS > SPAN_MAX) pause();
         send_round(number);
         pass();
     }
+    for (;;) /* for whoever is to kill it, and was stopped by the machine */
+        pause();
+}
+
+/* In rounds, so that a slow machine has decisions of each life too; and some lives are killed within their recovery. */
+static void let_live(uint32_t life) {
+    uint32_t begun = shared->next_round, rounds = life % 5 == 4 ? 0 : 1 + (uint32_t)(rig_mixed(life) % 40);
+    for (int i = 0; i < PATIENCE_MS * 2 && shared->next_round < begun + rounds; i++)
+        usleep(500);
+    assert_true(shared->next_round >= begun + rounds);
+    usleep((useconds_t)(rig_mixed(life + GENERATIONS) % (rounds > 0 ? 3000 : 120000)));
 }
 
 /* All that is left is decided and delivered. Returns the spans that the journal had at the start of it. */
@@ -274,11 +288,7 @@ static void killed_over_and_over(void **state) {
             _exit(1);
         }
         int status = 0;
-        uint32_t rounds = shared->next_round;
-        /* at least one round, and some lives are killed within their recovery */
-        for (int i = 0; i < 20000 && life % 5 != 4 && shared->next_round == rounds; i++)
-            usleep(500);
-        usleep(1000 + (unsigned)(rig_mixed(life) % 120000));
+        let_live(life);
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
