@@ -48,4 +48,14 @@ static inline uint16_t free_port(const char *host, int type) {
     fail_msg("no port of %s is free", host);
     return 0;
 }
+
+/* A port of 127.0.0.1 where nobody listens, nor can anybody before *held is closed. */
+static inline uint16_t dead_port(int *held) {
+    struct sockaddr_storage address;
+    socklen_t size = address_of("127.0.0.1", 0, &address);
+    *held = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(*held, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(*held, (struct sockaddr *)&address, &size), 0);
+    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
 #endif

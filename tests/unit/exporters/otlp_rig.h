@@ -24,7 +24,7 @@ static inline int setup(void **state) {
     registry = weir_metrics_new();
     config = (struct weir_exporter_config){
         .type = "otlp", .name = "otlp", .retry_initial_ns = 3600 * WEIR_S, .retry_max_ns = 3600 * WEIR_S};
-    config.otlp.timeout_ns = 5 * WEIR_S;
+    config.otlp.timeout_ns = 600 * WEIR_S; /* longer than anybody is stopped, and than ticket_await() waits */
     config.otlp.max_request_bytes = 1 << 20;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The OTLP exporter against servers in this program that answer by a script: what each answer does to a batch, and that
  * no span which an endpoint has taken is sent again. Several endpoints: test_otlp_several.c. */
 #include "otlp_rig.h"
+#include "tests/unit/threads.h"
 
 #include <sched.h>
 
@@ -80,24 +81,32 @@ static void test_each_answer(void **state) {
     weir_batch_unref(batch);
 }
 
-static void test_silence_ends_at_the_time_out(void **state) {
-    (void)state;
+/* True: it was sent, and the call was given up. A machine that does something else may let the time pass before. */
+static bool silence_ends_within(const struct weir_batch *batch, uint64_t timeout_ns) {
     struct peer peer = {.script = (const enum peer_does[]){PEER_SILENT, PEER_OK}, .script_size = 2};
-    struct weir_batch *batch = mesh_batch(SPANS);
     struct ticket ticket = {.settled = 0};
     peer_start(&peer);
+    config.otlp.endpoints[0] = 0;
     endpoint("grpc", peer.port);
-    config.otlp.timeout_ns = 200 * WEIR_MS;
+    config.otlp.timeout_ns = timeout_ns;
     start();
+    uint64_t before = metric("outcome=\"timed_out\"");
     send_and_wait(batch, &ticket);
     assert_int_equal(ticket.how, WEIR_RETRY);
-    assert_non_null(strstr(ticket.why, "no answer in time"));
-    assert_int_equal(metric("outcome=\"timed_out\""), 1);
-    config.otlp.timeout_ns = 5 * WEIR_S;
+    bool ends = strstr(ticket.why, "no answer in time") != NULL && metric("outcome=\"timed_out\"") == before + 1;
     stop();
     peer_stop(&peer);
-    weir_batch_unref(batch);
     free(ticket.ticket.notes);
+    return ends;
+}
+
+static void test_silence_ends_at_the_time_out(void **state) {
+    (void)state;
+    struct weir_batch *batch = mesh_batch(SPANS);
+    uint64_t timeout_ns = 200 * WEIR_MS;
+    for (; !silence_ends_within(batch, timeout_ns); timeout_ns *= 2)
+        assert_true(timeout_ns < 40 * WEIR_S);
+    weir_batch_unref(batch);
 }
 
 /* A server that says nothing and reads nothing. Where it gave a large window, the sockets' buffers fill up, so that it
@@ -269,7 +278,7 @@ static void test_close_gives_back_what_is_under_way(void **state) {
     config.otlp.max_request_bytes = 16384; /* two requests and some: the first is answered */
     start();
     weir_export_otlp.send(exporter, batch, &ticket.ticket);
-    uint64_t limit = weir_mono_ns(&weir_clock_system) + 10 * WEIR_S;
+    uint64_t limit = weir_mono_ns(&weir_clock_system) + 300 * WEIR_S;
     while (metric("outcome=\"delivered\"") == 0 && weir_mono_ns(&weir_clock_system) < limit)
         weir_export_otlp.drive(exporter, 100);
     stop();
@@ -330,7 +339,7 @@ static void test_names(void **state) {
     stop();
     peer_stop(&peer);
     free(ticket.ticket.notes);
-    strcpy(config.otlp.endpoints, "grpc://no-such-host.invalid");
+    strcpy(config.otlp.endpoints, "grpc://no..such.host" /* which no server of names is asked for */);
     start();
     send_and_wait(batch, &never);
     assert_int_equal(never.how, WEIR_RETRY);
@@ -397,5 +406,5 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_an_empty_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_check_refuses, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, count_threads, threads_are_gone);
 }

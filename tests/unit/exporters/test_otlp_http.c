@@ -76,7 +76,7 @@ static struct weir_metrics *registry;
 static struct weir_exporter_config config;
 static void *exporter;
 
-static void start(void) {
+static void start(uint64_t timeout_ns) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     struct weir_exporter_env env;
@@ -92,7 +92,7 @@ static void start(void) {
         .type = "otlp", .name = "otlp", .retry_initial_ns = WEIR_S, .retry_max_ns = WEIR_S, .header_count = 1};
     strcpy(config.headers[0].name, "X-Scope-OrgID");
     strcpy(config.headers[0].value, "payments");
-    config.otlp.timeout_ns = 2 * WEIR_S;
+    config.otlp.timeout_ns = timeout_ns;
     config.otlp.max_request_bytes = 1 << 20;
     config.otlp.compression = WEIR_OTLP_GZIP;
     snprintf(config.otlp.endpoints, sizeof config.otlp.endpoints, "http://u:pw@127.0.0.1:%u/otlp/v1/traces",
@@ -114,22 +114,55 @@ static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket)
 #define HEAD(status, more) "HTTP/1.1 " status "\r\n" more "Content-Length: 0\r\n\r\n"
 #define OK                 HEAD("200 OK", "Content-Type: application/x-protobuf\r\n")
 
+/* The largest of these is longer than anybody is stopped. */
+#define SHORT     (WEIR_S / 2)
+#define LONG      (600 * WEIR_S)
+#define TIMED_OUT "imed out"
+
+struct answer {
+    const char *answers[3];
+    enum weir_settlement how;
+    uint32_t rejected;
+    uint64_t retry_after_s;
+    const char *why;
+    size_t repeat;
+    int requests;
+};
+
+/* A date that is so many seconds ahead. */
+static const char *dated(time_t seconds) {
+    static char text[256];
+    char date[64];
+    time_t later = time(NULL) + seconds;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&later));
+    snprintf(text, sizeof text, HEAD("503 Away", "Retry-After: %s\r\n"), date);
+    return text;
+}
+
+/* Sends a batch to a server that answers so; true: it became what the row says, else `not` says what. */
+static bool ends_as(const struct answer *row, const struct weir_batch *batch, uint64_t timeout_ns, char not [800]) {
+    memset(&server, 0, sizeof server);
+    for (server.count = 0; server.count < 3 && (server.count == 0 || row->answers[server.count] != NULL);
+         server.count++)
+        server.answers[server.count] = row->answers[server.count];
+    server.repeat = row->repeat;
+    struct ticket ticket = {.settled = 0};
+    start(timeout_ns);
+    send_and_wait(batch, &ticket);
+    stop();
+    uint64_t after_s = (ticket.retry_after_ns + WEIR_S / 2) / WEIR_S, late_s = row->retry_after_s < 100 ? 0 : 600;
+    snprintf(not, 800, "%d rejected %u after %d requests %d: %s", (int)ticket.how, ticket.ticket.rejected_spans,
+             (int)after_s, server.requests, ticket.why);
+    assert_null(strstr(ticket.why, "pw"));
+    free(ticket.ticket.notes);
+    return ticket.how == row->how && ticket.ticket.rejected_spans == row->rejected &&
+           strstr(ticket.why, row->why) != NULL && server.requests == row->requests && after_s <= row->retry_after_s &&
+           after_s + late_s >= row->retry_after_s;
+}
+
 static void test_each_answer(void **state) {
     (void)state;
-    static char dated[256];
-    char date[64];
-    time_t later = time(NULL) + 100;
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&later));
-    snprintf(dated, sizeof dated, HEAD("503 Away", "Retry-After: %s\r\n"), date);
-    const struct {
-        const char *answers[3];
-        enum weir_settlement how;
-        uint32_t rejected;
-        uint64_t retry_after_s;
-        const char *why;
-        size_t repeat;
-        int requests;
-    } rows[] = {
+    const struct answer rows[] = {
         {{OK}, WEIR_DELIVERED, 0, 0, "", 0, 1},
         {{HEAD("204 None", "")}, WEIR_DELIVERED, 0, 0, "", 0, 1},
         {{"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n\x0a\x07\x08\x03\x12\x03"
@@ -141,7 +174,7 @@ static void test_each_answer(void **state) {
          0,
          1},
         {{HEAD("429 Slowly", "Retry-After: 7\r\n")}, WEIR_RETRY, 0, 7, "HTTP 429", 0, 1},
-        {{dated}, WEIR_RETRY, 0, 100, "HTTP 503", 0, 1},
+        {{dated(10000)}, WEIR_RETRY, 0, 10000, "HTTP 503", 0, 1},
         {{HEAD("503 Away", "")}, WEIR_RETRY, 0, 0, "HTTP 503", 0, 1},
         {{"HTTP/1.1 400 Bad\r\nContent-Length: 9\r\n\r\nno \"id\"\n\x1b"},
          WEIR_REJECTED,
@@ -155,30 +188,21 @@ static void test_each_answer(void **state) {
         {{HEAD("413 Large", ""), OK}, WEIR_DELIVERED, 0, 0, "", 0, 3},
         {{HEAD("415 What", ""), OK}, WEIR_DELIVERED, 0, 0, "", 0, 2},
         {{NULL}, WEIR_RETRY, 0, 0, "127.0.0.1", 0, 1},
-        {{""}, WEIR_RETRY, 0, 0, "imed out", 0, 1},
+        {{""}, WEIR_RETRY, 0, 0, TIMED_OUT, 0, 1},
         {{"HTTP/1.1 200 OK\r\n\r\n"}, WEIR_RETRY, 0, 0, "did not end", 1 << 20, 1},
         {{"SSH-2.0-OpenSSH\r\n"}, WEIR_RETRY, 0, 0, "127.0.0.1", 0, 1},
-        {{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"}, WEIR_RETRY, 0, 0, "imed out", 0, 1},
+        {{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"}, WEIR_RETRY, 0, 0, TIMED_OUT, 0, 1},
     };
     struct weir_batch *batch = mesh_batch(SPANS);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        memset(&server, 0, sizeof server);
-        for (server.count = 0; server.count < 3 && (server.count == 0 || rows[i].answers[server.count] != NULL);
-             server.count++)
-            server.answers[server.count] = rows[i].answers[server.count];
-        server.repeat = rows[i].repeat;
-        struct ticket ticket = {.settled = 0};
-        start();
-        send_and_wait(batch, &ticket);
-        stop();
-        uint64_t after_s = (ticket.retry_after_ns + WEIR_S / 2) / WEIR_S;
-        if (ticket.how != rows[i].how || ticket.ticket.rejected_spans != rows[i].rejected ||
-            strstr(ticket.why, rows[i].why) == NULL || server.requests != rows[i].requests ||
-            after_s > rows[i].retry_after_s || after_s + 5 < rows[i].retry_after_s)
-            fail_msg("row %zu: %d rejected %u after %d requests %d: %s", i, (int)ticket.how,
-                     ticket.ticket.rejected_spans, (int)after_s, server.requests, ticket.why);
-        assert_null(strstr(ticket.why, "pw"));
-        free(ticket.ticket.notes);
+        char not [800];
+        bool times_out = strcmp(rows[i].why, TIMED_OUT) == 0;
+        /* On a machine that does something else the time may be over before the server has read it. */
+        uint64_t timeout_ns = times_out ? SHORT : LONG;
+        while (!ends_as(&rows[i], batch, timeout_ns, not )) {
+            if (!times_out || timeout_ns > 40 * WEIR_S) fail_msg("row %zu: %s", i, not );
+            timeout_ns *= 2;
+        }
     }
     weir_batch_unref(batch);
 }
@@ -190,7 +214,7 @@ static void test_what_is_sent(void **state) {
     server.answers[1] = OK;
     server.count = 2;
     struct weir_batch *batch = mesh_batch(SPANS);
-    start();
+    start(LONG);
     for (int i = 0; i < 2; i++) {
         struct ticket ticket = {.settled = 0};
         send_and_wait(batch, &ticket);

@@ -8,9 +8,10 @@ static void test_failover(void **state) {
     struct taken taken = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct peer peer = {.script = (const enum peer_does[]){PEER_OK}, .script_size = 1, .took = take, .self = &taken};
     struct weir_batch *batch = mesh_batch(SPANS);
+    int held[2];
     peer_start(&peer);
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
-    endpoint("http", free_port("127.0.0.1", SOCK_STREAM));
+    endpoint("grpc", dead_port(&held[0]));
+    endpoint("http", dead_port(&held[1]));
     endpoint("grpc", peer.port);
     start();
     for (int i = 0; i < 3; i++) { /* the dead ones are asked once */
@@ -24,6 +25,8 @@ static void test_failover(void **state) {
     assert_int_equal(metric("weir_otlp_endpoint_up"), 1);
     stop();
     peer_stop(&peer);
+    for (int i = 0; i < 2; i++)
+        close(held[i]);
     assert_int_equal(taken.count, 3 * SPANS);
     assert_int_equal(distinct(&taken), SPANS);
     weir_batch_unref(batch);
@@ -33,8 +36,9 @@ static void test_nobody_is_there(void **state) {
     (void)state;
     struct weir_batch *batch = mesh_batch(SPANS);
     struct ticket ticket = {.settled = 0};
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
-    endpoint("grpc", free_port("127.0.0.1", SOCK_STREAM));
+    int held[2];
+    endpoint("grpc", dead_port(&held[0]));
+    endpoint("grpc", dead_port(&held[1]));
     config.otlp.balance = WEIR_OTLP_TRACE_ID;
     start();
     for (int i = 0; i < 2;
@@ -44,6 +48,8 @@ static void test_nobody_is_there(void **state) {
         assert_int_equal(ticket.ticket.settled_spans, 0);
         assert_non_null(strstr(ticket.why, "Connection refused"));
     }
+    for (int i = 0; i < 2; i++)
+        close(held[i]);
     free(ticket.ticket.notes);
     weir_batch_unref(batch);
 }
