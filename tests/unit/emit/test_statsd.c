@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,11 @@ static void test_lines_add_up(void **state) {
     }
     char text[65536];
     ssize_t got;
-    while ((got = recv(fd, text, sizeof text - 1, MSG_DONTWAIT)) > 0) {
+    /* What was sent on this machine is there a little later when the kernel is busy. */
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    while (datagrams < statsd.datagrams && poll(&ready, 1, 60000) == 1) {
+        got = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+        assert_true(got > 0);
         text[got] = 0;
         datagrams++;
         assert_true(got <= WEIR_EMIT_DATAGRAM_MAX);
@@ -90,6 +95,7 @@ static void test_lines_add_up(void **state) {
     assert_int_equal(gauges % options.services, 0);
     assert_int_equal(lines, statsd.lines);
     assert_int_equal(datagrams, statsd.datagrams);
+    assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1); /* and no more */
     assert_int_equal(statsd.failed, 0);
     weir_emit_statsd_close(&statsd);
     weir_emit_play_free(&play);
@@ -102,9 +108,9 @@ static void test_a_bad_address_is_named(void **state) {
     struct weir_emit_statsd statsd;
     struct weir_error err = {0};
     struct weir_emit_mesh mesh = {0};
-    struct weir_listen to = {.on = true, .host = "no.such.host.invalid", .port = 1};
+    struct weir_listen to = {.on = true, .host = "no..such.host", .port = 1}; /* no server of names is asked */
     assert_int_equal(weir_emit_statsd_open(&statsd, &to, &mesh, &err), WEIR_IO);
-    assert_non_null(strstr(err.text, "no.such.host.invalid"));
+    assert_non_null(strstr(err.text, "no..such.host"));
     weir_emit_statsd_close(&statsd);
 }
 
