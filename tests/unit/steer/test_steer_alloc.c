@@ -112,7 +112,7 @@ static void what_had_no_memory_is_told_by_the_next_step(void **state) {
         if (taken) rig_close(&rig);
     }
     assert_int_equal(weir_steer_start(rig.steer, &err), WEIR_OK);
-    for (int i = 0; i < 1200 && told(&rig, "pay") != 0.25; i++)
+    for (int i = 0; i < 6000 && told(&rig, "pay") != 0.25; i++)
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     assert_true(told(&rig, "pay") == 0.25);
     rig_close(&rig);
