@@ -37,7 +37,7 @@ static struct pair read_pair(struct weir_wire wire) {
         pair.value = (struct weir_wire){.at = start, .end = any.at}; /* the last one is the value */
         pair.kind = inner.number;
         pair.bits = inner.value;
-        pair.text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : NULL;
+        pair.text = inner.type == WEIR_WIRE_BYTES ? inner.bytes : (const uint8_t *)"";
         pair.text_size = inner.type == WEIR_WIRE_BYTES ? inner.value : 0;
     }
     return pair;

@@ -182,6 +182,14 @@ static void strings_of_arrays(void **state) {
     done(span);
 }
 
+/* Of another wire type it has no bytes to look for a query in. */
+static void a_string_that_is_a_number(void **state) {
+    (void)state;
+    uint8_t any[8], pair[32], *at = weir_wire_put_bytes(pair, 1, "http.url", 8);
+    at = weir_wire_put_bytes(at, 2, any, (size_t)(weir_wire_put_uint(any, 1, 5) - any));
+    assert_false(weir_redact_needs(rules, WEIR_OTLP_KEY_VALUE, weir_wire_of(pair, (size_t)(at - pair))));
+}
+
 /* Its digits may pass Luhn's test; equal values would not stay equal if some of them were masked. */
 static void a_hash_is_no_card(void **state) {
     (void)state;
@@ -346,6 +354,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_second_pass_changes_nothing, begin, finish),
         cmocka_unit_test_setup_teardown(each_action, begin, finish),
         cmocka_unit_test_setup_teardown(strings_of_arrays, begin, finish),
+        cmocka_unit_test_setup_teardown(a_string_that_is_a_number, begin, finish),
         cmocka_unit_test_setup_teardown(a_hash_is_no_card, begin, finish),
         cmocka_unit_test_setup_teardown(keep_drops_the_rest, begin, finish),
         cmocka_unit_test_setup_teardown(a_default_is_switched_off_by_its_name, begin, finish),
