@@ -259,15 +259,16 @@ static int on_request(void *self, const uint8_t *bytes, size_t size, uint64_t of
 }
 
 static void read_one(struct run *run, const char *path) {
-    run->path = path;
     run->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (run->fd < 0) {
         complain(run, path, strerror(errno));
         return;
     }
     run->counts->files++;
+    run->path = path;
     struct weir_reader reader = {.self = run, .read = read_file, .request = on_request, .broken = on_broken};
     weir_reader_run(&reader);
+    run->path = NULL; /* may be each_file()'s */
     close(run->fd);
 }
 

@@ -52,8 +52,8 @@ static char *copy(struct weir_yaml_doc *doc, const char *text, size_t size) {
     return out;
 }
 
-enum weir_status weir_yaml_fail(const struct weir_yaml_doc *doc, int line, struct weir_error *err, const char *format,
-                                ...) {
+enum weir_status(weir_yaml_fail)(const struct weir_yaml_doc *doc, int line, struct weir_error *err, const char *format,
+                                 ...) {
     char reason[sizeof err->text];
     va_list args;
     va_start(args, format);

@@ -56,4 +56,8 @@ const char *weir_yaml_show(const char *text, char *out, size_t out_size);
 const char *weir_yaml_kind_name(enum weir_yaml_kind kind);
 /* How a path is named in errors: itself, or its end when it is long. */
 void weir_yaml_name(const char *path, char *out, size_t out_size);
+
+#ifdef __clang_analyzer__ /* as weir_fail() */
+#define weir_yaml_fail(doc, line, err, ...) (weir_yaml_fail(doc, line, err, __VA_ARGS__), WEIR_INVALID)
+#endif
 #endif

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum weir_status weir_fail(struct weir_error *err, enum weir_status status, int sys, bool retryable, const char *format,
-                           ...) {
+enum weir_status(weir_fail)(struct weir_error *err, enum weir_status status, int sys, bool retryable,
+                            const char *format, ...) {
     if (err == NULL) return status;
     va_list args;
     va_start(args, format);

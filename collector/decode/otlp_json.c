@@ -89,7 +89,7 @@ static bool scalar(struct walk *walk, const struct weir_otlp_json_field *field, 
     case WEIR_OTLP_JSON_ENUM: return read_enum(walk, field->words, &whole) && varint(walk, number, (uint64_t)whole);
     case WEIR_OTLP_JSON_UINT32: return read_u32(walk, &value) && varint(walk, number, value);
     case WEIR_OTLP_JSON_SINT32:
-        return read_i32(walk, &whole) && varint(walk, number, (uint64_t)whole << 1 ^ (uint64_t)(whole >> 63));
+        return read_i32(walk, &whole) && varint(walk, number, (uint64_t)whole << 1 ^ -(uint64_t)(whole < 0));
     case WEIR_OTLP_JSON_INT64: return weir_json_i64(json, &whole) && varint(walk, number, (uint64_t)whole);
     case WEIR_OTLP_JSON_UINT64: return weir_json_u64(json, &value) && varint(walk, number, value);
     case WEIR_OTLP_JSON_FIXED32: return read_u32(walk, &value) && fixed(walk, number, value, 4);

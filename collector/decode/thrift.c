@@ -11,7 +11,7 @@ static bool skip_bytes(struct weir_thrift *in, size_t size) {
 /* Each element takes a byte at least, so a count is bounded by what is left. */
 static bool skip_list(struct weir_thrift *in, unsigned depth) {
     uint8_t type;
-    uint32_t count;
+    uint32_t count = 0;
     if (!weir_thrift_list(in, &type, &count)) return false;
     for (uint32_t i = 0; i < count; i++) {
         if (!skip(in, type, depth + 1)) return false;

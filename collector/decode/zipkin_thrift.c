@@ -12,7 +12,7 @@ static bool is(uint8_t type, int16_t number, enum weir_thrift_type want_type, in
 }
 
 static bool read_text(struct weir_thrift *in, struct zipkin_text *text) {
-    uint32_t size;
+    uint32_t size = 0;
     if (!weir_thrift_string(in, &text->bytes, &size)) return false;
     text->size = size;
     return true;
@@ -139,7 +139,7 @@ static bool read_binary(struct weir_thrift *in, struct zipkin_v1 *span) {
 static bool read_list(struct weir_thrift *in, struct zipkin_v1 *span,
                       bool (*read)(struct weir_thrift *, struct zipkin_v1 *)) {
     uint8_t type;
-    uint32_t count;
+    uint32_t count = 0;
     if (!weir_thrift_list(in, &type, &count)) return false;
     for (uint32_t i = 0; i < count; i++) {
         if (type == WEIR_THRIFT_STRUCT ? !read(in, span) : !weir_thrift_skip(in, type)) return false;

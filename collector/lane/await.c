@@ -2,6 +2,7 @@
 #include "collector/core/clock.h"
 #include "collector/lane/join_memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -101,6 +102,7 @@ static void unlink_waiting(struct weir_await *await, struct waiting *waiting) {
     *(waiting->newer != NULL ? &waiting->newer->older : &list->newest) = waiting->older;
     *waiting->slot = waiting->next;
     if (waiting->next != NULL) waiting->next->slot = waiting->slot;
+    assert(await->roots.oldest != waiting && await->others.oldest != waiting);
     await->held_bytes -= memory_of(&waiting->span, waiting->origin);
     weir_gauge(await->set, HELD_BYTES, await->held_bytes);
 }

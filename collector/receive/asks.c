@@ -103,7 +103,8 @@ static uint8_t *put_thresholds(struct weir_asks *asks, const struct weir_ask *as
     if (room > WEIR_ASK_OPERATIONS_MAX) room = WEIR_ASK_OPERATIONS_MAX;
     while (count < room && weir_datagram_operation(&wire, &name, &name_size))
         asks->thresholds[count++] = weir_threshold_of(rate_of(asks, told, name, name_size));
-    asks->left -= (double)(count / WEIR_ASK_OPERATIONS_EACH);
+    size_t more_asks = count / WEIR_ASK_OPERATIONS_EACH;
+    asks->left -= (double)more_asks;
     return count > 0 ? weir_wire_put_bytes(out, THRESHOLDS, asks->thresholds, 8 * count) : out;
 }
 

@@ -84,7 +84,9 @@ void weir_linger_take(struct weir_linger *linger, int fd) {
 
 void weir_linger_free(struct weir_linger *linger) {
     if (linger == NULL) return;
-    while (linger->first != NULL)
-        end(linger->first);
+    for (struct lingering *one = linger->first, *next; one != NULL; one = next) {
+        next = one->next;
+        end(one);
+    }
     free(linger);
 }

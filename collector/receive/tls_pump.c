@@ -213,8 +213,8 @@ int weir_tls_pump(struct weir_tls_pumps *pumps, struct weir_tls *tls, int fd) {
 
 void weir_tls_pumps_free(struct weir_tls_pumps *pumps) {
     if (pumps == NULL) return;
-    while (pumps->first != NULL) {
-        struct pump *pump = pumps->first;
+    for (struct pump *pump = pumps->first, *next; pump != NULL; pump = next) {
+        next = pump->next;
         while (move(pump, false) && pump->out.bytes == NULL && !pump->out.shut && pump->out.size > 0)
             ; /* what the user wrote last, as far as its peer takes it */
         end(pump);

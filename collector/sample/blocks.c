@@ -213,6 +213,7 @@ static uint8_t *segment_room(struct weir_blocks *blocks, size_t need) {
             blocks->oldest = blocks->youngest = segment;
         }
     }
+    assert(blocks->youngest != NULL);
     return blocks->youngest->bytes + blocks->youngest->used;
 }
 

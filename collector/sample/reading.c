@@ -6,16 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum weir_status weir_reading_no_memory(const struct weir_reading *reading) {
-    return weir_fail(reading->err, WEIR_FULL, ENOMEM, true, "%s", reading->doc->name);
-}
-
-enum weir_status weir_reading_wrong_kind(const struct weir_reading *reading, const struct weir_yaml *node,
-                                         const char *path, const char *wanted) {
-    return weir_yaml_fail(reading->doc, node->line, reading->err, "%s: is %s, %s is needed", path,
-                          weir_yaml_kind_name(node->kind), wanted);
-}
-
 enum weir_status weir_reading_not_a(const struct weir_reading *reading, const struct weir_yaml *node, const char *key,
                                     const char *what) {
     char shown[64];

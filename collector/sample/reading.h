@@ -4,6 +4,8 @@
 #include "collector/config/yaml.h"
 #include "collector/core/names.h"
 
+#include <errno.h>
+
 struct weir_reading {
     const struct weir_yaml_doc *doc;
     struct weir_names *names;
@@ -14,10 +16,15 @@ static inline bool weir_reading_is_text(const struct weir_yaml *node) {
     return node->kind == WEIR_YAML_TEXT;
 }
 
-enum weir_status weir_reading_no_memory(const struct weir_reading *reading);
+static inline enum weir_status weir_reading_no_memory(const struct weir_reading *reading) {
+    return weir_fail(reading->err, WEIR_FULL, ENOMEM, true, "%s", reading->doc->name);
+}
 /* "path: is a list, WANTED is needed" */
-enum weir_status weir_reading_wrong_kind(const struct weir_reading *reading, const struct weir_yaml *node,
-                                         const char *path, const char *wanted);
+static inline enum weir_status weir_reading_wrong_kind(const struct weir_reading *reading, const struct weir_yaml *node,
+                                                       const char *path, const char *wanted) {
+    return weir_yaml_fail(reading->doc, node->line, reading->err, "%s: is %s, %s is needed", path,
+                          weir_yaml_kind_name(node->kind), wanted);
+}
 /* "key: "x" is not WHAT"; of what is no single value as above */
 enum weir_status weir_reading_not_a(const struct weir_reading *reading, const struct weir_yaml *node, const char *key,
                                     const char *what);

@@ -259,8 +259,10 @@ void weir_log_trim(struct weir_log *log) {
 }
 
 static void clear(struct weir_log *log) {
-    const struct segment *newest = log->count == 0 ? NULL : &log->segments[log->count - 1];
-    if (log->fd >= 0 && newest->pins == 0 && newest->bytes > WEIR_LOG_HEADER_BYTES) end_segment(log);
+    if (log->fd >= 0) {
+        const struct segment *newest = &log->segments[log->count - 1];
+        if (newest->pins == 0 && newest->bytes > WEIR_LOG_HEADER_BYTES) end_segment(log);
+    }
     trim(log);
 }
 

@@ -137,7 +137,7 @@ static bool header_is_bad(struct weir_log_reader *reader, struct weir_log_damage
     size_t header = reader->size < WEIR_LOG_HEADER_BYTES ? reader->size : WEIR_LOG_HEADER_BYTES;
     enum weir_log_header found = weir_log_read_header(reader->window, reader->size, reader->segment, &version);
     if (found == WEIR_LOG_HEADER_OTHER) {
-        snprintf(reader->why, sizeof reader->why, "format version %u, this reads %u", version, WEIR_LOG_VERSION);
+        snprintf(reader->why, sizeof reader->why, "format version %u, this reads %d", version, WEIR_LOG_VERSION);
         reader->finished = true;
         damaged(reader, 0, rest, reader->why, damage);
         damage->other_version = true;

@@ -195,8 +195,9 @@ bool weir_zipkin_encode_origin(struct weir_zipkin_scratch *scratch, struct weir_
     struct weir_buffer *buffer = &scratch->encoded;
     if (!weir_buffer_room(buffer, room)) return false;
     uint8_t *start = buffer->bytes + buffer->size, *out = start;
+    struct weir_zipkin_tag tag;
     for (uint32_t k = 0; k < origin->tag_count; k++) {
-        struct weir_zipkin_tag tag = origin_tag(scratch, origin, k);
+        tag = origin_tag(scratch, origin, k);
         out = put(out, &tag);
     }
     origin->encoded_at = (uint32_t)buffer->size;

@@ -62,6 +62,7 @@ static void put_mark(const struct weir_stored_trace *trace, bool unicode, struct
 static void put_fate(const struct weir_keep *keep, uint16_t r, const struct weir_trace *facts, bool colour,
                      struct weir_buffer *out) {
     bool fixed = r >= keep->rule_count;
+    // cppcheck-suppress arrayIndexOutOfBoundsCond; WEIR_RULE_NONE and WEIR_RULE_FORCED are fixed
     const struct weir_keep_rule *rule = fixed ? NULL : &keep->rules[r];
     weir_buffer_text(out, "  would be ");
     if (fixed || rule->rate >= 1) {

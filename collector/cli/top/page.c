@@ -88,7 +88,7 @@ static void take_exporter(struct weir_top_page *page, const struct weir_expositi
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         if (!weir_exposition_is(sample->name, members[i].name)) continue;
         struct weir_top_exporter *exporter = exporter_of(page, weir_exposition_label(sample, "exporter"));
-        if (exporter != NULL) *(double *)((char *)exporter + members[i].place) += sample->value;
+        if (exporter != NULL) *(double *)(void *)((char *)exporter + members[i].place) += sample->value;
     }
 }
 

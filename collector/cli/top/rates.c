@@ -75,16 +75,17 @@ static void count_services(const struct weir_top_page *before, const struct weir
 
 void weir_top_numbers(const struct weir_top_page *before, const struct weir_top_page *now, double unix_now,
                       struct weir_top_numbers *out) {
-    *out = (struct weir_top_numbers){.rated = before != NULL && now->mono_ns > before->mono_ns, .beyond = now->beyond};
-    if (out->rated) out->seconds = (double)(now->mono_ns - before->mono_ns) / 1e9;
+    bool rated = before != NULL && now->mono_ns > before->mono_ns;
+    *out = (struct weir_top_numbers){.rated = rated, .beyond = now->beyond};
+    if (rated) out->seconds = (double)(now->mono_ns - before->mono_ns) / 1e9;
     memcpy(out->values, now->values, sizeof out->values);
     memcpy(out->seen, now->seen, sizeof out->seen);
     memcpy(out->version, now->version, sizeof out->version);
-    for (int i = 0; out->rated && i < WEIR_TOP_VALUES; i++)
+    for (int i = 0; rated && i < WEIR_TOP_VALUES; i++)
         out->rates[i] = weir_top_increase(before->values[i], now->values[i]) / out->seconds;
     out->cpu = out->rates[WEIR_TOP_CPU];
     double imbalance = now->values[WEIR_TOP_IMBALANCE];
-    out->imbalance = out->rated ? fmin(before->values[WEIR_TOP_IMBALANCE], imbalance) : 0;
+    out->imbalance = rated ? fmin(before->values[WEIR_TOP_IMBALANCE], imbalance) : 0;
     double began = now->values[WEIR_TOP_START];
     out->uptime_seconds = began > 0 && unix_now > began ? unix_now - began : 0;
     rate_exporters(before, now, out);
