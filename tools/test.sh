@@ -14,7 +14,7 @@ exit status 0 only when nothing failed.
   fuzz      each fuzz target for some seconds (--seconds, default 6)
   scenario  the whole process against Envoy, Zipkin, Prometheus, nginx, h2spec (-k: only tests that match, as for pytest);
             WEIR_BIN=PATH tests another binary than build/weir
-  lint      the scripts; the C code's format
+  lint      the scripts; the C code's format, and what cppcheck sees in it
 HELP
 }
 
@@ -150,8 +150,8 @@ PY
 
 run_lint() {
     local good=0 bad=0 check started=$SECONDS
-    head_line "lint: scripts, format"
-    for check in lint_shell lint_python lint_format; do
+    head_line "lint: scripts, format, cppcheck"
+    for check in lint_shell lint_python lint_format lint_cppcheck; do
         if $check; then good=$((good + 1)); else bad=$((bad + 1)); say "  $check failed"; fi
     done
     tally lint $good $bad "$((SECONDS - started)) s"
