@@ -20,7 +20,7 @@ class Client:
     sampling  where it asks: a URL for go, HOST:PORT of gRPC for java
     """
 
-    def __init__(self, language: str, folder: pathlib.Path, *, otlp: str, sampling: str, service: str, seconds: int = 120):
+    def __init__(self, language: str, folder: pathlib.Path, *, otlp: str, sampling: str, service: str, seconds: int = 600):
         self.language, self.service = language, service
         self.log = folder / f"{language}-{service}.log"
         if language == "go":

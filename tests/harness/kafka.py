@@ -59,7 +59,7 @@ class Kafka:
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
             # A broker that was killed is let in again when its old session is over.
-            "broker.session.timeout.ms": 2000,
+            "broker.session.timeout.ms": 6000,
             "broker.heartbeat.interval.ms": 300,
             **{name.replace("_", "."): value for name, value in self.settings.items()},
         }
@@ -69,7 +69,7 @@ class Kafka:
 
     def start(self) -> "Kafka":
         self.launch()
-        self.process.wait_ready(self.answers)
+        self.process.wait_ready(self.answers, timeout=400)
         return self
 
     def launch(self):
@@ -138,9 +138,7 @@ class Kafka:
             {"bootstrap.servers": self.brokers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False, "log_level": 0}
         )
         try:
-            out, ends = [], {}
-            for partition in consumer.list_topics(topic, timeout=PATIENCE).topics[topic].partitions:
-                ends[partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE)[1]
+            out, ends = [], wait_until(lambda: self._ends(consumer, topic), f"leaders of {topic}", every=0.5)
             consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
             end, seen = time.monotonic() + timeout, {partition: 0 for partition in ends}
             while any(seen[partition] < ends[partition] for partition in ends):
@@ -152,6 +150,15 @@ class Kafka:
             return out
         finally:
             consumer.close()
+
+    @staticmethod
+    def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
+        """Behind the last message of each partition; {}: a broker that stood still for too long leads nothing for a while."""
+        try:
+            partitions = consumer.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+            return {at: consumer.get_watermark_offsets(TopicPartition(topic, at), timeout=PATIENCE)[1] for at in partitions}
+        except KafkaException:
+            return {}
 
     def kill(self):
         self.process.kill()
@@ -176,7 +183,7 @@ class Cluster:
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
-            node.process.wait_ready(node.answers)
+            node.process.wait_ready(node.answers, timeout=400)
         return self
 
     def in_sync(self, topic: str) -> bool:

@@ -19,7 +19,7 @@ class Zipkin:
 
     def start(self) -> "Zipkin":
         self.launch()
-        self.process.wait_ready(self.answers)
+        self.process.wait_ready(self.answers, timeout=400)
         return self
 
     def answers(self) -> bool:
