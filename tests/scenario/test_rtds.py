@@ -2,12 +2,12 @@
 
 import http.client
 import json
-import math
 import re
 import socket
 
 import grpc
 import pytest
+from harness.chance import drawn
 from harness.envoy import Envoy
 from harness.fault_proxy import PASS, FaultProxy, garble
 from harness.net import get_json, wait_until
@@ -60,7 +60,7 @@ def follows(envoy: Envoy, rate: float | None):
 def drive(envoy: Envoy, requests: int) -> int:
     """GETs; how many of them it decided to trace. None fails."""
     before = envoy.traced()
-    connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=60)
     for _ in range(requests):
         connection.request("GET", "/orders/1")
         reply = connection.getresponse()
@@ -68,12 +68,6 @@ def drive(envoy: Envoy, requests: int) -> int:
         assert reply.status == 200
     connection.close()
     return envoy.traced() - before
-
-
-def within(count: int, of: int, rate: float):
-    """Five standard errors of a binomial."""
-    band = 5 * math.sqrt(of * rate * (1 - rate))
-    assert abs(count - of * rate) <= band, f"{count} of {of} at {rate}"
 
 
 def settled_at(one: Weir, spans: int):
@@ -111,7 +105,7 @@ def test_an_envoy_follows_the_file(policy, start, tmp_path, ads):
         policy(rate_of(rate))
         follows(envoy, share)
         traced = drive(envoy, requests)
-        within(traced, requests, share)
+        drawn(traced, requests, share)
         spans += traced * SPANS
         settled_at(one, spans)
     assert envoy.stats(r"^runtime\.(load_error|update_rejected|update_failure)") == {
@@ -119,9 +113,10 @@ def test_an_envoy_follows_the_file(policy, start, tmp_path, ads):
         "runtime.update_rejected": 0,
         "runtime.update_failure": 0,
     }
+    wait_until(lambda: one.own().value("weir_rtds_acks_total") == 4, "the last push to be taken")
     page = one.own()
     assert page.value("weir_rtds_streams") == 1
-    assert page.value("weir_rtds_pushes_total") == page.value("weir_rtds_acks_total") == 4
+    assert page.value("weir_rtds_pushes_total") == 4
     assert page.value("weir_rtds_nacks_total") == 0
     followed = follower(one, "payments-1")
     assert (followed["way"], followed["service"], followed["state"], followed["rate"]) == ("rtds", "payments", "current", 0.025)
@@ -165,13 +160,13 @@ def test_a_weir_that_restarts_does_not_reset_a_proxy(policy, start, tmp_path):
     moves = r"^runtime\.(load_success|update_success)"
     before = envoy.stats(moves)
     assert one.stop() == 0
-    within(drive(envoy, 400), 400, 0.25)  # it keeps what it was told, and serves
+    drawn(drive(envoy, 400), 400, 0.25)  # it keeps what it was told, and serves
     assert envoy.told_rate() == 0.25
     one.start()
-    wait_until(lambda: streams(one) == 1, "the Envoy to come again", timeout=60)
+    wait_until(lambda: streams(one) == 1, "the Envoy to come again")
     wait_until(lambda: (follower(one, "payments-1") or {}).get("state") == "current", "its rate to be known")
     assert follower(one, "payments-1")["rate"] == 0.25
-    within(drive(envoy, 400), 400, 0.25)
+    drawn(drive(envoy, 400), 400, 0.25)
     assert pushes(one) == 0
     assert envoy.stats(moves) == before
     # Another policy at the next start is told.
@@ -179,13 +174,16 @@ def test_a_weir_that_restarts_does_not_reset_a_proxy(policy, start, tmp_path):
     policy.one = None
     policy(rate_of(0.75))
     policy.one = one.start()
-    wait_until(lambda: envoy.told_rate() == 0.75, "the new policy", timeout=60)
+    wait_until(lambda: envoy.told_rate() == 0.75, "the new policy")
     assert pushes(one) == 1
 
 
 def test_a_policy_that_goes_away_leaves_what_it_told(policy, start, tmp_path):
     one = policy.weir("collector: { rate: 1 }\n")
-    envoy = start(envoy_of(one, tmp_path, "payments"))
+    envoy = envoy_of(one, tmp_path, "payments")
+    layer = envoy.config["layered_runtime"]["layers"][-1]["rtds_layer"]
+    layer["rtds_config"]["initial_fetch_timeout"] = "300s"  # longer than it is waited for to be ready
+    start(envoy)
     assert envoy.told_rate() is None
     assert envoy.stats(r"^runtime\.init_fetch_timeout") == {"runtime.init_fetch_timeout": 0}  # its start was not held up
     assert pushes(one) == 1
@@ -205,15 +203,15 @@ def test_an_envoy_says_why_it_refuses(policy, start, tmp_path):
     follows(envoy, 0.25)
     wire.set(garble(b"tracing.random_sampling\x129*7", b"tracing.random_sampling\x12927"))
     policy(rate_of(0.5))
-    refused = wait_until(lambda: one.own().value("weir_rtds_nacks_total") == 1 and follower(one, "payments-1"), "a refusal")
+    wait_until(lambda: one.own().value("weir_rtds_nacks_total") == 1, "a refusal")
+    wait_until(lambda: follower(one, "payments-1")["state"] == "refused", "it to be known")
+    refused = follower(one, "payments-1")
     assert wire.counts["garble"] == 1
-    assert refused["state"] == "refused"
     assert "tracing.random_sampling" in refused["reason"]
     assert refused["rate"] == 0.25  # which is what it goes on with
     assert envoy.told_rate() == 0.25
-    assert envoy.stats(r"^runtime\.update_rejected") == {"runtime.update_rejected": 1}
-    log = one.process.log.read_text()
-    assert 'event=rtds_refused node="payments-1" cluster="payments" version="v1:rate=0.5000" reason="' in log
+    wait_until(lambda: envoy.stats(r"^runtime\.update_rejected") == {"runtime.update_rejected": 1}, "Envoy to count it")
+    one.process.says('event=rtds_refused node="payments-1" cluster="payments" version="v1:rate=0.5000" reason="')
     assert pushes(one) == 2  # it is not told again, until there is something else to tell
     wire.set(PASS)
     policy(rate_of(0.75))
@@ -235,9 +233,9 @@ def test_larger_flushes_are_fewer_requests(policy, start, tmp_path):
 
     follows(envoy, 1)
     many = requests_of(0)
-    policy("proxies: { default: { rate: 1, envoy: { min_flush_spans: 400, flush_interval: 2s } } }")
+    policy("proxies: { default: { rate: 1, envoy: { min_flush_spans: 400, flush_interval: 10s } } }")
     wait_until(lambda: envoy.runtime("tracing.opentelemetry.min_flush_spans") == "400", "the batching")
-    assert envoy.runtime("tracing.opentelemetry.flush_interval_ms") == "2000"
+    assert envoy.runtime("tracing.opentelemetry.flush_interval_ms") == "10000"
     few = requests_of(1000 * SPANS)
     # 5 spans a request before; 400 after, or what there is when the interval is over.
     assert many >= 1000 * SPANS / 5 * 0.9
@@ -264,7 +262,9 @@ def test_a_token_is_asked_of_envoys_too(policy, start, tmp_path):
     follows(start(known), 0.5)
     assert stranger.told_rate() is None
     method = "envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime"
-    assert one.own().value("weir_grpc_requests_total", method=method, code="UNAUTHENTICATED") >= 1
+    wait_until(
+        lambda: one.own().sum("weir_grpc_requests_total", method=method, code="UNAUTHENTICATED") >= 1, "the stranger to be refused"
+    )
     assert streams(one) == 1
 
 
@@ -273,6 +273,8 @@ def test_the_example(policy, start, tmp_path):
     one = policy.weir("collector: { rate: 1 }\n")
     envoy = envoy_of(one, tmp_path, "ingress")
     text = (ROOT / "examples" / "envoy" / "envoy-policy.yaml").read_text()
+    assert text.count("timeout: 2s }") == 1
+    text = text.replace("timeout: 2s }", "timeout: 60s }")  # of spans; it may be the machine that stands still
     for told, port in ((9901, envoy.admin_port), (10000, envoy.port), (8080, one.admin_port), (4317, one.grpc_port)):
         text, count = re.subn(rf"port_value: {told}\b", f"port_value: {port}", text)
         assert count == 1
@@ -281,12 +283,12 @@ def test_the_example(policy, start, tmp_path):
     assert envoy.told_rate() == 0.01  # what its own layer says
     policy(rate_of(1))
     follows(envoy, 1)
-    connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=60)
     connection.request("GET", "/-/healthy")
     assert connection.getresponse().status == 200
     assert envoy.traced() == 1
     settled_at(one, SPANS)
-    assert follower(one, "payments-sidecar-1")["state"] == "current"
+    wait_until(lambda: follower(one, "payments-sidecar-1")["state"] == "current", "its rate to be known")
     assert 'service="payments"' in one.page("traces_spanmetrics_calls_total").text
 
 
@@ -371,7 +373,7 @@ def test_requests_beyond_the_bounds_end_their_stream(policy, proxy):
         greedy = proxy(one.endpoint, "greedy-1", "shop")
         greedy.ask(*names)
         assert greedy.ended() == grpc.StatusCode.INVALID_ARGUMENT
-        assert one.own().value("weir_rtds_refused_total", reason=code) > 0
+        wait_until(lambda code=code: one.own().value("weir_rtds_refused_total", reason=code) > 0, "it to be counted")
     silent = proxy(one.endpoint, "", "shop")
     silent.ask()
     assert silent.ended() == grpc.StatusCode.INVALID_ARGUMENT
@@ -394,7 +396,7 @@ def test_streams_that_are_left_cost_little(policy, proxy):
     assert honest.told().version_info == "v1:rate=0.2500"  # and those that do not read hold nobody up
     for connection in left:
         connection.close()
-    wait_until(lambda: streams(one) == 1, lambda: f"{streams(one)} streams to leave", timeout=60)
+    wait_until(lambda: streams(one) == 1, lambda: f"{streams(one)} streams to leave")
     honest.take()
     policy(rate_of(0.125))
     assert honest.told().version_info == "v1:rate=0.1250"

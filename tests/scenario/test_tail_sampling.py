@@ -5,17 +5,19 @@ import math
 import time
 
 import pytest
+from harness.chance import ERRORS, drawn
 from harness.envoy import SLOW_MS as MESH_SLOW_MS
-from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths, wait_stats_flushed
+from harness.envoy import SPANS_PER_REQUEST, Mesh, shop_paths
 from harness.net import wait_until
 from harness.stored import attribute, duration_ms, is_error, is_root, threshold, traces, weight
 
 RATE = 0.1
 SLOW_MS = 60
+# A trace is judged by what has come when its root came and then nothing for `quiet`: longer than anything here may stand still.
 RULES = f"""
 keep:
-  wait: 4s
-  quiet: 500ms
+  wait: 60s
+  quiet: 6s
   rules:
     - {{ name: errors, when: {{ error: true }} }}
     - {{ name: slow, when: {{ duration: ">{SLOW_MS}ms" }} }}
@@ -68,12 +70,14 @@ def test_what_an_incident_needs_is_stored_whole(weir, tmp_path):
         variance += len(trace) ** 2 * weight(trace[0]) * (weight(trace[0]) - 1)
     assert all(counts.values()), counts
     assert kept_by == {**counts, **{name: 0 for name in kept_by if name not in counts}}
-    assert abs(estimate - spans) < 5 * math.sqrt(variance), f"{estimate:.0f} estimated of {spans}, error {math.sqrt(variance):.0f}"
+    assert abs(estimate - spans) < ERRORS * math.sqrt(variance), (
+        f"{estimate:.0f} estimated of {spans}, error {math.sqrt(variance):.0f}"
+    )
 
 
 def test_ten_times_what_memory_holds(weir, tmp_path):
     """The oldest are decided early, none is lost undecided, and the process stays within its bound plus a constant."""
-    rules = RULES.replace("wait: 4s", "wait: 60s").replace("quiet: 500ms", "quiet: 60s\n  memory: 16MiB")
+    rules = RULES.replace("wait: 60s", "wait: 1h").replace("quiet: 6s", "quiet: 1h\n  memory: 16MiB")
     one = weir(lanes=2, exporters="{}", extra=policy(tmp_path, rules))
     idle = one.process.rss_bytes()
     spans = 2_000_000  # 160 MiB and more, compressed as far as they can be
@@ -96,11 +100,11 @@ def test_ten_times_what_memory_holds(weir, tmp_path):
 
 def test_a_reload_loses_no_pending_trace(weir, tmp_path):
     path = tmp_path / "sampling.yaml"
-    one = weir(lanes=2, extra=policy(tmp_path, RULES.replace("quiet: 500ms", "quiet: 3s")))
+    one = weir(lanes=2, extra=policy(tmp_path, RULES.replace("quiet: 6s", "quiet: 15s")))
     spans = 8_000
     one.emit("--seed", 13, "--errors", "0.05", spans=spans)
     wait_until(lambda: one.page().value("weir_spans_held", exporter="", where="tail") == spans, "all spans to wait")
-    path.write_text("keep:\n  quiet: 500ms\n  rules: [{ name: nothing, rate: 0 }]\n")
+    path.write_text("keep:\n  quiet: 6s\n  rules: [{ name: nothing, rate: 0 }]\n")
     assert one.reload().status == 200
     assert one.page().value("weir_spans_held", exporter="", where="tail") > 0, "a reload decides nothing by itself"
     one.emit("--seed", 14, "--errors", "0.05", spans=spans)
@@ -121,7 +125,7 @@ def test_a_reload_loses_no_pending_trace(weir, tmp_path):
 
 def test_late_spans_follow_the_decision(weir, tmp_path):
     """Half of each trace comes after its decision: what was kept is stored whole, of what was dropped nothing is."""
-    one = weir(lanes=2, extra=policy(tmp_path, RULES.replace("wait: 4s", "wait: 1s")))
+    one = weir(lanes=2, extra=policy(tmp_path, RULES))
     late = ["--seed", 16, "--errors", "0", "--start-time", int(time.time())]
     one.emit(*late, spans=16_000)
     first = one.balance(received=16_000)
@@ -137,7 +141,7 @@ def test_late_spans_follow_the_decision(weir, tmp_path):
 def test_late_spans_follow_a_decision_of_the_process_before(weir, tmp_path):
     """Decisions are saved when Weir ends and read when it starts, also by one with another number of lanes."""
     late = ["--seed", 17, "--errors", "0", "--start-time", int(time.time())]
-    extra = policy(tmp_path, RULES.replace("wait: 4s", "wait: 1s")) + f"\nspool: {{ directory: {tmp_path}/spool }}"
+    extra = policy(tmp_path, RULES) + f"\nspool: {{ directory: {tmp_path}/spool }}"
     one = weir(lanes=2, extra=extra)
     one.emit(*late, spans=16_000)
     first = one.balance(received=16_000)
@@ -186,29 +190,32 @@ def test_a_real_mesh_stores_its_incidents(weir, start, zipkin, tmp_path):
     statuses = mesh.drive(paths)
     failing, slow = (sum(f"/{kind}/" in path for path in paths) for kind in ("fail", "slow"))
     assert failing > 20 and slow > 20
-    sent = mesh.spans_sent()
-    assert sent == requests * SPANS_PER_REQUEST
-    ledger = one.balance(received=sent)
+    ledger = one.balance(received=requests * SPANS_PER_REQUEST)
 
     def stored():
         found = zipkin.traces(names[0])
         return found if sum(map(len, found)) >= ledger.delivered("zipkin") else None
 
-    found = wait_until(stored, f"{ledger.delivered('zipkin')} spans in Zipkin", timeout=60, every=0.3)
+    found = wait_until(stored, f"{ledger.delivered('zipkin')} spans in Zipkin", every=0.3)
     assert all(len(trace) == SPANS_PER_REQUEST for trace in found), "a trace is stored whole"
-    by_rule = {"errors": 0, "slow": 0, "rest": 0}
+    by_rule, made_slow = {"errors": 0, "slow": 0, "rest": 0}, 0
     estimate = variance = 0.0
     for trace in found:
         root = next(span for span in trace if "parentId" not in span)
         by_rule[root["tags"]["weir.rule"]] += 1
+        if root["tags"]["weir.rule"] == "slow":  # also what a slow machine has made slow
+            made_slow += "/slow/" in root["name"]
+            assert max(span["duration"] for span in trace) > 0.89 * MESH_SLOW_MS * 1000, trace
         stands_for = float(root["tags"]["weir.weight"])
         estimate += stands_for
         variance += stands_for * (stands_for - 1)
     assert by_rule["errors"] == failing == statuses[503], "every failing request"
-    assert by_rule["slow"] == slow, "every slow request"
-    rest = requests - failing - slow
-    assert abs(by_rule["rest"] - rate * rest) < 5 * math.sqrt(rest * rate * (1 - rate)), "the rest by its rate"
-    wait_stats_flushed()
-    counted = one.page().sum("envoy_http_downstream_rq_total", envoy_http_conn_manager_prefix=names[0])
-    assert counted == requests, "Envoy's own counter"
-    assert abs(estimate - counted) < 5 * math.sqrt(variance), f"{estimate:.0f} for {counted:.0f}, error {math.sqrt(variance):.0f}"
+    assert made_slow == slow, "every slow request"
+    rest = requests - failing - by_rule["slow"]
+    drawn(by_rule["rest"], rest, rate, "the rest")
+
+    def counted() -> float:
+        return one.page("envoy_").sum("envoy_http_downstream_rq_total", envoy_http_conn_manager_prefix=names[0])
+
+    wait_until(lambda: counted() == requests, lambda: f"Envoy's own counter to be {requests}; it is {counted()}")
+    assert abs(estimate - requests) < ERRORS * math.sqrt(variance), f"{estimate:.0f} estimated, error {math.sqrt(variance):.0f}"
