@@ -64,7 +64,6 @@ def over_grpc(endpoint: str, service: str) -> dict:
     return json.loads(called.stdout)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_answers_as_the_collector(start, tmp_path, name):
     policy = tmp_path / "sampling.yaml"

@@ -63,7 +63,7 @@ def loaded(weir, start, tmp_path):
         one = weir(extra=f"sampling: {{ policy: {tmp_path / 'sampling.yaml'} }}" if policy else "")
         start(Load(one, *options))
         # A Weir that tells rates waits, after its start, until it knows what spans stand for.
-        wait_until(lambda: one.page("traces_").sum("traces_spanmetrics_calls_total") > 0, "spans", 60)
+        wait_until(lambda: one.page("traces_").sum("traces_spanmetrics_calls_total") > 0, "spans")
         return one
 
     return begin
@@ -75,7 +75,7 @@ def address(one: Weir) -> str:
 
 def once(where: str, *options, env: dict | None = None) -> subprocess.CompletedProcess:
     env = {**os.environ, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **(env or {})}
-    return run([binary(), "top", "--admin", where, "--once", *options], 60, env=env)
+    return run([binary(), "top", "--admin", where, "--once", *options], env=env)
 
 
 def table(text: str) -> dict[str, dict[str, str]]:
@@ -102,10 +102,10 @@ def seconds(text: str) -> float:
 
 
 class Between:
-    """Hands questions on to a Weir, and keeps what it answered and when; or answers what it is given."""
+    """Hands questions on to a Weir, and keeps what it answered; or answers what it is given."""
 
     def __init__(self, upstream: Weir | None = None, pages: list[bytes] | None = None, status: int = 200):
-        self.kept: list[tuple[float, str]] = []
+        self.kept: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -115,10 +115,10 @@ class Between:
                     answer = ask(upstream.url(self.path))
                     code, body = answer.status, answer.body
                     if self.path == "/metrics":
-                        outer.kept.append((time.monotonic(), answer.text))
+                        outer.kept.append(answer.text)
                 elif self.path == "/metrics":
                     body = pages[min(len(outer.kept), len(pages) - 1)]
-                    outer.kept.append((time.monotonic(), ""))
+                    outer.kept.append("")
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -159,19 +159,28 @@ def quantile(q: float, before: Page, after: Page, service: str) -> float:
 
 def test_the_numbers_are_those_of_the_page(loaded, start):
     one = loaded(policy=TOLD)
-    between = start(Between(one))
-    done = once(between.address, "--interval", "2s")
-    assert done.returncode == 0, done.stderr
-    (t0, text0), (t1, text1) = between.kept
-    before, after = Page(text0), Page(text1)
     name, kind = "traces_spanmetrics_calls_total", {"span_kind": "SPAN_KIND_SERVER"}
+    for _ in range(20):
+        between, began = start(Between(one)), time.monotonic()
+        done = once(between.address, "--interval", "2s")
+        took = time.monotonic() - began
+        if done.returncode != 0:  # the machine stood still for longer than it waits for an answer
+            continue
+        text0, text1 = between.kept
+        before, after = Page(text0), Page(text1)
+        calls0, calls1 = before.by(name, "service", **kind), after.by(name, "service", **kind)
+        # A series that has just begun has no rate yet; and a load that stood still has none.
+        same = [labels for labels, _ in before.select(name)] == [labels for labels, _ in after.select(name)]
+        if same and all(calls1[service] > calls0[service] for service in calls1) and "TELEMETRY complete" in done.stdout:
+            break
+    assert done.returncode == 0, done.stderr
     calls0, calls1 = before.by(name, "service", **kind), after.by(name, "service", **kind)
     bad = {"status_code": "STATUS_CODE_ERROR", **kind}
     failed0, failed1 = before.by(name, "service", **bad), after.by(name, "service", **bad)
     rows = table(done.stdout)
     assert set(rows) == {service for service in after.by(name, "service")}
     passed = (calls1["edge"] - calls0["edge"]) / float(rows["edge"]["REQ/S"])
-    assert passed == pytest.approx(t1 - t0, rel=0.5), "seconds, as both ends of the way saw them"
+    assert 1.9 <= passed <= 1.02 * took, "seconds: as many as it was told, and not more than it ran"
     for service, row in rows.items():
         calls = calls1[service] - calls0.get(service, 0)
         assert float(row["REQ/S"]) == pytest.approx(calls / passed, rel=0.02), (service, row)
@@ -187,7 +196,7 @@ def test_the_numbers_are_those_of_the_page(loaded, start):
 
 def test_what_sampling_leaves_unsure_is_told(loaded):
     one = loaded("--sample", "0.05")
-    band = wait_until(lambda: re.search(r"±>?(\d+)%", once(address(one), "--interval", "1s").stdout), "a band", 60)
+    band = wait_until(lambda: re.search(r"±>?(\d+)%", once(address(one), "--interval", "1s").stdout), "a band")
     assert 1 <= int(band.group(1)) <= 99
     assert "±" not in once(address(one), "--interval", "1s", "--ascii").stdout
 
@@ -236,23 +245,23 @@ def test_a_person_looks_around(loaded, terminal):
     look.press("o")
     look.sees("OPERATIONS of all services  50")
     look.press(KEYS["end"])
-    wait_until(lambda: not any(line.startswith("edge ") for line in look.screen.lines()), "the end of the table", 60)
+    wait_until(lambda: not any(line.startswith("edge ") for line in look.screen.lines()), "the end of the table")
     look.press(KEYS["escape"])
     look.sees("SERVICES  10")
     look.press("e")
     look.sees("CALLS", "edge → ")
     look.press("/PAYm")
     look.sees("filter: PAYm_", "Enter keeps it")
-    wait_until(lambda: all("payments" in name for name in table(look.screen.text())), "the filter", 60)
+    wait_until(lambda: all("payments" in name for name in table(look.screen.text())), "the filter")
     look.press(KEYS["enter"] + KEYS["escape"])
     look.sees("CALLS  4")
     look.press("e/nothing has this name" + KEYS["enter"])
     look.sees("the filter lets nothing through", "0 of 10")
     look.press(KEYS["escape"] + "<")
     look.sees("by name")
-    wait_until(lambda: list(table(look.screen.text())) == sorted(table(look.screen.text())), "order by name", 60)
+    wait_until(lambda: list(table(look.screen.text())) == sorted(table(look.screen.text())), "order by name")
     look.press("r")
-    wait_until(lambda: next(iter(table(look.screen.text()))) == "users", "the other way round", 60)
+    wait_until(lambda: next(iter(table(look.screen.text()))) == "users", "the other way round")
     look.press("?")
     look.sees("q, Ctrl-C", "SPANS/S CPU", "is what the service sends")
     fits(look)
@@ -265,7 +274,7 @@ def test_a_person_looks_around(loaded, terminal):
         fits(look)
     look.press("q")
     assert look.wait() == 0
-    assert look.as_it_was()
+    wait_until(look.as_it_was, "the terminal as it was")
     assert look.raw.count(b"\x1b[?1049h") == look.raw.count(b"\x1b[?1049l") == 1
 
 
@@ -275,11 +284,12 @@ def test_a_pause_holds_the_numbers(loaded, terminal):
     look.sees("TELEMETRY complete")
     look.press("p")
     look.sees("PAUSED")
+    look.changes()
     held = table(look.screen.text())
     time.sleep(1.5)
     assert table(look.screen.text()) == held
     look.press("p")
-    wait_until(lambda: table(look.screen.text()) != held, "other numbers", 60)
+    wait_until(lambda: table(look.screen.text()) != held, "other numbers")
     assert "PAUSED" not in look.screen.text()
 
 
@@ -293,7 +303,7 @@ def test_the_terminal_is_left_as_it_was(weir, terminal, how):
     else:
         os.kill(look.popen.pid, getattr(signal, f"SIG{how}"))
     status = look.wait()
-    assert look.as_it_was(), look.screen.modes
+    wait_until(look.as_it_was, lambda: f"the terminal as it was: {look.screen.modes}")
     assert status == (-getattr(signal, f"SIG{how}") if how in ("SEGV", "ABRT", "QUIT") else 0)
 
 
@@ -301,12 +311,13 @@ def test_it_is_stopped_and_goes_on(weir, terminal):
     look = terminal(address(weir()))
     look.sees("MESH")
     os.kill(look.popen.pid, signal.SIGTSTP)
-    wait_until(look.as_it_was, "the terminal as it was", 60)
+    wait_until(look.as_it_was, "the terminal as it was")
     os.kill(look.popen.pid, signal.SIGCONT)
-    wait_until(lambda: look.screen.modes == {"1049"}, "the other screen", 60)
+    wait_until(lambda: look.screen.modes == {"1049"}, "the other screen")
     look.sees("MESH")
     look.press("q")
-    assert look.wait() == 0 and look.as_it_was()
+    assert look.wait() == 0
+    wait_until(look.as_it_was, "the terminal as it was")
 
 
 def test_colour_is_a_matter_of_taste(weir, terminal):
@@ -328,12 +339,12 @@ def test_a_weir_goes_away_and_comes_back(loaded, start, terminal):
     one.stop()
     look.sees("NO ANSWER, numbers are ", "tries again", "TELEMETRY no answer", "edge")
     fits(look)
-    wait_until(lambda: re.search(r"numbers are ([2-9]|\d\d+)s old", look.screen.text()), "older numbers", 60)
+    wait_until(lambda: re.search(r"numbers are ([2-9]|\d\d+)s old", look.screen.text()), "older numbers")
     frames = []
     one.start()
     start(Load(one))
-    wait_until(lambda: frames.append(look.screen.text()) or "NO ANSWER" not in frames[-1], "an answer", 60)
-    wait_until(lambda: frames.append(look.screen.text()) or re.search(r"\nedge .*%", frames[-1]), "rates", 60)
+    wait_until(lambda: frames.append(look.screen.text()) or "NO ANSWER" not in frames[-1], "an answer")
+    wait_until(lambda: frames.append(look.screen.text()) or re.search(r"\nedge .*%", frames[-1]), "rates")
     for frame in frames:
         assert not re.search(r"\s-\d", frame), frame
     fits(look)
