@@ -312,8 +312,12 @@ static void test_connections_that_end_between_batches(void **state) {
             assert_int_equal(ticket.how, WEIR_DELIVERED);
             free(ticket.ticket.notes);
             atomic_store(&peer.holds, false);
-            while (atomic_load(&peer.ended) <= (uint32_t)i) /* until the end of the connection has come to this side */
+            /* Until the end of the connection has come to this side. */
+            uint64_t limit = weir_mono_ns(&weir_clock_system) + 300 * WEIR_S;
+            while (atomic_load(&peer.ended) <= (uint32_t)i) {
+                if (weir_mono_ns(&weir_clock_system) > limit) fail_msg("connection %d goes on", i);
                 sched_yield();
+            }
         }
         assert_int_equal(metric("weir_otlp_requests_total"), 5);
         assert_int_equal(metric("weir_otlp_breaker_opens_total"), 0);
