@@ -82,8 +82,7 @@ def table(text: str) -> dict[str, dict[str, str]]:
     """The rows of a frame by name; columns by their titles."""
     lines = text.splitlines()
     head = next(i for i, line in enumerate(lines) if "ERR" in line and "REQ/S" in line)
-    titles = re.sub("[▼▲]", " ", lines[head])
-    ends = {found.group(): found.end() for found in re.finditer(r"\S+", titles)}
+    ends = {found.group().rstrip("▼▲"): found.end() for found in re.finditer(r"\S+", lines[head])}
     rows = {}
     for line in lines[head + 1 :]:
         if not line.strip() or line.startswith("q quit"):
@@ -169,9 +168,8 @@ def test_the_numbers_are_those_of_the_page(loaded, start):
         text0, text1 = between.kept
         before, after = Page(text0), Page(text1)
         calls0, calls1 = before.by(name, "service", **kind), after.by(name, "service", **kind)
-        # A series that has just begun has no rate yet; and a load that stood still has none.
-        same = [labels for labels, _ in before.select(name)] == [labels for labels, _ in after.select(name)]
-        if same and all(calls1[service] > calls0[service] for service in calls1) and "TELEMETRY complete" in done.stdout:
+        # What stood still has no errors of a hundred, and no latency.
+        if all(calls > calls0.get(service, 0) for service, calls in calls1.items()) and "TELEMETRY complete" in done.stdout:
             break
     assert done.returncode == 0, done.stderr
     calls0, calls1 = before.by(name, "service", **kind), after.by(name, "service", **kind)
@@ -183,7 +181,7 @@ def test_the_numbers_are_those_of_the_page(loaded, start):
     assert 1.9 <= passed <= 1.02 * took, "seconds: as many as it was told, and not more than it ran"
     for service, row in rows.items():
         calls = calls1[service] - calls0.get(service, 0)
-        assert float(row["REQ/S"]) == pytest.approx(calls / passed, rel=0.02), (service, row)
+        assert float(row["REQ/S"]) == pytest.approx(calls / passed, rel=0.02, abs=0.06), (service, row)
         errors = (failed1.get(service, 0) - failed0.get(service, 0)) / calls
         assert float(row["ERR"].rstrip("%")) == pytest.approx(100 * errors, abs=0.06), (service, row)
         for column, q in (("P50", 0.5), ("P95", 0.95), ("P99", 0.99)):
