@@ -76,7 +76,7 @@ class Kafka:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self._write()
         if not self.formatted:
-            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", self.id, "-c", file))
+            done = run(self._java("128m", "kafka.tools.StorageTool", "format", "-t", self.id, "-c", file), 280)
             assert done.returncode == 0, f"format: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
             self.formatted = True
         self.process = Process(f"kafka-{self.node}", self._java("256m", "kafka.Kafka", file), self.folder / "kafka.log")
@@ -122,7 +122,7 @@ class Kafka:
         """What a client of this name may send."""
         alter = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_second}", "--entity-type", "clients"]
         argv = self._java("128m", "kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, *alter, "--entity-name", client)
-        done = run(argv)
+        done = run(argv, 280)
         assert done.returncode == 0, f"quota: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def set(self, topic: str, name: str, value):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 
+from harness.net import wait_until
 from harness.process import DIES_WITH_US
 from harness.weir import binary
 
@@ -49,6 +50,16 @@ class Load:
         if self.running:
             self.popen.kill()
             self.popen.wait()
+
+
+def keeps_up(one, *exporters: str):
+    """What has come until now is delivered by these while whatever is wrong elsewhere goes on: nobody waits for another."""
+    received = one.received()
+    wait_until(
+        lambda: all(one.ledger().delivered(name) >= received for name in exporters),
+        lambda: f"{received} spans to be delivered by each of {exporters}: {one.ledger().lines()}",
+        progress=lambda: [one.ledger().delivered(name) for name in exporters],
+    )
 
 
 class Traffic:

@@ -115,14 +115,18 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(condition, what: str, timeout: float = PATIENCE, every: float = 0.05):
-    """Calls condition() until it gives something true, and gives that back. what: for the message when it never does."""
-    end = time.monotonic() + timeout
+def wait_until(condition, what: str, timeout: float = PATIENCE, every: float = 0.05, progress=None):
+    """Calls condition() until it gives something true, and gives that back. what: for the message when it never does. While what
+    progress() gives changes, there is all the time of the world."""
+    end, last = time.monotonic() + timeout, None
     while True:
         over = time.monotonic() > end  # before it is asked: who stood still for so long asks once more
         value = condition()
         if value:
             return value
+        now = progress() if progress else None
+        if now != last:
+            last, end, over = now, time.monotonic() + timeout, False
         if over:
             raise AssertionError(f"waited {timeout:.0f} s for {what() if callable(what) else what}")
         time.sleep(every)

@@ -36,7 +36,7 @@ class Process:
     def running(self) -> bool:
         return self.popen.poll() is None
 
-    def wait_ready(self, condition, timeout: float = PATIENCE):
+    def wait_ready(self, condition, timeout: float = 3 * PATIENCE):
         def ready():
             assert self.running, f"{self.name} ended with status {self.popen.returncode}:\n{self.tail()}"
             return condition()

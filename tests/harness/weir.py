@@ -76,7 +76,7 @@ class Weir:
             f"{block}{textwrap.dedent(extra).strip()}\n"
         )
 
-    def start(self, timeout: float = PATIENCE) -> "Weir":
+    def start(self, timeout: float = 2 * PATIENCE) -> "Weir":
         self.process = Process(
             self.name, [binary(), "run", "-c", self.config], self.folder / f"{self.name}.log", env=self.env, cwd=self.folder
         )
@@ -129,7 +129,8 @@ class Weir:
                 and all(earlier == ledger for earlier in last[-same:])
             )
 
-        wait_until(quiet, lambda: "the ledger to balance:\n" + "\n".join(last[-1].lines()), timeout, every=0.1)
+        what = lambda: "the ledger to balance:\n" + "\n".join(last[-1].lines())  # noqa: E731
+        wait_until(quiet, what, timeout, every=0.1, progress=lambda: last[-1])
         ledger = last[-1]
         if received is not None:
             assert ledger.received == received, f"accepted {ledger.received}, sent {received}"

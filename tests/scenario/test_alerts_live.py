@@ -6,6 +6,7 @@ minutes, five minutes of `for` are ten seconds. What is compared with what is as
 
 import re
 
+import pytest
 from harness.alertmanager import Alertmanager, Note, Webhook
 from harness.envoy import Mesh
 from harness.load import Traffic
@@ -42,6 +43,7 @@ def test_a_copy_is_hurried_where_time_is_meant():
     assert hurried_text(rules, 1) == rules.replace("interval: 1m", "interval: 1s")
 
 
+@pytest.mark.timeout(1200)
 def test_a_fault_is_told_and_so_is_its_end(start, weir, tmp_path):
     objectives = tmp_path / "objectives.yaml"
     objectives.write_text(OBJECTIVES)
@@ -70,10 +72,10 @@ def test_a_fault_is_told_and_so_is_its_end(start, weir, tmp_path):
         return wait_until(
             lambda: next((note for note in of(name, labels)[-1:] if note.status == status), None),
             lambda: f"{name} to be {status}; told: {[(n.status, n.labels) for n in webhook.notes]}; firing: {prometheus.firing()}",
-            timeout=120,
+            timeout=240,
         )
 
-    wait_until(lambda: prometheus.query("service:mesh_requests:rate5m > 20"), "rules to see the load", timeout=120)
+    wait_until(lambda: prometheus.query("service:mesh_requests:rate5m > 20"), "rules to see the load", timeout=240)
 
     sink.down()
     traffic.paths = FAILING

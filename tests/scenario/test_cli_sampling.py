@@ -13,7 +13,7 @@ import termios
 import time
 
 import pytest
-from harness.net import answers, free_port
+from harness.net import PATIENCE, answers, free_port, wait_until
 from harness.process import PEERS, Process, run, settled
 from harness.weir import Weir, binary
 
@@ -37,7 +37,7 @@ keep:
 """
 
 
-def cli(*arguments, status: int = 0, timeout: float = 60, env: dict | None = None) -> subprocess.CompletedProcess:
+def cli(*arguments, status: int = 0, timeout: float = PATIENCE, env: dict | None = None) -> subprocess.CompletedProcess:
     done = run([binary(), *arguments], timeout, env=env)
     assert done.returncode == status, f"weir {arguments}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
@@ -148,7 +148,7 @@ def test_what_a_tail_kept_is_weighed(weir, tmp_path):
     """A Weir keeps a quarter; a replay of its files knows what they stand for, and `explain` which rule kept them."""
     kept_by = tmp_path / "kept.yaml"
     kept_by.write_text(
-        "keep: { wait: 2s, quiet: 200ms, rules: [ { name: errors, when: { error: true } }, { name: quarter, rate: 0.25 } ] }\n"
+        "keep: { wait: 60s, quiet: 200ms, rules: [ { name: errors, when: { error: true } }, { name: quarter, rate: 0.25 } ] }\n"
     )
     one = weir(lanes=2, extra=f"sampling: {{ policy: {kept_by} }}")
     one.emit("--seed", 12, "--rate", 10000, spans=TRACES * SPANS_A_TRACE)
@@ -181,7 +181,7 @@ def test_what_a_tail_kept_is_weighed(weir, tmp_path):
 
     # With less patience than spans take: what comes behind a decision makes no second trace.
     hasty = tmp_path / "hasty.yaml"
-    hasty.write_text(kept_by.read_text().replace("wait: 2s, quiet: 200ms", "wait: 100ms, quiet: 10ms"))
+    hasty.write_text(kept_by.read_text().replace("wait: 60s, quiet: 200ms", "wait: 100ms, quiet: 10ms"))
     done = cli("explain", one.traces, "--policy", hasty)
     headings = re.findall(r"^([0-9a-f]{32}) ", done.stdout, re.MULTILINE)
     assert len(headings) == len(set(headings)) == len(weights)
@@ -213,7 +213,7 @@ def test_explain_says_what_replay_does(files):
 def test_explain_asks_a_running_weir(start, tmp_path):
     policy = tmp_path / "sampling.yaml"
     policy.write_text(
-        "keep: { wait: 30s, quiet: 20s, rules: [ { name: slow, when: { duration: '>10s' } }, { name: rest, rate: 1 } ] }\n"
+        "keep: { wait: 300s, quiet: 200s, rules: [ { name: slow, when: { duration: '>10s' } }, { name: rest, rate: 1 } ] }\n"
     )
     one = start(Weir(tmp_path / "weir", lanes=2, extra=f"sampling: {{ policy: {policy} }}"))
     one.emit("--seed", 3, spans=SPANS_A_TRACE)
@@ -225,6 +225,7 @@ def test_explain_asks_a_running_weir(start, tmp_path):
     (trace,) = {span["traceId"] for span in one.cat()}
     again = start(Weir(tmp_path / "again", lanes=2, extra=f"sampling: {{ policy: {policy} }}"))
     again.emit("--seed", 3, spans=SPANS_A_TRACE)
+    assert again.balance(received=SPANS_A_TRACE, held=True).held == SPANS_A_TRACE
     answer = cli("explain", trace, "--admin", f"127.0.0.1:{again.admin_port}").stdout
     assert "rule rest: the first that matches now" in answer and "duration: >10s" in answer
     assert again.stop() == 0
@@ -244,7 +245,7 @@ def on_a_screen(arguments: list, columns: int = 80, env: dict | None = None) -> 
     )
     os.close(theirs)
     seen = b""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
             got = os.read(ours, 65536)
@@ -254,7 +255,7 @@ def on_a_screen(arguments: list, columns: int = 80, env: dict | None = None) -> 
             break
         seen += got
     os.close(ours)
-    assert running.wait(10) in (0, 1)
+    assert running.wait(PATIENCE) in (0, 1)
     return seen.decode()
 
 
@@ -408,7 +409,7 @@ def test_the_collector_and_the_import_of_its_policies_keep_the_same(weir, start,
 receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: 127.0.0.1:{self.port} }} }} }} }}
 processors:
   tail_sampling:
-    decision_wait: 3s
+    decision_wait: 15s
     policies:{POLICIES}
 exporters: {{ file: {{ path: '{self.out}' }} }}
 extensions: {{ health_check: {{ endpoint: 127.0.0.1:{self.health} }} }}
@@ -428,7 +429,8 @@ service:
         def kept(self) -> set:
             return {
                 span["traceId"]
-                for line in self.out.read_text().splitlines()
+                for line in self.out.read_text().splitlines(keepends=True)
+                if line.endswith("\n")  # it may be writing
                 for resource in json.loads(line)["resourceSpans"]
                 for scope in resource["scopeSpans"]
                 for span in scope["spans"]
@@ -438,8 +440,6 @@ service:
     start(collector)
     played = cli("emit", "--endpoint", f"127.0.0.1:{collector.port}", "--spans", TRACES * SPANS_A_TRACE, "--json", *MESH)
     assert json.loads(played.stdout)["acknowledged"] == TRACES * SPANS_A_TRACE
-    settled(lambda: collector.out.stat().st_size, still=5, timeout=40)
-    collector.stop()
 
     one = weir(lanes=2)
     one.emit(*MESH, spans=TRACES * SPANS_A_TRACE)
@@ -451,6 +451,9 @@ service:
     fates = dict(re.findall(r"^([0-9a-f]{32}) .*?would be (kept|left out) by rule", page, re.MULTILINE | re.DOTALL))
     assert len(fates) == TRACES
     ours = {trace for trace, fate in fates.items() if fate == "kept"}
+    wait_until(lambda: len(collector.kept()) >= len(ours), lambda: f"{len(ours)} traces there: {len(collector.kept())}", every=1)
+    settled(lambda: collector.out.stat().st_size, still=5)
+    collector.stop()
     theirs = collector.kept()
     assert 100 < len(theirs) < TRACES - 100
     assert ours == theirs, f"{len(ours - theirs)} only here, {len(theirs - ours)} only there"

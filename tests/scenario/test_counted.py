@@ -16,6 +16,7 @@ CALLS = "traces_spanmetrics_calls_total"
 MARK = {"weir-counted": "1"}
 POLICY = """\
 keep:
+  wait: 60s
   quiet: 100ms
   rules:
     - { name: errors, when: { error: true } }
@@ -25,8 +26,8 @@ keep:
 
 def exporter_of(one, receiver: str, headers: dict):
     if receiver == "grpc":
-        return GrpcExporter(endpoint=one.endpoint, insecure=True, headers=headers)
-    return HttpExporter(endpoint=f"http://127.0.0.1:{one.ports['otlp_http']}/v1/traces", headers=headers)
+        return GrpcExporter(endpoint=one.endpoint, insecure=True, headers=headers, timeout=60)
+    return HttpExporter(endpoint=f"http://127.0.0.1:{one.ports['otlp_http']}/v1/traces", headers=headers, timeout=60)
 
 
 def send(exporter, service: str, traces: int, errors: int):
@@ -103,6 +104,8 @@ def test_two_edges_and_a_gateway_count_every_span_once(start, tmp_path):
     assert 0 < ledger.exporters["file"]["delivered"] < 40_000, ledger.lines()
     for edge in edges:
         wait_until(lambda edge=edge: edge.page().sum("weir_edges_waiting") == 0, "both sides of every call, or its time")
+        wait_until(lambda edge=edge: edge.own().sum("weir_points_received_total") == 3, "three lines of StatsD")
+        wait_until(lambda edge=edge: edge.own().sum("weir_points_held") == 0, "them to be counted")
     pages = [edge.page() for edge in edges] + [gateway.page()]
     assert [page.sum(CALLS) for page in pages] == [20_000, 20_000, 0]
     assert [page.sum("traces_spanmetrics_latency_count") for page in pages] == [20_000, 20_000, 0]
@@ -142,7 +145,7 @@ def test_what_an_edge_finds_on_disk_was_counted_by_the_one_that_wrote_it(start, 
         )
     )
     edge.emit("--batch", 50, spans=2000)
-    assert edge.page(CALLS).sum(CALLS) == 2000
+    wait_until(lambda: edge.page(CALLS).sum(CALLS) == 2000, "2000 calls to be counted")
     edge.kill()
     edge.start()
     start(gateway)

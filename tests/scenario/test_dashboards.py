@@ -203,7 +203,7 @@ def test_what_may_be_empty_is_there():
 
 
 def test_the_linter_of_grafana_has_no_remarks():
-    done = subprocess.run([LINTER, *(FOLDER / "json").glob("*.json")], text=True, capture_output=True, timeout=120, check=False)
+    done = subprocess.run([LINTER, *(FOLDER / "json").glob("*.json")], text=True, capture_output=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -212,7 +212,7 @@ def test_the_linter_can_complain(tmp_path):
     panel = next(panels(board))
     panel["description"] = ""
     (tmp_path / "worse.json").write_text(json.dumps(board))
-    done = subprocess.run([LINTER, tmp_path / "worse.json"], text=True, capture_output=True, timeout=120, check=False)
+    done = subprocess.run([LINTER, tmp_path / "worse.json"], text=True, capture_output=True, timeout=280, check=False)
     assert done.returncode == 1 and "panel-title-description-rule" in done.stdout
 
 
@@ -269,7 +269,11 @@ def known(tmp_path_factory) -> set[str]:
         one.send_statsd(*("\n".join(lines[at : at + 20]) for at in range(0, len(lines), 20)))
         # Spans are counted when their trace is known, calls when both sides came.
         made = {"traces_spanmetrics_calls_total", "traces_service_graph_request_total", "envoy_http_downstream_rq_total"}
-        wait_until(lambda: made <= set(one.page().samples), "spans and StatsD to be counted", timeout=60)
+        wait_until(lambda: made <= set(one.page().samples), "spans and StatsD to be counted")
+        sent = sum(map(bool, lines))
+        points = ("weir_points_received_total", "weir_points_rejected_total")
+        wait_until(lambda: sum(one.own().sum(name) for name in points) >= sent, f"{sent} lines of StatsD")
+        wait_until(lambda: one.own().sum("weir_points_held") == 0, "them to be counted")
         page = one.page()
     finally:
         one.stop()

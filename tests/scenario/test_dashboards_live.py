@@ -57,7 +57,9 @@ RULES_NOT_HERE = {"service:mesh_success_budget:left", "service:mesh_latency_budg
 SLOW_MS = 600  # more than dashboards/objectives.yaml promises
 # $__rate_interval is four scrapes and more.
 VALUES = {"__rate_interval": "10s", "__interval": "2s", "__range": "1m"}
-DEADLINE = 120
+DEADLINE = 300
+
+pytestmark = pytest.mark.timeout(1200)
 
 
 class Scene:
@@ -77,12 +79,16 @@ class Scene:
         self.mesh = self.start(Mesh(folder / "mesh", **ports, rtds=True, slow_ms=SLOW_MS))
         self.traffic = self.start(Traffic(self.mesh.front.port, shop_paths(3000), 60))
         self.prometheus = self.start(self._prometheus())
-        self.kafka.process.wait_ready(self.kafka.answers, timeout=90)
+        self.kafka.process.wait_ready(self.kafka.answers)
         self.kafka.make("zipkin")
         asks = f"http://127.0.0.1:{self.weir.ports['sampling']}/sampling"
-        self.start(Client("go", folder, otlp=self.weir.endpoint, sampling=asks, service="shop", seconds=600))
+        self.start(Client("go", folder, otlp=self.weir.endpoint, sampling=asks, service="shop", seconds=3600))
         wait_until(lambda: len(self.prometheus.query("weir_build_info")) == 2, "a scrape of both Weirs")
         self._operate()
+        # Before anything else is asked, however long that takes: they last two minutes.
+        marks = {one.expr for one in expressions("middle", **VALUES) if one.panel.startswith("annotation ")}
+        assert marks
+        wait_until(lambda: all([numbers(self, mark) for mark in marks]), "what happened once to be seen")
         self.over = threading.Event()
         disturbing = threading.Thread(target=self._disturb)
         disturbing.start()

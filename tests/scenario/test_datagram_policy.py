@@ -71,6 +71,11 @@ def follower(one: Scene, sender: Sender) -> dict:
     return next((row for row in rows if row["id"] == f"{sender.sender:016x}"), {})
 
 
+def becomes(one: Scene, sender: Sender, key: str, value):
+    """Waits until Weir says so of it: an answer is there before the page has it."""
+    wait_until(lambda: follower(one, sender).get(key) == value, lambda: f"{key} to be {value}: {follower(one, sender)}")
+
+
 def test_asks_and_follows(scene):
     one = scene()
     sender = one.sender(service="cart")
@@ -79,12 +84,12 @@ def test_asks_and_follows(scene):
     assert answer.nonce == sender.nonce and answer.version != 0
     assert answer.rate == 0.5
     assert answer.rates == [1, 0, 0.125, 0.125, 0.5]
-    assert follower(one, sender)["state"] == "behind"  # it was told, and may not have heard it
+    becomes(one, sender, "state", "behind")  # it was told, and may not have heard it
 
     # With the version in its datagrams it follows; asking on, it is not told again.
     sender.follow(answer)
     sender.send(sender.make(spans=10, policy_version=sender.version))
-    wait_until(lambda: follower(one, sender)["state"] == "current", "it to follow")
+    becomes(one, sender, "state", "current")
     sender.ask("GET /items")
     assert sender.hear(timeout=0.5) is None
     one.counted(answered=1, current=1)
@@ -100,7 +105,7 @@ def test_asks_and_follows(scene):
     sender.follow(answer)
     sender.ask("GET /other")
     one.counted(answered=2, current=3)
-    assert follower(one, sender)["rate"] == 0.75
+    becomes(one, sender, "rate", 0.75)
 
     # It began 10 traces without saying a threshold: they are weighed by the version, GET /items at 1.
     one.weir.balance(received=10)
@@ -227,7 +232,7 @@ def test_nobody_tells_anything(scene):
     sender.ask("GET /items")  # the same plan has the same version in every process
     one.counted(current=1)
     assert sender.hear(timeout=0.3) is None
-    assert follower(one, sender)["state"] == "current"
+    becomes(one, sender, "state", "current")
 
 
 def test_a_canary_is_told_its_own(scene, tmp_path):
@@ -246,7 +251,7 @@ def test_a_canary_is_told_its_own(scene, tmp_path):
         sender.ask()
         answer = sender.hear()
         told.add(answer.rate)
-        assert answer.rate == {"policy": 0.5, "canary": 0.0625}[follower(one, sender)["side"]]
+        becomes(one, sender, "side", {0.5: "policy", 0.0625: "canary"}[answer.rate])
     assert told == {0.5, 0.0625}
 
 
@@ -275,10 +280,10 @@ def test_the_asking_sender_of_the_documentation(scene, tmp_path):
     sender, ask = (block.split("```")[0] for block in PAGE.split("```python\n")[1:3])
     before, sends, after = sender.partition("    out.sendto")
     ask = "".join(f"    {line}\n" for line in ask.splitlines())
-    heard = "out.settimeout(10)\nprint(first, out.recv(2000).hex())\n"
+    heard = "out.settimeout(100)\nprint(first, out.recv(2000).hex())\n"
     ask += "    first = nonce if sequence == 1 else first\n"
     (tmp_path / "sender.py").write_text(f"{before}{ask}{sends}{after}{heard}")
-    done = run([sys.executable, tmp_path / "sender.py", one.weir.ports["datagram"]], 30)
+    done = run([sys.executable, tmp_path / "sender.py", one.weir.ports["datagram"]])
     assert done.returncode == 0, done.stderr
     nonce, body = done.stdout.split()
     answer = Answer(bytes.fromhex(body), ("", 0), b"")
@@ -303,19 +308,22 @@ def test_estimates_of_emitters_are_held_against_their_counters(scene, start, emi
     mine = emitter(relay.port, initial_rate=0.0)
     for name in ("GET /items", "POST /orders", "GET /healthz"):
         mine.operation(name)
-    sent, sampled, variance = 0, 0, 0.0
+    sent, lossy, sampled, variance = 0, 0, 0, 0.0
     for share, drop in ((0.5, 0), (0.1, 0), (0.1, 5), (0.25, 0)):
         one.say(SHOP.format(rate=share))
-        wait_until(lambda share=share: rate(mine, "GET /items") == pytest.approx(share, abs=1e-6), "the rate", 60, every=0.02)
+        wait_until(lambda share=share: rate(mine, "GET /items") == pytest.approx(share, abs=1e-6), "the rate", every=0.02)
         relay.drop = drop
-        for _ in range(15):
+        rounds, before = 0, relay.dropped
+        while rounds < 15 or (drop and relay.dropped <= before + 10):
             sampled += requests(mine, "GET /items", 200) + requests(mine, "POST /orders", 10)
             assert requests(mine, "GET /healthz", 50) == 0
             time.sleep(0.1)
+            rounds += 1
         relay.drop = 0
-        sent += 15 * 260
-        variance += 15 * 200 * (1 - share) / share
-    assert relay.dropped > 10 and relay.answers >= 3
+        sent += rounds * 260
+        lossy += rounds * 260 if drop else 0
+        variance += rounds * 200 * (1 - share) / share
+    assert relay.answers >= 3
 
     # What was lost is told to the datagram, and no request of those that arrived is missing.
     requests(mine, "POST /orders", 1)
@@ -327,9 +335,10 @@ def test_estimates_of_emitters_are_held_against_their_counters(scene, start, emi
     page = one.weir.page()
     counted = page.sum("emitter_requests_total", service="shop")
     traced = counted - page.sum("emitter_requests_total", service="shop", operation="GET /healthz")
-    assert 0.8 * sent < counted < sent and one.weir.received() < sampled
+    assert sent - lossy <= counted < sent and one.weir.received() < sampled
     estimate = page.sum("traces_spanmetrics_calls_total", service="shop", span_kind="SPAN_KIND_SERVER")
-    assert abs(estimate - traced) < 5 * math.sqrt(variance)
+    # A datagram that was lost had the counters of some requests and the spans of others: the band is wider than five of these.
+    assert abs(estimate - traced) < 8 * math.sqrt(variance)
 
     def ratio():
         page = one.weir.own()
@@ -338,8 +347,11 @@ def test_estimates_of_emitters_are_held_against_their_counters(scene, start, emi
 
     wait_until(ratio, lambda: f"{one.weir.page('weir_sampling_estimate').samples}")
     one.weir.balance()
-    state = next(row for row in get_json(one.weir.url("/policy"))["followers"] if row["service"] == "shop")
-    assert (state["way"], state["state"], state["rate"]) == ("datagram", "current", 0.25)
+    known = {"way": "datagram", "service": "shop", "state": "current", "rate": 0.25}
+    wait_until(
+        lambda: any(known.items() <= row.items() for row in get_json(one.weir.url("/policy"))["followers"]), "it to be current"
+    )
+    wait_until(lambda: one.asks("current") > 0, "an ask that needs no answer")
     asked = one.weir.own().by("weir_policy_asks_total", "result")
-    assert asked["answered"] >= 3 and asked["current"] > 0
+    assert asked["answered"] >= 3
     assert not any(asked[result] for result in ("short", "nonce", "repeated", "limited", "unsigned", "failed", "no_policy"))

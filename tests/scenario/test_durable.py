@@ -39,7 +39,7 @@ def is_kept(trace: int, error: bool) -> bool:
 
 def stored(one: Weir) -> dict[tuple[int, int], int]:
     """How often each span is in the files. A kill may leave the end of one torn; what is torn was not called delivered."""
-    done = run([binary(), "cat", one.traces], 120)
+    done = run([binary(), "cat", one.traces], 280)
     counts: dict[tuple[int, int], int] = {}
     for line in done.stdout.splitlines():
         found = key(json.loads(line))
@@ -47,10 +47,14 @@ def stored(one: Weir) -> dict[tuple[int, int], int]:
     return counts
 
 
-def decided(one: Weir):
-    """Nothing waits for a decision or for a back end any more."""
-    page = one.page()
-    return page.sum("weir_spans_held") == 0 and page.sum("weir_tail_pending_spans") == 0
+def all_decided(one: Weir):
+    """Waits until nothing waits for a decision or for a back end any more."""
+
+    def waiting() -> tuple:
+        page = one.own()
+        return page.sum("weir_spans_held"), page.sum("weir_tail_pending_spans")
+
+    wait_until(lambda: waiting() == (0, 0), lambda: f"all to be decided and delivered: {waiting()}", progress=waiting)
 
 
 def assert_none_missing(one: Weir, acknowledged: dict[tuple[int, int], bool], rules: str = RULES):
@@ -81,7 +85,7 @@ def test_killed_fifty_times(weir, tmp_path, rules):
         one.start()
     time.sleep(0.5)
     senders.stop()
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
+    all_decided(one)
     one.balance()
     assert one.page().sum("weir_journal_commits_failed_total") + failed == 0
     assert len(senders.acknowledged) > 1000 and senders.refused > 0 and recovered > 0
@@ -90,23 +94,24 @@ def test_killed_fifty_times(weir, tmp_path, rules):
 
 @pytest.mark.sanitized
 def test_a_stop_leaves_what_is_undecided_to_the_next_start(weir, tmp_path):
-    one = weir(lanes=2, extra=durable(tmp_path), receivers={"zipkin": ""})
+    one = weir(lanes=2, extra=durable(tmp_path, RULES.replace("wait: 2s", "wait: 300s")), receivers={"zipkin": ""})
     acknowledged = {}
     for trace in range(1 << 54, (1 << 54) + 50):
-        body = spans_of(trace * 2 + 1, (2, 3), error=trace % 2 == 0)  # no roots: they wait for 2 s
+        body = spans_of(trace * 2 + 1, (2, 3), error=trace % 2 == 0)  # no roots: nothing else ends their wait
         assert post(one, body)
         acknowledged |= {key(span): trace % 2 == 0 for span in body}
     assert one.stop() == 0
     assert not stored(one)
+    durable(tmp_path)  # 2 s from here on
     one.start()
     page = one.page()
     assert page.sum("weir_spans_recovered_total") == len(acknowledged)
     assert page.sum("weir_journal_spans_recovered_total", fate="undecided") == len(acknowledged)
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
+    all_decided(one)
     one.balance()
     assert_none_missing(one, acknowledged)
     assert max(stored(one).values()) == 1, "nothing comes twice after a stop"
-    wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 60)
+    wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again")
     assert one.stop() == 0
     one.start()
     assert one.page().sum("weir_spans_recovered_total") == 0
@@ -125,7 +130,8 @@ def test_what_a_back_end_did_not_take_comes_again(weir, tmp_path):
             body = spans_of(trace << 64 | 2**55, (1, 2, 3), error=trace % 2 == 0)
             assert post(one, body)
             acknowledged |= {key(span) for span in body}
-        wait_until(lambda: one.page().sum("weir_tail_pending_spans") == 0, "decisions", 60)
+        wait_until(lambda: one.page().sum("weir_tail_pending_spans") == 0, "decisions")
+        one.balance(held=True)  # and the journal has them
         one.kill()
         one.start()
         page = one.page()
@@ -136,17 +142,17 @@ def test_what_a_back_end_did_not_take_comes_again(weir, tmp_path):
         assert one.stop() == 0  # dropped as shutdown, as the ledger says; left on disk all the same
         one.write(exporters=away.replace(f"http://127.0.0.1:{port}/api/v2/spans", catch.endpoint), lanes=2, extra=extra)
         one.start()
-        wait_until(lambda: catch.spans >= len(acknowledged), lambda: f"all: {catch.spans}", 60)
-        wait_until(lambda: decided(one), "the rest", 60)
+        wait_until(lambda: catch.spans >= len(acknowledged), lambda: f"all: {catch.spans}", progress=lambda: catch.spans)
+        all_decided(one)
         one.balance()
         assert len(catch.traces) == 100 and set(catch.traces.values()) == {3}
-        wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again", 60)
+        wait_until(lambda: one.page().sum("weir_journal_bytes") < 100, "the journal to be empty again")
     finally:
         catch.stop()
 
 
 def test_a_damaged_journal_is_read_around(weir, tmp_path):
-    one = weir(lanes=1, extra=durable(tmp_path, RULES.replace("wait: 2s", "wait: 20s")), receivers={"zipkin": ""})
+    one = weir(lanes=1, extra=durable(tmp_path, RULES.replace("wait: 2s", "wait: 300s")), receivers={"zipkin": ""})
     acknowledged, requests = {}, 40
     for n in range(requests):
         body = spans_of((n + 1) << 64 | 2**55, (2, 3), error=True)
@@ -178,7 +184,7 @@ def test_another_process_is_refused(weir, tmp_path):
 
 def test_a_full_journal_degrades_and_heals(weir, tmp_path):
     """It may have 2 MiB; more waits for its decision. Spans go their way, and what is not on disk is counted."""
-    rules = RULES.replace("wait: 2s", "wait: 4s")
+    rules = RULES.replace("wait: 2s", "wait: 15s")
     one = weir(lanes=2, extra=durable(tmp_path, rules, max_bytes="4MiB", segment_bytes="1MiB"), receivers={"zipkin": ""})
     chance = random.Random(1)
     acknowledged = {}
@@ -190,18 +196,21 @@ def test_a_full_journal_degrades_and_heals(weir, tmp_path):
             assert post(one, body), "a full journal refuses nobody"
             acknowledged.update({key(span): False for span in body})
 
-    send(60)  # 60 x 40 x 2 KiB that does not compress
-    page = one.page()
-    assert page.sum("weir_journal_commits_failed_total") > 0
-    assert page.sum("weir_journal_records_lost_total", type="spans") > 0
-    assert page.sum("weir_journal_bytes") <= 2 << 20
+    def full() -> bool:
+        send(20)  # 20 x 40 x 2 KiB that does not compress
+        page = one.page()
+        assert page.sum("weir_journal_bytes") <= 2 << 20
+        failed, lost = page.sum("weir_journal_commits_failed_total"), page.sum("weir_journal_records_lost_total", type="spans")
+        return failed > 0 and lost > 0
+
+    wait_until(full, "the journal to be full")
     one.process.says("event=journal_block_lost")
-    wait_until(lambda: decided(one), "what waits to be decided and delivered", 60)
-    time.sleep(1.2)  # its thread looks every second
+    all_decided(one)
+    wait_until(lambda: one.page().sum("weir_journal_bytes") < 1 << 20, "room in the journal")  # its thread looks every second
     before = one.page().sum("weir_journal_commits_failed_total")
     send(3)
     page = one.page()
     assert page.sum("weir_journal_commits_failed_total") == before, "there is room again"
-    wait_until(lambda: decided(one), "the rest", 60)
+    all_decided(one)
     one.balance()
     assert_none_missing(one, acknowledged)

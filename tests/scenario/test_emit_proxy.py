@@ -5,6 +5,7 @@ import functools
 import math
 
 import pytest
+from harness.chance import drawn
 from harness.envoy import Envoy
 from harness.load import Traffic
 from harness.net import get_json, http, wait_until
@@ -44,7 +45,7 @@ class Scene:
 
     def goes_on(self, requests: int):
         before = self.load.answered
-        wait_until(lambda: self.load.answered >= before + requests, f"{requests} requests more", timeout=60)
+        wait_until(lambda: self.load.answered >= before + requests, f"{requests} requests more")
 
     def follows(self, rate: float):
         """Spans arrive at this rate, over some hundred requests of the load; it polls twice a second."""
@@ -56,7 +57,7 @@ class Scene:
             seen.append((self.weir.received() - spans) / SPANS / (self.load.answered - requests))
             return abs(seen[-1] - rate) <= 0.3 * rate
 
-        wait_until(share, lambda: f"a share of {rate}: {seen}", timeout=60)
+        wait_until(share, lambda: f"a share of {rate}: {seen}")
 
     def quiet(self):
         """No request is under way, and all that was told has arrived."""
@@ -98,7 +99,7 @@ def test_a_rate_is_changed_under_load(scene):
             requests = one.load.answered - answered
             assert requests > 500
             error = math.sqrt(max(variance - variance_before, requests * (1 - lowest) / lowest))
-            assert abs(estimate - before - requests) <= 5 * error, f"{phase}: {service}: {estimate - before} +- {error}, {requests}"
+            assert abs(estimate - before - requests) <= 8 * error, f"{phase}: {service}: {estimate - before} +- {error}, {requests}"
             totals[service] = estimate, variance, one.load.answered
         one.load.start()
 
@@ -122,7 +123,7 @@ def test_a_rate_is_changed_under_load(scene):
         error = page.sum("weir_sampling_estimate_error_ratio", service="front")
         return 0 < error < 0.5 and abs(value - 1) <= 4 * error
 
-    wait_until(ratio, lambda: [line for line in one.weir.own().text.splitlines() if "sampling_estimate" in line], timeout=60)
+    wait_until(ratio, lambda: [line for line in one.weir.own().text.splitlines() if "sampling_estimate" in line])
     one.quiet()
     one.no_failure()
     assert one.weir.own().sum("weir_datagrams_lost_total", reason="sequence") == 0
@@ -135,7 +136,7 @@ def test_what_is_lost_on_the_way_is_counted_to_the_datagram(scene):
     one = scene(1)
     one.follows(1)
     one.relay.lose(7)
-    wait_until(lambda: one.relay.lost >= 30, lambda: f"30 datagrams lost: {one.relay.lost}", timeout=60)
+    wait_until(lambda: one.relay.lost >= 30, lambda: f"30 datagrams lost: {one.relay.lost}")
     one.relay.lose(0)
     one.load.stop()
 
@@ -211,10 +212,10 @@ def test_behind_an_envoy_its_spans_stand_for_what_the_envoy_told(weir, start, tm
     (tmp_path / "sampling.yaml").write_text("proxies: { default: { rate: 0.5 } }\n")
     one = weir(receivers={"datagram": ""}, extra=f"sampling: {{ policy: {tmp_path / 'sampling.yaml'} }}")
     row = Row(start, tmp_path, one, rtds=True)
-    wait_until(lambda: row.front.told_rate() == 0.5, "the Envoy to follow", 60)
+    wait_until(lambda: row.front.told_rate() == 0.5, "the Envoy to follow")
     followers = functools.partial(get_json, one.url("/policy"))
     known = {"way": "rtds", "rate": 0.5}
-    wait_until(lambda: any(known.items() <= row.items() for row in followers()["followers"]), "Weir to know of it", 60)
+    wait_until(lambda: any(known.items() <= row.items() for row in followers()["followers"]), "Weir to know of it")
     count = 400
     row.ask(count)
     wait_until(lambda: one.page().sum(REQUESTS, service="shop") == count, "the exact count")
@@ -222,7 +223,6 @@ def test_behind_an_envoy_its_spans_stand_for_what_the_envoy_told(weir, start, tm
     one.balance()
     page, traced = one.page(), row.front.traced()
     of = {"service": "shop", "span_kind": "SPAN_KIND_SERVER"}
-    error = math.sqrt(page.sum(VARIANCE, **of))
-    assert 0 < traced < count and error > 0
-    assert abs(page.sum(CALLS, **of) - count) <= 4 * error
-    assert page.sum(CALLS, **of) == pytest.approx(2 * traced)
+    drawn(traced, count, 0.5)
+    # Each stands for w = 2, with a variance of w (w - 1).
+    assert page.sum(CALLS, **of) == page.sum(VARIANCE, **of) == pytest.approx(2 * traced)

@@ -1,6 +1,7 @@
 """Envoy -> Weir -> Zipkin: what Envoy says it sent is what Weir received and what Zipkin's own API gives back."""
 
 import re
+import time
 
 import pytest
 from harness.envoy import (
@@ -8,7 +9,6 @@ from harness.envoy import (
     SPANS_PER_REQUEST,
     Mesh,
     shop_paths,
-    wait_stats_flushed,
 )
 from harness.net import wait_until
 
@@ -21,13 +21,15 @@ def test_every_span_arrives_as_it_left(weir, start, zipkin, tmp_path, encoding):
     one = weir(exporters=f"zipkin: {{ url: '{zipkin.endpoint}', encoding: {encoding} }}")
     names = (f"front-{encoding}", f"middle-{encoding}")
     mesh = start(Mesh(tmp_path / "mesh", otlp_port=one.grpc_port, statsd_port=one.statsd_port, names=names))
-    paths = shop_paths(REQUESTS)
+    paths, began = shop_paths(REQUESTS), time.monotonic()
     statuses = mesh.drive(paths)
+    elapsed_s = time.monotonic() - began
     failing = sum("/fail/" in path for path in paths)
     assert statuses == {200: REQUESTS - failing, 503: failing}
 
-    sent = mesh.spans_sent()
-    assert sent == REQUESTS * SPANS_PER_REQUEST
+    sent = REQUESTS * SPANS_PER_REQUEST
+    wait_until(lambda: mesh.spans_sent() >= sent, f"{sent} spans to be sent")
+    assert mesh.spans_sent() == sent
     ledger = one.balance(received=sent)
     assert ledger.delivered("zipkin") == sent
 
@@ -35,13 +37,13 @@ def test_every_span_arrives_as_it_left(weir, start, zipkin, tmp_path, encoding):
         traces = zipkin.traces(names[0])
         return traces if sum(map(len, traces)) >= sent else None
 
-    traces = wait_until(stored, f"{sent} spans in Zipkin", timeout=60, every=0.3)
+    traces = wait_until(stored, f"{sent} spans in Zipkin", every=0.3)
     assert len(traces) == REQUESTS
     assert sum(map(len, traces)) == sent
     assert set(names) <= set(zipkin.services())
     for trace in traces:
         check_trace(trace, names)
-    check_tags(traces, failing, slow=sum("/slow/" in path for path in paths))
+    check_tags(traces, failing, slow=sum("/slow/" in path for path in paths), elapsed_s=elapsed_s)
     check_series(one, names, failing)
 
 
@@ -66,7 +68,7 @@ def check_trace(trace: list[dict], names: tuple):
             )
 
 
-def check_tags(traces: list, failing: int, slow: int):
+def check_tags(traces: list, failing: int, slow: int, elapsed_s: float):
     """Envoy's attributes are Zipkin's tags, its status is `error`, its times are microseconds."""
     spans = [span for trace in traces for span in trace]
     assert all(span["tags"]["http.method"] == "GET" for span in spans if span["kind"] == "SERVER")
@@ -80,7 +82,7 @@ def check_tags(traces: list, failing: int, slow: int):
     assert len(slow_roots) == slow
     durations = sorted(span["duration"] for span in slow_roots)
     # Envoy's timers are a millisecond or two early now and then.
-    assert SLOW_MS * 950 <= durations[0] and durations[-1] < SLOW_MS * 1000 * 20, durations
+    assert SLOW_MS * 950 <= durations[0] and durations[-1] < elapsed_s * 1e6, durations
 
 
 def check_series(one, names: tuple, failing: int):
@@ -94,9 +96,13 @@ def check_series(one, names: tuple, failing: int):
         assert (servers, errors) == (REQUESTS, failing)
         assert page.sum("traces_spanmetrics_latency_count", service=name) == REQUESTS * 2
     assert page.sum("traces_service_graph_request_failed_total", client=names[0], server=names[1]) == failing
-    wait_stats_flushed()
-    page = one.page()
     # Envoy's own count of what its listener took, through DogStatsD deltas, tags as labels.
+    wait_until(
+        lambda: one.page().sum("envoy_http_downstream_rq_total", envoy_http_conn_manager_prefix=names[0]) >= REQUESTS,
+        "what Envoy counted",
+    )
+    wait_until(lambda: one.page().series_count > 1000, "what both Envoys counted")
+    page = one.page()
     assert page.sum("envoy_http_downstream_rq_total", envoy_http_conn_manager_prefix=names[0]) == REQUESTS
     assert page.sum("weir_points_rejected_total") == 0
     assert page.series_count > 1000, f"{page.series_count} series"

@@ -9,13 +9,14 @@ import time
 import pytest
 from harness.catch import Catch
 from harness.fault_proxy import CUT_ANSWER, CUT_REQUEST, HANG, PASS, REFUSE, FaultProxy, cut, slow, status
-from harness.load import Load, truth
+from harness.load import Load, keeps_up, truth
 from harness.net import http, wait_until
 from harness.zipkin import Zipkin
 
 AWAY_S = float(os.environ.get("WEIR_AWAY_SECONDS", "5"))
 RATE = 1_000  # spans a second
-EAGER = "retry_initial: 50ms, retry_max: 300ms, timeout: 2s"
+RETRY = "retry_initial: 50ms, retry_max: 300ms"
+EAGER = f"{RETRY}, timeout: 10s"  # longer than anybody stands still who is not told to: then each answer comes through
 
 
 def check_held(catch: Catch, lost: int, want: set[int]):
@@ -46,32 +47,33 @@ def test_every_fault_at_once_each_before_a_back_end_of_its_own(weir, start, tmp_
         proxies[name] = start(FaultProxy(catches[name].port))
     lines = [f"zipkin/{name}: {{ url: '{proxy.endpoint}', encoding: json, {EAGER} }}" for name, proxy in proxies.items()]
     one = weir(exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\n" + "\n".join(lines))
-    load = Load(one, AWAY_S + 3, rate=RATE)
+    load = Load(one, None, rate=RATE)
     wait_until(lambda: all(catch.spans > 0 for catch in catches.values()), "everybody to have some")
     for name, (fault, _) in FAULTS.items():
         proxies[name].set(fault)
-    until, others = time.monotonic() + AWAY_S, []
-    while time.monotonic() < until:
-        others.append(one.ledger().exporters["file"]["held"])
-        time.sleep(0.25)
-    ledger = one.ledger()
-    for name in ("refuse", "s503", "s500", "s429", "hang", "cut_request", "cut_answer"):
-        assert ledger.exporters[f"zipkin/{name}"]["held"] > 0, f"{name} held nothing up"
+    time.sleep(AWAY_S)
+    keeps_up(one, "file")
+    sent = load.end()
+
+    def broken() -> bool:
+        held = [one.ledger().exporters[f"zipkin/{name}"]["held"] for name in FAULTS if name not in ("cut", "slow")]
+        return all(held) and all(count is None or proxies[name].counts[count] > 0 for name, (_, count) in FAULTS.items())
+
+    wait_until(broken, lambda: f"all to be broken: {[(name, proxy.counts) for name, proxy in proxies.items()]}")
+    times = lambda code: proxies[f"s{code}"].counts[f"status_{code}"]  # noqa: E731
+    wait_until(lambda: times(429) < times(503) / 2, lambda: f"Retry-After to be heeded: {times(429)} and {times(503)}")
     for proxy in proxies.values():
         proxy.set(PASS)
-    sent = load.end()
-    ledger = one.balance(received=sent, timeout=60)
-    assert sorted(others)[len(others) // 2] < RATE, f"nine broken back ends held up the file: {others}"
+    sent += one.emit("--seed", 2, spans=1000)["acknowledged"]
+    ledger = one.balance(received=sent)
     for exporter, own in ledger.exporters.items():
         assert own["delivered"] == sent, f"{exporter}: {own}"
     want = truth(one)
     assert len(want) == sent
-    for name, (_, count) in FAULTS.items():
-        assert count is None or proxies[name].counts[count] > 0, f"{name} did not happen: {proxies[name].counts}"
+    for name in FAULTS:
         check_held(catches[name], proxies[name].counts["lost"], want)
     assert sum(catches["cut_answer"].seen.values()) > sent, "a body whose answer was lost is sent again"
     assert all(proxies[name].counts["lost"] == 0 for name in ("s503", "s500", "s429", "cut_request"))
-    assert proxies["s429"].counts["status_429"] < proxies["s503"].counts["status_503"] / 2, "Retry-After is heeded"
     page = one.own()
     for name in ("hang", "cut_request", "cut_answer"):
         assert page.value("weir_zipkin_posts_total", exporter=f"zipkin/{name}", answer="none") > 0
@@ -89,17 +91,17 @@ def test_a_slow_back_end_with_a_full_queue_beside_fast_ones(weir, start, tmp_pat
         f"zipkin/slow: {{ url: '{proxy.endpoint}', encoding: json, memory_bytes: 1MiB, max_in_flight: 2, {EAGER} }}\n"
         f"zipkin/fast: {{ url: '{catches['fast'].endpoint}', encoding: json }}"
     )
-    load, full, fast = Load(one, AWAY_S, rate=RATE), [], []
-    while load.running:
-        page = one.own()
-        full.append(page.value("weir_exporter_queue_bytes", exporter="zipkin/slow"))
-        fast.append(max(page.sum("weir_spans_held", exporter=name) for name in ("zipkin/fast", "file")))
-        time.sleep(0.2)
+    load = Load(one, None, rate=RATE)
+    drops = lambda: one.own().sum("weir_spans_dropped_total", exporter="zipkin/slow", where="queue", reason="full")  # noqa: E731
+    wait_until(lambda: drops() > 0, "the slow one's queue to be full")
+    for _ in range(5):
+        time.sleep(AWAY_S / 5)
+        before = drops()
+        keeps_up(one, "file", "zipkin/fast")
+        wait_until(lambda: drops() > before, "it to be full still")  # noqa: B023
     sent = load.end()
-    assert max(full) > 0.5 * 2**20, f"the slow one's queue never filled: {full}"
-    assert sorted(fast)[len(fast) // 2] < RATE, f"the slow one held up the others: {fast}"
     proxy.set(PASS)
-    ledger = one.balance(received=sent, timeout=60)
+    ledger = one.balance(received=sent)
     assert ledger.delivered("file") == ledger.delivered("zipkin/fast") == sent
     dropped = one.own().value("weir_spans_dropped_total", exporter="zipkin/slow", where="queue", reason="full")
     assert dropped > 0 and ledger.delivered("zipkin/slow") == sent - dropped
@@ -111,37 +113,39 @@ def test_a_slow_back_end_with_a_full_queue_beside_fast_ones(weir, start, tmp_pat
 
 def held_by(zipkin: Zipkin) -> set[int]:
     """The spans that a real Zipkin shows; of their JSON only the ids are read."""
-    answer = http(f"http://127.0.0.1:{zipkin.port}/api/v2/traces?limit=100000&lookback={24 * 3600 * 1000}", timeout=60)
+    answer = http(f"http://127.0.0.1:{zipkin.port}/api/v2/traces?limit=100000&lookback={24 * 3600 * 1000}", timeout=100)
     assert answer.status == 200, answer.text
     ids = re.findall(rb'"traceId":"([0-9a-f]+)",(?:"parentId":"[0-9a-f]+",)?"id":"([0-9a-f]{16})"', answer.body)
     assert len(ids) == answer.body.count(b'"traceId"')
     return {int(trace[-16:] + span, 16) for trace, span in ids}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, start, tmp_path):
     zipkin = start(Zipkin(tmp_path))
     proxy = start(FaultProxy(zipkin.port))
-    one = weir(exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\nzipkin: {{ url: '{proxy.endpoint}', {EAGER} }}")
+    one = weir(
+        exporters=f"file: {{ directory: {tmp_path}/weir/traces }}\nzipkin: {{ url: '{proxy.endpoint}', {RETRY}, timeout: 2s }}"
+    )
 
     # It forgets everything when it stops. What had been delivered by then is gone with it; all else is there afterwards.
-    load = Load(one, AWAY_S + 6, "--seed", 21, rate=RATE)
-    wait_until(lambda: one.ledger().delivered("zipkin") > 2 * RATE, "some to be delivered", timeout=60)
+    load = Load(one, None, "--seed", 21, rate=RATE)
+    wait_until(lambda: one.ledger().delivered("zipkin") > 2 * RATE, "some to be delivered")
     zipkin.stop()
     wait_until(lambda: one.own().value("weir_exporter_paused", exporter="zipkin") == 1, "its end to be noticed")
     gone = one.ledger().delivered("zipkin")
     time.sleep(AWAY_S)
     assert one.ledger().delivered("zipkin") == gone
-    zipkin.start()
     sent = load.end()
-    assert one.balance(received=sent, timeout=60).delivered("zipkin") == sent
+    zipkin.start()
+    assert one.balance(received=sent).delivered("zipkin") == sent
     want = truth(one)
-    wait_until(lambda: len(held_by(zipkin)) >= sent - gone, "Zipkin to show what came", timeout=60, every=0.5)
+    wait_until(lambda: len(held_by(zipkin)) >= sent - gone, "Zipkin to show what came", every=0.5)
     have = held_by(zipkin)
     assert have <= want and len(want - have) <= gone, f"{len(want - have)} of {sent} missing, {gone} were delivered before the stop"
 
     # Now its process hangs, and then the way to it breaks in turn.
-    load = Load(one, 9, "--seed", 22, rate=RATE)
+    load = Load(one, None, "--seed", 22, rate=RATE)
     zipkin.process.signal(signal.SIGSTOP)
     time.sleep(2.5)
     zipkin.process.signal(signal.SIGCONT)
@@ -155,6 +159,6 @@ def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, star
     time.sleep(1)
     proxy.set(PASS)
     sent += load.end()
-    assert one.balance(received=sent, timeout=60).delivered("zipkin") == sent
+    assert one.balance(received=sent).delivered("zipkin") == sent
     new = truth(one) - want
-    wait_until(lambda: new <= held_by(zipkin), "Zipkin to show what came", timeout=60, every=0.5)
+    wait_until(lambda: new <= held_by(zipkin), "Zipkin to show what came", every=0.5)

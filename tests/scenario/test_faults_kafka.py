@@ -47,6 +47,16 @@ def broker(tmp_path_factory):
         proxy.stop()
 
 
+@pytest.fixture(autouse=True)
+def as_it_was(broker):
+    """What one test leaves behind when it fails is nothing to the next."""
+    yield
+    kafka, proxy = broker
+    proxy.set(PASS)
+    if kafka.process.running:
+        kafka.process.signal(signal.SIGCONT)
+
+
 def exporters(folder, port: int, topic: str, *more: str) -> str:
     options = ", ".join((f"brokers: '127.0.0.1:{port}'", f"topic: {topic}", "encoding: zipkin_json", *more))
     return f"file: {{ directory: {folder}/weir/traces }}\nkafka: {{ {options} }}\n"
@@ -56,12 +66,12 @@ def test_the_broker_hangs_and_its_network_breaks(weir, tmp_path, broker):
     kafka, proxy = broker
     kafka.make("broken")
     one = weir(exporters=exporters(tmp_path, proxy.port, "broken", "settings: { socket.timeout.ms: 2000 }"))
-    load = Load(one, 4 * AWAY_S + 8, "--seed", 31, rate=RATE)
+    load = Load(one, None, "--seed", 31, rate=RATE)
     delivered = lambda: one.ledger().delivered("kafka")  # noqa: E731
 
     def more(what: str):
         before = delivered()
-        wait_until(lambda: delivered() > before, f"more to be delivered after {what}", timeout=60)
+        wait_until(lambda: delivered() > before, f"more to be delivered after {what}")
 
     more("the start")
     kafka.process.signal(signal.SIGSTOP)
@@ -74,7 +84,7 @@ def test_the_broker_hangs_and_its_network_breaks(weir, tmp_path, broker):
         proxy.set(PASS)
         more(fault.kind)
     sent = load.end()
-    ledger = one.balance(received=sent, timeout=90)
+    ledger = one.balance(received=sent)
     assert ledger.delivered("kafka") == ledger.delivered("file") == sent
     assert proxy.counts["cut"] and proxy.counts["slow"] and proxy.counts["hang"], proxy.counts
     assert one.own().value("weir_kafka_disconnects_total", exporter="kafka") > 0
@@ -90,12 +100,12 @@ def test_sigterm_under_load_leaves_every_back_end_with_all_of_it(weir, tmp_path,
     kafka.make("drained")
     one = weir(
         exporters=exporters(tmp_path, proxy.port, "drained") + f"zipkin: {{ url: '{catch.endpoint}', encoding: json }}",
-        extra="drain_timeout: 60s",
+        extra="drain_timeout: 200s",
     )
-    load = Load(one, 500, rate=10_000)
+    load = Load(one, None, "--timeout", "10s", rate=10_000)
     try:
         wait_until(lambda: one.received() > 20_000, "load")
-        assert one.stop(timeout=90) == 0, one.process.tail()
+        assert one.stop(timeout=240) == 0, one.process.tail()
         acknowledged = load.cut()["acknowledged"]
     finally:
         load.stop()
@@ -132,7 +142,8 @@ def test_weir_is_killed_fifty_times_while_back_ends_come_and_go(weir, tmp_path, 
     )
     senders = Senders(one)
     recovered = {"": 0, "zipkin": 0, "kafka": 0}
-    for n in range(KILLS):
+    n = 0
+    while n < KILLS or (n < 4 * KILLS and not all(recovered.values())):  # when there is no time to spill in between, more often
         to_zipkin.set(chance.choice((PASS, REFUSE, HANG, CUT_ANSWER)))
         to_kafka.set(chance.choice((PASS, REFUSE, HANG, cut(100_000))))
         if n == KILLS // 2:
@@ -142,12 +153,13 @@ def test_weir_is_killed_fifty_times_while_back_ends_come_and_go(weir, tmp_path, 
             recovered[name] += int(spans)
         one.kill()
         one.start()
+        n += 1
     kafka.start()
     time.sleep(0.5)
     senders.stop()
     to_zipkin.set(PASS)
     to_kafka.set(PASS)
-    ledger = one.balance(timeout=120)
+    ledger = one.balance(timeout=280)
     assert all(own["dropped"] == 0 for own in ledger.exporters.values()), ledger.exporters
     assert len(senders.acknowledged) > 1000 and senders.refused > 0
     assert recovered[""] > 0 and recovered["zipkin"] > 0 and recovered["kafka"] > 0, recovered

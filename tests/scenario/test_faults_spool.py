@@ -1,6 +1,7 @@
 """What a back end does not take waits on disk: it is away for longer than memory lasts, Weir ends meanwhile in every way, and the
 disk is slow, full, failing, damaged. In the end the back end has each span, or it is counted why not."""
 
+import contextlib
 import errno
 import random
 import signal
@@ -12,7 +13,7 @@ from harness.catch import Catch
 from harness.disk import BadDisk, SmallDisk, WallClock, flip
 from harness.fault_proxy import HANG, PASS, REFUSE, FaultProxy
 from harness.ledger import final_ledger
-from harness.load import Load, truth
+from harness.load import Load, keeps_up, truth
 from harness.net import wait_until
 
 RATE = 4_000  # spans a second
@@ -31,7 +32,7 @@ class Away:
 
     def exporters(self, *more: str) -> str:
         options = ", ".join(
-            ("encoding: json", "memory_bytes: 8MiB", "timeout: 2s", "retry_initial: 50ms", "retry_max: 300ms", *more)
+            ("encoding: json", "memory_bytes: 8MiB", "timeout: 10s", "retry_initial: 50ms", "retry_max: 300ms", *more)
         )
         return f"file: {{ directory: {self.folder}/weir/traces }}\nzipkin: {{ url: '{self.proxy.endpoint}', {options} }}"
 
@@ -47,6 +48,14 @@ class Away:
 
     def segments(self, exporter: str = "zipkin"):
         return sorted((self.directory / "exporters" / exporter).glob("*.log"))
+
+    def bytes(self) -> int:
+        """On disk; segments go while one looks."""
+        total = 0
+        for file in self.segments():
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
 
     def back(self):
         self.proxy.set(PASS)
@@ -87,35 +96,37 @@ def test_away_for_longer_than_memory_lasts(weir, away):
     """Four times what memory holds; back under load, for good only at the second try."""
     one = weir(exporters=away.exporters(), extra=away.spool())
     fill(one, 60_000, seed=1)
-    load = Load(one, 5, "--seed", 2, rate=RATE)
+    load = Load(one, 5, "--seed", 2, rate=RATE // 2)  # the disk may stand still for some seconds
     wait_until(lambda: spooled(one) > 60_000, "the disk to have most of it")
     assert one.own().value("weir_exporter_queue_bytes", exporter="zipkin") <= MEMORY
     assert len(away.segments()) > 3
     away.back()
-    wait_until(lambda: one.ledger().delivered("zipkin") > 20_000, "some to be read back", timeout=60)
+    wait_until(
+        lambda: one.ledger().delivered("zipkin") > 20_000, "some to be read back", progress=lambda: one.ledger().delivered("zipkin")
+    )
     away.proxy.set(HANG)
     time.sleep(1)
     away.back()
     sent = 60_000 + load.end()
-    ledger = one.balance(received=sent, timeout=120)
+    ledger = one.balance(received=sent)
     assert ledger.delivered("zipkin") == ledger.delivered("file") == sent
-    wait_until(lambda: sum(file.stat().st_size for file in away.segments()) < MIB, "segments to be removed")
+    wait_until(lambda: away.bytes() < MIB, "segments to be removed")
     away.check(truth(one))
 
 
 def test_sigterm_puts_away_what_memory_holds_and_the_next_start_goes_on(weir, away):
     """Under load, three times; the last line of the log says where every span is."""
-    one = weir(exporters=away.exporters(), extra=away.spool(memory_age="1h") + "drain_timeout: 5s")
+    one = weir(exporters=away.exporters(), extra=away.spool(memory_age="1h") + "drain_timeout: 30s")
     sent = delivered = found = again = 0
     for seed in (1, 2, 3):
         load = Load(one, 60, "--seed", seed, "--timeout", "1s", rate=RATE)
-        time.sleep(2)
+        wait_until(lambda: one.received() > RATE, "load")
         if seed == 2:  # meanwhile it takes some
             away.back()
             wait_until(lambda: one.ledger().delivered("zipkin") > 0, "some to be delivered")
             away.proxy.set(REFUSE)
         one.process.signal(signal.SIGTERM)
-        assert one.process.wait(20) == 0, one.process.tail()
+        assert one.process.wait() == 0, one.process.tail()
         acknowledged = load.cut()["acknowledged"]
         last = final_ledger(one.process.text())
         assert last.get("recovered{zipkin}", 0) == found
@@ -129,7 +140,7 @@ def test_sigterm_puts_away_what_memory_holds_and_the_next_start_goes_on(weir, aw
         assert found >= held if seed == 2 else found == held
         again += found - held
     away.back()
-    ledger = one.balance(timeout=120)
+    ledger = one.balance()
     assert ledger.delivered("zipkin") == found and delivered + found == sent + again
     want = truth(one)
     assert len(want) == sent and set(away.catch.seen) == want
@@ -152,7 +163,7 @@ def test_a_segment_with_flipped_bytes_costs_what_it_says(weir, away):
     one.start()
     found = one.ledger().recovered["zipkin"]
     away.back()
-    ledger = one.balance(timeout=60)
+    ledger = one.balance()
     lost = dropped(one, "damaged")
     assert ledger.delivered("zipkin") == found - lost
     assert 0 < len(away.catch.seen) < 70_000
@@ -187,7 +198,7 @@ def test_a_full_disk_degrades_to_memory_and_heals(weir, start, away, tmp_path):
     wait_until(lambda: one.own().value("weir_spool_written_spans_total", exporter="zipkin") > before, "the disk to be used again")
     sent = 80_000 + load.end()
     away.back()
-    ledger = one.balance(received=sent, timeout=60)
+    ledger = one.balance(received=sent)
     full = dropped(one, "full")
     assert ledger.delivered("file") == sent and ledger.delivered("zipkin") == sent - full
     away.check(truth(one), full)
@@ -197,12 +208,11 @@ def test_a_disk_that_is_slow_and_fails_holds_up_nobody(weir, away, tmp_path):
     """Each write and each sync of the spool takes a while, then none succeeds, then all is well."""
     disk = BadDisk(tmp_path, away.directory)
     one = weir(exporters=away.exporters(), extra=away.spool(), env=disk.env)
-    held = []
 
     def play(seed: int) -> int:
         load = Load(one, 3, "--seed", seed, rate=RATE)
         while load.running:
-            held.append(one.ledger().exporters["file"]["held"])
+            keeps_up(one, "file")
             time.sleep(0.1)
         return load.end()
 
@@ -215,9 +225,8 @@ def test_a_disk_that_is_slow_and_fails_holds_up_nobody(weir, away, tmp_path):
     wait_until(lambda: one.own().value("weir_spool_errors_total", exporter="zipkin", reason="io") > 0, "it to be counted")
     disk.set()
     sent += play(4)
-    assert sorted(held)[len(held) // 2] < RATE, f"the disk of one exporter held up the other: {held}"
     away.back()
-    ledger = one.balance(received=sent, timeout=60)
+    ledger = one.balance(received=sent)
     full = dropped(one, "full")
     assert ledger.delivered("file") == sent and ledger.delivered("zipkin") == sent - full
     away.check(truth(one), full)
@@ -244,7 +253,7 @@ def test_an_error_of_reading_that_passes_costs_nothing(weir, away, tmp_path):
     # The place up to which all was delivered could not be read either: what is before it comes again.
     assert one.balance(held=True).recovered["zipkin"] >= last["held{zipkin}"]
     away.back()
-    one.balance(timeout=60)
+    one.balance()
     assert dropped(one, "damaged") == 0
     assert set(away.catch.seen) == truth(one)
 
@@ -272,7 +281,7 @@ def test_a_slow_disk_does_not_hold_up_the_end(weir, away, tmp_path):
     one.emit("--seed", 1, spans=8_000)
     one.balance(received=8_000, held=True)
     disk.set(ms=500)
-    assert one.stop(timeout=60) == 0
+    assert one.stop() == 0
     disk.set()
     last = final_ledger(one.process.text())
     assert last["imbalance{zipkin}"] == 0 and last["dropped{zipkin}"] > 0
@@ -285,16 +294,23 @@ def test_a_slow_disk_does_not_hold_up_the_end(weir, away, tmp_path):
 
 def test_bounds_of_the_disk_and_of_age_are_counted(weir, away):
     """4 MiB for two exporters: the oldest segment goes, counted as full. What is older than max_age goes, counted as expired."""
-    one = weir(exporters=away.exporters("max_age: 10s"), extra=away.spool(max_bytes="8MiB"))
+    one = weir(exporters=away.exporters(), extra=away.spool(max_bytes="8MiB"))
     fill(one, 70_000, seed=1)
     one.balance(received=70_000, held=True)
     full = dropped(one, "full")
-    assert full > 0 and sum(file.stat().st_size for file in away.segments()) <= 4 * MIB
-    wait_until(lambda: dropped(one, "expired") > 0, "what waits to be too old", timeout=40)
+    assert full > 0 and away.bytes() <= 4 * MIB
+    assert one.stop() == 0
+    last = final_ledger(one.process.text())
+    full = last["dropped{zipkin}"]  # what memory held may have taken the place of more
+    assert last["held{zipkin}"] == 70_000 - full
+
+    one.write(exporters=away.exporters("max_age: 10s"), lanes=2, extra=away.spool(max_bytes="8MiB"))
+    one.start()
+    wait_until(lambda: dropped(one, "expired") > 0, "what waits to be too old")
     fill(one, 8_000, seed=2)
     away.back()
-    ledger = one.balance(received=78_000, timeout=60)
-    full, expired = dropped(one, "full"), dropped(one, "expired")
+    ledger = one.balance(received=8_000)
+    full, expired = full + dropped(one, "full"), dropped(one, "expired")
     assert ledger.delivered("zipkin") == 78_000 - full - expired
     away.check(truth(one), full + expired)
 
@@ -315,6 +331,6 @@ def test_the_clock_is_set_back_while_spans_wait_on_disk(weir, away, tmp_path):
     fill(one, 8_000, seed=3)
     clock.set(0)
     away.back()
-    ledger = one.balance(timeout=60)
+    ledger = one.balance()
     assert ledger.delivered("zipkin") == 48_000 and dropped(one, "expired") == 0
     away.check(truth(one))

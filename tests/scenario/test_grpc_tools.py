@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from harness.net import wait_until
 from harness.process import PEERS, run
 
 pytestmark = pytest.mark.sanitized
@@ -14,12 +15,17 @@ METRICS = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 
 def tool(name: str, *arguments):
-    return run([PEERS / "bin" / name, *arguments], timeout=60)
+    return run([PEERS / "bin" / name, *arguments])
+
+
+def probe(one, service: str, *options: str):
+    patience = ("-connect-timeout=60s", "-rpc-timeout=60s")  # a second is its own
+    return tool("grpc-health-probe", f"-addr={one.endpoint}", f"-service={service}", *patience, *options)
 
 
 def grpcurl(one, *arguments, data=None):
     given = ["-d", json.dumps(data)] if data is not None else []
-    return tool("grpcurl", "-plaintext", *given, one.endpoint, *arguments)
+    return tool("grpcurl", "-plaintext", "-connect-timeout", "60", *given, one.endpoint, *arguments)
 
 
 def b64(count: int) -> str:
@@ -78,25 +84,25 @@ def test_grpcurl_finds_and_calls_what_is_served(weir):
     gauge = {"name": "queue_depth", "gauge": {"data_points": [point]}}
     done = grpcurl(one, f"{METRICS}/Export", data={"resource_metrics": [{"scope_metrics": [{"metrics": [gauge]}]}]})
     assert done.returncode == 0, done.stderr
-    assert one.page().sum("queue_depth") == 7
+    wait_until(lambda: one.page().sum("queue_depth") == 7, "the gauge")
     one.balance(received=5)
 
 
 def test_health_probe(weir):
     one = weir()
     for service in ("", TRACES, "grpc.reflection.v1.ServerReflection"):
-        done = tool("grpc-health-probe", f"-addr={one.endpoint}", f"-service={service}")
+        done = probe(one, service)
         assert done.returncode == 0, done.stderr
         assert "SERVING" in done.stdout + done.stderr
-    assert tool("grpc-health-probe", f"-addr={one.endpoint}", "-service=no.such").returncode == 3
+    assert probe(one, "no.such").returncode == 3
     one.balance(received=0)
     one.stop()
-    assert tool("grpc-health-probe", f"-addr={one.endpoint}", "-connect-timeout=300ms").returncode == 2
+    assert probe(one, "", "-connect-timeout=300ms").returncode == 2
 
 
 def test_ghz(weir):
     one = weir()
-    done = tool("ghz", "--insecure", "--call", f"{TRACES}/Export", "-d", json.dumps(spans_of(10)), "-n", "500", "-c", "10",
+    done = tool("ghz", "--insecure", "--call", f"{TRACES}/Export", "-d", json.dumps(spans_of(10)), "-n", "500", "-c", "10", "-t", "60s",
                 "--connections", "3", "-O", "json", one.endpoint)  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
