@@ -63,7 +63,7 @@ def test_sdk_sends_protobuf_and_curl_sends_json(weir):
     resource = Resource.create({"service.name": "from-python"})
     provider = TracerProvider(resource=resource)
     exporter = OTLPSpanExporter(endpoint=url(one, "/v1/traces"), compression=Compression.Gzip)
-    provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=50))
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=50, schedule_delay_millis=600_000))
     tracer = provider.get_tracer("weir")
     for _ in range(200):
         with tracer.start_as_current_span("GET /carts"):
@@ -251,7 +251,7 @@ class Sender(threading.Thread):
         self.sent = 0
 
     def run(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         while True:
             request = request_of(10)
             spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
@@ -293,7 +293,7 @@ def test_a_drain_under_load_loses_nothing_that_was_acknowledged(weir):
     wait_until(lambda: all(len(sender.acknowledged) >= 500 for sender in senders), "every sender's first requests")
     assert one.stop() == 0
     for sender in senders:
-        sender.join(timeout=10)
+        sender.join(timeout=120)
         assert not sender.is_alive()
     acknowledged = [one_id for sender in senders for one_id in sender.acknowledged]
     kept = [span["spanId"] for span in one.cat()]
