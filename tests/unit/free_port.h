@@ -1,16 +1,19 @@
 /* free_port.h - a port for a receiver of a test. What was free may be somebody else's before the receiver has it: so
- * these are below those that the kernel gives to clients, and every process has others. */
+ * these are below those that the kernel gives to clients, and no other test of this machine has it meanwhile. */
 #ifndef WEIR_TESTS_FREE_PORT_H
 #define WEIR_TESTS_FREE_PORT_H
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,6 +34,19 @@ static inline socklen_t address_of(const char *host, uint16_t port, struct socka
     return sizeof *v6;
 }
 
+/* By a name that the kernel has once (unix(7), "abstract"), until this process ends. False: another test has it. */
+static inline bool claim_port(uint16_t port) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "weir-test-port-%u", port);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    if (bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size)) == 0)
+        return true;
+    bool taken = errno == EADDRINUSE;
+    close(fd);
+    return !taken;
+}
+
 /* type: SOCK_STREAM or SOCK_DGRAM. */
 static inline uint16_t free_port(const char *host, int type) {
     static unsigned next;
@@ -38,6 +54,7 @@ static inline uint16_t free_port(const char *host, int type) {
         struct sockaddr_storage address;
         unsigned place = ((unsigned)getpid() * FREE_PORTS_EACH + next++) % FREE_PORTS;
         uint16_t port = (uint16_t)(FREE_PORT_FIRST + place);
+        if (!claim_port(port)) continue;
         socklen_t size = address_of(host, port, &address);
         int fd = socket(address.ss_family, type, 0);
         assert_true(fd >= 0);
