@@ -79,7 +79,7 @@ static int set_up(void **state) {
     config = (struct weir_config){.otlp_http = {.listen = {.host = "127.0.0.1"},
                                                 .max_body_bytes = 1 << 20,
                                                 .max_connections = 16,
-                                                .idle_timeout_ns = 10 * WEIR_S},
+                                                .idle_timeout_ns = 600 * WEIR_S},
                                   .aggregate.label_value_bytes_max = 64};
     lane_open();
     names = weir_names_new(1024, 1 << 20);
@@ -257,7 +257,7 @@ static void answers_wait_for_owners(void **state) {
     struct pollfd poller = {.fd = fd, .events = POLLIN};
     assert_true(post(fd, "/v1/traces", JSON, SPANS(SPAN), strlen(SPANS(SPAN))));
     assert_int_equal(poll(&poller, 1, 100), 0);
-    for (int i = 0; i < 1000 && held == NULL; i++)
+    for (int i = 0; i < PATIENCE_MS && held == NULL; i++)
         usleep(1000);
     struct weir_batch *batch = held;
     assert_non_null(batch);

@@ -28,7 +28,7 @@ static int set_up(void **state) {
     snprintf(http->listen.host, sizeof http->listen.host, "127.0.0.1");
     http->listen.port = http_port;
     http->max_connections = 8;
-    http->idle_timeout_ns = 2 * WEIR_S;
+    http->idle_timeout_ns = 600 * WEIR_S;
     const struct weir_receiver_env env = {.lanes = 1,
                                           .loop = rig.loop,
                                           .sink.budget = &rig.intake,
