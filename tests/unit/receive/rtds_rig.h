@@ -25,7 +25,6 @@ static inline void publish(double rate, double of_operation, uint32_t min_flush_
     weir_plan_unref(plan);
 }
 
-static inline void nothing(void) {}
 static inline void publish_nothing(void) {
     weir_steering_publish(rig.steering, NULL, NULL, 0, false, NULL);
 }
@@ -150,7 +149,7 @@ static inline void told_no_more_than(struct envoy *envoy, uint32_t responses) {
     envoy->client.pings_acked = 0;
     nghttp2_submit_ping(envoy->client.session, NGHTTP2_FLAG_NONE, NULL);
     assert_true(client_pump(&envoy->client, got_ping, RIG_PATIENCE_MS));
-    rig_on_lane(nothing);
+    rig_on_lane(rig_nothing);
     assert_int_equal(rig_metric("weir_rtds_pushes_total"), responses);
 }
 

@@ -348,8 +348,8 @@ static void closed_before_it_is_owned(void **state) {
     assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
     rig_on_lane(rig_stop_job);
     rig_on_lane(rig_close_job);
-    assert_false(client_pump(&client, all_closed, 100)); /* and gets no answer */
-    assert_true(client.eof);
+    assert_true(client_pump(&client, is_at_its_end, RIG_PATIENCE_MS));
+    assert_false(all_closed(&client)); /* and gets no answer */
     rig_settle();
     client_close(&client);
 }
@@ -357,9 +357,16 @@ static void closed_before_it_is_owned(void **state) {
 static void deadlines(void **state) {
     (void)state;
     rig.mode = SINK_HOLDS;
+    struct client client;
     struct body body = {.bytes = framed, .size = frame(framed, message, export_of(message, 1, 0), 0)};
-    struct answer answer = call(&(struct request){.body = &body, .timeout = "50m"});
-    assert_string_equal(answer.grpc_status, "4");
+    client_open(&client);
+    struct answer answer, *late = client_submit(&client, &(struct request){.body = &body, .timeout = "3600S"});
+    assert_true(client_pump(&client, is_held, RIG_PATIENCE_MS));
+    rig.ahead_ns += 3601 * WEIR_S;
+    assert_true(client_pump(&client, all_closed, RIG_PATIENCE_MS));
+    assert_string_equal(late->grpc_status, "4");
+    assert_string_equal(late->grpc_message, "the caller's grpc-timeout has passed");
+    client_close(&client);
     rig_settle();
     rig.mode = SINK_TAKES;
     rig.ahead_ns +=

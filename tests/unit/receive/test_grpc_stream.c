@@ -552,10 +552,13 @@ static void patience(void **state) {
 
 static void a_deadline_ends_a_stream(void **state) {
     (void)state;
-    begin_call(NULL, "100m");
+    begin_call(NULL, "3600S");
     say_text("one");
+    pump(9, PATIENCE_MS);
+    lane.ahead_ns = 3601 * WEIR_S;
     pump(SIZE_MAX, PATIENCE_MS);
     assert_string_equal(caller.status, "4");
+    assert_string_equal(caller.message, "the caller's grpc-timeout has passed");
     assert_int_equal(caller.in_size, 9);
     assert_int_equal(lane.gones, 1);
     hang_up();

@@ -50,7 +50,7 @@ static void the_end_of_a_stream_is_noticed(void **state) {
     envoy_close(&envoy);
     for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > 0; i++)
         usleep(10000);
-    rig_on_lane(nothing);
+    rig_on_lane(rig_nothing);
     assert_true(board_says("\"state\":\"gone\""));
 }
 
@@ -220,7 +220,7 @@ static void left(uint64_t streams) {
     for (int i = 0; i < 6000 && rig_metric("weir_rtds_streams") > streams; i++)
         usleep(10000);
     assert_int_equal(rig_metric("weir_rtds_streams"), streams);
-    rig_on_lane(nothing);
+    rig_on_lane(rig_nothing);
 }
 
 static double prior(void) {

@@ -175,7 +175,7 @@ static void a_letter_may_come_too_late(void **state) {
     rig_on_lane(rig_stop_job);
     assert_true(rig_idle_within(RIG_PATIENCE_MS));
     rig_on_lane(close_under_a_letter);
-    rig_on_lane(nothing);
+    rig_on_lane(rig_nothing);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
