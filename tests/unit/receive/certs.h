@@ -43,8 +43,8 @@ static struct cert cert_make(const char *name, const struct cert *by) {
     assert_non_null(made.key);
     X509_set_version(made.x509, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made.x509), ++serial);
-    X509_time_adj(X509_getm_notBefore(made.x509), -60, &now);
-    X509_time_adj(X509_getm_notAfter(made.x509), 3600 + serial, &now);
+    X509_time_adj_ex(X509_getm_notBefore(made.x509), -1, 0, &now);
+    X509_time_adj_ex(X509_getm_notAfter(made.x509), 1, serial, &now);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(made.x509), "CN", MBSTRING_ASC, (const unsigned char *)name, -1,
                                -1, 0);
     X509_set_issuer_name(made.x509, X509_get_subject_name(by == NULL ? made.x509 : by->x509));
@@ -62,20 +62,31 @@ static void cert_free(struct cert *cert) {
     EVP_PKEY_free(cert->key);
 }
 
+/* As who rotates them does: a file of its own takes the name. One that is written over within a tick of the file
+ * system's clock, and is as long, has not changed for who looks at it. */
+static FILE *begin_file(void) {
+    FILE *out = fopen(certs_path("next"), "w");
+    assert_non_null(out);
+    return out;
+}
+static void end_file(FILE *out, const char *name, const char *ending) {
+    char file[32];
+    snprintf(file, sizeof file, "%s.%s", name, ending);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(rename(certs_path("next"), certs_path(file)), 0);
+}
+
 /* name.pem and name.key; either may be left out. */
 static void cert_write(const struct cert *cert, const char *name, bool x509, bool key) {
-    char file[32];
     if (x509) {
-        snprintf(file, sizeof file, "%s.pem", name);
-        FILE *out = fopen(certs_path(file), "w");
+        FILE *out = begin_file();
         assert_int_equal(PEM_write_X509(out, cert->x509), 1);
-        fclose(out);
+        end_file(out, name, "pem");
     }
     if (key) {
-        snprintf(file, sizeof file, "%s.key", name);
-        FILE *out = fopen(certs_path(file), "w");
+        FILE *out = begin_file();
         assert_int_equal(PEM_write_PrivateKey(out, cert->key, NULL, NULL, 0, NULL, NULL), 1);
-        fclose(out);
+        end_file(out, name, "key");
     }
 }
 
