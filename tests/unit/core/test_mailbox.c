@@ -53,7 +53,7 @@ static void posts(void *argument, unsigned index) {
     weir_mailbox_own(&box->mailbox); /* the reader sleeps only when it is told to wake */
     while (box->delivered < POSTERS * LETTERS) {
         struct pollfd poll_fd = {.fd = box->mailbox.wake_fd, .events = POLLIN};
-        if (poll(&poll_fd, 1, 10000) != 1) return;
+        if (poll(&poll_fd, 1, 60000) != 1) return;
         weir_mailbox_clear_wake(&box->mailbox);
         weir_mailbox_read(&box->mailbox);
     }
