@@ -131,7 +131,7 @@ static void lines_of_threads_do_not_mix(void **state) {
     unsigned whole = 0, limited = lines_of(lines) - 200;
     for (const char *at = lines; (at = strstr(at, " end\ntime=")) != NULL; at++)
         whole++;
-    assert_in_range(whole, 199, 200);                            /* the last has none behind it */
+    assert_in_range(whole, 199, 200); /* the last has none behind it */
     if (weir_mono_ns(&weir_clock_system) - began_ns < 10 * WEIR_S) assert_int_equal(limited, 1); /* once an interval */
     /* The thread that prints may find lines that others swallowed between its claim and its line: it carries them. */
     uint64_t carried = 0;

@@ -14,11 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { PEER_SERIES = 64 };
+enum { PEER_SERIES = 64, PEER_PATIENCE_MS = 60000 }; /* with what has to come on a machine that does much else */
 
 struct peer_series {
     char key[256]; /* 0x1f between its parts is a | here */
@@ -37,6 +38,7 @@ struct peer {
     struct peer_series series[PEER_SERIES];
     uint32_t series_count;
     uint64_t heard, sender, start_ns, sequence, policy_version, bytes_min, bytes_max;
+    uint32_t lost;    /* that the kernel had no room for, before the last one */
     uint64_t senders; /* that were heard, one after the other */
     bool is_signed;
     struct peer_ask { /* the last one */
@@ -56,6 +58,7 @@ static inline void peer_open(struct peer *peer) {
     peer->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
         setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    setsockopt(peer->fd, SOL_SOCKET, SO_RXQ_OVFL, &(int){1}, sizeof(int));
     getsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &peer->room, &(socklen_t){sizeof peer->room});
     assert_int_equal(bind(peer->fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(getsockname(peer->fd, (struct sockaddr *)&in, &size), 0);
@@ -119,17 +122,18 @@ static inline void peer_read_ask(struct peer *peer, const struct weir_datagram *
     }
 }
 
-/* One datagram: it is sound, of the run before and the next number, or the first of another run. */
-static inline void peer_read(struct peer *peer, const uint8_t *bytes, size_t size) {
+/* One datagram: it is sound, of the run before and the next number, or the first of another run. So many were lost
+ * before it. */
+static inline void peer_read(struct peer *peer, const uint8_t *bytes, size_t size, uint32_t lost) {
     struct weir_datagram datagram;
     struct weir_error err = {0};
     struct weir_otlp_counts counts = {0};
     enum weir_status status = weir_datagram_read(bytes, size, &datagram, &err);
     if (status != WEIR_OK) fail_msg("%s", err.text);
     if (datagram.sender == peer->sender && datagram.start_ns == peer->start_ns) {
-        assert_int_equal(datagram.sequence, peer->sequence + 1);
+        assert_int_equal(datagram.sequence, peer->sequence + 1 + lost);
     } else {
-        assert_int_equal(datagram.sequence, 1);
+        assert_true(datagram.sequence == 1 || lost > 0);
         peer->senders++;
     }
     peer->heard++;
@@ -151,19 +155,38 @@ static inline void peer_read(struct peer *peer, const uint8_t *bytes, size_t siz
     peer_read_ask(peer, &datagram);
 }
 
-/* Reads what there is, waits for the first so long. False: nothing came. */
-static inline bool peer_hear(struct peer *peer, int wait_ms) {
+/* Reads one datagram, and waits for it so long. False: none came. */
+static inline bool peer_hear_one(struct peer *peer, int wait_ms) {
     static uint8_t bytes[65536];
     struct pollfd ready = {.fd = peer->fd, .events = POLLIN};
-    bool any = false;
-    while (poll(&ready, 1, any ? 0 : wait_ms) > 0) {
-        socklen_t size = sizeof peer->from;
-        ssize_t got = recvfrom(peer->fd, bytes, sizeof bytes, MSG_DONTWAIT, (struct sockaddr *)&peer->from, &size);
-        if (got < 0) break;
-        peer_read(peer, bytes, (size_t)got);
-        any = true;
+    struct iovec part = {bytes, sizeof bytes};
+    union {
+        struct cmsghdr header; /* for its alignment */
+        uint8_t bytes[CMSG_SPACE(sizeof peer->lost)];
+    } control;
+    struct msghdr message = {.msg_name = &peer->from,
+                             .msg_namelen = sizeof peer->from,
+                             .msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control};
+    if (poll(&ready, 1, wait_ms) <= 0) return false;
+    ssize_t got = recvmsg(peer->fd, &message, MSG_DONTWAIT);
+    if (got < 0) return false;
+    uint32_t lost = peer->lost;
+    const struct cmsghdr *one = CMSG_FIRSTHDR(&message);
+    if (one != NULL && one->cmsg_type == SO_RXQ_OVFL) memcpy(&lost, CMSG_DATA(one), sizeof lost);
+    peer_read(peer, bytes, (size_t)got, lost - peer->lost);
+    peer->lost = lost;
+    return true;
+}
+
+/* Reads what there is, waits for the first so long. False: nothing came. */
+static inline bool peer_hear(struct peer *peer, int wait_ms) {
+    if (!peer_hear_one(peer, wait_ms)) return false;
+    while (peer_hear_one(peer, 0)) {
     }
-    return any;
+    return true;
 }
 
 static inline const struct peer_series *peer_find(const struct peer *peer, const char *key) {
@@ -175,6 +198,29 @@ static inline const struct peer_series *peer_find(const struct peer *peer, const
 static inline double peer_value(const struct peer *peer, const char *key) {
     const struct peer_series *series = peer_find(peer, key);
     return series != NULL ? series->value : 0;
+}
+
+/* Until a series has come to this. */
+static inline void peer_hear_until(struct peer *peer, const char *key, double value) {
+    while (peer_value(peer, key) < value) {
+        if (!peer_hear(peer, PEER_PATIENCE_MS)) fail_msg("%s is %g, not %g", key, peer_value(peer, key), value);
+    }
+    assert_true(peer_value(peer, key) == value);
+}
+
+/* All that was handed over is sent, and all that was sent is heard. */
+static inline void peer_flush(struct peer *peer, struct weir_emit *emit) {
+    struct weir_emit_stats stats;
+    assert_true(weir_emit_flush(emit, PEER_PATIENCE_MS));
+    weir_emit_stats(emit, &stats, sizeof stats);
+    while (peer->heard + peer->lost < stats.datagrams)
+        assert_true(peer_hear(peer, PEER_PATIENCE_MS));
+}
+
+static inline uint64_t peer_clock_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static inline struct weir_emit *peer_emitter(const struct peer *peer, struct weir_emit_options *options) {

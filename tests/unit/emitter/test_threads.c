@@ -41,14 +41,12 @@ static void open_crowd(struct crowd *crowd, struct peer *peer, uint32_t threads_
 
 static void close_crowd(struct crowd *crowd, struct peer *peer, unsigned threads) {
     weir_emit_close(crowd->emit); /* sends what is left */
-    while (peer_hear(peer, 200)) {
-    }
+    while (peer->batch->span_count < crowd->taken)
+        assert_true(peer_hear(peer, PEER_PATIENCE_MS));
+    peer_hear_until(peer, "emitter_requests_total|operation|GET /|service|cart", (double)threads * crowd->counts);
+    peer_hear_until(peer, "cart_seconds", threads * crowd->counts / 16.0);
     assert_int_equal(peer->batch->span_count, crowd->taken);
-    assert_true(peer_value(peer, "emitter_requests_total|operation|GET /|service|cart") ==
-                (double)threads * crowd->counts);
-    const struct peer_series *seconds = peer_find(peer, "cart_seconds");
-    assert_int_equal(seconds->count, threads * crowd->counts / 4);
-    assert_true(seconds->value == threads * crowd->counts / 16.0);
+    assert_int_equal(peer_find(peer, "cart_seconds")->count, threads * crowd->counts / 4);
     peer_close(peer);
 }
 
@@ -83,11 +81,9 @@ static void more_threads_than_places(void **state) {
     assert_int_equal(crowd.taken, 0);
     crowd.counts *= 8, crowd.counts += 1; /* all of them are one for the sums below */
     weir_emit_close(crowd.emit);
-    while (peer_hear(&peer, 200)) {
-    }
-    assert_true(peer_value(&peer, "emitter_dropped_total|reason|threads|service|cart") == 8 * crowd.spans);
-    assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == crowd.counts);
-    assert_true(peer_find(&peer, "cart_seconds")->value == (crowd.counts - 1) / 16.0);
+    peer_hear_until(&peer, "emitter_dropped_total|reason|threads|service|cart", 8 * crowd.spans);
+    peer_hear_until(&peer, "emitter_requests_total|operation|GET /|service|cart", crowd.counts);
+    peer_hear_until(&peer, "cart_seconds", (crowd.counts - 1) / 16.0);
     peer_close(&peer);
 }
 
@@ -117,8 +113,7 @@ static void ten_thousand_threads(void **state) {
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < TIMES; i++)
             run_crowd(&crowd, AT_ONCE);
-        assert_true(weir_emit_flush(crowd.emit, 5000));
-        peer_hear(&peer, 1000);
+        peer_flush(&peer, crowd.emit);
     }
     weir_emit_stats(crowd.emit, &stats, sizeof stats);
     assert_int_equal(stats.dropped_threads + stats.dropped_full, 0);
@@ -160,8 +155,7 @@ static void calls_of_destructors(void **state) {
     }
     struct weir_emit_span span = peer_span();
     assert_true(weir_emit_span(late_operation, &span)); /* the one place is free */
-    assert_true(weir_emit_flush(late_emit, 5000));
-    peer_hear(&peer, 1000);
+    peer_flush(&peer, late_emit);
     weir_emit_stats(late_emit, &stats, sizeof stats);
     assert_int_equal(stats.dropped_threads, 0);
     assert_true(peer_value(&peer, "emitter_requests_total|operation|GET /|service|cart") == 2 * THREADS);
