@@ -26,9 +26,10 @@ def exporters(folder, brokers: str, topic: str, *more: str) -> str:
     return f"file: {{ directory: {folder}/weir/traces }}\nkafka: {{ {options} }}"
 
 
+@pytest.mark.timeout(900)
 def test_leaders_move_under_load(weir, start, tmp_path):
     """One broker is stopped, so that its partitions move, and comes back; then another is killed."""
-    cluster = start(Cluster(tmp_path / "kafka", broker_session_timeout_ms=6000))
+    cluster = start(Cluster(tmp_path / "kafka", broker_session_timeout_ms=12_000))
     first = cluster.nodes[0]
     first.make("traces", partitions=6, min_insync_replicas=2)
     one = weir(exporters=exporters(tmp_path, cluster.brokers, "traces"))
@@ -43,34 +44,35 @@ def test_leaders_move_under_load(weir, start, tmp_path):
 
     def more():
         before = one.ledger().delivered("kafka")
-        wait_until(lambda: one.ledger().delivered("kafka") >= before + 2 * rate, "spans to be delivered", timeout=60)
+        wait_until(lambda: one.ledger().delivered("kafka") >= before + 2 * rate, "spans to be delivered")
 
     playing = threading.Thread(target=play)
     playing.start()
     try:
         more()
         producers, before = value("weir_kafka_producers_made_total"), value("weir_kafka_leaders_moved_total")
-        moved = cluster.nodes[1]
+        # One that stood still for too long leads nothing.
+        moved, killed = sorted(cluster.nodes[1:], key=lambda node: -first.leaders("traces").count(node.node))
         led = first.leaders("traces").count(moved.node)
         assert led > 0
-        assert moved.stop(timeout=90) == 143  # Java's, for a SIGTERM that it heeded
-        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen", timeout=60)
+        assert moved.stop(timeout=180) == 143  # Java's, for a SIGTERM that it heeded
+        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen")
         more()
         moved.start()
-        wait_until(lambda: cluster.in_sync("traces"), "all to be in sync", timeout=60)
-        killed, before = cluster.nodes[2], value("weir_kafka_leaders_moved_total")
+        wait_until(lambda: cluster.in_sync("traces"), "all to be in sync")
+        before = value("weir_kafka_leaders_moved_total")
         led = first.leaders("traces").count(killed.node)
         assert led > 0
         killed.kill()
-        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen", timeout=60)
+        wait_until(lambda: value("weir_kafka_leaders_moved_total") >= before + led, "the moves to be seen")
         assert killed.node not in first.leaders("traces")
         more()
     finally:
         over.set()
         playing.join()
-    assert one.balance(received=sum(sent), timeout=60).delivered("kafka") == sum(sent)
+    assert one.balance(received=sum(sent)).delivered("kafka") == sum(sent)
+    wait_until(lambda: value("weir_kafka_partitions_without_leader") == 0, "leaders of all")
     page = one.page()
-    assert page.value("weir_kafka_partitions_without_leader", exporter="kafka") == 0
     assert page.value("weir_kafka_disconnects_total", exporter="kafka") > 0
     assert page.value("weir_kafka_producers_made_total", exporter="kafka") == producers
     assert one.stop() == 0
@@ -99,10 +101,10 @@ def test_a_quota_slows_and_loses_nothing(weir, tmp_path, kafka):
     kafka.quota("weir-slow", 200_000)
     settings = "settings: { client.id: weir-slow }, compression: none"
     one = weir(exporters=exporters(tmp_path, kafka.brokers, "slow", settings))
-    spans = 4_000  # 2 MB of JSON: some ten seconds
+    spans = 8_000  # 4 MB of JSON: some twenty seconds
     one.emit("--seed", 50, spans=spans)
-    wait_until(lambda: one.page().value("weir_kafka_throttle_seconds", exporter="kafka") > 0, "to be throttled", timeout=60)
-    assert one.balance(received=spans, timeout=60).delivered("kafka") == spans
+    wait_until(lambda: one.page().value("weir_kafka_throttle_seconds", exporter="kafka") > 0, "to be throttled")
+    assert one.balance(received=spans).delivered("kafka") == spans
     one.process.says("event=kafka_throttled exporter=kafka")
     assert one.page().sum("weir_kafka_errors_total") == 0
     assert one.stop() == 0
@@ -136,8 +138,8 @@ def test_certificates_and_passwords(weir, tmp_path, kafka, certificates):
         lines = [line for line in one.process.text().splitlines() if "event=kafka_" in line and f"exporter=kafka/{name} " in line]
         return any(words in line for line in lines)
 
-    wait_until(lambda: refused("stranger") > 0 and refused("password") > 0, "to be told", timeout=60)
-    wait_until(lambda: one.ledger().delivered("kafka/good") == 800, "the right ones to deliver", timeout=60)
+    wait_until(lambda: refused("stranger") > 0 and refused("password") > 0, "to be told")
+    wait_until(lambda: one.ledger().delivered("kafka/good") == 800, "the right ones to deliver")
     ledger = one.balance(received=800, held=True)
     assert refused("good") == 0
     for name in ("stranger", "password"):

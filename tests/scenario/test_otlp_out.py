@@ -1,6 +1,7 @@
 """OTLP out: over gRPC and HTTP into a real OpenTelemetry Collector and into Weir itself."""
 
 import collections
+import itertools
 import pathlib
 import random
 import threading
@@ -80,9 +81,7 @@ def test_tls_and_a_token_from_a_file(weir, start, tmp_path, scheme):
     more = f"{files}, headers_file: {headers}, retry_max: 500ms"
     one = weir(exporters=exporters(tmp_path, gate.url(scheme), more=more))
     one.emit("--seed", 2, spans=SPANS)
-    wait_until(
-        lambda: one.page().value("weir_otlp_requests_total", exporter="otlp", outcome="not_allowed") > 1, "to be told", timeout=30
-    )
+    wait_until(lambda: one.page().value("weir_otlp_requests_total", exporter="otlp", outcome="not_allowed") > 1, "to be told")
     assert one.balance(received=SPANS, held=True).delivered("otlp") == 0
     assert one.page().value("weir_otlp_endpoint_up", exporter="otlp") == 0
     one.process.says("HTTP 401" if scheme.startswith("http") else "UNAUTHENTICATED")
@@ -152,18 +151,25 @@ def test_requests_as_large_as_the_collector_takes(weir, start, tmp_path, scheme)
 
 def test_a_server_that_ends_connections_by_age(weir, start, tmp_path):
     """grpc-go says GOAWAY: what it has not looked at is sent again, on the next connection, and nothing comes twice."""
-    age = "keepalive: { server_parameters: { max_connection_age: 400ms, max_connection_age_grace: 5s } }"
+    age = "keepalive: { server_parameters: { max_connection_age: 400ms, max_connection_age_grace: 60s } }"
     collector = start(Collector(tmp_path, grpc=age))
     url = collector.url("grpc")
     one = weir(exporters=exporters(tmp_path, url), extra="batch: { max_age: 20ms }")
-    one.emit("--seed", 12, "--rate", 4000, spans=SPANS)
-    assert one.balance(received=SPANS).delivered("otlp") == SPANS
+    played = 0
+
+    def connected() -> bool:  # who stands still meanwhile has no connection to be ended
+        nonlocal played
+        one.emit("--seed", 12 + played, "--rate", 4000, spans=SPANS)
+        played += 1
+        return one.own().value("weir_otlp_connections_total", exporter="otlp", endpoint=url) > 3
+
+    wait_until(connected, "more connections")
+    assert one.balance(received=SPANS * played).delivered("otlp") == SPANS * played
     page = one.page()
-    assert page.value("weir_otlp_connections_total", exporter="otlp", endpoint=url) > 3
     assert page.sum("weir_otlp_requests_total") == page.value("weir_otlp_requests_total", exporter="otlp", outcome="delivered")
     assert page.sum("weir_otlp_breaker_opens_total") == 0
     assert one.stop() == 0
-    assert each_once(collector.wait_for(SPANS)) == stored(one)
+    assert each_once(collector.wait_for(SPANS * played)) == stored(one)
 
 
 class Mesh:
@@ -201,7 +207,7 @@ def test_traces_are_whole_at_one_gateway(start, tmp_path):
                 )
     for edge, request in zip(mesh.edges, sent, strict=True):
         with grpc.insecure_channel(edge.endpoint) as channel:
-            TraceServiceStub(channel).Export(request, timeout=20)
+            TraceServiceStub(channel).Export(request, timeout=120)
     for edge in mesh.edges:
         assert edge.balance(received=3 * traces).delivered("otlp") == 3 * traces
     where = [collections.Counter(), collections.Counter()]
@@ -217,30 +223,36 @@ def test_traces_are_whole_at_one_gateway(start, tmp_path):
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_gateway_that_goes_under_load_and_comes_back(start, tmp_path, how):
     mesh = Mesh(start, tmp_path)
-    spans, played = 30_000, []
-    threads = [
-        threading.Thread(target=lambda edge=edge, i=i: played.append(edge.emit("--seed", 20 + i, "--rate", 4_000, spans=spans)))
-        for i, edge in enumerate(mesh.edges)
-    ]
+    sent, over = [0, 0], threading.Event()
+
+    def play(i: int):  # until it is back: whether it is there an edge learns by what it sends
+        seeds = itertools.count(20 + i, 2)
+        while sent[i] < 24_000 or not over.is_set():
+            sent[i] += mesh.edges[i].emit("--seed", next(seeds), "--rate", 4000, spans=8000)["acknowledged"]
+
+    threads = [threading.Thread(target=play, args=(i,)) for i in range(2)]
     for thread in threads:
         thread.start()
     second = mesh.gateways[1]
     url = f"grpc://{second.endpoint}"
-    wait_until(lambda: second.received() > 3000, "the second gateway to get its share", timeout=60)
-    if how == "killed":
-        second.kill()
-    else:
-        assert second.stop() == 0
-    for edge in mesh.edges:
-        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 0, "to be given up", timeout=60)
-    second.start()
-    for thread in threads:
-        thread.join()
-    for edge in mesh.edges:
-        wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 1, "to be back", timeout=60)
+    try:
+        wait_until(lambda: second.received() > 3000, "the second gateway to get its share")
+        if how == "killed":
+            second.kill()
+        else:
+            assert second.stop() == 0
+        for edge in mesh.edges:
+            wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 0, "to be given up")
+        second.start()
+        for edge in mesh.edges:
+            wait_until(lambda edge=edge: edge.page().value("weir_otlp_endpoint_up", endpoint=url) == 1, "to be back")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert second.received() > 0  # it counts from 0 again
-    for edge in mesh.edges:
-        ledger = edge.balance(received=spans, timeout=60)
+    for edge, spans in zip(mesh.edges, sent, strict=True):
+        ledger = edge.balance(received=spans)
         assert ledger.delivered("otlp") == spans
         page = edge.page()
         assert page.value("weir_otlp_breaker_opens_total", endpoint=url) >= 1
@@ -251,7 +263,7 @@ def test_a_gateway_that_goes_under_load_and_comes_back(start, tmp_path, how):
     second.balance()
     assert first.stop() == second.stop() == 0
     found = collections.Counter((span["traceId"], span["spanId"]) for gateway in mesh.gateways for span in gateway.cat())
-    assert len(found) == 2 * spans if how == "stopped" else len(found) > 2 * spans * 0.9
+    assert len(found) == sum(sent) if how == "stopped" else len(found) > sum(sent) * 0.9
 
 
 def test_failover_and_back(start, weir, tmp_path):
@@ -281,7 +293,8 @@ def test_failover_and_back(start, weir, tmp_path):
         one.emit("--seed", 8, spans=80)
         return delivered(0) > before
 
-    wait_until(back, "the first to be tried", timeout=60, every=0.3)
+    wait_until(back, "the first to be tried", every=0.3)
+    one.balance()  # what was under way to the second has come there
     at_second = delivered(1)
     one.emit("--seed", 9, spans=8000)
     total = one.received()
