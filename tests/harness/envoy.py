@@ -11,7 +11,6 @@ import json
 import pathlib
 import re
 import threading
-import time
 
 from harness.net import answers, free_port
 from harness.net import http as ask
@@ -303,8 +302,3 @@ def shop_paths(count: int) -> list[str]:
         kind = "fail" if i % 15 == 7 else "slow" if i % 20 == 11 else "v1"
         paths.append(f"/{cluster}/{kind}/{1000 + i}")
     return paths
-
-
-def wait_stats_flushed():
-    """Envoy hands its counters over once a second."""
-    time.sleep(1.6)
