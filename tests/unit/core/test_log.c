@@ -4,6 +4,7 @@
 #include "collector/core/log.h"
 #include "tests/unit/core/unit.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static int saved, caught_fd;
 static void catch_stderr(void) {
     caught_fd = memfd_create("stderr", MFD_CLOEXEC);
     assert_true(caught_fd >= 0);
+    assert_int_equal(fcntl(caught_fd, F_SETFL, O_APPEND), 0); /* else threads write over each other in a memfd */
     saved = dup(STDERR_FILENO);
     dup2(caught_fd, STDERR_FILENO);
 }
