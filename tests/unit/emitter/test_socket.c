@@ -133,8 +133,10 @@ static void descriptors_are_closed(void **state) {
     assert_true(weir_emit_flush(emit, PEER_PATIENCE_MS));
     close(emit->fd);
     close(emit->wake_fd);
-    for (unsigned seen = polls; polls < seen + 2;) /* the second one finds them closed, if not the first */
+    unsigned seen = polls;
+    for (unsigned i = 0; i < PEER_PATIENCE_MS && polls < seen + 2; i++)
         usleep(1000);
+    assert_true(polls >= seen + 2); /* the second one finds them closed, if not the first */
     uint64_t began_ms = peer_clock_ms();
     unsigned before = polls;
     usleep(400000);

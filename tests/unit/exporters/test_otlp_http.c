@@ -114,9 +114,8 @@ static void send_and_wait(const struct weir_batch *batch, struct ticket *ticket)
 #define HEAD(status, more) "HTTP/1.1 " status "\r\n" more "Content-Length: 0\r\n\r\n"
 #define OK                 HEAD("200 OK", "Content-Type: application/x-protobuf\r\n")
 
-/* The largest of these is longer than anybody is stopped. */
 #define SHORT     (WEIR_S / 2)
-#define LONG      (600 * WEIR_S)
+#define LONG      (600 * WEIR_S) /* longer than anybody is stopped, and than ticket_await() waits */
 #define TIMED_OUT "imed out"
 
 struct answer {
