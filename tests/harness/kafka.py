@@ -94,14 +94,16 @@ class Kafka:
     def make(self, topic: str, partitions: int = 3, **settings):
         names = {name.replace("_", "."): str(value) for name, value in settings.items()}
         admin = self.admin()  # has to outlive its futures
+        failed: list[KafkaException] = []
 
         def made() -> bool:
             """A broker that stood still for longer than its session lasts is none for a moment; the answer may have been lost, too."""
             try:
                 admin.create_topics([NewTopic(topic, partitions, len(self.cluster), config=names)])[topic].result(PATIENCE)
             except KafkaException as error:
-                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS and failed:
                     return True
+                failed.append(error)
                 if error.args[0].code() in (
                     KafkaError.INVALID_REPLICATION_FACTOR,
                     KafkaError._TIMED_OUT,
@@ -111,7 +113,7 @@ class Kafka:
                 raise
             return True
 
-        wait_until(made, f"topic {topic}", every=0.5)
+        wait_until(made, lambda: f"topic {topic}: {failed[-1]}", every=0.5)
 
     def leaders(self, topic: str) -> list[int]:
         """The node that leads each partition; -1: none does."""

@@ -34,7 +34,7 @@ class Load:
         if self.spans is None:
             self.popen.send_signal(signal.SIGTERM)
         summary = self.cut(timeout)
-        assert summary["acknowledged"] == summary["sent"] == (self.spans or summary["sent"]), summary
+        assert summary["acknowledged"] == summary["sent"] == (self.spans or summary["sent"]) > 0, summary
         return summary["sent"]
 
     def cut(self, timeout: float = 280) -> dict:
