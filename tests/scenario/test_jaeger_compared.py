@@ -58,8 +58,9 @@ def as_jaeger_2(answer: dict, strategies: dict, service: str) -> dict:
 
 
 def over_grpc(endpoint: str, service: str) -> dict:
-    called = run([PEERS / "bin" / "grpcurl", "-plaintext", "-import-path", ROOT / "schemas", "-proto", "jaeger/api_v2/sampling.proto",
-                  "-d", json.dumps({"serviceName": service}), endpoint, "jaeger.api_v2.SamplingManager/GetSamplingStrategy"])  # fmt: skip
+    called = run([PEERS / "bin" / "grpcurl", "-plaintext", "-connect-timeout", "60", "-import-path", ROOT / "schemas",
+                  "-proto", "jaeger/api_v2/sampling.proto", "-d", json.dumps({"serviceName": service}), endpoint,
+                  "jaeger.api_v2.SamplingManager/GetSamplingStrategy"])  # fmt: skip
     assert called.returncode == 0, called.stderr
     return json.loads(called.stdout)
 

@@ -13,7 +13,7 @@ SPANS = 18_000  # at level -7 more than one file of 1 MiB
 
 def spool(*argv, status: int = 0) -> str:
     """stdout of `weir spool ...`."""
-    done = run([binary(), "spool", *argv], 120)
+    done = run([binary(), "spool", *argv])
     assert done.returncode == status, f"weir spool {argv[0]}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -33,15 +33,15 @@ def dead(weir, tmp_path: pathlib.Path) -> tuple[pathlib.Path, set[int], str]:
         "batch: { max_spans: 500 }",
     )
     one.emit("--batch", 100, spans=SPANS)
-    assert one.received() == SPANS
+    one.balance(received=SPANS, held=True)
     # What is tried now and then stays in memory.
-    wait_until(lambda: part(directory, "exporters/zipkin")["spans"] > SPANS / 2, "spans to be on disk", timeout=60)
+    wait_until(lambda: part(directory, "exporters/zipkin")["spans"] > SPANS / 2, "spans to be on disk")
     found = part(directory, "exporters/zipkin")
     assert found["in_use"] and found["pid"] == one.process.pid
     assert f"in use by process {one.process.pid}" in spool("ls", directory)
     assert "sound" in spool("verify", directory)
     assert len(spool("cat", directory / "exporters/zipkin").splitlines()) > SPANS / 2
-    refused = run([binary(), "spool", "replay", directory / "exporters/zipkin", "--to", away], 30)
+    refused = run([binary(), "spool", "replay", directory / "exporters/zipkin", "--to", away])
     assert refused.returncode == 1 and "in use by a running Weir" in refused.stderr
     want = {span_key(span) for span in one.cat()}
     assert len(want) == SPANS
@@ -109,7 +109,7 @@ def test_what_is_damaged_is_named_and_the_rest_is_sent(weir, tmp_path):
     hit = bytearray(files[0].read_bytes())
     hit[len(hit) // 2] ^= 1
     files[0].write_bytes(hit)
-    done = run([binary(), "spool", "verify", directory], 60)
+    done = run([binary(), "spool", "verify", directory])
     assert done.returncode == 1 and f"exporters/zipkin/{files[0].name}: offset " in done.stderr, done.stderr
     assert "damaged in 1 place" in done.stdout
     other = second(weir, tmp_path)
@@ -158,13 +158,13 @@ def test_wrong_usage_and_what_is_no_spool(tmp_path):
         ["replay", tmp_path, "--to", "grpc://127.0.0.1:9", "--rate", "none"],
         ["replay", tmp_path, "--to", "grpc://127.0.0.1:9", "--set", "endpoints"],
     ):
-        done = run([binary(), "spool", *argv], 30)
+        done = run([binary(), "spool", *argv])
         assert done.returncode == 2 and "usage: weir spool" in done.stderr, (argv, done.stderr)
     for path, why in ((tmp_path, "no spool"), (tmp_path / "missing", "No such file or directory")):
-        done = run([binary(), "spool", "ls", path], 30)
+        done = run([binary(), "spool", "ls", path])
         assert done.returncode == 1 and why in done.stderr
     assert "usage: weir spool" in spool("--help")
-    help_text = run([binary(), "spool", "--help"], 30).stdout
+    help_text = run([binary(), "spool", "--help"]).stdout
     assert all(len(line) <= 80 for line in help_text.splitlines())
 
 
@@ -172,7 +172,7 @@ def test_which_exporter_has_to_be_said(tmp_path):
     for name in ("zipkin", "kafka+audit"):
         (tmp_path / "exporters" / name).mkdir(parents=True)
         (tmp_path / "exporters" / name / "lock").touch()
-    done = run([binary(), "spool", "replay", tmp_path, "--to", "grpc://127.0.0.1:9"], 30)
+    done = run([binary(), "spool", "replay", tmp_path, "--to", "grpc://127.0.0.1:9"])
     assert done.returncode == 1 and "say which one" in done.stderr and f"{tmp_path}/exporters/zipkin" in done.stderr
-    done = run([binary(), "spool", "replay", tmp_path / "exporters/zipkin", "--to", "grpc://127.0.0.1:9", "--set", "no=1"], 30)
+    done = run([binary(), "spool", "replay", tmp_path / "exporters/zipkin", "--to", "grpc://127.0.0.1:9", "--set", "no=1"])
     assert done.returncode == 2 and "no: unknown key" in done.stderr

@@ -72,7 +72,7 @@ def test_grpc_with_certificates_on_both_sides_and_a_token(weir, certificates):
     # grpc-go speaks only to a server that chooses h2.
     grpcurl = PEERS / "bin" / "grpcurl"
     assert grpcurl.exists(), "tests/peers/install.sh"
-    shown = ["-cacert", certificates.path("ca.pem"), "-cert", certificates.path("client.pem")]
+    shown = ["-connect-timeout", "60", "-cacert", certificates.path("ca.pem"), "-cert", certificates.path("client.pem")]
     shown += ["-key", certificates.path("client.key")]
     data = ["-d", json.dumps({"resource_spans": [{"scope_spans": [{"spans": [
         {"trace_id": "AQIDBAUGBwgJCgsMDQ4PEA==", "span_id": "AQIDBAUGBwg=", "name": "a"}]}]}]})]  # fmt: skip

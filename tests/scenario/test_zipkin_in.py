@@ -74,7 +74,7 @@ class Sample:
         return new
 
     def post(self, base: str) -> "Sample":
-        answer = http(base + self.path, method="POST", body=self.body, headers={"Content-Type": self.type}, timeout=30)
+        answer = http(base + self.path, method="POST", body=self.body, headers={"Content-Type": self.type})
         assert answer.status == 202, f"{self.name}: {answer.status} {answer.text}"
         return self
 
@@ -93,7 +93,7 @@ class Sample:
         """What Zipkin has of it, without what it was renamed to and in one order."""
         out = []
         for trace_id in self.ids:
-            answer = http(f"http://127.0.0.1:{zipkin.port}/api/v2/trace/{trace_id}", timeout=30)
+            answer = http(f"http://127.0.0.1:{zipkin.port}/api/v2/trace/{trace_id}")
             for span in answer.json() if answer.status == 200 else []:
                 for endpoint in (span.get("localEndpoint", {}), span.get("remoteEndpoint", {})):
                     if "ipv4" in endpoint:  # 10.0.0.04 is kept as it is by Zipkin, and is 10.0.0.4
