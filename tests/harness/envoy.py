@@ -55,10 +55,8 @@ def tracing_as(service: str, sample: float) -> dict:
             "typed_config": {
                 "@type": f"{API}.config.trace.v3.OpenTelemetryConfig",
                 "service_name": service,
-                "grpc_service": {
-                    "envoy_grpc": {"cluster_name": "weir"},
-                    "timeout": "60s",
-                },  # a Weir that stands still loses no span
+                # While a Weir stands still, no span is given up.
+                "grpc_service": {"envoy_grpc": {"cluster_name": "weir"}, "timeout": "60s"},
             },
         },
     }

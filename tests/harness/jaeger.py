@@ -20,8 +20,9 @@ class Client:
     sampling  where it asks: a URL for go, HOST:PORT of gRPC for java
     """
 
-    def __init__(self, language: str, folder: pathlib.Path, *, otlp: str, sampling: str, service: str, seconds: int = 600):
+    def __init__(self, language: str, folder: pathlib.Path, *, otlp: str, sampling: str, service: str):
         self.language, self.service = language, service
+        seconds = 3600  # it is stopped before
         self.log = folder / f"{language}-{service}.log"
         if language == "go":
             argv = [PEERS / "bin" / "jaeger-go", otlp, sampling, service, seconds]

@@ -82,7 +82,7 @@ class Scene:
         self.kafka.process.wait_ready(self.kafka.answers)
         self.kafka.make("zipkin")
         asks = f"http://127.0.0.1:{self.weir.ports['sampling']}/sampling"
-        self.start(Client("go", folder, otlp=self.weir.endpoint, sampling=asks, service="shop", seconds=3600))
+        self.start(Client("go", folder, otlp=self.weir.endpoint, sampling=asks, service="shop"))
         wait_until(lambda: len(self.prometheus.query("weir_build_info")) == 2, "a scrape of both Weirs")
         self._operate()
         # Before anything else is asked, however long that takes: they last two minutes.

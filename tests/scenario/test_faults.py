@@ -6,7 +6,6 @@ import re
 import signal
 import time
 
-import pytest
 from harness.catch import Catch
 from harness.fault_proxy import CUT_ANSWER, CUT_REQUEST, HANG, PASS, REFUSE, FaultProxy, cut, slow, status
 from harness.load import Load, keeps_up, truth
@@ -126,7 +125,6 @@ def held_by(zipkin: Zipkin) -> set[int]:
     return {int(trace[-16:] + span, 16) for trace, span in ids}
 
 
-@pytest.mark.timeout(900)
 def test_zipkin_is_stopped_and_comes_back_and_then_its_network_breaks(weir, start, tmp_path):
     zipkin = start(Zipkin(tmp_path))
     proxy = start(FaultProxy(zipkin.port))

@@ -26,7 +26,6 @@ def exporters(folder, brokers: str, topic: str, *more: str) -> str:
     return f"file: {{ directory: {folder}/weir/traces }}\nkafka: {{ {options} }}"
 
 
-@pytest.mark.timeout(900)
 def test_leaders_move_under_load(weir, start, tmp_path):
     """One broker is stopped, so that its partitions move, and comes back; then another is killed."""
     cluster = start(Cluster(tmp_path / "kafka", broker_session_timeout_ms=12_000))
