@@ -1,7 +1,9 @@
 """What the pages show is tried: their configurations and policies, the series that they name, and where their links lead."""
 
+import os
 import pathlib
 import re
+import sys
 
 import pytest
 import yaml
@@ -144,6 +146,15 @@ def literals() -> set[str]:
                     words.add(f"weir_{text}")
                 words.update(re.findall(r"\b(?:weir|traces|emitter)_[a-z0-9_]+", text))
     return words
+
+
+@pytest.mark.parametrize(
+    "arguments", [("examples/demo/demo.py", "--help"), ("tests/bench/bench.py", "--list"), ("-m", "soak.soak", "--help")]
+)
+def test_programs_of_dev_find_what_they_import(arguments):
+    """They use the harness too, and no other test runs them."""
+    done = run([sys.executable, *arguments], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")})
+    assert done.returncode == 0 and done.stdout, done.stderr
 
 
 def test_series_that_pages_name_are_there():
