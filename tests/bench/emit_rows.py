@@ -27,6 +27,7 @@ from policy_rows import kept_off
 
 REQUESTS, WARM, REST_S = 4_000, 2_000, 0.15
 SHORT = 1_000  # requests of a turn that the proxy measures itself; 16 are under way at its end, and end in the next one
+BEGINNING = 5_000  # spans: a ring of the default size and a little
 PATH = "/orders/v1/17"
 LOAD = f"blocks ABBA, turns of {SHORT // 1000}K requests, 16 connections"
 
@@ -156,10 +157,10 @@ def check_told(told: float, wanted: float):
 
 
 def check_kept(bench: Bench, case: str):
-    """A ring that is full at the beginning may be; one that stays so makes spans that cost nothing."""
+    """A ring that is full at the beginning may be, until it is looked at more often; one that stays so makes spans that cost nothing."""
     page = bench.weir.page()
     spans, dropped = (page.sum(name, service=case) for name in ("emitter_spans_total", "emitter_dropped_total"))
-    assert dropped <= 0.02 * spans, f"{dropped:.0f} spans were dropped, {spans:.0f} sent"
+    assert dropped <= max(0.02 * spans, BEGINNING), f"{dropped:.0f} spans were dropped, {spans:.0f} sent"
 
 
 def by_turns(subject: Subject, requests: int) -> dict:
