@@ -1,126 +1,7 @@
 #define _GNU_SOURCE /* strcasestr */
-#include "collector/receive/http.h"
-#include "tests/unit/receive/http_rig.h"
+#include "tests/unit/receive/http_served.h"
 
 #include <zstd.h>
-
-enum { BODY_MAX = 256 * 1024 };
-
-static struct weir_http *http;
-static struct weir_budget budget;
-static struct weir_http_config config;
-static _Atomic uint32_t called;
-static struct weir_receipt *_Atomic held[16];
-static _Atomic uint32_t held_count;
-
-/* Says what came: the type, the size, the sum of the bytes. */
-static void echo(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
-    char text[128];
-    uint32_t sum = 0;
-    assert_ptr_equal(self, &budget);
-    called++;
-    for (size_t i = 0; i < (*body)->size; i++)
-        sum += (*body)->bytes[i];
-    int size = snprintf(text, sizeof text, "%.60s %zu %u", content_type, (*body)->size, sum);
-    weir_http_answer(call, 200, "text/plain", text, (size_t)size, 0);
-}
-
-static void settled(void *self, struct weir_http_call *call) {
-    (void)self;
-    weir_http_answer(call, 202, "", weir_http_note(call)->reason, strlen(weir_http_note(call)->reason), 0);
-}
-
-static void later(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
-    (void)self, (void)content_type;
-    called++;
-    snprintf(weir_http_note(call)->reason, 160, "later %.*s", (int)(*body)->size, (*body)->bytes);
-    held[held_count] = weir_http_receipt(call, settled);
-    held_count++;
-}
-
-static void full(void *self, struct weir_http_call *call, const char *content_type, struct weir_batch **body) {
-    (void)self, (void)content_type, (void)body;
-    weir_http_receipt(call, settled);
-    weir_http_receipt_drop(call);
-    weir_http_answer(call, 429, "text/plain", "full\n", 5, 7);
-}
-
-static const struct weir_http_route routes[] = {
-    {"POST", "/echo", echo}, {"PUT", "/echo", echo}, {"POST", "/later", later}, {"POST", "/full", full}, {.path = NULL},
-};
-
-static void start_job(void) {
-    assert_int_equal(weir_http_start(http, NULL), WEIR_OK);
-}
-static void stop_job(void) {
-    weir_http_stop(http);
-}
-static void close_job(void) {
-    weir_http_close(http);
-    http = NULL;
-}
-static _Atomic bool is_idle;
-static void idle_job(void) {
-    is_idle = weir_http_idle(http);
-}
-static bool becomes_idle(void) {
-    for (unsigned i = 0; i < PATIENCE_MS; i += 5) {
-        on_lane(idle_job);
-        if (is_idle) return true;
-        usleep(5000);
-    }
-    return false;
-}
-static bool gives_all_back(void) {
-    for (unsigned i = 0; i < PATIENCE_MS && budget.used_bytes > 0; i += 5)
-        usleep(5000);
-    return budget.used_bytes == 0;
-}
-
-static void settle(uint32_t i) {
-    for (int turn = 0; turn < PATIENCE_MS && held[i] == NULL; turn++)
-        usleep(1000);
-    struct weir_receipt *receipt = held[i];
-    assert_non_null(receipt);
-    held[i] = NULL;
-    weir_receipt_settle(receipt, WEIR_OWNED);
-}
-
-static int open_with(uint64_t idle_timeout_ns) {
-    config = (struct weir_http_config){.listen = {.host = "127.0.0.1", .port = free_port("127.0.0.1", SOCK_STREAM)},
-                                       .max_body_bytes = BODY_MAX,
-                                       .max_connections = 64,
-                                       .idle_timeout_ns = idle_timeout_ns};
-    budget.limit_bytes = 4 * BODY_MAX;
-    called = held_count = 0;
-    lane_open();
-    const struct weir_http_options options = {
-        .name = "test", .routes = routes, .self = &budget, .budget = &budget, .config = &config};
-    struct weir_error err;
-    if (weir_http_open(&http, lane.loop, lane.metrics, &options, &err) != WEIR_OK) fail_msg("%s", err.text);
-    lane.port = weir_http_port(http);
-    lane_start();
-    on_lane(start_job);
-    return 0;
-}
-
-static int set_up(void **state) {
-    (void)state;
-    return open_with(60 * WEIR_S);
-}
-static int set_up_impatient(void **state) {
-    (void)state;
-    return open_with(2 * WEIR_S);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    if (http != NULL) on_lane(close_job);
-    lane_join();
-    lane_free();
-    assert_int_equal(budget.used_bytes, 0);
-    return 0;
-}
 
 static void says(const struct reply *reply, const char *text) {
     assert_int_equal(reply->body_size, strlen(text));
@@ -316,27 +197,6 @@ static void senders_who_do_not_stop(void **state) {
         close(fds[i]);
 }
 
-static void half_a_body_and_gone(void **state) {
-    (void)state;
-    static const char head[] = "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 20000\r\n\r\n";
-    static const uint8_t part[10000];
-    for (int i = 0; i < 20; i++) {
-        int fd = dial();
-        (void)(say_text(fd, head) && say(fd, part, sizeof part)); /* not whoever was silent for too long before */
-        if (i % 2 == 0) usleep(2000);
-        close(fd);
-    }
-    double left = 0;
-    for (unsigned i = 0; i < PATIENCE_MS && left < 10; i++) {
-        usleep(1000);
-        left = metric("weir_http_requests_total{receiver=\"test\",code=\"499\"}");
-    }
-    assert_true(left >= 10);
-    assert_true(becomes_idle());
-    assert_int_equal(called, 0);
-    assert_true(gives_all_back());
-}
-
 static void pipelined_requests_are_answered_in_order(void **state) {
     (void)state;
     int fd = dial();
@@ -394,117 +254,6 @@ static void many_connections(void **state) {
         usleep(1000);
     assert_true(metric("weir_http_connections{receiver=\"test\"}") == 0);
     assert_int_equal(post_once("/echo", "", "abc", 3)->status, 200);
-}
-
-/* One that its caller waits for. False: the connection was closed before it came. */
-static bool is_taken_of(int fd) {
-    struct pollfd poller = {.fd = fd, .events = POLLIN};
-    post(fd, "/later", "", "x", 1);
-    for (int i = 0; i < PATIENCE_MS && held_count == 0; i += 10)
-        if (poll(&poller, 1, 10) != 0) return false;
-    assert_int_equal(held_count, 1);
-    return true;
-}
-
-static void silent_connections_are_closed(void **state) {
-    (void)state;
-    int waiting = dial();
-    for (int tries = 1; !is_taken_of(waiting); tries++) { /* it was we who were silent */
-        assert_true(tries < 100);
-        close(waiting);
-        waiting = dial();
-    }
-    int idle = dial(), half = dial();
-    say_text(half, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 10\r\n\r\nabc");
-    assert_true(at_end(idle));
-    assert_true(at_end(half));
-    close(idle);
-    close(half);
-    settle(0); /* who waits for us is not silent */
-    assert_int_equal(listen_to(waiting)->status, 202);
-    close(waiting);
-}
-
-static void a_trickle_is_a_stall(void **state) {
-    (void)state;
-    lane_clock_stands();
-    int fd = dial();
-    assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 1000\r\n\r\n"));
-    lane_catches_up();
-    assert_in_range(dribble(fd, 2 * WEIR_S, 70 * WEIR_S) / WEIR_S, 60, 70); /* for idle_timeout and a little more */
-    assert_true(at_end(fd));
-    close(fd);
-    assert_int_equal(called, 0);
-}
-
-/* Much at once buys time, but not for long: what came is memory that others need. */
-static void a_trickle_behind_a_burst(void **state) {
-    (void)state;
-    static uint8_t burst[128 * 1024]; /* four seconds, and the sixty of idle_timeout */
-    lane_clock_stands();
-    int fd = dial();
-    assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 262144\r\n\r\n"));
-    assert_true(say(fd, burst, sizeof burst));
-    lane_catches_up();
-    assert_in_range(dribble(fd, 2 * WEIR_S, 72 * WEIR_S) / WEIR_S, 64, 72);
-    assert_true(at_end(fd));
-    close(fd);
-    assert_int_equal(called, 0);
-}
-
-/* A request that never gets to its end keeps its place no longer than silence does, and a little. */
-static void headers_by_drops(void **state) {
-    (void)state;
-    static const char *const begins[] = {"", "GET / HTTP/1.1\r\nHost: weir\r\nSome-Header: "};
-    lane_clock_stands();
-    for (size_t i = 0; i < 2; i++) {
-        int fd = dial();
-        assert_true(say_text(fd, begins[i]));
-        lane_catches_up();
-        assert_in_range(dribble(fd, 2 * WEIR_S, 80 * WEIR_S) / WEIR_S, 70, 80); /* idle_timeout, and ten seconds */
-        assert_true(at_end(fd));
-        close(fd);
-    }
-    /* The next request on a connection has as long again. */
-    int fd = dial();
-    for (int turn = 0; turn < 2; turn++) {
-        assert_true(say_text(fd, "POST /echo HTTP/1.1\r\nContent-Length: 1\r\nSome-Header: "));
-        for (int drop = 0; drop < 16; drop++) {
-            lane.ahead_ns += 4 * WEIR_S;
-            assert_true(say_text(fd, "x"));
-            lane_catches_up();
-        }
-        assert_true(say_text(fd, "\r\nHost: weir\r\n\r\n1"));
-        assert_int_equal(listen_to(fd)->status, 200);
-    }
-    assert_true(say_text(fd, "POST /echo"));
-    lane_catches_up();
-    assert_in_range(dribble(fd, 2 * WEIR_S, 80 * WEIR_S) / WEIR_S, 70, 80);
-    close(fd);
-}
-
-static void what_is_no_http_ends(void **state) {
-    (void)state;
-    static const char *const cases[] = {
-        "\x16\x03\x01\x02", "nonsense\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: x\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: weir\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int fd = dial();
-        say(fd, cases[i], strlen(cases[i]));
-        shutdown(fd, SHUT_WR);
-        unsigned status = listen_to(fd)->status;
-        assert_true(status == 0 || status >= 400);
-        close(fd);
-    }
-    /* Headers without end. */
-    int fd = dial();
-    bool cut = !say_text(fd, "GET / HTTP/1.1\r\n");
-    for (int i = 0; i < 4000 && !cut; i++)
-        cut = !say_text(fd, "Some-Header: 0123456789012345678901234567890123456789\r\n");
-    assert_true(cut || listen_to(fd)->status >= 400);
-    close(fd);
-    assert_int_equal(called, 0);
 }
 
 static void stopping_finishes_what_is_under_way(void **state) {
@@ -599,8 +348,7 @@ static void what_does_not_open(void **state) {
 }
 
 int main(void) {
-#define TEST(f)      cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-#define IMPATIENT(f) cmocka_unit_test_setup_teardown(f, set_up_impatient, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(bodies_are_read),
         TEST(chunks_and_single_bytes),
@@ -611,15 +359,9 @@ int main(void) {
         TEST(zstd_is_inflated),
         TEST(memory_is_used_up),
         TEST(senders_who_do_not_stop),
-        IMPATIENT(half_a_body_and_gone),
         TEST(pipelined_requests_are_answered_in_order),
         TEST(callers_who_do_not_wait),
         TEST(many_connections),
-        IMPATIENT(silent_connections_are_closed),
-        TEST(a_trickle_is_a_stall),
-        TEST(a_trickle_behind_a_burst),
-        TEST(headers_by_drops),
-        IMPATIENT(what_is_no_http_ends),
         TEST(stopping_finishes_what_is_under_way),
         TEST(receipts_outlive_their_server),
         TEST(a_smaller_bound_counts_at_once),
